@@ -1,0 +1,1 @@
+"""BERT in Flax: configuration, model, Hugging Face conversion. Knows nothing of hardware."""

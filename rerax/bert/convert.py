@@ -1,0 +1,258 @@
+"""Hugging Face directories <-> parameters. Safetensors only; neither JAX nor PyTorch needed."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from rerax.bert.config import BertConfig
+
+WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_DTYPES: dict[str, Any] = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
+_IGNORED = ("cls.", "embeddings.position_ids")  # pre-training heads, a constant buffer
+
+_EMBEDDINGS = {
+    "embeddings.word_embeddings": "word_embeddings",
+    "embeddings.position_embeddings": "position_embeddings",
+    "embeddings.token_type_embeddings": "token_type_embeddings",
+}
+_LAYER = {
+    "attention.self.query": "query",
+    "attention.self.key": "key",
+    "attention.self.value": "value",
+    "attention.output.dense": "attention_output",
+    "attention.output.LayerNorm": "attention_norm",
+    "intermediate.dense": "ffn_in",
+    "output.dense": "ffn_out",
+    "output.LayerNorm": "ffn_norm",
+}
+_HEAD = {"pooler.dense": "pooler", "classifier": "classifier"}
+
+
+def locate(model: str | Path) -> Path:
+    """Local directory of a model: a path as it is, a hub id after downloading it.
+
+    Raises:
+        ValueError: no such directory, or the hub cannot be reached; says how to give it locally.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    name = str(model)
+    if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ValueError(f"model {name!r} is not a directory: give a Hugging Face folder or hub id")
+    from huggingface_hub import snapshot_download
+
+    try:
+        files = [CONFIG, "*.safetensors", INDEX, *TOKENIZER_FILES]
+        return Path(snapshot_download(name, allow_patterns=files))
+    except Exception as error:
+        raise ValueError(
+            f"model {name!r} is no directory here and could not be had from the hub "
+            f"({type(error).__name__}): download it elsewhere and give its folder"
+        ) from error
+
+
+def load(directory: str | Path) -> tuple[BertConfig, dict[str, Any]]:
+    """Read a Hugging Face BERT directory.
+
+    Weights may be float32, float16 or bfloat16, in one file or sharded, with or without the
+    `bert.` prefix, with or without pooler and classifier (then absent from the parameters).
+
+    Returns:
+        The configuration, and float32 NumPy parameters in the tree of `rerax.bert.model`.
+
+    Raises:
+        ValueError: no weights or only pickled ones, a file cut short or garbled, a tensor that
+            is missing, left over, misshapen or not finite (named), an unsupported model.
+    """
+    directory = Path(directory)
+    config = read_config(directory)
+    tensors = dict(_tensors(directory))
+    params, used = _assemble(config, tensors, directory)
+    extra = [n for n in tensors if n not in used and not n.startswith(_IGNORED)]
+    if extra:
+        raise ValueError(
+            f"{directory}: tensor {extra[0]!r} ({len(extra)} in all) has no place in this model: "
+            "remove it, or check that config.json belongs to the weights"
+        )
+    return config, params
+
+
+def read_config(directory: Path) -> BertConfig:
+    """Configuration of a Hugging Face directory.
+
+    Raises:
+        ValueError: no config.json, or not one of a supported BERT.
+    """
+    try:
+        fields = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{directory} has no {CONFIG}: give a Hugging Face folder") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{directory / CONFIG} is not JSON ({error}): fetch it again") from None
+    return BertConfig.from_json(fields)
+
+
+def weight_files(directory: Path) -> list[Path]:
+    """Safetensors files that hold a model's weights.
+
+    Raises:
+        ValueError: none there; pickled weights are refused with the reason and the fix.
+    """
+    if (directory / WEIGHTS).is_file():
+        return [directory / WEIGHTS]
+    if (directory / INDEX).is_file():
+        try:
+            shards = json.loads((directory / INDEX).read_text(encoding="utf-8"))["weight_map"]
+        except (UnicodeDecodeError, json.JSONDecodeError, KeyError):
+            raise ValueError(f"{directory / INDEX} is no shard index: fetch it again") from None
+        return [directory / name for name in sorted(set(shards.values()))]
+    pickles = sorted(p.name for pattern in _PICKLES for p in directory.glob(pattern))
+    if pickles:
+        raise ValueError(
+            f"{directory} has only pickled weights ({pickles[0]}), and loading a pickle can run "
+            "any code: convert it with transformers' save_pretrained, which writes safetensors, "
+            "on a machine you can spare"
+        )
+    raise ValueError(f"{directory} has no {WEIGHTS}: give a Hugging Face folder with weights")
+
+
+def _tensors(directory: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """All tensors as float32, without the `bert.` prefix."""
+    from safetensors import SafetensorError, deserialize
+
+    for file in weight_files(directory):
+        try:
+            entries = deserialize(file.read_bytes())
+        except FileNotFoundError:
+            raise ValueError(f"{file} is in the shard index but not there: fetch it") from None
+        except SafetensorError as error:
+            raise ValueError(
+                f"{file} is cut short or garbled ({error}): fetch or write it again"
+            ) from None
+        for full_name, entry in entries:
+            name = full_name.removeprefix("bert.")
+            if name.startswith(_IGNORED):
+                continue
+            if entry["dtype"] not in _DTYPES:
+                raise ValueError(
+                    f"{file}: tensor {full_name!r} is {entry['dtype']}: save the weights as "
+                    "float32, float16 or bfloat16"
+                )
+            array = np.frombuffer(entry["data"], _DTYPES[entry["dtype"]]).astype(np.float32)
+            if not np.isfinite(array).all():
+                raise ValueError(f"{file}: tensor {full_name!r} has NaN or infinite weights: retrain")
+            yield name, array.reshape(entry["shape"])
+
+
+def _assemble(
+    config: BertConfig, tensors: dict[str, np.ndarray], directory: Path
+) -> tuple[dict[str, Any], set[str]]:
+    """Parameter tree from tensors by name, and the names it took."""
+    used: set[str] = set()
+
+    def take(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        if name not in tensors:
+            raise ValueError(
+                f"{directory}: tensor {name!r} is missing: fetch the whole model, or check that "
+                "config.json belongs to the weights"
+            )
+        if tensors[name].shape != shape:
+            raise ValueError(
+                f"{directory}: tensor {name!r} has shape {tensors[name].shape}, config.json asks "
+                f"for {shape}: check that the two belong together"
+            )
+        used.add(name)
+        return tensors[name]
+
+    def leaves(name: str, kind: str) -> dict[str, np.ndarray]:
+        shape = _shape(config, kind)
+        if kind.endswith("_embeddings"):
+            return {"table": take(f"{name}.weight", shape)}
+        if kind.endswith("norm"):
+            return {"scale": take(f"{name}.weight", shape), "bias": take(f"{name}.bias", shape)}
+        weight = take(f"{name}.weight", shape[::-1])  # PyTorch keeps [out, in]
+        return {"kernel": np.ascontiguousarray(weight.T), "bias": take(f"{name}.bias", shape[1:])}
+
+    embeddings = {kind: leaves(name, kind) for name, kind in _EMBEDDINGS.items()}
+    embeddings["norm"] = leaves("embeddings.LayerNorm", "norm")
+    layers = [
+        {kind: leaves(f"encoder.layer.{i}.{name}", kind) for name, kind in _LAYER.items()}
+        for i in range(config.num_hidden_layers)
+    ]
+    encoder = {
+        kind: {leaf: np.stack([layer[kind][leaf] for layer in layers]) for leaf in layers[0][kind]}
+        for kind in layers[0]
+    }
+    held = {name: kind for name, kind in _HEAD.items() if f"{name}.weight" in tensors}
+    head = {kind: leaves(name, kind) for name, kind in held.items()}
+    return {"embeddings": embeddings, "encoder": encoder, "head": head}, used
+
+
+def _shape(config: BertConfig, kind: str) -> tuple[int, ...]:
+    d, f = config.hidden_size, config.intermediate_size
+    shapes = {
+        "word_embeddings": (config.vocab_size, d),
+        "position_embeddings": (config.max_position_embeddings, d),
+        "token_type_embeddings": (config.type_vocab_size, d),
+        "ffn_in": (d, f),
+        "ffn_out": (f, d),
+        "classifier": (d, config.num_labels),
+    }
+    return (d,) if kind.endswith("norm") else shapes.get(kind, (d, d))
+
+
+def save(
+    directory: str | Path, config: BertConfig, params: Any, *, source: Path | None = None
+) -> None:
+    """Write a Hugging Face directory (float32 safetensors, `bert.` prefix).
+
+    Args:
+        directory: where to; made if need be.
+        config: the model's shape.
+        params: parameters in the tree of `rerax.bert.model`.
+        source: a model directory whose tokenizer files are copied along.
+    """
+    from safetensors.numpy import save_file
+
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, np.ndarray] = {}
+
+    def put(name: str, leaves: dict[str, Any]) -> None:
+        for leaf, value in leaves.items():
+            array = np.asarray(value, np.float32)
+            array = array.T if leaf == "kernel" else array
+            suffix = "bias" if leaf == "bias" else "weight"
+            tensors[f"{name}.{suffix}"] = np.ascontiguousarray(array)
+
+    for name, kind in {**_EMBEDDINGS, "embeddings.LayerNorm": "norm"}.items():
+        put(f"bert.{name}", params["embeddings"][kind])
+    for name, kind in _LAYER.items():
+        for i in range(config.num_hidden_layers):
+            layer = {leaf: a[i] for leaf, a in params["encoder"][kind].items()}
+            put(f"bert.encoder.layer.{i}.{name}", layer)
+    for name, kind in _HEAD.items():
+        if kind in params.get("head", {}):
+            put(name if kind == "classifier" else f"bert.{name}", params["head"][kind])
+    for file in TOKENIZER_FILES:
+        if source is not None and (source / file).is_file():
+            shutil.copyfile(source / file, directory / file)
+    text = json.dumps({**config.to_json(), "dtype": "float32"}, indent=2, sort_keys=True)
+    (directory / CONFIG).write_text(text + "\n", encoding="utf-8")
+    partial = directory / f"{WEIGHTS}.partial"
+    save_file(tensors, partial, metadata={"format": "pt"})
+    partial.replace(directory / WEIGHTS)

@@ -1,0 +1,245 @@
+"""BERT as Flax modules whose matrix products and table look-ups are arguments.
+
+The model never multiplies by a matrix itself: it hands the matrix's name, the input and the
+kernel (if its parameters hold one) to a `Product`. That is all an evaluator needs to put
+products on crossbars, and all a trainer needs to mask them.
+
+    params = {"embeddings": {"word_embeddings": {"table"}, "position_embeddings": {"table"},
+                             "token_type_embeddings": {"table"}, "norm": {"scale", "bias"}},
+              "encoder":    {"query": {"kernel", "bias"}, "key", "value", "attention_output",
+                             "attention_norm", "ffn_in", "ffn_out", "ffn_norm"},
+              "head":       {"pooler": {"kernel", "bias"}, "classifier": {"kernel", "bias"}}}
+
+Kernels are [in, out]; the encoder's leaves carry a leading axis of layers.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int32, Key
+
+from rerax.bert.config import BertConfig
+
+Product = Callable[[tuple[str, ...], Array, tuple[Array | None, ...]], tuple[Array, ...]]
+"""(names of the matrices that read x, x [..., R], their kernels [R, C]) -> x @ kernel of each."""
+
+Lookup = Callable[[str, Array, Array | None], Array]
+"""(name of the table, ids, table [V, D]) -> rows [..., D]."""
+
+MASKED = -1e9  # finite, so that a row of padding alone stays finite too
+
+_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "gelu": lambda x: nn.gelu(x, approximate=False),
+    "gelu_new": lambda x: nn.gelu(x, approximate=True),
+    "relu": nn.relu,
+}
+
+
+def float_product(
+    names: tuple[str, ...], x: Array, kernels: tuple[Array | None, ...]
+) -> tuple[Array, ...]:
+    """The products of a model without hardware, in full float precision of x's dtype.
+
+    Raises:
+        ValueError: the parameters hold no kernel for one of the matrices.
+    """
+    absent = [name for name, kernel in zip(names, kernels, strict=True) if kernel is None]
+    if absent:
+        raise ValueError(f"no kernel for {', '.join(absent)}: give it in the parameters")
+    return tuple(jnp.dot(x, k.astype(x.dtype), precision=lax.Precision.HIGHEST) for k in kernels)
+
+
+def float_lookup(name: str, ids: Array, table: Array | None) -> Array:
+    """Rows of a table held in the parameters.
+
+    Raises:
+        ValueError: the parameters hold no such table.
+    """
+    if table is None:
+        raise ValueError(f"no table {name}: give it in the parameters")
+    return jnp.asarray(table)[ids]
+
+
+class Matrix(nn.Module):
+    """Kernel and bias of one matrix; `kernel` is None where the parameters hold none."""
+
+    rows: int
+    columns: int
+
+    def setup(self) -> None:
+        held = self.is_initializing() or self.has_variable("params", "kernel")
+        shape = (self.rows, self.columns)
+        self.kernel = self.param("kernel", nn.initializers.normal(0.02), shape) if held else None
+        self.bias = self.param("bias", nn.initializers.zeros, (self.columns,))
+
+
+class Table(nn.Module):
+    """An embedding table; `table` is None where the parameters hold none."""
+
+    rows: int
+    columns: int
+
+    def setup(self) -> None:
+        held = self.is_initializing() or self.has_variable("params", "table")
+        shape = (self.rows, self.columns)
+        self.table = self.param("table", nn.initializers.normal(0.02), shape) if held else None
+
+
+class Norm(nn.Module):
+    """Layer norm, its statistics in float32."""
+
+    eps: float
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+        x = x.astype(jnp.float32)
+        centred = x - x.mean(axis=-1, keepdims=True)
+        variance = (centred * centred).mean(axis=-1, keepdims=True)
+        y = centred * lax.rsqrt(variance + self.eps)
+        wide = (1,) * (x.ndim - 1) + (-1,)
+        return (y * scale.reshape(wide) + bias.reshape(wide)).astype(self.dtype)
+
+
+def _apply(
+    product: Product, x: Array, matrices: dict[str, Matrix], dtype: Any
+) -> tuple[Array, ...]:
+    """product + bias of all matrices that read the same input."""
+    outputs = product(tuple(matrices), x, tuple(m.kernel for m in matrices.values()))
+    return tuple(
+        y.astype(dtype) + m.bias.astype(dtype).reshape((1,) * (y.ndim - 1) + (-1,))
+        for y, m in zip(outputs, matrices.values(), strict=True)
+    )
+
+
+class Embeddings(nn.Module):
+    """Word + position + segment embeddings, normed."""
+
+    config: BertConfig
+    lookup: Lookup = float_lookup
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        c = self.config
+        self.word_embeddings = Table(c.vocab_size, c.hidden_size)
+        self.position_embeddings = Table(c.max_position_embeddings, c.hidden_size)
+        self.token_type_embeddings = Table(c.type_vocab_size, c.hidden_size)
+        self.norm = Norm(c.layer_norm_eps, self.dtype)
+
+    def __call__(
+        self, ids: Int32[Array, "B T"], types: Int32[Array, "B T"]
+    ) -> Float[Array, "B T D"]:
+        """Embed token ids and segment ids."""
+        positions = jnp.arange(ids.shape[1], dtype=jnp.int32)
+        word = self.lookup("word_embeddings", ids, self.word_embeddings.table)
+        segment = self.lookup("token_type_embeddings", types, self.token_type_embeddings.table)
+        place = self.lookup("position_embeddings", positions, self.position_embeddings.table)
+        return self.norm(word + segment + place[None])
+
+
+class EncoderLayer(nn.Module):
+    """One post-norm Transformer layer."""
+
+    config: BertConfig
+    product: Product = float_product
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        c = self.config
+        d, f = c.hidden_size, c.intermediate_size
+        self.query, self.key, self.value = Matrix(d, d), Matrix(d, d), Matrix(d, d)
+        self.attention_output = Matrix(d, d)
+        self.ffn_in, self.ffn_out = Matrix(d, f), Matrix(f, d)
+        self.attention_norm = Norm(c.layer_norm_eps, self.dtype)
+        self.ffn_norm = Norm(c.layer_norm_eps, self.dtype)
+
+    def __call__(
+        self, x: Float[Array, "B T D"], mask: Bool[Array, "B T"]
+    ) -> Float[Array, "B T D"]:
+        """Run the layer; `mask` is True on real tokens."""
+        q, k, v = self._affine(x, query=self.query, key=self.key, value=self.value)
+        (y,) = self._affine(self._attend(q, k, v, mask), attention_output=self.attention_output)
+        x = self.attention_norm(x + y)
+        (y,) = self._affine(x, ffn_in=self.ffn_in)
+        (y,) = self._affine(_ACTIVATIONS[self.config.hidden_act](y), ffn_out=self.ffn_out)
+        return self.ffn_norm(x + y)
+
+    def _affine(self, x: Array, **matrices: Matrix) -> tuple[Array, ...]:
+        return _apply(self.product, x, matrices, self.dtype)
+
+    def _attend(self, q: Array, k: Array, v: Array, mask: Array) -> Array:
+        heads = (*q.shape[:2], self.config.num_attention_heads, -1)
+        q, k, v = (a.reshape(heads) for a in (q, k, v))
+        exact = lax.Precision.HIGHEST
+        scores = jnp.einsum("bthd,bshd->bhts", q, k, precision=exact).astype(jnp.float32)
+        scores = scores * jnp.float32(q.shape[-1] ** -0.5)
+        scores = jnp.where(mask[:, None, None, :], scores, jnp.float32(MASKED))
+        weights = jax.nn.softmax(scores, axis=-1).astype(self.dtype)
+        mixed = jnp.einsum("bhts,bshd->bthd", weights, v, precision=exact)
+        return mixed.reshape(*mixed.shape[:2], -1)
+
+
+class Head(nn.Module):
+    """First token -> pooler -> classifier."""
+
+    config: BertConfig
+    product: Product = float_product
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        d = self.config.hidden_size
+        self.pooler, self.classifier = Matrix(d, d), Matrix(d, self.config.num_labels)
+
+    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B N"]:
+        """Logits (float32) from the encoder's output; only the first token is looked at."""
+        (y,) = _apply(self.product, x[:, 0], {"pooler": self.pooler}, self.dtype)
+        (y,) = _apply(self.product, jnp.tanh(y), {"classifier": self.classifier}, self.dtype)
+        return y.astype(jnp.float32)
+
+
+class Bert(nn.Module):
+    """The whole model, its layers stacked and scanned."""
+
+    config: BertConfig
+    product: Product = float_product
+    lookup: Lookup = float_lookup
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        self.embeddings = Embeddings(self.config, self.lookup, self.dtype)
+        self.encoder = EncoderLayer(self.config, self.product, self.dtype)
+        self.head = Head(self.config, self.product, self.dtype)
+
+    def __call__(
+        self, ids: Int32[Array, "B T"], types: Int32[Array, "B T"], mask: Bool[Array, "B T"]
+    ) -> Float[Array, "B N"]:
+        """Logits of a batch.
+
+        Args:
+            ids: token ids, below `vocab_size` (not checked here).
+            types: segment ids.
+            mask: True on real tokens.
+
+        Returns:
+            One row of N logits for each sentence, float32.
+        """
+        through_layers = nn.scan(
+            lambda layer, x, _: (layer(x, mask), None),
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            length=self.config.num_hidden_layers,
+        )
+        x, _ = through_layers(self.encoder, self.embeddings(ids, types), None)
+        return self.head(x)
+
+
+def init_params(config: BertConfig, key: Key[Array, ""]) -> dict[str, Any]:
+    """Random parameters: normal(0.02) matrices, zero biases, unit norms."""
+    ids = jnp.zeros((1, 2), jnp.int32)
+    return Bert(config).init(key, ids, ids, jnp.ones((1, 2), bool))["params"]

@@ -1,0 +1,1 @@
+"""Campaigns: points, grids, the folder that holds their rows, and the run that fills it."""

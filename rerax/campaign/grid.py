@@ -1,0 +1,58 @@
+"""Grids: many points from lists of values. No JAX here."""
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from rerax.campaign.point import Point
+
+AXES = (
+    "task",
+    "model",
+    "matrices",
+    "input_bits",
+    "dtype",
+    "bits",
+    "bits_per_cell",
+    "layout",
+    "tile",
+    "encoding",
+    "protection",
+    "fault",
+    "faulty",
+    "sa1_share",
+    "rate",
+)
+"""Order of a grid's loops, outermost first: what changes the compiled program, then what does not."""
+
+WITHOUT_POLARITY = ("flip",)
+
+
+def expand(base: Point, axes: Mapping[str, Sequence[Any]]) -> tuple[Point, ...]:
+    """All combinations of the given values, the rate running fastest.
+
+    Args:
+        base: supplies the fields that `axes` does not name.
+        axes: values of the fields that vary.
+
+    Returns:
+        Points in a fixed order, each once.
+
+    Example:
+        >>> base = Point(task="sst2", model="m", rate=0.0)
+        >>> [p.rate for p in expand(base, {"rate": (0.0, 1e-3, 0.001)})]
+        [0.0, 0.001]
+    """
+    names = sorted(axes, key=AXES.index)
+    points = (
+        replace(base, **dict(zip(names, values, strict=True)))
+        for values in itertools.product(*(axes[name] for name in names))
+    )
+    return unique(points)
+
+
+def unique(points: Iterable[Point]) -> tuple[Point, ...]:
+    """Points without repetition, a share dropped where the fault model has no polarity."""
+    plain = (replace(p, sa1_share=None) if p.fault in WITHOUT_POLARITY else p for p in points)
+    return tuple({point.hash: point for point in plain}.values())

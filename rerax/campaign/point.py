@@ -1,0 +1,132 @@
+"""A point: one combination of model, task, spec, protection, fault model and rate. No JAX here."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Any
+
+from rerax.spec import ChipSpec, parse_tile
+
+
+@dataclass(frozen=True)
+class Point:
+    """Everything that decides a chip's row, apart from what the folder fixes for all.
+
+    `sa1_share` is exact, and None for fault models without polarity; `matrices` and `faulty`
+    are comma lists in a fixed order, `faulty` None for everywhere.
+    """
+
+    task: str
+    model: str
+    rate: float
+    sa1_share: Fraction | None = Fraction(904, 1079)
+    encoding: str = "offset"
+    bits: int = 8
+    bits_per_cell: int = 1
+    layout: str = "interleaved"
+    tile: str = "128x128"
+    input_bits: int | None = 8
+    dtype: str = "float32"
+    matrices: str = "encoder,pooler,classifier"
+    protection: str = "none"
+    fault: str = "uniform"
+    faulty: str | None = None
+
+    @property
+    def spec(self) -> ChipSpec:
+        """The crossbar that the point is about."""
+        tile = parse_tile(self.tile)
+        return ChipSpec(self.encoding, self.bits, self.bits_per_cell, tile, self.layout)
+
+    def identity(self) -> dict[str, Any]:
+        """Fields as plain JSON values: the rate a float, the share a reduced ratio."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        share = None if self.sa1_share is None else str(Fraction(self.sa1_share))
+        return {**fields, "rate": float(self.rate), "sa1_share": share}
+
+    @property
+    def hash(self) -> str:
+        """64 hex digits that name the point wherever it is evaluated."""
+        return digest(self.identity())
+
+    @property
+    def clean_hash(self) -> str:
+        """Name of the point's model, task, spec and protection, whatever the faults."""
+        without = {"rate": 0.0, "sa1_share": None, "fault": None, "faulty": None}
+        return digest({**self.identity(), **without})
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of canonical JSON: sorted keys, no spaces, no NaN, shortest floats."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def parse_rates(text: str) -> tuple[float, ...]:
+    """Read a comma list of rates in [0, 1].
+
+    Raises:
+        ValueError: an entry that is not a number or outside [0, 1].
+
+    Example:
+        >>> parse_rates("0,1e-4,0.001")
+        (0.0, 0.0001, 0.001)
+    """
+    return tuple(float(_fraction(item, "rate")) for item in text.split(","))
+
+
+def parse_share(text: str) -> Fraction:
+    """Read the share of SA1 among stuck cells: `SA1:SA0` parts, a ratio or a decimal.
+
+    Raises:
+        ValueError: not a number, or outside [0, 1].
+
+    Example:
+        >>> parse_share("9.04:1.75"), parse_share("0.5"), parse_share("904/1079")
+        (Fraction(904, 1079), Fraction(1, 2), Fraction(904, 1079))
+    """
+    separator = ":" if ":" in text else "/"
+    first, found, second = text.partition(separator)
+    if not found:
+        return _fraction(text, "sa1-share")
+    a, b = (_number(part, "sa1-share") for part in (first, second))
+    whole = a + b if separator == ":" else b
+    if a < 0 or b < 0 or whole == 0 or a > whole:
+        raise ValueError(f"sa1-share {text!r} is outside [0, 1]: give SA1:SA0 parts such as 9.04:1.75")
+    return a / whole
+
+
+def rate_and_share(sa0: str, sa1: str) -> tuple[float, Fraction]:
+    """Rate and share from the two polarities' own rates, exactly.
+
+    Raises:
+        ValueError: not numbers, negative, or together above 1.
+
+    Example:
+        >>> rate_and_share("0.0175", "0.0904")
+        (0.1079, Fraction(904, 1079))
+    """
+    low, high = _fraction(sa0, "sa0"), _fraction(sa1, "sa1")
+    if low + high > 1:
+        raise ValueError(f"sa0 {sa0} and sa1 {sa1} sum to more than 1: give fractions of all cells")
+    share = high / (low + high) if low + high else Fraction(904, 1079)
+    return float(low + high), share
+
+
+def _number(text: str, name: str) -> Fraction:
+    try:
+        number = Decimal(text.strip())
+    except InvalidOperation:
+        number = Decimal("nan")
+    if not number.is_finite():
+        raise ValueError(f"{name} {text.strip()!r} is not a number: give a number such as 1e-3")
+    return Fraction(number)
+
+
+def _fraction(text: str, name: str) -> Fraction:
+    value = _number(text, name)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} {text.strip()} is outside [0, 1]: give a fraction of all cells")
+    return value

@@ -1,0 +1,344 @@
+"""A campaign folder: a Parquet dataset with one row per chip. No JAX here.
+
+Rows lie in blocks, chips [32j, 32j + 32) of one point, named `<point>-<first>-<last>.parquet`
+(both ends inclusive). Whatever is not a block begins with `_`, so that a reader of Parquet
+datasets sees rows only. A block appears whole or not at all: temporary file, fsync, rename.
+"""
+
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rerax.campaign.point import Point
+
+BLOCK = 32
+FORMAT = 1
+MANIFEST, REFERENCES, PROVENANCE, ASIDE = (
+    "_campaign.json",
+    "_references.json",
+    "_provenance.jsonl",
+    "_aside",
+)
+_NAME = re.compile(r"([0-9a-f]{16})-(\d{6,})-(\d{6,})\.parquet")
+
+_TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
+SCHEMA = pa.schema(
+    [
+        ("task", _TEXT),
+        ("model", _TEXT),
+        ("encoding", _TEXT),
+        ("bits", pa.int32()),
+        ("bits_per_cell", pa.int32()),
+        ("input_bits", pa.int32()),
+        ("dtype", _TEXT),
+        ("layout", _TEXT),
+        ("tile", _TEXT),
+        ("matrices", _TEXT),
+        ("protection", _TEXT),
+        ("fault", _TEXT),
+        ("rate", _REAL),
+        ("sa1_share", _REAL),
+        ("seed", _WHOLE),
+        ("chip", _WHOLE),
+        ("score", _REAL),
+        ("accuracy", _REAL),
+        ("f1", _REAL),
+        ("matthews", _REAL),
+        ("pearson", _REAL),
+        ("spearman", _REAL),
+        ("accuracy_mismatched", _REAL),
+        ("degenerate", pa.bool_()),
+        ("float_score", _REAL),
+        ("clean_score", _REAL),
+        ("examples", _WHOLE),
+        ("cells", _WHOLE),
+        ("cells_dense", _WHOLE),
+        ("stuck_at_0", _WHOLE),
+        ("stuck_at_1", _WHOLE),
+        ("stuck_other", _WHOLE),
+        ("shorted", _WHOLE),
+        ("flipped", _WHOLE),
+        ("sparsity", _REAL),
+        ("faulty", _TEXT),
+        ("correct", pa.binary()),
+        ("prediction", pa.list_(pa.float16())),
+        ("platform", _TEXT),
+        ("point_hash", _TEXT),
+        ("model_hash", _TEXT),
+        ("data_hash", _TEXT),
+    ]
+)
+"""The schema of every block of every campaign."""
+
+_MAY_DIFFER = {"platform", "float_score", "clean_score"}
+_SCORES = {
+    "score",
+    "accuracy",
+    "f1",
+    "matthews",
+    "pearson",
+    "spearman",
+    "accuracy_mismatched",
+    "degenerate",
+    "correct",
+    "prediction",
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Chips first..last (inclusive) of the point whose hash begins with `point`."""
+
+    point: str
+    first: int
+    last: int
+
+    @property
+    def name(self) -> str:
+        """File name."""
+        return f"{self.point}-{self.first:06d}-{self.last:06d}.parquet"
+
+    @property
+    def chips(self) -> int:
+        """Number of chips."""
+        return self.last - self.first + 1
+
+    def covers(self, other: "Block") -> bool:
+        """Whether it holds all of another block's chips."""
+        return (
+            self.point == other.point and self.first <= other.first and other.last <= self.last
+        )
+
+
+def blocks_of(point: Point, chips: int) -> list[Block]:
+    """Blocks of a request for chips 0..chips-1; the last one may be cut."""
+    starts = range(0, chips, BLOCK)
+    return [Block(point.hash[:16], s, min(s + BLOCK, chips) - 1) for s in starts]
+
+
+def missing(here: Iterable[Block], points: Iterable[Point], chips: int) -> list[tuple[Point, Block]]:
+    """Blocks of a request that no finished block covers, in the order of the points."""
+    by_point: dict[str, list[Block]] = {}
+    for block in here:
+        by_point.setdefault(block.point, []).append(block)
+    return [
+        (point, block)
+        for point in points
+        for block in blocks_of(point, chips)
+        if not any(done.covers(block) for done in by_point.get(block.point, ()))
+    ]
+
+
+def check_folder(path: Path, seed: int, semantics: int, pairs: Mapping[str, Any]) -> None:
+    """Refuse an output folder that is not this campaign's. Writes nothing.
+
+    Args:
+        path: the folder, which need not exist.
+        seed: the campaign's seed.
+        semantics: `spec.SEMANTICS` of this program.
+        pairs: {"task/model name": its model hash, data hash, label order and input bits}.
+
+    Raises:
+        ValueError: a folder with other content, or of another campaign (the fields that differ).
+    """
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not path.is_dir() or not (path / MANIFEST).is_file():
+        raise ValueError(f"{path} is there and is no campaign folder: give a new --out")
+    manifest = _read_json(path / MANIFEST)
+    known = manifest.get("pairs", {})
+    expected = {"format": FORMAT, "seed": seed, "semantics": semantics}
+    differences = [
+        f"{field} is {manifest.get(field)} there and {value} now"
+        for field, value in expected.items()
+        if manifest.get(field) != value
+    ]
+    for pair in pairs.keys() & known.keys():
+        differences += [
+            f"{field} of {pair} is {_short(known[pair].get(field))} there and {_short(value)} now"
+            for field, value in pairs[pair].items()
+            if known[pair].get(field) != value
+        ]
+    if differences:
+        raise ValueError(
+            f"{path} holds another campaign ({'; '.join(differences)}): give another --out or --name"
+        )
+
+
+def open_folder(path: Path, seed: int, semantics: int, pairs: Mapping[str, Any]) -> None:
+    """Make the folder, or add new pairs to its manifest.
+
+    Raises:
+        ValueError: see `check_folder`.
+    """
+    check_folder(path, seed, semantics, pairs)
+    path.mkdir(parents=True, exist_ok=True)
+    file = path / MANIFEST
+    known = _read_json(file)["pairs"] if file.is_file() else {}
+    manifest = {"format": FORMAT, "seed": seed, "semantics": semantics}
+    if not file.is_file() or pairs.keys() - known.keys():
+        _write_json(file, {**manifest, "pairs": {**known, **pairs}})
+
+
+def scan(path: Path) -> list[Block]:
+    """Finished blocks of a folder.
+
+    Cut blocks that a longer one covers are deleted; files that are torn or no block are moved
+    into `_aside` and named in a warning.
+    """
+    if not path.is_dir():
+        return []
+    blocks = []
+    for file in sorted(path.iterdir()):
+        if file.name.startswith(("_", ".")):
+            continue
+        block, trouble = _check(file)
+        if block is not None:
+            blocks.append(block)
+        else:
+            (path / ASIDE).mkdir(exist_ok=True)
+            file.replace(path / ASIDE / file.name)
+            warnings.warn(f"{file.name} {trouble}: set aside in {path / ASIDE}", stacklevel=2)
+    covered = [b for b in blocks if any(o != b and o.covers(b) for o in blocks)]
+    for block in covered:
+        (path / block.name).unlink(missing_ok=True)
+    return [b for b in blocks if b not in covered]
+
+
+def _check(file: Path) -> tuple[Block | None, str]:
+    """The block that a file is, or what is wrong with it."""
+    match = _NAME.fullmatch(file.name)
+    if match is None:
+        return None, "is not a block of this campaign"
+    block = Block(match[1], int(match[2]), int(match[3]))
+    try:
+        found = pq.ParquetFile(file)
+        whole = found.schema_arrow.equals(SCHEMA) and found.metadata.num_rows == block.chips
+        found.close()
+    except (pa.ArrowException, OSError):
+        return None, "is cut short or garbled"
+    return (block, "") if whole else (None, "has other columns or rows than its name says")
+
+
+def write_block(path: Path, block: Block, rows: pa.Table) -> None:
+    """Add a finished block; cut blocks that it covers go afterwards.
+
+    Raises:
+        OSError: the file system refused (a full disk); nothing half-written is left.
+    """
+    temporary = path / f"_writing-{os.getpid()}-{block.name}"
+    try:
+        with temporary.open("wb") as file:
+            pq.write_table(rows.cast(SCHEMA), file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path / block.name)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(
+            error.errno, f"{path / block.name} could not be written ({error.strerror or error})"
+        ) from error
+    _sync(path)
+    for other in path.glob(f"{block.point}-*.parquet"):
+        match = _NAME.fullmatch(other.name)
+        if match and other.name != block.name:
+            cut = Block(match[1], int(match[2]), int(match[3]))
+            if block.covers(cut):
+                other.unlink(missing_ok=True)
+
+
+def read_rows(path: Path, blocks: Iterable[Block] | None = None) -> pa.Table:
+    """Rows of a folder, each chip of each point once, in the order of file names.
+
+    Args:
+        path: the folder.
+        blocks: which blocks; all finished ones by default.
+
+    Raises:
+        ValueError: two blocks disagree about a chip.
+    """
+    chosen = sorted(scan(path) if blocks is None else blocks, key=lambda b: b.name)
+    tables = {block: pq.read_table(path / block.name, schema=SCHEMA) for block in chosen}
+    if not tables:
+        return SCHEMA.empty_table()
+    seen: dict[tuple[str, int], Block] = {}
+    keep: dict[Block, list[int]] = {block: [] for block in chosen}
+    for block in sorted(chosen, key=lambda b: (b.chips != BLOCK, b.name)):
+        for row, chip in enumerate(range(block.first, block.last + 1)):
+            owner = seen.setdefault((block.point, chip), block)
+            if owner == block:
+                keep[block].append(row)
+            else:
+                _agree(tables[owner], chip - owner.first, tables[block], row, path / block.name)
+    parts = [t if len(keep[b]) == len(t) else t.take(keep[b]) for b, t in tables.items()]
+    return pa.concat_tables(parts)
+
+
+def _agree(one: pa.Table, i: int, other: pa.Table, j: int, file: Path) -> None:
+    a, b = one.slice(i, 1).to_pylist()[0], other.slice(j, 1).to_pylist()[0]
+    skip = _MAY_DIFFER | (_SCORES if a["platform"] != b["platform"] else set())
+    wrong = [name for name in a if name not in skip and a[name] != b[name]]
+    if wrong:
+        raise ValueError(
+            f"{file}: chip {a['chip']} disagrees with another block in {', '.join(wrong)}: remove "
+            "one of the two"
+        )
+
+
+def read_references(path: Path) -> dict[str, Any]:
+    """Float and clean scores kept so far, {platform: {hash: score}}."""
+    file = path / REFERENCES
+    return _read_json(file) if file.is_file() else {}
+
+
+def write_references(path: Path, references: Mapping[str, Any]) -> None:
+    """Replace the kept reference scores."""
+    _write_json(path / REFERENCES, references)
+
+
+def add_provenance(path: Path, entry: Mapping[str, Any]) -> None:
+    """Append one line about a run: when, where, with which versions. Never part of an identity."""
+    with (path / PROVENANCE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry, sort_keys=True) + "\n")
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{file} is not JSON ({error}): restore it, or give a new --out") from None
+
+
+def _write_json(file: Path, value: Mapping[str, Any]) -> None:
+    temporary = file.with_name(f"_writing-{os.getpid()}-{file.name}")
+    try:
+        with temporary.open("w", encoding="utf-8") as out:
+            json.dump(value, out, indent=1, sort_keys=True)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(file)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync(file.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return f"{text[:12]}.." if len(text) == 64 else text

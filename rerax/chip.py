@@ -1,0 +1,134 @@
+"""From parameters to stored words, once per model; from stored words to codes, once per chip.
+
+`program` runs on the host, in NumPy, before any randomness. `read` runs inside jit: faults
+act on the words and the words become codes.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Int8, Key, UInt8, UInt32
+
+from rerax._types import AnyArray, Params
+from rerax.encoding import decode, encode
+from rerax.faults import Counts, Dose, FaultModel
+from rerax.keys import matrix_key
+from rerax.pruning import Gates, open_cells
+from rerax.quantise import quantise
+from rerax.spec import ChipSpec
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "encoder": ("query", "key", "value", "attention_output", "ffn_in", "ffn_out"),
+    "pooler": ("pooler",),
+    "classifier": ("classifier",),
+    "embeddings": ("word_embeddings", "position_embeddings", "token_type_embeddings"),
+}
+"""Names that `--matrices` takes, and the matrices of each."""
+
+DEFAULT_GROUPS = ("encoder", "pooler", "classifier")
+SECTIONS = ("embeddings", "encoder", "head")
+
+
+class Programmed(NamedTuple):
+    """A model laid onto crossbars, and what stays outside them.
+
+    Attributes:
+        words: {section: {matrix: [*L, G, R, C] uint8}}, L for the encoder's matrices only.
+        scales: {section: {matrix: [*L, C] float32}}, a code's worth in each column.
+        params: the model's parameters without the matrices on crossbars.
+    """
+
+    words: dict[str, dict[str, AnyArray]]
+    scales: dict[str, dict[str, AnyArray]]
+    params: Params
+
+
+def on_crossbars(params: Params, groups: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]]:
+    """Weights of the matrices that `groups` names, {section: {matrix: [*L, R, C]}}.
+
+    Raises:
+        ValueError: unknown group; the known ones are listed.
+    """
+    for group in groups:
+        if group not in GROUPS:
+            raise ValueError(f"unknown matrices {group!r}: use some of {', '.join(GROUPS)}")
+    chosen = {name for group in groups for name in GROUPS[group]}
+    return {
+        section: {
+            name: next(leaves[kind] for kind in ("kernel", "table") if kind in leaves)
+            for name, leaves in params.get(section, {}).items()
+            if name in chosen
+        }
+        for section in SECTIONS
+    }
+
+
+def program(
+    params: Params,
+    spec: ChipSpec,
+    groups: tuple[str, ...] = DEFAULT_GROUPS,
+    gates: Gates | None = None,
+) -> Programmed:
+    """Quantise, encode and lay out a model's matrices: the part without randomness.
+
+    Args:
+        params: float parameters of `rerax.bert`.
+        spec: how codes become cells.
+        groups: which matrices go onto crossbars: encoder, pooler, classifier, embeddings.
+        gates: closed rows and columns; matrices not named are all open.
+
+    Returns:
+        Words, scales and the parameters that stay in float.
+    """
+    words: dict[str, dict[str, AnyArray]] = {section: {} for section in SECTIONS}
+    scales: dict[str, dict[str, AnyArray]] = {section: {} for section in SECTIONS}
+    rest: dict[str, Any] = {section: dict(leaves) for section, leaves in params.items()}
+    for section, matrices in on_crossbars(params, groups).items():
+        for name, weights in matrices.items():
+            gate = (gates or {}).get(name)
+            kept = None if gate is None else open_cells(gate["row"], gate["column"])
+            codes, scales[section][name] = quantise(np.asarray(weights), spec.bits, kept)
+            words[section][name] = encode(codes, spec)
+            rest[section][name] = {k: v for k, v in rest[section][name].items() if k == "bias"}
+    return Programmed(words, scales, rest)
+
+
+def read(
+    words: Mapping[str, UInt8[Array, "G R C"]],
+    chip_key: Key[Array, ""],
+    layer: int | UInt32[Array, ""],
+    dose: Dose,
+    fault: FaultModel,
+    spec: ChipSpec,
+    lanes: str | None = None,
+) -> tuple[dict[str, Int8[Array, "R C"]], dict[str, Counts]]:
+    """Codes of one layer's matrices as one chip reads them.
+
+    Args:
+        words: stored words of each matrix.
+        chip_key: the chip's key.
+        layer: encoder layer, 0 for matrices outside the encoder.
+        dose: fault rate and share.
+        fault: the fault model.
+        spec: how words become codes.
+        lanes: name of the enclosing `vmap` axis over chips, if any.
+
+    Returns:
+        Codes, and faulty cells, of each matrix.
+    """
+    codes, counts = {}, {}
+    for name, stored in words.items():
+        key = matrix_key(chip_key, name, layer)
+        disturbed, counts[name] = fault.disturb(stored, key, dose, spec, lanes)
+        codes[name] = decode(disturbed, spec)
+    return codes, counts
+
+
+def cells(programmed: Programmed, spec: ChipSpec) -> int:
+    """Physical cells of all base arrays."""
+    return sum(
+        (words.size // spec.groups) * spec.cells_per_weight
+        for matrices in programmed.words.values()
+        for words in matrices.values()
+    )

@@ -1,0 +1,63 @@
+"""Codes <-> words: how a b-bit code becomes the levels of its cells.
+
+A word packs the levels of one group's cells, natural binary, least significant cell lowest,
+so that a word is simply the group's bits. `encode` runs once per model on the host;
+`decode` runs once per chip, inside jit.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Int8, UInt8
+
+from rerax.spec import ChipSpec
+
+
+def encode(codes: Int8[np.ndarray, "*L R C"], spec: ChipSpec) -> UInt8[np.ndarray, "*L G R C"]:
+    """Words of codes.
+
+    `offset` stores code + 2^(b-1); `twos_complement` the code modulo 2^b; `sign_magnitude`
+    the sign in the top bit above |code|; `differential` max(code, 0) in the plus group (first)
+    and max(-code, 0) in the minus group.
+
+    Args:
+        codes: integers in -(2^(b-1)-1)..2^(b-1)-1.
+        spec: the encoding and width.
+
+    Returns:
+        Words, one for each group of each weight.
+    """
+    wide = np.asarray(codes, np.int16)
+    half = 1 << (spec.bits - 1)
+    if spec.encoding == "differential":
+        groups = [np.maximum(wide, 0), np.maximum(-wide, 0)]
+    elif spec.encoding == "offset":
+        groups = [wide + half]
+    elif spec.encoding == "twos_complement":
+        groups = [wide & (2 * half - 1)]
+    else:
+        groups = [np.where(wide < 0, half - wide, wide)]
+    return np.stack(groups, axis=-3).astype(np.uint8)
+
+
+def decode(words: UInt8[Array, "G R C"], spec: ChipSpec) -> Int8[Array, "R C"]:
+    """Codes that words mean, the inverse of `encode` on every word a faulty cell can give.
+
+    Offset and two's complement can read -2^(b-1), which `encode` never writes; a negative
+    zero of `sign_magnitude` reads 0.
+    """
+    half = 1 << (spec.bits - 1)
+    first = words[0]
+    if spec.encoding == "differential":
+        return _signed(first - words[1])
+    if spec.encoding == "offset":
+        return _signed(first - jnp.uint8(half))
+    if spec.encoding == "twos_complement":
+        return _signed((first ^ jnp.uint8(half)) - jnp.uint8(half))
+    magnitude = _signed(first & jnp.uint8(half - 1))
+    return jnp.where(first >= half, -magnitude, magnitude)
+
+
+def _signed(byte: UInt8[Array, "*shape"]) -> Int8[Array, "*shape"]:
+    # Unsigned arithmetic wraps modulo 256, so the byte's bits are the code's two's complement.
+    return lax.bitcast_convert_type(byte, jnp.int8)

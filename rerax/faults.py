@@ -1,0 +1,362 @@
+"""Fault models: which cells of a chip are broken, and what a word then reads.
+
+*One process for all rates.* Points of a unit-rate Poisson process lie over cells x hazard. A
+cell is stuck at rate p once one of its points lies below h = -ln(1 - p): P(stuck) is exactly
+p, and the stuck cells at p are a subset of those at any higher rate. The hazard axis is cut
+into octaves and only those below h are drawn, so the work follows the number of faults. Every
+point and every cell has its own counter under the array's key, so no chunk, lane or device
+can change an outcome. Integers only.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple, Protocol
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Int32, Key, UInt8, UInt32
+
+from rerax.keys import purpose_keys, threefry
+from rerax.poisson import EDGES, INTERVALS, hazard, poisson_table
+from rerax.spec import ChipSpec
+
+DEFAULT_SA1_SHARE = Fraction(904, 1079)
+"""SA1 : SA0 = 9.04 : 1.75, the split usually quoted from March-test work on HfO2 chips."""
+
+STUCK, AT_1 = 1, 2  # bits of a cell's state: 0 healthy, 1 stuck at 0, 3 stuck at 1
+
+POINTS_PER_CHUNK = 1024  # speed only: counters, not chunks, say what a point is
+
+
+class Dose(NamedTuple):
+    """A rate and a share of polarity as the sampler's integers (traced, so never a recompile).
+
+    Attributes:
+        intervals: hazard intervals that have points below h.
+        limits: [K] a point of an interval counts when its 32-bit position is <= the limit.
+        above: whether the rate passes 0.5, where cells untouched so far get a second chance.
+        above_limit: and it hits when the cell's hash is <= this.
+        sa1: whether any stuck cell is SA1.
+        sa1_limit: a stuck cell is SA1 when its hash is <= this.
+    """
+
+    intervals: np.int32 | Int32[Array, ""]
+    limits: UInt32[np.ndarray, "K"] | UInt32[Array, "K"]
+    above: np.bool_ | Bool[Array, ""]
+    above_limit: np.uint32 | UInt32[Array, ""]
+    sa1: np.bool_ | Bool[Array, ""]
+    sa1_limit: np.uint32 | UInt32[Array, ""]
+
+
+def dose(rate: float, sa1_share: Fraction | float = DEFAULT_SA1_SHARE) -> Dose:
+    """Thresholds for a fault rate, by exact arithmetic on the host.
+
+    Args:
+        rate: expected fraction of all cells (flip: of all stored bits) that are faulty, 0 to 1.
+        sa1_share: fraction of the stuck cells that are SA1, 0 to 1.
+
+    Raises:
+        ValueError: rate or share outside [0, 1].
+
+    Example:
+        >>> int(dose(0.0).intervals), int(dose(0.5).intervals), bool(dose(1.0).above)
+        (0, 21, True)
+    """
+    for name, value in (("rate", rate), ("sa1_share", sa1_share)):
+        if not 0 <= value <= 1:  # also catches NaN
+            raise ValueError(f"{name} {value} is outside [0, 1]: give a fraction")
+    h = EDGES[-1] if rate >= 0.5 else hazard(float(rate))
+    limits = [_limit((h - a) / (b - a)) for a, b in zip(EDGES[:-1], EDGES[1:], strict=True)]
+    above = _limit(2 * Fraction(rate) - 1)
+    sa1 = _limit(Fraction(sa1_share))
+    return Dose(
+        np.int32(sum(limit is not None for limit in limits)),
+        np.array([limit or 0 for limit in limits], np.uint32),
+        np.bool_(above is not None),
+        np.uint32(above or 0),
+        np.bool_(sa1 is not None),
+        np.uint32(sa1 or 0),
+    )
+
+
+def _limit(probability: Fraction) -> int | None:
+    """Largest 32-bit number that counts as a hit of this probability; None: none does."""
+    hits = min(int(probability * 2**32), 2**32)
+    return hits - 1 if hits > 0 else None
+
+
+@dataclass(frozen=True)
+class _Array:
+    """The physical array of one matrix, seen as planes [P, R, C] so that packing is contiguous.
+
+    A unit is a cell (`per_cell` = 1) or, for flips, one of a cell's bits; plane p holds slice
+    p // per_cell of every weight.
+    """
+
+    spec: ChipSpec
+    rows: int
+    columns: int
+    per_cell: int = 1
+
+    @property
+    def planes(self) -> int:
+        return self.spec.cells_per_weight * self.per_cell
+
+    @property
+    def width(self) -> int:
+        """Units on one wordline."""
+        return self.planes * self.columns
+
+    @property
+    def size(self) -> int:
+        return self.rows * self.width
+
+    def place(self, wordline: Array, unit: Array) -> Array:
+        """Flat index into the planes of the unit at a physical address."""
+        bitline, part = unit // self.per_cell, unit % self.per_cell
+        column, slice_ = self.spec.locate(bitline, self.columns)
+        return ((slice_ * self.per_cell + part) * self.rows + wordline) * self.columns + column
+
+    def addresses(self, plane: Array) -> tuple[Array, Array]:
+        """Wordline and unit of every entry of one plane, each [R, C]."""
+        shape = (self.rows, self.columns)
+        column = lax.broadcasted_iota(jnp.uint32, shape, 1)
+        bitline = self.spec.bitline(column, plane // self.per_cell, self.columns)
+        unit = bitline * self.per_cell + plane % self.per_cell
+        return lax.broadcasted_iota(jnp.uint32, shape, 0), unit
+
+
+def stuck_cells(
+    key: Key[Array, ""],
+    dose: Dose,
+    spec: ChipSpec,
+    rows: int,
+    columns: int,
+    lanes: str | None = None,
+) -> UInt8[Array, "S R C"]:
+    """Stuck cells of one base array.
+
+    Args:
+        key: the array's key (`keys.matrix_key`).
+        dose: rate and share, from `dose`.
+        spec: geometry; encodings with equally many cells a weight share their stuck cells.
+        rows, columns: shape of the matrix.
+        lanes: name of the enclosing `vmap` axis over chips, if any; it lets all lanes share
+            one trip count, and changes no outcome.
+
+    Returns:
+        States, 0 healthy, 1 stuck at 0, 3 stuck at 1. Entry [s, r, c] is the cell at wordline
+        r and bitline `spec.bitline(c, s, columns)`. SA0 reads level 0 (high resistance), SA1
+        the cell's highest level (low resistance), the polarity of arXiv 2401.11664; some
+        papers swap the two.
+    """
+    return _sample(key, dose, _Array(spec, rows, columns), lanes)
+
+
+def _sample(
+    key: Key[Array, ""], dose: Dose, array: _Array, lanes: str | None
+) -> UInt8[Array, "P R C"]:
+    counts_key, points_key, cells_key = purpose_keys(key, 3)
+    counts = _poisson_counts(counts_key, array.size)
+    trips = -(-counts // POINTS_PER_CHUNK)
+    if lanes is not None:
+        trips = lax.pmax(trips, lanes)  # an unbatched trip count keeps the loop a loop
+
+    def draw(interval: Array, chunk: Array, states: Array) -> Array:
+        start = chunk.astype(jnp.uint32) * POINTS_PER_CHUNK
+        point = start + jnp.arange(POINTS_PER_CHUNK, dtype=jnp.uint32)
+        stream = jnp.full_like(point, 2 * interval.astype(jnp.uint32))
+        w, u = threefry(points_key, point, stream)
+        position, _ = threefry(points_key, point, stream + 1)
+        wordline, unit = _scale(w, array.rows), _scale(u, array.width)
+        hit = point < counts[interval].astype(jnp.uint32)
+        hit &= position <= dose.limits[interval]
+        index = jnp.where(hit, array.place(wordline, unit), jnp.uint32(array.size))
+        state, _ = _cell_hash(cells_key, dose, wordline, unit)
+        return states.at[index].set(state, mode="drop")
+
+    def draw_interval(interval: Array, states: Array) -> Array:
+        return lax.fori_loop(0, trips[interval], lambda j, s: draw(interval, j, s), states)
+
+    states = jnp.zeros(array.size, jnp.uint8)
+    states = lax.fori_loop(0, dose.intervals, draw_interval, states)
+    states = states.reshape(array.planes, array.rows, array.columns)
+
+    def second_chance(plane: tuple[Array, Array]) -> Array:
+        states, p = plane
+        state, hash_ = _cell_hash(cells_key, dose, *array.addresses(p))
+        return jnp.where((states == 0) & (hash_ <= dose.above_limit), state, states)
+
+    return lax.cond(
+        dose.above,
+        lambda s: lax.map(second_chance, (s, jnp.arange(array.planes, dtype=jnp.uint32))),
+        lambda s: s,
+        states,
+    )
+
+
+def _cell_hash(
+    key: UInt32[Array, "2"], dose: Dose, wordline: Array, unit: Array
+) -> tuple[Array, Array]:
+    """State that a stuck cell has, and a second hash: both functions of chip and cell alone."""
+    polarity, other = threefry(key, wordline, unit)
+    at_1 = (polarity <= dose.sa1_limit) & dose.sa1
+    return jnp.where(at_1, jnp.uint8(STUCK | AT_1), jnp.uint8(STUCK)), other
+
+
+def _scale(word: UInt32[Array, "*shape"], n: int) -> UInt32[Array, "*shape"]:
+    """floor(word * n / 2^32) without 64-bit integers, for n below 2^32."""
+    low, high = word & 0xFFFF, word >> 16
+    if n <= 0x10000:
+        return (high * n + (low * n >> 16)) >> 16
+    n_low, n_high = jnp.uint32(n & 0xFFFF), jnp.uint32(n >> 16)
+    middle = high * n_low + (low * n_low >> 16)
+    carry = (middle & 0xFFFF) + low * n_high
+    return high * n_high + (middle >> 16) + (carry >> 16)
+
+
+def _poisson_counts(key: UInt32[Array, "2"], cells: int) -> Int32[Array, "K"]:
+    """Points in each hazard interval: the smallest n with u < P(N <= n), by binary search."""
+    table = poisson_table(cells)
+    order = jnp.arange(INTERVALS, dtype=jnp.uint32)
+    high, low = threefry(key, order, jnp.zeros_like(order))
+    table_high, table_low = jnp.asarray(table.high), jnp.asarray(table.low)
+
+    def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        left, right = bounds
+        middle = (left + right) // 2
+        at = jnp.minimum(middle, len(table.high) - 1)
+        h, low_ = table_high[at], table_low[at]
+        passed = (h < high) | ((h == high) & (low_ <= low))
+        searching = left < right
+        left = jnp.where(searching & passed, middle + 1, left)
+        return left, jnp.where(searching & ~passed, middle, right)
+
+    start = jnp.asarray(table.start)
+    steps = int(np.diff(table.start).max()).bit_length()
+    left, _ = lax.fori_loop(0, steps, halve, (start[:-1], start[1:]))
+    return jnp.asarray(table.first) + left - start[:-1]
+
+
+def stuck_words(
+    states: UInt8[Array, "S R C"], spec: ChipSpec
+) -> tuple[UInt8[Array, "G R C"], UInt8[Array, "G R C"]]:
+    """Pack cell states into word masks.
+
+    Returns:
+        Bits of each word that stuck cells hold, and what those bits read.
+    """
+    held, reads = [], []
+    for group in range(spec.groups):
+        mask = value = jnp.zeros(states.shape[1:], jnp.uint8)
+        for cell in range(spec.cells_per_group):
+            state = states[group * spec.cells_per_group + cell]
+            level = ((1 << spec.bits_of_cell(cell)) - 1) << (cell * spec.bits_per_cell)
+            mask |= (state & STUCK) * jnp.uint8(level)
+            value |= (state >> 1) * jnp.uint8(level)
+        held.append(mask)
+        reads.append(value)
+    return jnp.stack(held), jnp.stack(reads)
+
+
+class Counts(NamedTuple):
+    """Faulty cells of one array, each an int32 scalar (`flipped` counts bits)."""
+
+    stuck_at_0: Int32[Array, "*L"]
+    stuck_at_1: Int32[Array, "*L"]
+    stuck_other: Int32[Array, "*L"]
+    shorted: Int32[Array, "*L"]
+    flipped: Int32[Array, "*L"]
+
+
+class FaultModel(Protocol):
+    """What a notebook implements to add a fault model; instances are hashable and stateless."""
+
+    @property
+    def has_polarity(self) -> bool:
+        """Whether `sa1_share` means anything to it."""
+        ...
+
+    def disturb(
+        self,
+        words: UInt8[Array, "G R C"],
+        key: Key[Array, ""],
+        dose: Dose,
+        spec: ChipSpec,
+        lanes: str | None = None,
+    ) -> tuple[UInt8[Array, "G R C"], Counts]:
+        """Words as read from the array with this key at this dose, and what is faulty in it.
+
+        It must be nested in rate and a pure function of its arguments, `lanes` apart, which
+        names an enclosing `vmap` axis over chips and must change no outcome.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Every cell stuck independently with the same probability."""
+
+    has_polarity: bool = True
+
+    def disturb(
+        self,
+        words: UInt8[Array, "G R C"],
+        key: Key[Array, ""],
+        dose: Dose,
+        spec: ChipSpec,
+        lanes: str | None = None,
+    ) -> tuple[UInt8[Array, "G R C"], Counts]:
+        """Stuck cells hold their level whatever was written."""
+        _, rows, columns = words.shape
+        states = stuck_cells(key, dose, spec, rows, columns, lanes)
+        mask, value = stuck_words(states, spec)
+        at_1 = _total(states >> 1)
+        counts = Counts(_total(states & STUCK) - at_1, at_1, *_none(3))
+        return (words & ~mask) | value, counts
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Transient bit flips: every stored bit inverted independently, held for one evaluation."""
+
+    has_polarity: bool = False
+
+    def disturb(
+        self,
+        words: UInt8[Array, "G R C"],
+        key: Key[Array, ""],
+        dose: Dose,
+        spec: ChipSpec,
+        lanes: str | None = None,
+    ) -> tuple[UInt8[Array, "G R C"], Counts]:
+        """Inverts bits; the same process as `Uniform`, over bits in place of cells."""
+        _, rows, columns = words.shape
+        states = _sample(key, dose, _Array(spec, rows, columns, spec.bits_per_cell), lanes)
+        planes = states.reshape(spec.groups, -1, rows, columns)[:, : spec.group_bits] & STUCK
+        shifts = jnp.arange(spec.group_bits, dtype=jnp.uint8)[None, :, None, None]
+        flips = jnp.sum(planes << shifts, axis=1, dtype=jnp.uint8)
+        return words ^ flips, Counts(*_none(4), _total(planes))
+
+
+FAULTS: dict[str, FaultModel] = {"uniform": Uniform(), "flip": Flip()}
+
+
+def fault_model(name: str) -> FaultModel:
+    """Fault model of that name.
+
+    Raises:
+        ValueError: unknown name; the known ones are listed.
+    """
+    if name not in FAULTS:
+        raise ValueError(f"unknown fault {name!r}: use one of {', '.join(FAULTS)}")
+    return FAULTS[name]
+
+
+def _total(states: UInt8[Array, "*shape"]) -> Int32[Array, ""]:
+    return jnp.sum(states, dtype=jnp.int32)
+
+
+def _none(n: int) -> tuple[Int32[Array, ""], ...]:
+    return (jnp.int32(0),) * n

@@ -1,0 +1,1 @@
+"""The nine GLUE tasks: what they are, their examples in fixed-shape batches, their scores."""

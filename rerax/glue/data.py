@@ -1,0 +1,297 @@
+"""GLUE examples: from Parquet or the hub, through the tokenizer, into fixed-shape batches."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Int32
+
+from rerax.glue.tasks import Task
+
+HUB = "nyu-mll/glue"
+LENGTHS = (8, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512)
+"""Token lengths T that batches come in."""
+BATCH_TOKENS = 1024
+
+
+@dataclass(frozen=True)
+class Split:
+    """Sentences and labels of a split, in its own order.
+
+    Attributes:
+        texts: one tuple of sentences for each of the task's fields.
+        labels: int32 GLUE ids, float32 for regression.
+        parts: (name, examples) of the files it is made of.
+    """
+
+    texts: tuple[tuple[str, ...], ...]
+    labels: np.ndarray
+    parts: tuple[tuple[str, int], ...]
+
+    def digest(self, max_length: int) -> str:
+        """Hash of all that decides which examples a model sees."""
+        hasher = hashlib.sha256(repr((self.parts, max_length)).encode())
+        hasher.update(repr(self.texts).encode())
+        hasher.update(self.labels.tobytes())
+        return hasher.hexdigest()
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Tokenised examples.
+
+    Attributes:
+        ids: token ids of each example, special tokens included.
+        types: segment ids of each example, as long as its ids.
+    """
+
+    ids: Sequence[np.ndarray]
+    types: Sequence[np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Batches of one token length T.
+
+    Attributes:
+        ids, types: [n, B, T] token and segment ids, padded.
+        lengths: [n, B] real tokens, 0 in a padding row.
+        index: [n, B] place of the example in its split, -1 in a padding row.
+    """
+
+    ids: Int32[np.ndarray, "n B T"]
+    types: Int32[np.ndarray, "n B T"]
+    lengths: Int32[np.ndarray, "n B"]
+    index: Int32[np.ndarray, "n B"]
+
+
+@dataclass(frozen=True)
+class Batches:
+    """A split in batches of a few fixed shapes."""
+
+    buckets: tuple[Bucket, ...]
+    examples: int
+
+    @property
+    def tokens(self) -> int:
+        """Tokens computed, padding included."""
+        return sum(bucket.ids.size for bucket in self.buckets)
+
+
+def read_split(
+    task: Task, data: str | Path = HUB, split: str = "validation", max_examples: int | None = None
+) -> Split:
+    """Read the sentences and labels of one split.
+
+    Args:
+        task: the task.
+        data: a folder that holds <task>/<split>.parquet, or a hub id.
+        split: name of the split; mnli's `validation` is both its dev sets, the mismatched one
+            only where the folder has it.
+        max_examples: keep this many from the beginning of each part.
+
+    Raises:
+        ValueError: no such folder, split or column; labels outside the task's, or none; the hub
+            out of reach. Each says what to do.
+    """
+    if max_examples is not None and max_examples < 1:
+        raise ValueError(f"max-examples {max_examples} is too few: give at least 1")
+    tables = {}
+    for part in task.parts(split):
+        table = _read_part(task, data, part, optional=part.endswith("_mismatched"))
+        if table is not None:
+            tables[part] = table.slice(0, max_examples)
+    texts, labels, parts = [[] for _ in task.fields], [], []
+    for part, table in tables.items():
+        labels.append(_labels(task, table, f"{data} {task.name}/{part}"))
+        for column, field in zip(texts, task.fields, strict=True):
+            column += table[field].to_pylist()
+        parts.append((part, table.num_rows))
+    return Split(tuple(map(tuple, texts)), np.concatenate(labels), tuple(parts))
+
+
+def _read_part(task: Task, data: str | Path, part: str, optional: bool) -> pa.Table | None:
+    where = f"{data} {task.name}/{part}"
+    table = _from_folder(task, Path(data), part) if Path(data).is_dir() else None
+    if table is None and Path(data).is_dir():
+        if optional:
+            return None
+        here = sorted(p.stem for p in (Path(data) / task.name).glob("*.parquet"))
+        raise ValueError(
+            f"{where}: no such split, the folder has {', '.join(here) or 'none'}: put "
+            f"{task.name}/{part}.parquet there, or choose another split"
+        )
+    if table is None:
+        table = _from_hub(task, str(data), part)
+    missing = [c for c in (*task.fields, "label") if c not in table.column_names]
+    if missing:
+        raise ValueError(
+            f"{where}: no column {', '.join(missing)} among {', '.join(table.column_names)}: use "
+            f"the columns of {HUB}"
+        )
+    for field in task.fields:
+        if not pa.types.is_string(table[field].type) and not pa.types.is_large_string(
+            table[field].type
+        ):
+            raise ValueError(f"{where}: column {field} is {table[field].type}: it must be text")
+        if table[field].null_count:
+            raise ValueError(f"{where}: column {field} has empty entries: fill or drop those rows")
+    if not table.num_rows:
+        raise ValueError(f"{where} has no examples: give a split with at least one")
+    return table
+
+
+def _from_folder(task: Task, data: Path, part: str) -> pa.Table | None:
+    folder = data / task.name
+    files = sorted(folder.glob(f"{part}.parquet")) or sorted(folder.glob(f"{part}-*.parquet"))
+    if not files:
+        return None
+    try:
+        return pa.concat_tables([pq.read_table(file) for file in files])
+    except (pa.ArrowInvalid, OSError) as error:
+        line = str(error).splitlines()[0]
+        raise ValueError(f"{files[0]} is no readable Parquet ({line}): fetch it again") from None
+
+
+def _from_hub(task: Task, data: str, part: str) -> pa.Table:
+    if data.startswith((".", "/", "~")) or data.count("/") > 1:
+        raise ValueError(f"data {data!r} is not a folder: give one with {task.name}/{part}.parquet")
+    try:
+        import datasets
+
+        dataset = datasets.load_dataset(data, task.name, split=part)
+    except Exception as error:
+        raise ValueError(
+            f"data {data!r} is no folder here and {task.name}/{part} could not be had from the "
+            f"hub ({type(error).__name__}): give --data DIR with {task.name}/{part}.parquet"
+        ) from error
+    return dataset.data.table.combine_chunks()
+
+
+def _labels(task: Task, table: pa.Table, where: str) -> np.ndarray:
+    try:
+        labels = table["label"].to_numpy().astype(np.float64)
+    except (pa.ArrowException, ValueError, TypeError):
+        raise ValueError(f"{where}: labels are {table['label'].type}: they must be numbers") from None
+    if np.isnan(labels).any() or (labels == -1).all():
+        raise ValueError(f"{where} has no labels: choose a split with labels, such as validation")
+    if task.is_regression:
+        wrong = labels[(labels < 0) | (labels > 5)]
+        rule = "scores from 0 to 5"
+    else:
+        wrong = labels[~np.isin(labels, np.arange(task.num_labels))]
+        rule = ", ".join(f"{i} ({name})" for i, name in enumerate(task.labels))
+    if wrong.size:
+        raise ValueError(f"{where}: label {wrong[0]:g} is not one of the task's: use {rule}")
+    return labels.astype(np.float32 if task.is_regression else np.int32)
+
+
+def load_tokenizer(directory: str | Path) -> Any:
+    """The Hugging Face tokenizer of a model directory.
+
+    Raises:
+        ValueError: the directory holds none.
+    """
+    directory = Path(directory)
+    if not any((directory / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
+        raise ValueError(f"{directory} has no tokenizer: put its tokenizer.json or vocab.txt there")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(str(directory))
+
+
+def tokenise(
+    split: Split, tokenizer: Any, *, max_length: int, positions: int, vocab_size: int
+) -> Examples:
+    """Token ids of a split, cut to `max_length` by shortening the longer sentence first.
+
+    Args:
+        split: the sentences.
+        tokenizer: a Hugging Face tokenizer.
+        max_length: most tokens an example may have, special ones included.
+        positions: position embeddings of the model, which bound `max_length`.
+        vocab_size: word embeddings of the model, which bound the token ids.
+
+    Raises:
+        ValueError: `max_length` out of range, or a token id beyond the vocabulary.
+    """
+    check_length(max_length, positions)
+    encoded = tokenizer(
+        *map(list, split.texts),
+        truncation="longest_first" if len(split.texts) > 1 else True,
+        max_length=max_length,
+        return_token_type_ids=True,
+    )
+    ids = [np.array(row, np.int32) for row in encoded["input_ids"]]
+    check_ids(ids, vocab_size)
+    return Examples(ids, [np.array(row, np.int32) for row in encoded["token_type_ids"]])
+
+
+def check_length(max_length: int, positions: int) -> None:
+    """Refuse a sequence length that the model has no positions for."""
+    if not 4 <= max_length <= positions:
+        raise ValueError(
+            f"max-length {max_length} is outside 4..{positions}, the model's positions: give one "
+            "in the range"
+        )
+
+
+def check_ids(ids: Sequence[np.ndarray], vocab_size: int) -> None:
+    """Refuse token ids beyond the vocabulary, which a look-up would silently clamp."""
+    for i, row in enumerate(ids):
+        if len(row) == 0:
+            raise ValueError(f"example {i} has no tokens: give at least one")
+        if row.min() < 0 or row.max() >= vocab_size:
+            raise ValueError(
+                f"example {i} has token id {row.max()}, beyond the vocabulary of {vocab_size}: "
+                "use the model's own tokenizer"
+            )
+
+
+def make_batches(examples: Examples, pad_token_id: int = 0, tokens: int = BATCH_TOKENS) -> Batches:
+    """Cut examples into batches of fixed shapes, longest first.
+
+    A batch has the shortest length T of `LENGTHS` that holds its longest example, and
+    `tokens` // T rows, filled up with the next shorter examples: only the very last batch has
+    padding rows. Shapes depend on the examples alone, never on memory, chips or devices.
+    """
+    sizes = np.array([len(row) for row in examples.ids])
+    order = np.argsort(-sizes, kind="stable")
+    batches: dict[int, list[np.ndarray]] = {}
+    start = 0
+    while start < len(order):
+        longest = sizes[order[start]]
+        length = next((t for t in LENGTHS if t >= longest), int(longest))
+        rows = max(1, tokens // length)
+        batches.setdefault(length, []).append(order[start : start + rows])
+        start += rows
+    buckets = [
+        _bucket(examples, length, max(1, tokens // length), rows, pad_token_id)
+        for length, rows in batches.items()
+    ]
+    return Batches(tuple(buckets), len(examples))
+
+
+def _bucket(
+    examples: Examples, length: int, rows: int, batches: list[np.ndarray], pad_token_id: int
+) -> Bucket:
+    shape = (len(batches), rows)
+    ids = np.full((*shape, length), pad_token_id, np.int32)
+    types = np.zeros((*shape, length), np.int32)
+    lengths, index = np.zeros(shape, np.int32), np.full(shape, -1, np.int32)
+    for b, batch in enumerate(batches):
+        index[b, : len(batch)] = batch
+        for r, i in enumerate(batch):
+            n = lengths[b, r] = len(examples.ids[i])
+            ids[b, r, :n], types[b, r, :n] = examples.ids[i], examples.types[i]
+    return Bucket(ids, types, lengths, index)

@@ -1,0 +1,120 @@
+"""The nine GLUE tasks in the column layout of the hub's `nyu-mll/glue`. No JAX here."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Task:
+    """One GLUE task.
+
+    Attributes:
+        name: its configuration name.
+        fields: columns of its one or two sentences.
+        labels: label names in the order of GLUE's ids; empty for regression.
+        metrics: columns of results that it fills beside `score`.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...] = ("accuracy",)
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the label is a number (stsb)."""
+        return not self.labels
+
+    @property
+    def num_labels(self) -> int:
+        """Outputs that a model for the task needs."""
+        return len(self.labels) or 1
+
+    def parts(self, split: str) -> tuple[str, ...]:
+        """Files that a split is made of: mnli has a matched and a mismatched one."""
+        if self.name == "mnli" and split in ("validation", "test"):
+            return (f"{split}_matched", f"{split}_mismatched")
+        return (split,)
+
+
+_PAIR = ("sentence1", "sentence2")
+_ENTAILMENT = ("entailment", "not_entailment")
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        Task("cola", ("sentence",), ("unacceptable", "acceptable"), ("accuracy", "matthews")),
+        Task("sst2", ("sentence",), ("negative", "positive")),
+        Task("mrpc", _PAIR, ("not_equivalent", "equivalent"), ("accuracy", "f1")),
+        Task("stsb", _PAIR, (), ("pearson", "spearman")),
+        Task(
+            "qqp",
+            ("question1", "question2"),
+            ("not_duplicate", "duplicate"),
+            ("accuracy", "f1"),
+        ),
+        Task(
+            "mnli",
+            ("premise", "hypothesis"),
+            ("entailment", "neutral", "contradiction"),
+            ("accuracy", "accuracy_mismatched"),
+        ),
+        Task("qnli", ("question", "sentence"), _ENTAILMENT),
+        Task("rte", _PAIR, _ENTAILMENT),
+        Task("wnli", _PAIR, ("not_entailment", "entailment")),
+    )
+}
+
+METRICS = ("accuracy", "f1", "matthews", "pearson", "spearman", "accuracy_mismatched")
+"""All metric columns of all tasks."""
+
+
+def find_task(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        ValueError: unknown name; the known ones are listed.
+    """
+    if name not in TASKS:
+        raise ValueError(f"unknown task {name!r}: use one of {', '.join(TASKS)}")
+    return TASKS[name]
+
+
+def label_order(
+    task: Task, names: tuple[str, ...], override: tuple[str, ...] | None = None
+) -> tuple[tuple[int, ...], str | None]:
+    """GLUE label id that each output of a model means.
+
+    Args:
+        task: the task.
+        names: the model's own output names; matched by name, whatever their case.
+        override: names given by the user for the outputs, in order; they win.
+
+    Returns:
+        One GLUE id for each output, and a warning where the names say nothing and GLUE's own
+        order was taken.
+
+    Raises:
+        ValueError: a number of outputs, or a given name, that does not fit the task.
+    """
+    if len(names) != task.num_labels:
+        raise ValueError(
+            f"the model has {len(names)} outputs, {task.name} needs {task.num_labels}: give a "
+            f"model fine-tuned on {task.name}"
+        )
+    if task.is_regression:
+        if override:
+            raise ValueError(f"labels {','.join(override)}: {task.name} has none, leave them out")
+        return (0,), None
+    known = {name.lower(): i for i, name in enumerate(task.labels)}
+    given = tuple(name.lower() for name in (override or names))
+    if sorted(given) == sorted(known):
+        return tuple(known[name] for name in given), None
+    if override:
+        raise ValueError(
+            f"labels {','.join(override)} are not {task.name}'s: give {','.join(task.labels)} in "
+            "the order of the model's outputs"
+        )
+    return tuple(range(task.num_labels)), (
+        f"the model's labels {', '.join(names)} are not {task.name}'s names: taken in GLUE's order "
+        f"{', '.join(task.labels)} (--labels overrides)"
+    )

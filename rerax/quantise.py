@@ -1,0 +1,69 @@
+"""Float weights <-> codes, and float inputs -> 8-bit codes.
+
+Weights are quantised once per model on the host, in NumPy's float64, so that codes never
+depend on a backend. Inputs are quantised per token inside the network.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float32, Int8
+
+INPUT_BITS = (8, None)
+"""Supported input widths: 8-bit codes, or None for float inputs."""
+
+
+def quantise(
+    weights: Float[np.ndarray, "*L R C"],
+    bits: int,
+    open_cells: Bool[np.ndarray, "*L R C"] | None = None,
+) -> tuple[Int8[np.ndarray, "*L R C"], Float32[np.ndarray, "*L C"]]:
+    """Symmetric codes with one scale for each column.
+
+    code = rint(w * q / max|w|) and scale = max|w| / q with q = 2^(bits-1) - 1, the maximum
+    over the column's kept weights; half to even. A column without a kept non-zero weight has
+    codes 0 and scale 1.
+
+    Args:
+        weights: matrices W[in, out], finite.
+        bits: code width b, 2 to 8.
+        open_cells: True where both gates are open; a closed weight has code 0 and no say in
+            the scale. None: all open.
+
+    Returns:
+        Codes in -q..q and scales (units of the weights).
+
+    Example:
+        >>> codes, scale = quantise(np.array([[1.0], [-0.5]], np.float32), 8)
+        >>> codes.ravel().tolist(), round(float(scale[0]), 6)
+        ([127, -64], 0.007874)
+    """
+    q = 2 ** (bits - 1) - 1
+    kept = np.asarray(weights, np.float64)
+    if open_cells is not None:
+        kept = np.where(open_cells, kept, 0.0)
+    largest = np.abs(kept).max(axis=-2)
+    empty = largest == 0
+    codes = np.rint(kept * q / np.where(empty, 1.0, largest)[..., None, :]).astype(np.int8)
+    scale = np.where(empty, 1.0, largest / q).astype(np.float32)
+    return codes, scale
+
+
+def quantise_inputs(
+    x: Float[Array, "*B R"],
+) -> tuple[Int8[Array, "*B R"], Float32[Array, "*B 1"]]:
+    """8-bit codes of the vectors that drive the wordlines, one scale for each token.
+
+    scale = max|x| * float32(1/127), 1 for a zero vector; code = clip(round(x / scale), -127,
+    127), half to even.
+
+    Args:
+        x: inputs, the last axis is one token's whole vector.
+
+    Returns:
+        Codes and the scale of every token.
+    """
+    x = x.astype(jnp.float32)
+    scale = jnp.max(jnp.abs(x), axis=-1, keepdims=True) * jnp.float32(1 / 127)
+    scale = jnp.where(scale == 0, jnp.float32(1), scale)
+    codes = jnp.clip(jnp.round(x / scale), -127, 127).astype(jnp.int8)
+    return codes, scale

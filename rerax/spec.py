@@ -1,0 +1,122 @@
+"""What a crossbar looks like: encoding, bits, cells, tiles, addresses. No JAX here."""
+
+from dataclasses import dataclass
+from typing import Any
+
+SEMANTICS = 1
+"""Raised whenever stuck cells, words or codes of an existing campaign would change."""
+
+ENCODINGS = ("offset", "twos_complement", "sign_magnitude", "differential")
+LAYOUTS = ("interleaved", "separate")
+BITS_PER_CELL = (1, 2, 4)
+
+
+@dataclass(frozen=True)
+class ChipSpec:
+    """How a b-bit code is laid into the cells of a crossbar.
+
+    A weight is one group of `bits` bits (`differential`: a plus and a minus group of
+    `bits` - 1 each). A group of n bits takes ceil(n / bits_per_cell) cells, filled from the
+    least significant bit; the top cell may hold fewer bits than the others.
+
+    Attributes:
+        encoding: `offset`, `twos_complement`, `sign_magnitude` or `differential`.
+        bits: width b of a code in bits, 2 to 8.
+        bits_per_cell: bits c that one cell holds as one of 2^c levels: 1, 2 or 4.
+        tile: wordlines and bitlines of one crossbar. Edge tiles are cut, never padded.
+        layout: `interleaved` (bitline = column * S + slice) or `separate`
+            (bitline = slice * columns + column), S cells a weight.
+
+    Raises:
+        ValueError: a field outside its range.
+
+    Example:
+        >>> ChipSpec(encoding="differential", bits=8, bits_per_cell=2).cells_per_weight
+        8
+    """
+
+    encoding: str = "offset"
+    bits: int = 8
+    bits_per_cell: int = 1
+    tile: tuple[int, int] = (128, 128)
+    layout: str = "interleaved"
+
+    def __post_init__(self) -> None:
+        if self.encoding not in ENCODINGS:
+            raise ValueError(f"unknown encoding {self.encoding!r}: use one of {_list(ENCODINGS)}")
+        if not _is_whole(self.bits) or not 2 <= self.bits <= 8:
+            raise ValueError(f"bits {self.bits!r} is outside 2..8: give a whole number from 2 to 8")
+        if self.bits_per_cell not in BITS_PER_CELL:
+            raise ValueError(f"bits per cell {self.bits_per_cell!r} is not supported: use 1, 2 or 4")
+        if self.layout not in LAYOUTS:
+            raise ValueError(f"unknown layout {self.layout!r}: use one of {_list(LAYOUTS)}")
+        if len(self.tile) != 2 or any(not _is_whole(n) or n < 1 for n in self.tile):
+            raise ValueError(f"tile {self.tile!r} is not a size: give wordlines x bitlines, each >= 1")
+
+    @property
+    def groups(self) -> int:
+        """Groups a weight: 2 for `differential`, else 1."""
+        return 2 if self.encoding == "differential" else 1
+
+    @property
+    def group_bits(self) -> int:
+        """Bits of one group."""
+        return self.bits - 1 if self.encoding == "differential" else self.bits
+
+    @property
+    def cells_per_group(self) -> int:
+        """Cells of one group, ceil(group_bits / bits_per_cell)."""
+        return -(-self.group_bits // self.bits_per_cell)
+
+    @property
+    def cells_per_weight(self) -> int:
+        """Cells (slices) S of one weight."""
+        return self.groups * self.cells_per_group
+
+    def bits_of_cell(self, cell: int) -> int:
+        """Bits that cell `cell` (0 = least significant) of a group holds."""
+        return min(self.bits_per_cell, self.group_bits - cell * self.bits_per_cell)
+
+    def bitlines(self, columns: int) -> int:
+        """Bitlines that a matrix of `columns` columns occupies."""
+        return columns * self.cells_per_weight
+
+    def cells(self, rows: int, columns: int) -> int:
+        """Physical cells of a rows x columns matrix."""
+        return rows * self.bitlines(columns)
+
+    def bitline(self, column: Any, slice_: Any, columns: int) -> Any:
+        """Bitline of slice `slice_` (0..S-1, plus group first) of `column`. Arrays welcome."""
+        if self.layout == "interleaved":
+            return column * self.cells_per_weight + slice_
+        return slice_ * columns + column
+
+    def locate(self, bitline: Any, columns: int) -> tuple[Any, Any]:
+        """Column and slice at a bitline: the inverse of `bitline`. Arrays welcome."""
+        if self.layout == "interleaved":
+            return bitline // self.cells_per_weight, bitline % self.cells_per_weight
+        return bitline % columns, bitline // columns
+
+    def tile_of(self, wordline: Any, bitline: Any) -> tuple[Any, Any]:
+        """Tile row and tile column of a physical address. Arrays welcome."""
+        return wordline // self.tile[0], bitline // self.tile[1]
+
+
+def parse_tile(text: str) -> tuple[int, int]:
+    """Read a tile size such as `128x128` (wordlines x bitlines).
+
+    Raises:
+        ValueError: not two whole numbers of at least 1 joined by an x.
+    """
+    rows, x, columns = text.lower().partition("x")
+    if not (x and rows.strip().isdecimal() and columns.strip().isdecimal()):
+        raise ValueError(f"tile {text!r} is not a size: give wordlines x bitlines such as 128x128")
+    return int(rows), int(columns)
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool)
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return ", ".join(names)
