@@ -1,0 +1,49 @@
+"""rerax: BERT on faulty ReRAM crossbars, thousands of simulated chips in one call.
+
+The names below are loaded when first used, so that `import rerax` costs nothing.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0.dev0"
+
+_HOMES = {
+    "ChipSpec": "rerax.spec",
+    "BertConfig": "rerax.bert.config",
+    "Bert": "rerax.bert.model",
+    "init_params": "rerax.bert.model",
+    "load": "rerax.bert.convert",
+    "save": "rerax.bert.convert",
+    "find_task": "rerax.glue.tasks",
+    "Examples": "rerax.glue.data",
+    "make_batches": "rerax.glue.data",
+    "quantise": "rerax.quantise",
+    "encode": "rerax.encoding",
+    "decode": "rerax.encoding",
+    "dose": "rerax.faults",
+    "stuck_cells": "rerax.faults",
+    "stuck_words": "rerax.faults",
+    "fault_model": "rerax.faults",
+    "program": "rerax.chip",
+    "read": "rerax.chip",
+    "Network": "rerax.evaluate",
+    "evaluate_chips": "rerax.evaluate",
+    "Point": "rerax.campaign.point",
+    "sweep": "rerax.campaign.run",
+    "summarise_points": "rerax.report",
+    "print_table": "rerax.report",
+    "figure_score_against_rate": "rerax.report",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'rerax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -132,3 +132,15 @@ def cells(programmed: Programmed, spec: ChipSpec) -> int:
         for matrices in programmed.words.values()
         for words in matrices.values()
     )
+
+
+def sparsity(params: Params, groups: tuple[str, ...], gates: Gates | None) -> float:
+    """Share of the weights on crossbars that lie under a closed gate."""
+    closed = total = 0
+    for matrices in on_crossbars(params, groups).values():
+        for name, weights in matrices.items():
+            total += weights.size
+            gate = (gates or {}).get(name)
+            if gate is not None:
+                closed += weights.size - int(open_cells(gate["row"], gate["column"]).sum())
+    return closed / total if total else 0.0

@@ -8,8 +8,10 @@ each static shape.
 """
 
 import functools
+import platform as machine
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -19,7 +21,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Int8, Int32, Key, UInt32
 
 from rerax import keys
-from rerax._types import Params
+
 from rerax.bert.config import BertConfig
 from rerax.bert.model import (
     Embeddings,
@@ -38,6 +40,14 @@ from rerax.spec import ChipSpec
 
 NUMERICS = 1
 """Raised whenever float details, and so a last bit of a logit, may change."""
+
+LANES = ((128, 256), (384, 64), (768, 16), (1024, 8))
+"""(model width up to, lanes) on accelerators: within 12 GB at 1024 tokens a batch."""
+
+STREAM_BYTES = 1 << 30
+BLOCK_TOKENS = 32768  # fewer tokens a block would sample the same cells too often
+MOST_CHIPS = 32
+OPERATIONS_PER_DISPATCH = 2e11
 
 
 @dataclass(frozen=True)
@@ -269,11 +279,70 @@ def to_device(batches: Batches, blocks: int = 1) -> tuple[Block, ...]:
     return tuple(cut)
 
 
+def lane_width(config: BertConfig, backend: str) -> int:
+    """Chips in one `vmap`: a constant of backend and model width, so that scores are too.
+
+    Args:
+        config: the model's shape.
+        backend: JAX's name of the platform.
+    """
+    if backend == "cpu":
+        return 1
+    return next((lanes for width, lanes in LANES if config.hidden_size <= width), 1)
+
+
+def fit_memory(
+    network: Network, batches: Batches, chunk: int | None = None, limit: int = STREAM_BYTES
+) -> tuple[int, int]:
+    """Chips a dispatch, and blocks of examples: the two sizes that change no bit.
+
+    Args:
+        network: static description.
+        batches: the split.
+        chunk: chips a dispatch if the user says so; it is rounded up to whole lane groups.
+        limit: bytes that the residual streams of one lane group may take.
+
+    Returns:
+        The chunk (about a second's work, at most one block of rows) and the number of blocks.
+    """
+    config, lanes = network.config, network.lanes
+    wanted = chunk
+    if wanted is None:
+        weights = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
+        work = 2 * batches.tokens * weights * config.num_hidden_layers
+        wanted = min(MOST_CHIPS, max(1, int(OPERATIONS_PER_DISPATCH / work)))
+    stream = batches.tokens * config.hidden_size * jnp.dtype(network.dtype).itemsize * lanes
+    most = max(1, batches.tokens // BLOCK_TOKENS)
+    return -(-wanted // lanes) * lanes, min(most, -(-stream // limit))
+
+
+def platform_name(lanes: int | None = None) -> str:
+    """On what scores are computed; within one platform they are bit-equal.
+
+    Args:
+        lanes: lane width if the user overrides the backend's.
+    """
+    device = jax.local_devices()[0]
+    kind = _instruction_set() if device.platform == "cpu" else device.device_kind
+    name = f"{device.platform}:{kind}:jax-{jax.__version__}:numerics-{NUMERICS}"
+    return name if lanes is None else f"{name}:lanes-{lanes}"
+
+
+def _instruction_set() -> str:
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:
+        flags = set()
+    widest = ("amx_int8", "avx512_vnni", "avx512f", "avx_vnni", "avx2", "asimddp")
+    best = next((flag for flag in widest if flag in flags), "base")
+    return f"{machine.machine()}-{best}"
+
+
 def _padded(array: Int[np.ndarray, "..."] | Bool[np.ndarray, "..."], n: int) -> np.ndarray:
     return np.pad(array, [(0, n - len(array)), *[(0, 0)] * (array.ndim - 1)])
 
 
-def evaluate(
+def evaluate_chips(
     network: Network,
     programmed: Programmed,
     batches: Batches,

@@ -10,7 +10,7 @@ can change an outcome. Integers only.
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -157,6 +157,7 @@ def stuck_cells(
 def _sample(
     key: Key[Array, ""], dose: Dose, array: _Array, lanes: str | None
 ) -> UInt8[Array, "P R C"]:
+    dose = Dose(*map(jnp.asarray, dose))
     counts_key, points_key, cells_key = purpose_keys(key, 3)
     counts = _poisson_counts(counts_key, array.size)
     trips = -(-counts // POINTS_PER_CHUNK)
@@ -223,7 +224,7 @@ def _poisson_counts(key: UInt32[Array, "2"], cells: int) -> Int32[Array, "K"]:
     high, low = threefry(key, order, jnp.zeros_like(order))
     table_high, table_low = jnp.asarray(table.high), jnp.asarray(table.low)
 
-    def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: Array, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         left, right = bounds
         middle = (left + right) // 2
         at = jnp.minimum(middle, len(table.high) - 1)
@@ -270,6 +271,7 @@ class Counts(NamedTuple):
     flipped: Int32[Array, "*L"]
 
 
+@runtime_checkable
 class FaultModel(Protocol):
     """What a notebook implements to add a fault model; instances are hashable and stateless."""
 

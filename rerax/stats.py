@@ -1,5 +1,6 @@
 """Statistics over chips, the unit of replication. NumPy only."""
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -56,7 +57,8 @@ def yield_interval(passed: int, chips: int, level: float = 0.95) -> tuple[float,
     centre = share + z * z / (2 * chips)
     half = z * math.sqrt(share * (1 - share) / chips + z * z / (4 * chips * chips))
     scale = 1 + z * z / chips
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    low, high = (centre - half) / scale, (centre + half) / scale
+    return max(0.0, min(share, low)), min(1.0, max(share, high))  # whatever rounding does
 
 
 def normal_quantile(probability: float) -> float:
@@ -64,6 +66,7 @@ def normal_quantile(probability: float) -> float:
     return _invert(lambda z: 0.5 * math.erfc(-z / math.sqrt(2)), probability)
 
 
+@functools.cache
 def t_quantile(probability: float, degrees: int) -> float:
     """Quantile of Student's law with `degrees` degrees of freedom, 0 < probability < 1."""
 

@@ -24,7 +24,7 @@ AXES = (
     "sa1_share",
     "rate",
 )
-"""Order of a grid's loops, outermost first: what changes the compiled program, then what does not."""
+"""A grid's loops, outermost first: what changes the compiled program, then what does not."""
 
 WITHOUT_POLARITY = ("flip",)
 

@@ -43,8 +43,8 @@ class Point:
     def identity(self) -> dict[str, Any]:
         """Fields as plain JSON values: the rate a float, the share a reduced ratio."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        share = None if self.sa1_share is None else str(Fraction(self.sa1_share))
-        return {**fields, "rate": float(self.rate), "sa1_share": share}
+        share = None if self.sa1_share is None else str(Fraction(str(self.sa1_share)))
+        return {**fields, "rate": float(self.rate) + 0.0, "sa1_share": share}  # no minus 0
 
     @property
     def hash(self) -> str:
@@ -94,7 +94,9 @@ def parse_share(text: str) -> Fraction:
     a, b = (_number(part, "sa1-share") for part in (first, second))
     whole = a + b if separator == ":" else b
     if a < 0 or b < 0 or whole == 0 or a > whole:
-        raise ValueError(f"sa1-share {text!r} is outside [0, 1]: give SA1:SA0 parts such as 9.04:1.75")
+        raise ValueError(
+            f"sa1-share {text!r} is outside [0, 1]: give SA1:SA0 parts such as 9.04:1.75"
+        )
     return a / whole
 
 
@@ -120,7 +122,7 @@ def _number(text: str, name: str) -> Fraction:
         number = Decimal(text.strip())
     except InvalidOperation:
         number = Decimal("nan")
-    if not number.is_finite():
+    if not number.is_finite() or abs(number.adjusted()) > 400:  # far beyond any float
         raise ValueError(f"{name} {text.strip()!r} is not a number: give a number such as 1e-3")
     return Fraction(number)
 

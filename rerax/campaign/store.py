@@ -3,16 +3,18 @@
 Rows lie in blocks, chips [32j, 32j + 32) of one point, named `<point>-<first>-<last>.parquet`
 (both ends inclusive). Whatever is not a block begins with `_`, so that a reader of Parquet
 datasets sees rows only. A block appears whole or not at all: temporary file, fsync, rename.
+A folder has one writer at a time.
 """
 
+import contextlib
 import json
 import os
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +29,7 @@ MANIFEST, REFERENCES, PROVENANCE, ASIDE = (
     "_provenance.jsonl",
     "_aside",
 )
+_WRITING = "_writing-"
 _NAME = re.compile(r"([0-9a-f]{16})-(\d{6,})-(\d{6,})\.parquet")
 
 _TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
@@ -113,9 +116,7 @@ class Block:
 
     def covers(self, other: "Block") -> bool:
         """Whether it holds all of another block's chips."""
-        return (
-            self.point == other.point and self.first <= other.first and other.last <= self.last
-        )
+        return self.point == other.point and self.first <= other.first and other.last <= self.last
 
 
 def blocks_of(point: Point, chips: int) -> list[Block]:
@@ -124,7 +125,9 @@ def blocks_of(point: Point, chips: int) -> list[Block]:
     return [Block(point.hash[:16], s, min(s + BLOCK, chips) - 1) for s in starts]
 
 
-def missing(here: Iterable[Block], points: Iterable[Point], chips: int) -> list[tuple[Point, Block]]:
+def missing(
+    here: Iterable[Block], points: Iterable[Point], chips: int
+) -> list[tuple[Point, Block]]:
     """Blocks of a request that no finished block covers, in the order of the points."""
     by_point: dict[str, list[Block]] = {}
     for block in here:
@@ -149,7 +152,7 @@ def check_folder(path: Path, seed: int, semantics: int, pairs: Mapping[str, Any]
     Raises:
         ValueError: a folder with other content, or of another campaign (the fields that differ).
     """
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    if not path.exists() or (path.is_dir() and _is_empty(path)):
         return
     if not path.is_dir() or not (path / MANIFEST).is_file():
         raise ValueError(f"{path} is there and is no campaign folder: give a new --out")
@@ -161,7 +164,7 @@ def check_folder(path: Path, seed: int, semantics: int, pairs: Mapping[str, Any]
         for field, value in expected.items()
         if manifest.get(field) != value
     ]
-    for pair in pairs.keys() & known.keys():
+    for pair in sorted(pairs.keys() & known.keys()):
         differences += [
             f"{field} of {pair} is {_short(known[pair].get(field))} there and {_short(value)} now"
             for field, value in pairs[pair].items()
@@ -169,7 +172,8 @@ def check_folder(path: Path, seed: int, semantics: int, pairs: Mapping[str, Any]
         ]
     if differences:
         raise ValueError(
-            f"{path} holds another campaign ({'; '.join(differences)}): give another --out or --name"
+            f"{path} holds another campaign ({'; '.join(differences)}): "
+            "give another --out or --name"
         )
 
 
@@ -181,6 +185,8 @@ def open_folder(path: Path, seed: int, semantics: int, pairs: Mapping[str, Any])
     """
     check_folder(path, seed, semantics, pairs)
     path.mkdir(parents=True, exist_ok=True)
+    for leftover in path.glob(f"{_WRITING}*"):  # of a run that was killed
+        leftover.unlink(missing_ok=True)
     file = path / MANIFEST
     known = _read_json(file)["pairs"] if file.is_file() else {}
     manifest = {"format": FORMAT, "seed": seed, "semantics": semantics}
@@ -204,21 +210,44 @@ def scan(path: Path) -> list[Block]:
         if block is not None:
             blocks.append(block)
         else:
-            (path / ASIDE).mkdir(exist_ok=True)
-            file.replace(path / ASIDE / file.name)
-            warnings.warn(f"{file.name} {trouble}: set aside in {path / ASIDE}", stacklevel=2)
-    covered = [b for b in blocks if any(o != b and o.covers(b) for o in blocks)]
-    for block in covered:
+            _set_aside(file, trouble)
+    covered = _covered(blocks)
+    for block, cover in covered.items():
+        _compare(path, block, _read(path, block), cover, _read(path, cover))
         (path / block.name).unlink(missing_ok=True)
-    return [b for b in blocks if b not in covered]
+    return [block for block in blocks if block not in covered]
+
+
+def _covered(blocks: Iterable[Block]) -> dict[Block, Block]:
+    """Blocks that a longer one makes superfluous, and that longer one."""
+    groups: dict[tuple[str, int], list[Block]] = {}
+    for block in blocks:
+        groups.setdefault((block.point, block.first // BLOCK), []).append(block)
+    longest = {key: max(group, key=lambda b: b.chips) for key, group in groups.items()}
+    return {
+        block: longest[key]
+        for key, group in groups.items()
+        for block in group
+        if block != longest[key] and longest[key].covers(block)
+    }
+
+
+def _set_aside(file: Path, trouble: str) -> None:
+    aside = file.parent / ASIDE
+    try:
+        aside.mkdir(exist_ok=True)
+        file.replace(aside / file.name)
+        done = f"set aside in {aside}"
+    except OSError as error:  # a folder that may only be read
+        done = f"skipped, as it cannot be set aside ({error.strerror})"
+    warnings.warn(f"{file.name} {trouble}: {done}", stacklevel=3)
 
 
 def _check(file: Path) -> tuple[Block | None, str]:
     """The block that a file is, or what is wrong with it."""
-    match = _NAME.fullmatch(file.name)
-    if match is None:
+    block = _block_of(file)
+    if block is None:
         return None, "is not a block of this campaign"
-    block = Block(match[1], int(match[2]), int(match[3]))
     try:
         found = pq.ParquetFile(file)
         whole = found.schema_arrow.equals(SCHEMA) and found.metadata.num_rows == block.chips
@@ -232,27 +261,45 @@ def write_block(path: Path, block: Block, rows: pa.Table) -> None:
     """Add a finished block; cut blocks that it covers go afterwards.
 
     Raises:
+        ValueError: the rows disagree with a block that is there; nothing has been written.
         OSError: the file system refused (a full disk); nothing half-written is left.
     """
-    temporary = path / f"_writing-{os.getpid()}-{block.name}"
+    rows = rows.cast(SCHEMA)
+    there = [_block_of(file) for file in path.glob(f"{block.point}-*.parquet")]
+    cut = [other for other in there if other and other != block and block.covers(other)]
+    for other in cut:
+        _compare(path, other, _read(path, other), block, rows)
+    with _whole_file(path / block.name) as file:
+        pq.write_table(rows, file, compression="zstd")
+    for other in cut:
+        (path / other.name).unlink(missing_ok=True)
+
+
+def _block_of(file: Path) -> Block | None:
+    """The block that a file name means."""
+    match = _NAME.fullmatch(file.name)
+    return Block(match[1], int(match[2]), int(match[3])) if match else None
+
+
+@contextlib.contextmanager
+def _whole_file(file: Path) -> Iterator[IO[bytes]]:
+    """A file that appears under its name complete and on disk, or not at all."""
+    temporary = file.with_name(f"{_WRITING}{os.getpid()}-{file.name}")
     try:
-        with temporary.open("wb") as file:
-            pq.write_table(rows.cast(SCHEMA), file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path / block.name)
+        with temporary.open("wb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(file)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        reason = error.strerror or error
         raise OSError(
-            error.errno, f"{path / block.name} could not be written ({error.strerror or error})"
+            error.errno, f"{file} could not be written ({reason}): make room and run again"
         ) from error
-    _sync(path)
-    for other in path.glob(f"{block.point}-*.parquet"):
-        match = _NAME.fullmatch(other.name)
-        if match and other.name != block.name:
-            cut = Block(match[1], int(match[2]), int(match[3]))
-            if block.covers(cut):
-                other.unlink(missing_ok=True)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    _sync(file.parent)
 
 
 def read_rows(path: Path, blocks: Iterable[Block] | None = None) -> pa.Table:
@@ -266,31 +313,43 @@ def read_rows(path: Path, blocks: Iterable[Block] | None = None) -> pa.Table:
         ValueError: two blocks disagree about a chip.
     """
     chosen = sorted(scan(path) if blocks is None else blocks, key=lambda b: b.name)
-    tables = {block: pq.read_table(path / block.name, schema=SCHEMA) for block in chosen}
-    if not tables:
-        return SCHEMA.empty_table()
+    tables: dict[Block, pa.Table] = {}
+    for block in chosen:
+        try:
+            tables[block] = _read(path, block)
+        except (pa.ArrowException, OSError):
+            _set_aside(path / block.name, "is garbled")
     seen: dict[tuple[str, int], Block] = {}
-    keep: dict[Block, list[int]] = {block: [] for block in chosen}
-    for block in sorted(chosen, key=lambda b: (b.chips != BLOCK, b.name)):
+    keep: dict[Block, list[int]] = {block: [] for block in tables}
+    for block in sorted(tables, key=lambda b: (b.chips != BLOCK, b.name)):
         for row, chip in enumerate(range(block.first, block.last + 1)):
             owner = seen.setdefault((block.point, chip), block)
             if owner == block:
                 keep[block].append(row)
             else:
-                _agree(tables[owner], chip - owner.first, tables[block], row, path / block.name)
-    parts = [t if len(keep[b]) == len(t) else t.take(keep[b]) for b, t in tables.items()]
-    return pa.concat_tables(parts)
+                _compare(path, block, tables[block], owner, tables[owner])
+    parts = [table.take(pa.array(keep[block], pa.int64())) for block, table in tables.items()]
+    return pa.concat_tables([SCHEMA.empty_table(), *parts])
 
 
-def _agree(one: pa.Table, i: int, other: pa.Table, j: int, file: Path) -> None:
-    a, b = one.slice(i, 1).to_pylist()[0], other.slice(j, 1).to_pylist()[0]
-    skip = _MAY_DIFFER | (_SCORES if a["platform"] != b["platform"] else set())
-    wrong = [name for name in a if name not in skip and a[name] != b[name]]
-    if wrong:
-        raise ValueError(
-            f"{file}: chip {a['chip']} disagrees with another block in {', '.join(wrong)}: remove "
-            "one of the two"
-        )
+def _read(path: Path, block: Block) -> pa.Table:
+    with pq.ParquetFile(path / block.name) as file:
+        return file.read(use_threads=False)
+
+
+def _compare(path: Path, one: Block, rows: pa.Table, other: Block, others: pa.Table) -> None:
+    """Refuse two blocks that say different things about a chip of both."""
+    theirs = {row["chip"]: row for row in others.to_pylist()}
+    for mine in rows.to_pylist():
+        row = theirs.get(mine["chip"], mine)
+        skip = _MAY_DIFFER | (_SCORES if row["platform"] != mine["platform"] else set())
+        # repr, since a prediction may be NaN and NaN equals nothing
+        wrong = [n for n in mine if n not in skip and repr(row[n]) != repr(mine[n])]
+        if wrong:
+            raise ValueError(
+                f"{path / one.name}: chip {mine['chip']} disagrees with {other.name} in "
+                f"{', '.join(wrong)}: remove the wrong one"
+            )
 
 
 def read_references(path: Path) -> dict[str, Any]:
@@ -318,17 +377,13 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 
 def _write_json(file: Path, value: Mapping[str, Any]) -> None:
-    temporary = file.with_name(f"_writing-{os.getpid()}-{file.name}")
-    try:
-        with temporary.open("w", encoding="utf-8") as out:
-            json.dump(value, out, indent=1, sort_keys=True)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(file)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync(file.parent)
+    with _whole_file(file) as out:
+        out.write(json.dumps(value, indent=1, sort_keys=True).encode())
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing is there but hidden files and leftovers of a run killed at its start."""
+    return all(entry.name.startswith((".", _WRITING)) for entry in folder.iterdir())
 
 
 def _sync(folder: Path) -> None:

@@ -1,0 +1,73 @@
+# Everything sets itself up: only Python >= 3.11 with venv, and make, are needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+WORKERS ?= 2
+
+.PHONY: help demo test lint types check wheel parity format pins clean
+
+help:
+	@echo "make demo     install, then sweep a small BERT over faulty chips (about a minute)"
+	@echo "make test     install, then run the tests"
+	@echo "make check    lint, types, tests, and the wheel outside the tree (what CI runs)"
+	@echo "make parity   compare with transformers' PyTorch models (installs torch)"
+	@echo "make format   put the code into shape"
+	@echo "make pins     write constraints.txt anew from this environment"
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || (echo "creating $(VENV)" && $(PYTHON) -m venv $(VENV))
+	@echo "installing rerax"
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@echo "installing the development tools"
+	@$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.run
+	$(BIN)/rerax demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+check: lint types test wheel
+
+# The wheel is installed into an empty environment outside the tree; its dependencies are
+# borrowed from .venv through a .pth file instead of being installed twice.
+wheel: $(VENV)/.dev
+	@set -e; away=$$(mktemp -d); trap 'rm -rf "$$away"' EXIT; \
+	$(BIN)/python -m build --wheel --outdir "$$away" . > "$$away/log" 2>&1 || { cat "$$away/log"; exit 1; }; \
+	$(BIN)/python -m venv "$$away/venv"; \
+	"$$away/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps "$$away"/*.whl; \
+	$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > "$$away/deps.pth"; \
+	cp "$$away/deps.pth" "$$("$$away/venv/bin/python" -c 'import site; print(site.getsitepackages()[0])')/zz_deps.pth"; \
+	cd "$$away"; venv/bin/rerax --version; venv/bin/python -c "import rerax, sys; \
+	assert rerax.__file__.startswith(sys.prefix), rerax.__file__; \
+	from rerax.demo import MODEL; assert (MODEL / 'model.safetensors').is_file(); \
+	print(rerax.load(MODEL)[0].num_labels, 'labels: the wheel works outside the tree')"
+
+# PyTorch's CPU build is found by its exact version, and by pip only.
+parity: $(VENV)/.dev
+	@$(PIP) torch==2.13.0
+	$(BIN)/python -m pytest -o addopts= --import-mode=importlib -W error tests/parity
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+pins: $(VENV)/.dev
+	@$(BIN)/python -m pip freeze --exclude-editable --exclude torch | grep -v ' @ ' > constraints.new
+	@{ sed -n '/^#/p' constraints.txt; cat constraints.new; } > constraints.tmp
+	@mv constraints.tmp constraints.txt; rm constraints.new
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis rerax-demo

@@ -1,0 +1,204 @@
+"""Run a campaign: find what is missing, evaluate it block by block, hand over the rows.
+
+Importing this module costs nothing; JAX and the evaluator are imported once there is work.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from rerax.campaign import store
+from rerax.campaign.grid import expand
+from rerax.campaign.point import Point, digest
+from rerax.campaign.store import Block
+from rerax.campaign.subject import Inputs, Progress, Settings, Subject
+from rerax.glue.tasks import find_task
+from rerax.spec import SEMANTICS
+
+if TYPE_CHECKING:
+    from rerax.bert.config import BertConfig
+    from rerax.campaign.worker import Worker
+    from rerax.glue.data import Examples
+
+
+def run(
+    subject: Subject,
+    points: Sequence[Point],
+    settings: Settings,
+    out: Path | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> pa.Table:
+    """Evaluate what a folder lacks of `points` and give the rows of all of them.
+
+    Args:
+        subject: the model and task of the points.
+        points: what to evaluate; their specs are checked before anything else.
+        settings: chips, seed and pace.
+        out: the campaign folder; None keeps rows in memory only.
+        on_progress: told after every dispatch.
+
+    Returns:
+        Rows in the schema of `store.SCHEMA`, the requested chips of every point, in the order
+        of the points.
+
+    Raises:
+        ValueError: bad input, or a folder of another campaign; nothing has been written.
+        OSError: the disk is full; finished blocks stay readable.
+    """
+    for point in points:
+        _ = point.spec  # raises before anything is written
+    pairs = {f"{p.task}/{p.model}": subject.pair(p.input_bits) for p in points}
+    finished: list[Block] = []
+    if out is not None:
+        store.check_folder(out, settings.seed, SEMANTICS, pairs)
+        finished = store.scan(out)
+    work = store.missing(finished, points, settings.chips)
+    fresh: list[pa.Table] = []
+    if work:
+        from rerax.campaign.worker import Worker
+
+        worker = Worker.start(subject, settings, on_progress, sum(b.chips for _, b in work))
+        if out is not None:
+            store.open_folder(out, settings.seed, SEMANTICS, pairs)
+            store.add_provenance(out, worker.provenance())
+        fresh = _fill(worker, work, out)
+    if out is None:
+        return pa.concat_tables(fresh)
+    wanted = {b for p in points for b in store.blocks_of(p, settings.chips)}
+    serving = [b for b in store.scan(out) if any(b.point == w.point for w in wanted)]
+    return _select(store.read_rows(out, serving), points, settings.chips)
+
+
+def _fill(worker: "Worker", work: Sequence[tuple[Point, Block]], out: Path | None) -> list[pa.Table]:
+    """Evaluate blocks one after the other; with a folder they go to disk, else they are kept."""
+    references = store.read_references(out) if out is not None else {}
+    known = dict(references.get(worker.platform, {}))
+    kept = []
+    for point, block in work:
+        before = len(known)
+        rows = worker.rows(point, block, known)
+        if out is None:
+            kept.append(rows)
+            continue
+        if len(known) > before:
+            references = {**references, worker.platform: dict(known)}
+            store.write_references(out, references)
+        store.write_block(out, block, rows)
+    return kept
+
+
+def _select(rows: pa.Table, points: Sequence[Point], chips: int) -> pa.Table:
+    """Rows of the requested chips, in the order of the points."""
+    hashes = np.array(rows["point_hash"].to_pylist(), object)
+    chip = rows["chip"].to_numpy()
+    picked = []
+    for point in points:
+        mine = np.flatnonzero((hashes == point.hash) & (chip < chips))
+        picked.append(mine[np.argsort(chip[mine])])
+    return rows.take(np.concatenate(picked))
+
+
+def sweep(
+    params: Any,
+    config: "BertConfig",
+    examples: "Examples | Sequence[Sequence[int]]",
+    labels: Sequence[float],
+    *,
+    task: str = "sst2",
+    name: str = "model",
+    rates: Sequence[float] = (0.0, 1e-4, 1e-3, 1e-2),
+    encoding: str | Sequence[str] = "offset",
+    bits: int | Sequence[int] = 8,
+    bits_per_cell: int | Sequence[int] = 1,
+    fault: str | Sequence[str] = "uniform",
+    chips: int = 64,
+    seed: int = 0,
+    chunk: int | None = None,
+    lanes: int | None = None,
+    gates: Any = None,
+    order: Sequence[int] | None = None,
+    out: str | Path | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    **fixed: Any,
+) -> pa.Table:
+    """Score thousands of faulty chips of a BERT: the Python form of `rerax sweep`.
+
+    Args:
+        params: float parameters in the tree of `rerax.bert.model`.
+        config: the model's shape.
+        examples: token ids of each example, or `rerax.glue.data.Examples` with segment ids.
+        labels: GLUE label ids, or scores for stsb.
+        task: the GLUE task whose score is taken.
+        name: what to call the model in the rows.
+        rates: fractions of stuck cells, 0 to 1.
+        encoding, bits, bits_per_cell, fault: one value or several; several make a grid.
+        chips: chips for each point.
+        seed: seed of all chips.
+        chunk: chips a dispatch; changes no row.
+        lanes: chips in one `vmap`; part of the platform.
+        gates: closed rows and columns, if any.
+        order: GLUE label id of each output; GLUE's own order by default.
+        out: campaign folder to fill or grow; None keeps the rows in memory.
+        on_progress: told after every dispatch.
+        **fixed: other fields of `campaign.point.Point`: sa1_share, layout, tile, input_bits,
+            dtype, matrices.
+
+    Returns:
+        One row per chip, in the schema of `campaign.store.SCHEMA`.
+
+    Raises:
+        ValueError: bad input: the value, the rule, the fix.
+    """
+    from rerax.glue.data import Examples
+
+    if not isinstance(examples, Examples):
+        ids = [np.asarray(row, np.int32) for row in examples]
+        examples = Examples(ids, [np.zeros_like(row) for row in ids])
+    given = np.asarray(labels)
+    if len(given) != len(examples):
+        raise ValueError(f"{len(given)} labels for {len(examples)} examples: give one for each")
+    outputs = tuple(range(find_task(task).num_labels)) if order is None else tuple(order)
+    inputs = Inputs(config, params, examples, gates)
+    subject = Subject(
+        task=task,
+        model=name,
+        model_hash=tree_hash((params, gates, dataclasses.asdict(config))),
+        data_hash=tree_hash((list(examples.ids), list(examples.types), given)),
+        order=outputs,
+        labels=given,
+        parts=(("validation", len(given)),),
+        load=lambda: inputs,
+    )
+    axes = {
+        "rate": rates,
+        "encoding": _several(encoding),
+        "bits": _several(bits),
+        "bits_per_cell": _several(bits_per_cell),
+        "fault": _several(fault),
+    }
+    points = expand(Point(task=task, model=name, rate=0.0, **fixed), axes)
+    settings = Settings(chips, seed, chunk, lanes)
+    return run(subject, points, settings, None if out is None else Path(out), on_progress)
+
+
+def tree_hash(tree: Any) -> str:
+    """SHA-256 of a nested structure of arrays and plain values."""
+    if isinstance(tree, Mapping):
+        return digest({str(key): tree_hash(tree[key]) for key in tree})
+    if isinstance(tree, list | tuple):
+        return digest([tree_hash(item) for item in tree])
+    if tree is None or isinstance(tree, str | int | float):
+        return digest(tree)
+    array = np.ascontiguousarray(tree)
+    hasher = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    hasher.update(array.tobytes())
+    return hasher.hexdigest()
+
+
+def _several(value: Any) -> Sequence[Any]:
+    return (value,) if isinstance(value, str | int) else value

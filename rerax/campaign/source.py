@@ -1,0 +1,82 @@
+"""A subject from files: a Hugging Face folder and a GLUE split. No JAX here."""
+
+import hashlib
+import warnings
+from pathlib import Path
+
+from rerax.bert import convert
+from rerax.campaign.subject import Inputs, Subject
+from rerax.glue import data as glue
+from rerax.glue.tasks import find_task, label_order
+
+
+def read_subject(
+    model: str,
+    task: str,
+    name: str,
+    *,
+    data: str = glue.HUB,
+    split: str = "validation",
+    max_examples: int | None = None,
+    max_length: int = 128,
+    labels: tuple[str, ...] | None = None,
+) -> Subject:
+    """Identify a model and a split by their files; weights and tokens are loaded when needed.
+
+    Args:
+        model: Hugging Face folder or hub id.
+        task: GLUE task.
+        name: what to call the model.
+        data: folder with <task>/<split>.parquet, or hub id.
+        split: name of the split.
+        max_examples: use only the first so many.
+        max_length: most tokens of an example.
+        labels: names of the outputs in order, where config.json has others.
+
+    Raises:
+        ValueError: bad model folder or data: the value, the rule, the fix.
+    """
+    what = find_task(task)
+    directory = convert.locate(model)
+    config = convert.read_config(directory)
+    order, warning = label_order(what, config.labels, labels)
+    if warning:
+        warnings.warn(warning, stacklevel=2)
+    glue.check_length(max_length, config.max_position_embeddings)
+    examples = glue.read_split(what, data, split, max_examples)
+
+    def load() -> Inputs:
+        loaded, params = convert.load(directory)
+        if set(params["head"]) != {"pooler", "classifier"}:
+            raise ValueError(f"{directory} has no classifier: give a model fine-tuned on {task}")
+        tokens = glue.tokenise(
+            examples,
+            glue.load_tokenizer(directory),
+            max_length=max_length,
+            positions=loaded.max_position_embeddings,
+            vocab_size=loaded.vocab_size,
+        )
+        return Inputs(loaded, params, tokens)
+
+    return Subject(
+        task=task,
+        model=name,
+        model_hash=files_hash(directory),
+        data_hash=examples.digest(max_length),
+        order=order,
+        labels=examples.labels,
+        parts=examples.parts,
+        load=load,
+    )
+
+
+def files_hash(directory: Path) -> str:
+    """Hash of the files that make a model: configuration, weights, tokenizer."""
+    others = [directory / convert.CONFIG, *(directory / n for n in convert.TOKENIZER_FILES)]
+    hasher = hashlib.sha256()
+    for file in [*others, *convert.weight_files(directory)]:
+        if file.is_file():
+            hasher.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+            with file.open("rb") as stream:
+                hasher.update(hashlib.file_digest(stream, "sha256").digest())
+    return hasher.hexdigest()

@@ -1,0 +1,133 @@
+"""What a campaign is about, and the rows that it yields. No JAX here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from rerax.campaign import store
+from rerax.campaign.point import Point
+from rerax.campaign.store import Block
+from rerax.glue.tasks import METRICS
+
+if TYPE_CHECKING:
+    from rerax.bert.config import BertConfig
+    from rerax.glue.data import Examples
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What an evaluation computes with.
+
+    Attributes:
+        config: the model's shape.
+        params: its float parameters (`rerax.bert.model`).
+        examples: the tokenised split.
+        gates: closed rows and columns, if any (`rerax.pruning`).
+    """
+
+    config: "BertConfig"
+    params: Any
+    examples: "Examples"
+    gates: Any = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One model on one task: identity at once, content only when there is work.
+
+    Attributes:
+        task, model: names; together they are the pair that a folder knows.
+        model_hash, data_hash: identity of weights and examples.
+        order: GLUE label id of each output.
+        labels: the split's labels.
+        parts: (name, examples) of the split's parts.
+        load: gives the inputs; raises ValueError where they are bad.
+    """
+
+    task: str
+    model: str
+    model_hash: str
+    data_hash: str
+    order: tuple[int, ...]
+    labels: np.ndarray
+    parts: tuple[tuple[str, int], ...]
+    load: Callable[[], Inputs]
+
+    def pair(self, input_bits: int | None) -> dict[str, Any]:
+        """What a folder fixes for this task and model name."""
+        return {
+            "model_hash": self.model_hash,
+            "data_hash": self.data_hash,
+            "labels": list(self.order),
+            "input_bits": input_bits,
+        }
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much to run and how; none of it changes a row, but for `lanes` its platform.
+
+    Attributes:
+        chips: chips of every point, from chip 0 on.
+        seed: the campaign's seed.
+        chunk: chips a dispatch; None lets memory and pace decide.
+        lanes: width of the `vmap` over chips; None takes the backend's.
+    """
+
+    chips: int = 64
+    seed: int = 0
+    chunk: int | None = None
+    lanes: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("chips", "chunk", "lanes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} {value} is too few: give at least 1")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed {self.seed} is outside 0..4294967295: give one in the range")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: chips done, to do in all, and the point at work."""
+
+    done: int
+    total: int
+    point: Point
+
+
+def rows_table(
+    point: Point, subject: Subject, settings: Settings, facts: Mapping[str, Any], block: Block
+) -> pa.Table:
+    """Rows of one block: the point's identity, the chips' outcomes, what is common to them.
+
+    Args:
+        point: the point.
+        subject: its model and task.
+        settings: for the seed.
+        facts: columns of outcomes: arrays or lists with an entry for each chip, or one value.
+        block: which chips.
+    """
+    n = block.chips
+    columns: dict[str, Any] = {
+        **point.identity(),
+        "sa1_share": None if point.sa1_share is None else float(point.sa1_share),
+        "seed": settings.seed,
+        "chip": np.arange(block.first, block.last + 1),
+        "examples": len(subject.labels),
+        "point_hash": point.hash,
+        "model_hash": subject.model_hash,
+        "data_hash": subject.data_hash,
+        **{name: None for name in METRICS},
+        **facts,
+    }
+    arrays = []
+    for field in store.SCHEMA:
+        value = columns[field.name]
+        repeated = value if isinstance(value, list | np.ndarray) else [value] * n
+        arrays.append(pa.array(repeated, field.type, from_pandas=True))
+    return pa.Table.from_arrays(arrays, schema=store.SCHEMA)

@@ -1,0 +1,237 @@
+"""The part of a run that computes: from blocks to rows. Imported once there is work."""
+
+import datetime
+import importlib.metadata
+import socket
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyarrow as pa
+
+from rerax import chip, evaluate
+from rerax.campaign.point import Point, digest
+from rerax.campaign.store import Block
+from rerax.campaign.subject import Inputs, Progress, Settings, Subject, rows_table
+from rerax.faults import DEFAULT_SA1_SHARE, Counts, dose, fault_model
+from rerax.glue.data import check_ids, check_length, make_batches
+from rerax.glue.metrics import correct_bits, predictions_of, scores
+from rerax.glue.tasks import find_task
+
+
+@dataclass
+class _Pace:
+    """Chips done so far, told to the caller after every dispatch."""
+
+    total: int
+    tell: Callable[[Progress], None]
+    done: int = 0
+
+    def step(self, chips: int, point: Point) -> None:
+        self.done += chips
+        self.tell(Progress(self.done, self.total, point))
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A loaded subject on the device, ready to evaluate any of its points.
+
+    Attributes:
+        subject: identity of model and task.
+        settings: chips, seed, pace.
+        inputs: the loaded model and examples.
+        batches: the examples in fixed shapes.
+        platform: on what the scores are computed; scores are bit-equal within one.
+        pace: reports progress.
+        programmed: the last model laid out, by what decides it.
+    """
+
+    subject: Subject
+    settings: Settings
+    inputs: Inputs
+    batches: Any
+    platform: str
+    pace: _Pace
+    programmed: dict[Any, Any] = field(default_factory=dict)
+
+    @classmethod
+    def start(
+        cls,
+        subject: Subject,
+        settings: Settings,
+        on_progress: Callable[[Progress], None],
+        total: int,
+    ) -> "Worker":
+        """Load and check the inputs.
+
+        Raises:
+            ValueError: bad weights or examples.
+        """
+        inputs = subject.load()
+        longest = max(len(row) for row in inputs.examples.ids)
+        check_length(max(longest, 4), inputs.config.max_position_embeddings)
+        check_ids(inputs.examples.ids, inputs.config.vocab_size)
+        _check_segments(inputs)
+        outputs = inputs.config.num_labels
+        if len(subject.order) != outputs:
+            raise ValueError(
+                f"the model has {outputs} outputs, {subject.task} needs {len(subject.order)}: give "
+                f"a model fine-tuned on {subject.task}"
+            )
+        return cls(
+            subject,
+            settings,
+            inputs,
+            make_batches(inputs.examples, inputs.config.pad_token_id),
+            evaluate.platform_name(settings.lanes),
+            _Pace(total, on_progress),
+        )
+
+    def provenance(self) -> dict[str, Any]:
+        """When, where and with which versions this run is made; kept beside, never hashed."""
+        packages = ("rerax", "jax", "jaxlib", "flax", "numpy")
+        return {
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "host": socket.gethostname(),
+            "platform": self.platform,
+            "versions": {name: importlib.metadata.version(name) for name in packages},
+            "revision": _revision(),
+        }
+
+    def rows(self, point: Point, block: Block, known: dict[str, float]) -> pa.Table:
+        """Evaluate one block.
+
+        Args:
+            point: the point.
+            block: which of its chips.
+            known: reference scores by hash; those made here are added.
+
+        Returns:
+            Its rows.
+        """
+        clean = self._clean_score(point, known)
+        floating = self._float_score(point, known)
+        if point.rate == 0:  # every chip of a fault-free point is the same chip
+            facts = self._facts(point, Block(block.point, 0, 0))
+            facts = {name: _repeat(value, block.chips) for name, value in facts.items()}
+            self.pace.step(block.chips, point)
+        else:
+            facts = self._facts(point, block, self.pace.step)
+        facts |= {"clean_score": clean, "float_score": floating, "platform": self.platform}
+        return rows_table(point, self.subject, self.settings, facts, block)
+
+    def _clean_score(self, point: Point, known: dict[str, float]) -> float:
+        key = digest({"clean": point.clean_hash, **self._pair(point)})
+        if key not in known:
+            facts = self._facts(replace(point, rate=0.0), Block("", 0, 0))
+            known[key] = float(facts["score"][0])
+        return known[key]
+
+    def _float_score(self, point: Point, known: dict[str, float]) -> float:
+        key = digest({"float": [point.task, point.model], **self._pair(point)})
+        if key not in known:
+            plain = replace(point, rate=0.0, dtype="float32", matrices="", bits=8)
+            facts = self._facts(plain, Block("", 0, 0))
+            known[key] = float(facts["score"][0])
+        return known[key]
+
+    def _pair(self, point: Point) -> dict[str, Any]:
+        return self.subject.pair(point.input_bits)
+
+    def _facts(
+        self, point: Point, block: Block, step: Callable[[int, Point], None] | None = None
+    ) -> dict[str, Any]:
+        """Outcome columns of a block's chips."""
+        network, programmed, blocks, chunk = self._prepared(point)
+        share = DEFAULT_SA1_SHARE if point.sa1_share is None else point.sa1_share
+        outcomes = []
+        for outcome in evaluate.evaluate_chips(
+            network,
+            programmed,
+            self.batches,
+            blocks,
+            seed=self.settings.seed,
+            dose=dose(point.rate, share),
+            first=block.first,
+            chips=block.chips,
+            chunk=chunk,
+        ):
+            outcomes.append(outcome)
+            if step is not None:
+                step(len(outcome.logits), point)
+        counts = Counts(*map(np.concatenate, zip(*(o.counts for o in outcomes), strict=True)))
+        cells = chip.cells(programmed, point.spec)
+        return {
+            **self._scored(np.concatenate([o.logits for o in outcomes])),
+            **counts._asdict(),
+            "cells": cells,
+            "cells_dense": cells,
+            "sparsity": chip.sparsity(self.inputs.params, _groups(point), self.inputs.gates),
+        }
+
+    def _scored(self, logits: np.ndarray) -> dict[str, Any]:
+        task, labels = find_task(self.subject.task), self.subject.labels
+        answers = predictions_of(task, logits, self.subject.order)
+        scored: dict[str, Any] = dict(scores(task, answers, labels, self.subject.parts))
+        if task.is_regression:
+            return {**scored, "correct": None, "prediction": list(answers.astype(np.float16))}
+        return {**scored, "correct": correct_bits(answers, labels), "prediction": None}
+
+    def _prepared(self, point: Point) -> tuple[Any, ...]:
+        """Network, model on the device, example blocks and chunk of a point (the last is kept)."""
+        key = replace(point, rate=0.0, sa1_share=None)
+        if key not in self.programmed:
+            self.programmed.clear()
+            config = self.inputs.config
+            network = evaluate.Network(
+                config,
+                point.spec,
+                fault_model(point.fault),
+                point.input_bits,
+                point.dtype,
+                self.settings.lanes or evaluate.lane_width(config, jax.default_backend()),
+            )
+            placed = chip.program(
+                self.inputs.params, point.spec, _groups(point), self.inputs.gates
+            )
+            chunk, blocks = evaluate.fit_memory(network, self.batches, self.settings.chunk)
+            self.programmed[key] = (
+                network,
+                jax.tree.map(jnp.asarray, placed),
+                evaluate.to_device(self.batches, blocks),
+                chunk,
+            )
+        return self.programmed[key]
+
+
+def _groups(point: Point) -> tuple[str, ...]:
+    return tuple(filter(None, point.matrices.split(",")))
+
+
+def _repeat(value: Any, n: int) -> Any:
+    if isinstance(value, np.ndarray):
+        return np.repeat(value, n, axis=0)
+    return value * n if isinstance(value, list) else value
+
+
+def _check_segments(inputs: Inputs) -> None:
+    most = max(int(row.max(initial=0)) for row in inputs.examples.types)
+    if most >= inputs.config.type_vocab_size:
+        raise ValueError(
+            f"segment id {most} is beyond the model's {inputs.config.type_vocab_size} segment "
+            "types: use a tokenizer that fits the model"
+        )
+
+
+def _revision() -> str | None:
+    try:
+        asked = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return asked.stdout.strip() or None

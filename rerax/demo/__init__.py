@@ -1,0 +1,36 @@
+"""The whole job with nothing to download: a small BERT, made by `experiments/demo_model.py`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+
+from rerax.campaign.grid import expand
+from rerax.campaign.point import Point
+from rerax.campaign.run import run
+from rerax.campaign.source import read_subject
+from rerax.campaign.subject import Progress, Settings
+from rerax.demo.sentences import write_data
+from rerax.spec import ENCODINGS
+
+MODEL = Path(__file__).parent / "model"
+RATES = (0.0, 1e-3, 3e-3, 1e-2, 3e-2)
+CHIPS = 64
+
+
+def run_demo(out: Path, on_progress: Callable[[Progress], None] = lambda p: None) -> pa.Table:
+    """Sweep four encodings and five rates, 64 chips each: 1,024 faulty chips.
+
+    Args:
+        out: folder for the generated data (`data`) and the campaign (`rows`).
+        on_progress: told of progress.
+
+    Returns:
+        The rows.
+    """
+    write_data(out / "data")
+    points = expand(
+        Point(task="sst2", model="demo", rate=0.0), {"encoding": ENCODINGS, "rate": RATES}
+    )
+    subject = read_subject(str(MODEL), "sst2", "demo", data=str(out / "data"))
+    return run(subject, points, Settings(chips=CHIPS), out / "rows", on_progress)

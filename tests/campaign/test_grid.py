@@ -1,0 +1,46 @@
+import itertools
+from fractions import Fraction
+
+from rerax.campaign.grid import AXES, expand, unique
+from rerax.campaign.point import Point
+
+BASE = Point(task="sst2", model="minilm", rate=0.0)
+
+
+def test_a_grid_is_the_product_with_the_rate_running_fastest():
+    axes = {"rate": (0.0, 1e-3), "encoding": ("offset", "differential"), "bits": (8, 4)}
+    points = expand(BASE, axes)
+    assert [(p.bits, p.encoding, p.rate) for p in points] == [
+        (bits, encoding, rate)
+        for bits in (8, 4)
+        for encoding in ("offset", "differential")
+        for rate in (0.0, 1e-3)
+    ]
+    assert expand(BASE, dict(reversed(axes.items()))) == points
+
+
+def test_points_of_one_program_stand_together():
+    axes = {"rate": (0.0, 1e-3), "sa1_share": (Fraction(1, 2), Fraction(1, 3)), "bits": (8, 4)}
+    programs = [p.bits for p in expand(BASE, axes)]
+    assert sum(a != b for a, b in itertools.pairwise(programs)) == 1
+
+
+def test_every_field_can_be_an_axis():
+    assert set(AXES) == set(Point.__dataclass_fields__)
+
+
+def test_repeated_values_make_one_point_in_the_first_place():
+    points = expand(BASE, {"rate": (1e-2, 0.001, 1e-3, 0.01)})
+    assert [p.rate for p in points] == [0.01, 0.001]
+
+
+def test_flips_have_no_polarity():
+    axes = {"fault": ("uniform", "flip"), "sa1_share": (Fraction(1, 2), Fraction(1, 3))}
+    points = expand(BASE, axes)
+    shares = [p.sa1_share for p in points]
+    assert shares == [Fraction(1, 2), Fraction(1, 3), None]
+    assert unique([*points, *points]) == points
+
+
+def test_no_axes_give_the_base():
+    assert expand(BASE, {}) == (BASE,)

@@ -1,0 +1,344 @@
+import errno
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from rerax.campaign import store
+from rerax.campaign.point import Point
+from rerax.campaign.store import Block
+
+POINT = Point(task="sst2", model="minilm", rate=1e-3)
+PAIRS = {
+    "sst2/minilm": {
+        "model_hash": "a" * 64,
+        "data_hash": "b" * 64,
+        "labels": [0, 1],
+        "input_bits": 8,
+    }
+}
+
+
+def make_rows(block: Block, point: Point = POINT, platform: str = "cpu", **changes) -> pa.Table:
+    """Rows that a chip's number decides."""
+    rows = [
+        {
+            **point.identity(),
+            "sa1_share": float(point.sa1_share),
+            "seed": 0,
+            "chip": chip,
+            "score": 1 / (1 + chip),
+            "accuracy": 1 / (1 + chip),
+            "degenerate": False,
+            "float_score": 0.9,
+            "clean_score": 0.89,
+            "examples": 9,
+            "cells": 800,
+            "cells_dense": 800,
+            "stuck_at_0": chip,
+            "correct": bytes([chip % 256, 1]),
+            "prediction": [np.float16("nan"), np.float16(0.5)],
+            "platform": platform,
+            "point_hash": point.hash,
+            **changes,
+        }
+        for chip in range(block.first, block.last + 1)
+    ]
+    return pa.Table.from_pylist(rows, schema=store.SCHEMA)
+
+
+def fill(path, chips: int, point: Point = POINT, **changes) -> list[Block]:
+    blocks = [block for _, block in store.missing(store.scan(path), [point], chips)]
+    for block in blocks:
+        store.write_block(path, block, make_rows(block, point, **changes))
+    return blocks
+
+
+def names(path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("_"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "campaign"
+    store.open_folder(path, 0, 1, PAIRS)
+    return path
+
+
+# blocks ---------------------------------------------------------------------------------------
+
+
+def test_a_request_is_cut_into_blocks_of_32():
+    blocks = store.blocks_of(POINT, 70)
+    assert [(b.first, b.last) for b in blocks] == [(0, 31), (32, 63), (64, 69)]
+    assert blocks[0].name == f"{POINT.hash[:16]}-000000-000031.parquet"
+    assert sum(b.chips for b in blocks) == 70
+
+
+def test_only_what_is_missing_is_work(folder):
+    other = replace(POINT, rate=0.5)
+    assert len(fill(folder, 40)) == 2
+    assert fill(folder, 40) == fill(folder, 16) == fill(folder, 33) == []
+    work = store.missing(store.scan(folder), [other, POINT], 70)
+    assert [(p.rate, b.first, b.last) for p, b in work] == [
+        (0.5, 0, 31), (0.5, 32, 63), (0.5, 64, 69), (1e-3, 32, 63), (1e-3, 64, 69),
+    ]  # fmt: skip
+
+
+def test_growth_replaces_a_cut_block(folder):
+    fill(folder, 8)
+    fill(folder, 20)
+    assert names(folder) == [Block(POINT.hash[:16], 0, 19).name]
+    fill(folder, 64)
+    assert names(folder) == [b.name for b in store.blocks_of(POINT, 64)]
+    assert store.read_rows(folder)["chip"].to_pylist() == list(range(64))
+
+
+def test_growth_that_contradicts_the_cut_block_is_refused(folder):
+    fill(folder, 8)
+    before = names(folder)
+    block = store.blocks_of(POINT, 32)[0]
+    with pytest.raises(ValueError, match=r"chip 0 disagrees with .* in stuck_at_0"):
+        store.write_block(folder, block, make_rows(block, stuck_at_0=77))
+    assert names(folder) == before
+
+
+def test_pandas_reads_the_folder_at_once(folder):
+    fill(folder, 40)
+    fill(folder, 5, replace(POINT, rate=0.25, input_bits=None))
+    (folder / "_notes.txt").write_text("not a row")
+    frame = pd.read_parquet(folder)
+    pd.testing.assert_frame_equal(frame, store.read_rows(folder).to_pandas())
+    assert list(frame.columns) == store.SCHEMA.names
+    assert len(frame) == 45
+
+
+def test_rows_come_back_as_they_were(folder):
+    fill(folder, 40)
+    expected = pa.concat_tables(make_rows(b) for b in store.blocks_of(POINT, 40))
+    found = store.read_rows(folder)
+    assert found.schema.equals(store.SCHEMA)
+    assert repr(found.to_pylist()) == repr(expected.to_pylist())
+
+
+def test_an_empty_folder_has_no_rows(folder):
+    assert store.read_rows(folder).equals(store.SCHEMA.empty_table())
+    assert store.scan(folder / "nowhere") == []
+
+
+# interruption and damage ----------------------------------------------------------------------
+
+
+def interrupted_between_rename_and_deletion(folder):
+    fill(folder, 8)
+    cut = folder / Block(POINT.hash[:16], 0, 7).name
+    data = cut.read_bytes()
+    fill(folder, 32)
+    cut.write_bytes(data)
+    return cut
+
+
+def test_a_covered_cut_block_is_read_once_and_goes_on_opening(folder):
+    cut = interrupted_between_rename_and_deletion(folder)
+    blocks = [Block(POINT.hash[:16], 0, 7), Block(POINT.hash[:16], 0, 31)]
+    assert store.read_rows(folder, blocks)["chip"].to_pylist() == list(range(32))
+    assert cut.exists()
+    assert store.scan(folder) == blocks[1:]
+    assert not cut.exists()
+
+
+def test_blocks_of_two_platforms_may_differ_in_scores_only(folder):
+    block, cut = Block(POINT.hash[:16], 0, 31), Block(POINT.hash[:16], 0, 7)
+    other = make_rows(cut, platform="gpu", score=0.5, accuracy=0.5, correct=b"x")
+    store.write_block(folder, block, make_rows(block))
+    store.write_block(folder, cut, other)
+    rows = store.read_rows(folder, [cut, block])
+    assert rows["platform"].to_pylist() == ["cpu"] * 32  # the full block's row is kept
+    store.write_block(folder, cut, make_rows(cut, platform="gpu", cells=801))
+    with pytest.raises(ValueError, match=r"000007\.parquet: chip 0 .* in cells"):
+        store.read_rows(folder, [cut, block])
+
+
+def test_blocks_of_one_platform_must_agree_in_scores(folder):
+    block, cut = Block(POINT.hash[:16], 0, 31), Block(POINT.hash[:16], 0, 7)
+    store.write_block(folder, block, make_rows(block))
+    store.write_block(folder, cut, make_rows(cut, score=0.5))
+    with pytest.raises(ValueError, match=r"000007\.parquet: chip 0 .* in score"):
+        store.scan(folder)
+    assert len(names(folder)) == 2
+
+
+def test_where_no_block_is_full_the_name_that_sorts_first_is_kept(folder):
+    short, long = Block(POINT.hash[:16], 0, 7), Block(POINT.hash[:16], 0, 15)
+    store.write_block(folder, long, make_rows(long, platform="gpu"))
+    store.write_block(folder, short, make_rows(short))
+    platforms = store.read_rows(folder, [long, short])["platform"].to_pylist()
+    assert platforms == ["cpu"] * 8 + ["gpu"] * 8
+
+
+@pytest.mark.parametrize("left", [0, 3, 500, -1])
+def test_a_torn_file_is_set_aside_and_costs_nothing_else(folder, left):
+    blocks = fill(folder, 64)
+    torn = folder / blocks[0].name
+    torn.write_bytes(torn.read_bytes()[:left])
+    with pytest.warns(UserWarning, match=f"{torn.name} .*set aside"):
+        assert store.scan(folder) == blocks[1:]
+    assert (folder / "_aside" / torn.name).exists()
+    assert store.read_rows(folder)["chip"].to_pylist() == list(range(32, 64))
+    assert fill(folder, 64) == blocks[:1]  # and only that block is redone
+
+
+def test_a_block_garbled_inside_is_set_aside_on_reading(folder):
+    blocks = fill(folder, 64)
+    garbled = folder / blocks[1].name
+    data = bytearray(garbled.read_bytes())
+    data[4:400] = b"\xff" * 396
+    garbled.write_bytes(data)
+    with pytest.warns(UserWarning, match=f"{garbled.name} is garbled"):
+        rows = store.read_rows(folder)
+    assert rows["chip"].to_pylist() == list(range(32))
+    assert store.scan(folder) == blocks[:1]
+
+
+def test_foreign_files_are_set_aside_and_named(folder):
+    fill(folder, 32)
+    (folder / "notes.txt").write_text("mine")
+    pd.DataFrame({"a": [1]}).to_parquet(folder / f"{'0' * 16}-000000-000000.parquet")
+    (folder / Block("1" * 16, 0, 30).name).write_bytes((folder / names(folder)[1]).read_bytes())
+    with pytest.warns(UserWarning, match="set aside") as warned:
+        assert len(store.read_rows(folder)) == 32
+    told = " ".join(str(w.message) for w in warned)
+    assert all(name in told for name in ("notes.txt", "0" * 16, "1" * 16))
+    assert (folder / "_aside" / "notes.txt").read_text() == "mine"
+    assert len(pd.read_parquet(folder)) == 32
+
+
+def test_a_run_killed_before_the_rename_leaves_nothing_behind(folder, monkeypatch):
+    fill(folder, 32)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fill(folder, 64)
+    monkeypatch.undo()
+    (folder / "_writing-1-block.parquet").write_bytes(b"PAR1 half")  # a kill without clean-up
+    assert len(store.read_rows(folder)) == 32
+    assert len(pd.read_parquet(folder)) == 32
+    store.open_folder(folder, 0, 1, PAIRS)
+    assert not list(folder.glob("_writing*"))
+
+
+@pytest.mark.parametrize("chips", [32, 8])
+def test_a_full_disk_costs_only_the_block_that_was_written(folder, monkeypatch, chips):
+    fill(folder, chips)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"could not be written \(No space left") as raised:
+        fill(folder, 64)
+    assert raised.value.errno == errno.ENOSPC
+    with pytest.raises(OSError, match="No space left"):
+        store.write_references(folder, {"cpu": {"x": 0.5}})
+    monkeypatch.undo()
+    assert not list(folder.glob("_writing*"))
+    assert len(store.read_rows(folder)) == len(pd.read_parquet(folder)) == chips
+
+
+# manifest -------------------------------------------------------------------------------------
+
+
+def test_growth_adds_pairs_to_the_manifest(folder):
+    more = {"rte/minilm": PAIRS["sst2/minilm"]}
+    store.open_folder(folder, 0, 1, more)
+    store.open_folder(folder, 0, 1, PAIRS)
+    assert json.loads((folder / "_campaign.json").read_text())["pairs"] == PAIRS | more
+    assert [entry.name for entry in folder.iterdir()] == ["_campaign.json"]
+
+
+@pytest.mark.parametrize(
+    ("seed", "semantics", "change", "told"),
+    [
+        (1, 1, {}, "seed is 0 there and 1 now"),
+        (0, 2, {}, "semantics is 1 there and 2 now"),
+        (
+            0,
+            1,
+            {"model_hash": "c" * 64},
+            "model_hash of sst2/minilm is aaaaaaaaaaaa.. there and ccc",
+        ),
+        (0, 1, {"data_hash": "c" * 64}, "data_hash of sst2/minilm"),
+        (0, 1, {"labels": [1, 0]}, r"labels of sst2/minilm is \[0, 1\] there and \[1, 0\] now"),
+        (0, 1, {"input_bits": None}, "input_bits of sst2/minilm is 8 there and null now"),
+    ],
+)
+def test_another_campaign_is_refused_with_a_diff(folder, seed, semantics, change, told):
+    before = (folder / "_campaign.json").read_bytes()
+    pairs = {"sst2/minilm": PAIRS["sst2/minilm"] | change, "new/model": {}}
+    with pytest.raises(ValueError, match=told) as raised:
+        store.open_folder(folder, seed, semantics, pairs)
+    assert "\n" not in str(raised.value)
+    assert "--out" in str(raised.value)
+    assert (folder / "_campaign.json").read_bytes() == before
+
+
+def test_a_folder_that_is_no_campaign_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    for path in (tmp_path, tmp_path / "thesis.tex"):
+        with pytest.raises(ValueError, match="no campaign folder: give a new --out"):
+            store.open_folder(path, 0, 1, PAIRS)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_an_empty_folder_or_a_killed_start_is_a_new_campaign(tmp_path):
+    (tmp_path / "_writing-7-_campaign.json").write_text("{")
+    store.open_folder(tmp_path, 0, 1, PAIRS)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["_campaign.json"]
+
+
+def test_checking_writes_nothing(tmp_path):
+    store.check_folder(tmp_path / "new", 0, 1, PAIRS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_garbled_manifest_is_refused(folder):
+    (folder / "_campaign.json").write_text('{"seed":')
+    with pytest.raises(ValueError, match=r"_campaign\.json is not JSON"):
+        store.check_folder(folder, 0, 1, PAIRS)
+
+
+def test_references_and_provenance_are_kept_beside_the_rows(folder):
+    assert store.read_references(folder) == {}
+    store.write_references(folder, {"cpu": {"x": 0.1 + 0.2}})
+    assert store.read_references(folder) == {"cpu": {"x": 0.1 + 0.2}}
+    for run in (1, 2):
+        store.add_provenance(folder, {"run": run})
+    lines = (folder / "_provenance.jsonl").read_text().splitlines()
+    assert [json.loads(line)["run"] for line in lines] == [1, 2]
+    assert store.scan(folder) == []
+
+
+def test_reading_and_reporting_load_nothing_heavy(folder):
+    fill(folder, 8)
+    code = (
+        "import sys, io, pathlib\n"
+        "from rerax import report, spec, stats\n"
+        "from rerax.campaign import grid, point, store\n"
+        "rows = store.read_rows(pathlib.Path(sys.argv[1]))\n"
+        "report.print_table(rows, file=io.StringIO())\n"
+        "heavy = {'jax', 'flax', 'transformers', 'datasets', 'torch', 'matplotlib', 'scipy'}\n"
+        "print(len(rows), sorted(heavy & sys.modules.keys()))\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "8 []"

@@ -1,0 +1,43 @@
+"""Strictness for all tests, and where the shared models and data lie."""
+
+import os
+
+flags = os.environ.get("XLA_FLAGS", "")
+if "xla_force_host_platform_device_count" not in flags:
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=2".strip()
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import warnings  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import hypothesis  # noqa: E402
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+hypothesis.settings.register_profile("rerax", derandomize=True, deadline=None, max_examples=30)
+hypothesis.settings.load_profile("rerax")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real models and data, kept beside the repository where there are any."""
+    path = ROOT.parent / "shared"
+    if not (path / "models").is_dir():
+        pytest.skip("no shared models and data beside the repository")
+    return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _import_noisy_packages() -> None:
+    """Third parties may warn while they are imported; our own code may not warn at all."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pandas  # noqa: F401
+        import sklearn.metrics  # noqa: F401
+        import transformers  # noqa: F401

@@ -1,0 +1,151 @@
+import contextlib
+import io
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from rerax.campaign import store
+from rerax.campaign.point import Point
+from rerax.report import figure_score_against_rate, print_table, summarise_points
+
+POINT = Point(task="sst2", model="minilm", rate=1e-3)
+
+
+def make_rows(point: Point, scores, platform="cpu", float_score=0.9, degenerate=()) -> pa.Table:
+    rows = [
+        {
+            **point.identity(),
+            "sa1_share": None if point.sa1_share is None else float(point.sa1_share),
+            "seed": 0,
+            "chip": chip,
+            "score": float(score),
+            "degenerate": chip in degenerate,
+            "float_score": float_score,
+            "clean_score": 0.89,
+            "examples": 872,
+            "platform": platform,
+            "point_hash": point.hash,
+        }
+        for chip, score in enumerate(scores)
+    ]
+    return pa.Table.from_pylist(rows, schema=store.SCHEMA)
+
+
+def printed(rows: pa.Table, **options) -> str:
+    file = io.StringIO()
+    with contextlib.redirect_stdout(file):
+        print_table(rows, **options)
+    return file.getvalue()
+
+
+def test_a_point_is_one_line_over_its_chips():
+    (line,) = summarise_points(make_rows(POINT, [0.9, 0.8, 0.85, 0.895]))
+    assert line.summary.chips == 4
+    assert line.summary.worst == 0.8
+    assert line.summary.mean == pytest.approx(0.86125)
+    assert line.passed == 0.5
+    assert 0 < line.passed_interval[0] < 0.5 < line.passed_interval[1] < 1
+
+
+def test_rate_0_counts_as_one_chip():
+    (line,) = summarise_points(make_rows(replace(POINT, rate=0.0), [0.89] * 64, degenerate=(0, 1)))
+    assert line.summary.chips == 1
+    assert line.summary.se is None
+    assert line.passed == 1
+    assert line.passed_interval is None
+    assert line.degenerate == 1
+
+
+@pytest.mark.parametrize("examples", [100, 200, 500, 1000])
+def test_a_loss_of_exactly_the_budget_passes(examples):
+    for right in range(examples // 100, examples + 1):
+        worse = [(right - examples // 100) / examples, (right - examples // 100 - 1) / examples]
+        (line,) = summarise_points(make_rows(POINT, worse, float_score=right / examples))
+        assert line.passed == 0.5, right
+        break_even = worse[0] >= right / examples - 0.01
+        if not break_even:  # floats alone would have failed this chip
+            return
+
+
+def test_the_budget_is_a_parameter_of_reading():
+    rows = make_rows(POINT, [0.9, 0.88, 0.86, 0.5])
+    shares = [summarise_points(rows, budget)[0].passed for budget in (0.0, 0.02, 0.05, 1.0)]
+    assert shares == [0.25, 0.5, 0.75, 1]
+
+
+def test_rates_ascend_within_a_series_whatever_the_order_of_rows():
+    points = [
+        replace(POINT, encoding=encoding, rate=rate)
+        for rate in (1e-2, 0.0, 1e-3)
+        for encoding in ("differential", "offset")
+    ]
+    lines = summarise_points(pa.concat_tables(make_rows(p, [0.5, 0.6]) for p in points))
+    assert [(line.settings["encoding"], line.rate) for line in lines] == [
+        (encoding, rate) for encoding in ("differential", "offset") for rate in (0.0, 1e-3, 1e-2)
+    ]
+
+
+def test_the_table_shows_what_varies_and_notes_what_does_not():
+    rows = pa.concat_tables(
+        make_rows(replace(POINT, encoding=encoding), [0.9, 0.81234, 0.85])
+        for encoding in ("offset", "differential")
+    )
+    text = printed(rows)
+    head, notes = text.split("differential", 1)
+    assert "encoding" in head
+    assert "minilm" not in head
+    assert "minilm" in notes
+    assert "float score 90.00" in notes
+    assert "clean score 89.00" in notes
+    assert "81.23" in text
+    assert "0.001" in text
+    assert "degenerate" not in text
+    assert "mixed" not in text
+
+
+def test_no_line_is_wrapped_or_cut_where_there_is_no_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    long = "msb:2x3:pruned+lsb:erasures-and-a-very-long-description-of-what-is-voted"
+    points = [
+        replace(POINT, protection=p, fault=f, sa1_share=s, matrices=m)
+        for p, f, s, m in (
+            ("none", "uniform", Fraction(1, 2), "encoder,pooler,classifier,embeddings"),
+            (long, "flip", None, "encoder"),
+        )
+    ]
+    lines = printed(pa.concat_tables(make_rows(p, [0.5, 0.6]) for p in points)).splitlines()
+    assert sum(long in line and "0.001" in line and "60.00" not in line for line in lines) == 1
+    assert not any("…" in line for line in lines)
+
+
+def test_degenerate_chips_and_mixed_platforms_are_told():
+    one, other = make_rows(POINT, [0.5] * 4, degenerate=(1, 2)), replace(POINT, rate=0.5)
+    text = printed(pa.concat_tables([one, make_rows(other, [0.5] * 4, platform="gpu")]))
+    assert "degenerate" in text
+    assert ": 2" in text
+    assert "mixed" in text
+    assert "cpu" in text
+    assert "gpu" in text
+
+
+def test_printing_is_plain_text_without_a_terminal():
+    assert "\x1b" not in printed(make_rows(POINT, [0.5, 0.6]))
+
+
+@pytest.mark.parametrize("rates", [(0.0, 1e-4, 1e-3), (1e-3,), (0.0,), (0.1, 1.0)])
+def test_the_figure_is_a_png_and_the_same_each_time(tmp_path, rates):
+    noise = np.random.default_rng(0)
+    rows = pa.concat_tables(
+        make_rows(replace(POINT, rate=rate, encoding=encoding), 0.9 - rate * noise.random(16))
+        for rate in rates
+        for encoding in ("offset", "differential")
+    )
+    one, other = tmp_path / "one.png", tmp_path / "other.png"
+    figure_score_against_rate(rows, one)
+    figure_score_against_rate(rows, other)
+    assert one.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert one.read_bytes() == other.read_bytes()
+    assert len(one.read_bytes()) > 10_000

@@ -1,0 +1,68 @@
+"""Addresses and cells of `rerax.spec`."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rerax.spec import BITS_PER_CELL, ENCODINGS, LAYOUTS, ChipSpec, parse_tile
+
+specs = st.builds(
+    ChipSpec,
+    encoding=st.sampled_from(ENCODINGS),
+    bits=st.integers(2, 8),
+    bits_per_cell=st.sampled_from(BITS_PER_CELL),
+    layout=st.sampled_from(LAYOUTS),
+)
+
+
+@given(specs, st.integers(1, 9))
+def test_every_bitline_is_one_slice_of_one_column(spec, columns):
+    pairs = [
+        spec.bitline(column, slice_, columns)
+        for column in range(columns)
+        for slice_ in range(spec.cells_per_weight)
+    ]
+    assert sorted(pairs) == list(range(spec.bitlines(columns)))
+    for bitline in pairs:
+        column, slice_ = spec.locate(bitline, columns)
+        assert spec.bitline(column, slice_, columns) == bitline
+
+
+@given(specs)
+def test_cells_hold_exactly_the_bits_of_a_group(spec):
+    widths = [spec.bits_of_cell(i) for i in range(spec.cells_per_group)]
+    assert sum(widths) == spec.group_bits
+    assert all(width == spec.bits_per_cell for width in widths[:-1])
+    assert 1 <= widths[-1] <= spec.bits_per_cell
+
+
+def test_edge_tiles_are_cut():
+    spec = ChipSpec(tile=(3, 5))
+    wordline, bitline = np.mgrid[0:7, 0:8]
+    tiles = set(zip(*(t.ravel().tolist() for t in spec.tile_of(wordline, bitline)), strict=True))
+    assert tiles == {(i, j) for i in range(3) for j in range(2)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"encoding": "gray"}, "unknown encoding 'gray': use one of offset"),
+        ({"bits": 1}, "outside 2..8"),
+        ({"bits": 9}, "outside 2..8"),
+        ({"bits": True}, "outside 2..8"),
+        ({"bits_per_cell": 3}, "use 1, 2 or 4"),
+        ({"layout": "spiral"}, "interleaved, separate"),
+        ({"tile": (0, 128)}, "not a size"),
+    ],
+)
+def test_bad_specs_are_refused(fields, said):
+    with pytest.raises(ValueError, match=said):
+        ChipSpec(**fields)
+
+
+@pytest.mark.parametrize("text", ["128", "x", "12x", "axb", "1.5x2"])
+def test_bad_tiles_are_refused(text):
+    with pytest.raises(ValueError, match="give wordlines x bitlines"):
+        parse_tile(text)
+    assert parse_tile("128X64") == (128, 64)
