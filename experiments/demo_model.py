@@ -63,7 +63,9 @@ def main(folder: Path) -> None:
     )
     params = init_params(config, jax.random.key(0))
     schedule = optax.warmup_cosine_decay_schedule(0.0, 2e-3, 100, STEPS)
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=0.01))
+    optimiser = optax.chain(
+        optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=0.01)
+    )
 
     @jax.jit
     def step(params, state, ids, mask, labels):  # type: ignore[no-untyped-def]

@@ -16,15 +16,7 @@ from rerax.faults import Counts, Dose, FaultModel
 from rerax.keys import matrix_key
 from rerax.pruning import Gates, open_cells
 from rerax.quantise import quantise
-from rerax.spec import ChipSpec
-
-GROUPS: dict[str, tuple[str, ...]] = {
-    "encoder": ("query", "key", "value", "attention_output", "ffn_in", "ffn_out"),
-    "pooler": ("pooler",),
-    "classifier": ("classifier",),
-    "embeddings": ("word_embeddings", "position_embeddings", "token_type_embeddings"),
-}
-"""Names that `--matrices` takes, and the matrices of each."""
+from rerax.spec import MATRIX_GROUPS, ChipSpec
 
 DEFAULT_GROUPS = ("encoder", "pooler", "classifier")
 SECTIONS = ("embeddings", "encoder", "head")
@@ -50,10 +42,11 @@ def on_crossbars(params: Params, groups: tuple[str, ...]) -> dict[str, dict[str,
     Raises:
         ValueError: unknown group; the known ones are listed.
     """
-    for group in groups:
-        if group not in GROUPS:
-            raise ValueError(f"unknown matrices {group!r}: use some of {', '.join(GROUPS)}")
-    chosen = {name for group in groups for name in GROUPS[group]}
+    unknown = [group for group in groups if group not in MATRIX_GROUPS]
+    if unknown:
+        known = ", ".join(MATRIX_GROUPS)
+        raise ValueError(f"unknown matrices {unknown[0]!r}: use some of {known}")
+    chosen = {name for group in groups for name in MATRIX_GROUPS[group]}
     return {
         section: {
             name: next(leaves[kind] for kind in ("kernel", "table") if kind in leaves)

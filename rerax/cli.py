@@ -22,7 +22,7 @@ app = typer.Typer(
 RATES = "0,1e-4,1e-3,1e-2"
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool | None) -> None:
     if asked:
         print(rerax.__version__)
         raise typer.Exit
@@ -31,8 +31,9 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _top(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
+        bool | None,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = None,
 ) -> None:
     pass
 
@@ -46,7 +47,9 @@ def sweep(
     model: Annotated[str, _flag("Hugging Face folder of a fine-tuned BERT, or hub id.")],
     task: Annotated[str, _flag("GLUE task: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli.")],
     out: Annotated[Path, _flag("Campaign folder to fill or grow.", "FOLDER")],
-    name: Annotated[str | None, _flag("Name of the model in the rows [last part of --model].")] = None,
+    name: Annotated[
+        str | None, _flag("Name of the model in the rows [last part of --model].")
+    ] = None,
     data: Annotated[str, _flag("Folder with <task>/<split>.parquet, or hub id.")] = "nyu-mll/glue",
     split: Annotated[str, _flag("Split with labels.")] = "validation",
     max_examples: Annotated[int | None, _flag("Use only the first N examples.", "N")] = None,
@@ -56,8 +59,12 @@ def sweep(
     sa1_share: Annotated[
         str | None, _flag("SA1 : SA0 parts, or the fraction of SA1 [9.04:1.75].")
     ] = None,
-    sa0: Annotated[str | None, _flag("Rate of stuck-at-0 cells; with --sa1, sets the rate.")] = None,
-    sa1: Annotated[str | None, _flag("Rate of stuck-at-1 cells; with --sa0, sets the rate.")] = None,
+    sa0: Annotated[
+        str | None, _flag("Rate of stuck-at-0 cells; with --sa1, sets the rate.")
+    ] = None,
+    sa1: Annotated[
+        str | None, _flag("Rate of stuck-at-1 cells; with --sa0, sets the rate.")
+    ] = None,
     chips: Annotated[int, _flag("Chips of every point.", "N")] = 64,
     seed: Annotated[int, _flag("Seed of all chips.", "N")] = 0,
     chunk: Annotated[int | None, _flag("Chips a dispatch; changes no result.", "N")] = None,
@@ -70,7 +77,9 @@ def sweep(
     tile: Annotated[str, _flag("Wordlines x bitlines of a crossbar.", "RxC,..")] = "128x128",
     layout: Annotated[str, _flag("interleaved or separate.", "NAME,..")] = "interleaved",
     input_bits: Annotated[str, _flag("Bits of an input: 8, or none for float.", "8|none")] = "8",
-    dtype: Annotated[str, _flag("Compute dtype off the crossbars: float32 or bfloat16.")] = "float32",
+    dtype: Annotated[
+        str, _flag("Compute dtype off the crossbars: float32 or bfloat16.")
+    ] = "float32",
     matrices: Annotated[
         str, _flag("On crossbars: encoder, pooler, classifier, embeddings.", "NAME,..")
     ] = "encoder,pooler,classifier",
@@ -86,14 +95,16 @@ def sweep(
     from rerax.campaign.grid import expand
     from rerax.campaign.point import Point, parse_rates, parse_share, rate_and_share
     from rerax.campaign.run import run
-    from rerax.campaign.subject import Settings
     from rerax.campaign.source import read_subject
+    from rerax.campaign.subject import Settings
 
     if (sa0 is None) != (sa1 is None):
         raise ValueError("--sa0 and --sa1 belong together: give both, or --rates and --sa1-share")
     if sa0 is not None and sa1 is not None:
         if sa1_share is not None or rates != RATES:
-            raise ValueError("--sa0 and --sa1 set rate and share: leave out --rates and --sa1-share")
+            raise ValueError(
+                "--sa0 and --sa1 set rate and share: leave out --rates and --sa1-share"
+            )
         rate, share = rate_and_share(sa0, sa1)
         all_rates: tuple[float, ...] = (rate,)
     else:
@@ -171,6 +182,8 @@ def _run_and_print(work: Any, budget: float, quiet: bool) -> Any:
     from rerax.progress import reporter
     from rerax.report import print_table
 
+    if not 0 <= budget <= 1:
+        raise ValueError(f"budget {budget} is outside [0, 1]: give a loss of score such as 0.01")
     with reporter(quiet) as tell:
         rows = work(tell)
     print_table(rows, budget)
@@ -200,27 +213,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 2 bad input (one line on standard error), 130 interrupted.
     """
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
-    command = typer.main.get_command(app)
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        result = command.main(
-            args=list(sys.argv[1:] if arguments is None else arguments),
-            prog_name="rerax",
-            standalone_mode=False,
-        )
-        return result if isinstance(result, int) else 0
+        command = typer.main.get_command(app)
+        result = command.main(args=given, prog_name="rerax", standalone_mode=False)
+        return _interrupted() if result == _INTERRUPTED else 0
     except (ValueError, OSError) as error:
         return _fail(str(error))
-    except (KeyboardInterrupt, EOFError):
+    except KeyboardInterrupt:
         return _interrupted()
     except Exception as error:
-        if isinstance(error, _ABORT):
-            return _interrupted()
-        if hasattr(error, "format_message"):  # a flag that does not exist or lacks its value
-            return _fail(f"{error.format_message()} (rerax --help lists the flags)")
+        if hasattr(error, "format_message"):  # a flag that does not exist or has a wrong value
+            return _fail(f"{error.format_message()}{_value(error, given)} (see rerax --help)")
         raise
 
 
-_ABORT = (typer.Abort,)
+_INTERRUPTED = 130
+
+
+def _value(error: Any, given: Sequence[str]) -> str:
+    """The value that a refused flag was given, which the parser's message leaves out."""
+    flags = [flag for flag in getattr(getattr(error, "param", None), "opts", ()) if flag in given]
+    return f", not {given[given.index(flags[0]) + 1]!r}" if flags and flags[0] != given[-1] else ""
 
 
 def _fail(message: str) -> int:
@@ -233,4 +247,4 @@ def _interrupted() -> int:
         "interrupted: finished blocks are kept, the same command goes on from there",
         file=sys.stderr,
     )
-    return 130
+    return _INTERRUPTED

@@ -9,7 +9,7 @@ each static shape.
 
 import functools
 import platform as machine
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Int8, Int32, Key, UInt32
 
 from rerax import keys
-
+from rerax._types import AnyArray
 from rerax.bert.config import BertConfig
 from rerax.bert.model import (
     Embeddings,
@@ -77,13 +77,13 @@ class Bucket(NamedTuple):
     Attributes:
         ids, types: [n, B, T] token ids and segment ids.
         mask: [n, B, T] True on real tokens.
-        count: batches in use; the rest of the n are room.
+        used: batches in use; the rest of the n are room.
     """
 
     ids: Int32[Array, "n B T"]
     types: Int32[Array, "n B T"]
     mask: Bool[Array, "n B T"]
-    count: Int32[Array, ""]
+    used: Int32[Array, ""]
 
 
 Block = tuple[Bucket, ...]
@@ -103,7 +103,7 @@ class Outcome(NamedTuple):
 
 def crossbar_product(
     codes: dict[str, Int8[Array, "R C"]],
-    scales: dict[str, Float[Array, " C"]],
+    scales: Mapping[str, AnyArray],
     input_bits: int | None,
 ) -> Product:
     """Matrix product of `rerax.bert` that multiplies by the codes read from crossbars.
@@ -119,13 +119,17 @@ def crossbar_product(
         if not any(name in codes for name in names):
             return float_product(names, x, kernels)
         if input_bits is None:
-            weights = tuple((codes[n].astype(x.dtype) * scales[n].astype(x.dtype)) for n in names)
+            weights = tuple(
+                codes[n].astype(x.dtype) * scales[n][None].astype(x.dtype) for n in names
+            )
             return float_product(names, x, weights)
         inputs, token_scale = quantise_inputs(x)
-        return tuple(
-            (integer_product(inputs, codes[n]).astype(jnp.float32) * (token_scale * scales[n])).astype(x.dtype)
-            for n in names
-        )
+        outputs = []
+        for name in names:
+            column_scale = scales[name].reshape((1,) * (x.ndim - 1) + (-1,))
+            sums = integer_product(inputs, codes[name]).astype(jnp.float32)
+            outputs.append((sums * (token_scale * column_scale)).astype(x.dtype))
+        return tuple(outputs)
 
     return product
 
@@ -136,15 +140,14 @@ def integer_product(inputs: Int8[Array, "*B R"], codes: Int8[Array, "R C"]) -> I
     return lax.dot_general(inputs, codes, contract, preferred_element_type=jnp.int32)
 
 
-def crossbar_lookup(
-    codes: dict[str, Int8[Array, "R C"]], scales: dict[str, Float[Array, " C"]]
-) -> Lookup:
+def crossbar_lookup(codes: dict[str, Int8[Array, "R C"]], scales: Mapping[str, AnyArray]) -> Lookup:
     """Table look-up of `rerax.bert` on crossbars: a one-hot input drives a single wordline."""
 
     def lookup(name: str, ids: Array, table: Array | None) -> Array:
         if name not in codes:
             return float_lookup(name, ids, table)
-        return codes[name][ids].astype(jnp.float32) * scales[name]
+        scale = scales[name].reshape((1,) * ids.ndim + (-1,))
+        return codes[name][ids].astype(jnp.float32) * scale
 
     return lookup
 
@@ -196,7 +199,7 @@ def chip_logits(
             return x.at[i].set(encoder.apply({"params": params}, x[i], bucket.mask[i]))
 
         return tuple(
-            lax.fori_loop(0, b.count, functools.partial(through_batch, bucket=b), x)
+            lax.fori_loop(0, b.used, functools.partial(through_batch, bucket=b), x)
             for b, x in zip(block, stream, strict=True)
         ), counts
 
@@ -206,11 +209,8 @@ def chip_logits(
     )
     codes, counts_head = codes_of(words["head"], 0)
     head = Head(network.config, crossbar_product(codes, scales["head"], network.input_bits), dtype)
-    logits = tuple(
-        head.apply({"params": params["head"]}, x[:, :, :1].reshape(-1, 1, x.shape[-1])).reshape(
-            *x.shape[:2], -1
-        )
-        for x in stream
+    logits = tuple(  # batch by batch, so that no block size can change a bit
+        lax.map(lambda x: head.apply({"params": params["head"]}, x[:, :1]), x) for x in stream
     )
     counts = {"embeddings": counts_embeddings, "encoder": counts_encoder, "head": counts_head}
     return logits, counts
@@ -269,12 +269,15 @@ def to_device(batches: Batches, blocks: int = 1) -> tuple[Block, ...]:
     for i in range(blocks):
         buckets = []
         for bucket in batches.buckets:
-            room = -(-len(bucket.ids) // blocks)
+            n = len(bucket.ids)
+            room = max(-(-n // blocks), min(n, 2))  # a loop over one batch compiles differently
             part = slice(i * room, (i + 1) * room)
             lengths = bucket.lengths[part]
             mask = np.arange(bucket.ids.shape[-1]) < lengths[..., None]
-            arrays = [_padded(a, room) for a in (bucket.ids[part], bucket.types[part], mask)]
-            buckets.append(Bucket(*map(jnp.asarray, arrays), jnp.int32(len(lengths))))
+            ids, types, mask = (
+                jnp.asarray(_padded(a, room)) for a in (bucket.ids[part], bucket.types[part], mask)
+            )
+            buckets.append(Bucket(ids, types, mask, jnp.int32(len(lengths))))
         cut.append(tuple(buckets))
     return tuple(cut)
 
@@ -374,9 +377,7 @@ def evaluate_chips(
         n = min(chunk, first + chips - start)
         groups = jnp.int32(-(-n // network.lanes))
         results = [
-            chunk_logits(
-                network, chunk, programmed, b, root, dose, jnp.uint32(start), groups
-            )
+            chunk_logits(network, chunk, programmed, b, root, dose, jnp.uint32(start), groups)
             for b in blocks
         ]
         counts = jax.device_get(results[0][1])

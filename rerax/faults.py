@@ -10,6 +10,7 @@ can change an outcome. Integers only.
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Int32, Key, UInt8, UInt32
 
+from rerax._types import AnyArray
 from rerax.keys import purpose_keys, threefry
 from rerax.poisson import EDGES, INTERVALS, hazard, poisson_table
 from rerax.spec import ChipSpec
@@ -67,7 +69,7 @@ def dose(rate: float, sa1_share: Fraction | float = DEFAULT_SA1_SHARE) -> Dose:
         if not 0 <= value <= 1:  # also catches NaN
             raise ValueError(f"{name} {value} is outside [0, 1]: give a fraction")
     h = EDGES[-1] if rate >= 0.5 else hazard(float(rate))
-    limits = [_limit((h - a) / (b - a)) for a, b in zip(EDGES[:-1], EDGES[1:], strict=True)]
+    limits = [_limit((h - a) / (b - a)) for a, b in pairwise(EDGES)]
     above = _limit(2 * Fraction(rate) - 1)
     sa1 = _limit(Fraction(sa1_share))
     return Dose(
@@ -262,13 +264,16 @@ def stuck_words(
 
 
 class Counts(NamedTuple):
-    """Faulty cells of one array, each an int32 scalar (`flipped` counts bits)."""
+    """Faulty cells of one array, an int32 scalar each; after a sum over arrays, int64 [chips].
 
-    stuck_at_0: Int32[Array, "*L"]
-    stuck_at_1: Int32[Array, "*L"]
-    stuck_other: Int32[Array, "*L"]
-    shorted: Int32[Array, "*L"]
-    flipped: Int32[Array, "*L"]
+    `flipped` counts bits.
+    """
+
+    stuck_at_0: AnyArray
+    stuck_at_1: AnyArray
+    stuck_other: AnyArray
+    shorted: AnyArray
+    flipped: AnyArray
 
 
 @runtime_checkable
@@ -315,8 +320,8 @@ class Uniform:
         states = stuck_cells(key, dose, spec, rows, columns, lanes)
         mask, value = stuck_words(states, spec)
         at_1 = _total(states >> 1)
-        counts = Counts(_total(states & STUCK) - at_1, at_1, *_none(3))
-        return (words & ~mask) | value, counts
+        at_0 = _total(states & STUCK) - at_1
+        return (words & ~mask) | value, _counts(stuck_at_0=at_0, stuck_at_1=at_1)
 
 
 @dataclass(frozen=True)
@@ -339,7 +344,7 @@ class Flip:
         planes = states.reshape(spec.groups, -1, rows, columns)[:, : spec.group_bits] & STUCK
         shifts = jnp.arange(spec.group_bits, dtype=jnp.uint8)[None, :, None, None]
         flips = jnp.sum(planes << shifts, axis=1, dtype=jnp.uint8)
-        return words ^ flips, Counts(*_none(4), _total(planes))
+        return words ^ flips, _counts(flipped=_total(planes))
 
 
 FAULTS: dict[str, FaultModel] = {"uniform": Uniform(), "flip": Flip()}
@@ -360,5 +365,5 @@ def _total(states: UInt8[Array, "*shape"]) -> Int32[Array, ""]:
     return jnp.sum(states, dtype=jnp.int32)
 
 
-def _none(n: int) -> tuple[Int32[Array, ""], ...]:
-    return (jnp.int32(0),) * n
+def _counts(**known: Int32[Array, ""]) -> Counts:
+    return Counts(**{**dict.fromkeys(Counts._fields, jnp.int32(0)), **known})

@@ -51,7 +51,7 @@ def chip_key(root: Key[Array, ""], chip: UInt32[Array, ""]) -> Key[Array, ""]:
 def matrix_key(
     chip_key: Key[Array, ""], matrix: str, layer: int | UInt32[Array, ""]
 ) -> Key[Array, ""]:
-    """Key of the base array that holds `matrix` of encoder layer `layer` (0 outside the encoder)."""
+    """Key of the base array of `matrix` in encoder layer `layer` (0 outside the encoder)."""
     return jax.random.fold_in(jax.random.fold_in(chip_key, MATRIX_IDS[matrix]), layer)
 
 

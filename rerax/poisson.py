@@ -7,6 +7,7 @@ languages's standard fixes to the last digit, so the tables are the same on ever
 import decimal
 import functools
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +48,7 @@ def poisson_table(cells: int) -> PoissonTable:
         cells: number of cells; interval [a, b) has mean cells * (b - a).
     """
     firsts, entries, start = [], [], [0]
-    for a, b in zip(EDGES[:-1], EDGES[1:], strict=True):
+    for a, b in pairwise(EDGES):
         first, cumulative = _cumulative(cells * (b - a))
         firsts.append(first)
         entries += cumulative

@@ -10,6 +10,14 @@ ENCODINGS = ("offset", "twos_complement", "sign_magnitude", "differential")
 LAYOUTS = ("interleaved", "separate")
 BITS_PER_CELL = (1, 2, 4)
 
+MATRIX_GROUPS: dict[str, tuple[str, ...]] = {
+    "encoder": ("query", "key", "value", "attention_output", "ffn_in", "ffn_out"),
+    "pooler": ("pooler",),
+    "classifier": ("classifier",),
+    "embeddings": ("word_embeddings", "position_embeddings", "token_type_embeddings"),
+}
+"""What can be put on crossbars, and the matrices of each group."""
+
 
 @dataclass(frozen=True)
 class ChipSpec:
@@ -47,11 +55,15 @@ class ChipSpec:
         if not _is_whole(self.bits) or not 2 <= self.bits <= 8:
             raise ValueError(f"bits {self.bits!r} is outside 2..8: give a whole number from 2 to 8")
         if self.bits_per_cell not in BITS_PER_CELL:
-            raise ValueError(f"bits per cell {self.bits_per_cell!r} is not supported: use 1, 2 or 4")
+            raise ValueError(
+                f"bits per cell {self.bits_per_cell!r} is not supported: use 1, 2 or 4"
+            )
         if self.layout not in LAYOUTS:
             raise ValueError(f"unknown layout {self.layout!r}: use one of {_list(LAYOUTS)}")
         if len(self.tile) != 2 or any(not _is_whole(n) or n < 1 for n in self.tile):
-            raise ValueError(f"tile {self.tile!r} is not a size: give wordlines x bitlines, each >= 1")
+            raise ValueError(
+                f"tile {self.tile!r} is not a size: give wordlines x bitlines, each >= 1"
+            )
 
     @property
     def groups(self) -> int:

@@ -130,7 +130,9 @@ def product(inputs, codes):
 
 def poisson_cdf(mean, n):
     """P(N <= n) in floating point, summed term by term."""
-    return math.fsum(math.exp(-mean + k * math.log(mean) - math.lgamma(k + 1)) for k in range(n + 1))
+    return math.fsum(
+        math.exp(-mean + k * math.log(mean) - math.lgamma(k + 1)) for k in range(n + 1)
+    )
 
 
 def threefry(key, counter):

@@ -48,7 +48,9 @@ def test_keys_ignore_the_users_defaults():
 def test_keys_differ_by_chip_matrix_and_layer():
     root = keys.root_key(0)
     words = {
-        tuple(jax.random.key_data(keys.matrix_key(keys.chip_key(root, jnp.uint32(c)), m, l)).tolist())
+        tuple(
+            jax.random.key_data(keys.matrix_key(keys.chip_key(root, jnp.uint32(c)), m, l)).tolist()
+        )
         for c in range(3)
         for m in keys.MATRIX_IDS
         for l in range(3)

@@ -91,7 +91,9 @@ READINGS = [(spec, True) for spec in ALL_SPECS] + [
 
 
 @pytest.mark.parametrize(
-    ("spec", "jit"), READINGS, ids=[f"{spec_name(s)}-{'jit' if j else 'nojit'}" for s, j in READINGS]
+    ("spec", "jit"),
+    READINGS,
+    ids=[f"{spec_name(s)}-{'jit' if j else 'nojit'}" for s, j in READINGS],
 )
 def test_read_through_stuck_cells(spec, jit):
     """Sampling, sticking and decoding, at a rate on either side of one half."""
@@ -147,7 +149,9 @@ def test_product(seed, rows):
 
 def test_product_does_not_overflow_at_its_worst():
     codes = jnp.full((4096, 1), -128, jnp.int8)
-    assert int(integer_product(jnp.full((1, 4096), -127, jnp.int8), codes)[0, 0]) == 4096 * 127 * 128
+    assert (
+        int(integer_product(jnp.full((1, 4096), -127, jnp.int8), codes)[0, 0]) == 4096 * 127 * 128
+    )
 
 
 @given(seed=st.integers(0, 10**6))

@@ -154,7 +154,9 @@ def _tensors(directory: Path) -> Iterator[tuple[str, np.ndarray]]:
                 )
             array = np.frombuffer(entry["data"], _DTYPES[entry["dtype"]]).astype(np.float32)
             if not np.isfinite(array).all():
-                raise ValueError(f"{file}: tensor {full_name!r} has NaN or infinite weights: retrain")
+                raise ValueError(
+                    f"{file}: tensor {full_name!r} has NaN or infinite weights: retrain"
+                )
             yield name, array.reshape(entry["shape"])
 
 

@@ -47,10 +47,12 @@ def float_product(
     Raises:
         ValueError: the parameters hold no kernel for one of the matrices.
     """
-    absent = [name for name, kernel in zip(names, kernels, strict=True) if kernel is None]
-    if absent:
-        raise ValueError(f"no kernel for {', '.join(absent)}: give it in the parameters")
-    return tuple(jnp.dot(x, k.astype(x.dtype), precision=lax.Precision.HIGHEST) for k in kernels)
+    outputs = []
+    for name, kernel in zip(names, kernels, strict=True):
+        if kernel is None:
+            raise ValueError(f"no kernel for {name}: give it in the parameters")
+        outputs.append(jnp.dot(x, kernel.astype(x.dtype), precision=lax.Precision.HIGHEST))
+    return tuple(outputs)
 
 
 def float_lookup(name: str, ids: Array, table: Array | None) -> Array:
@@ -159,9 +161,7 @@ class EncoderLayer(nn.Module):
         self.attention_norm = Norm(c.layer_norm_eps, self.dtype)
         self.ffn_norm = Norm(c.layer_norm_eps, self.dtype)
 
-    def __call__(
-        self, x: Float[Array, "B T D"], mask: Bool[Array, "B T"]
-    ) -> Float[Array, "B T D"]:
+    def __call__(self, x: Float[Array, "B T D"], mask: Bool[Array, "B T"]) -> Float[Array, "B T D"]:
         """Run the layer; `mask` is True on real tokens."""
         q, k, v = self._affine(x, query=self.query, key=self.key, value=self.value)
         (y,) = self._affine(self._attend(q, k, v, mask), attention_output=self.attention_output)

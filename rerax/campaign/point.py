@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any
 
-from rerax.spec import ChipSpec, parse_tile
+from rerax.spec import MATRIX_GROUPS, ChipSpec, parse_tile
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,24 @@ class Point:
     protection: str = "none"
     fault: str = "uniform"
     faulty: str | None = None
+
+    def __post_init__(self) -> None:
+        _ = self.spec  # raises
+        if not 0 <= self.rate <= 1:
+            raise ValueError(f"rate {self.rate} is outside [0, 1]: give a fraction of all cells")
+        if self.input_bits not in (8, None):
+            raise ValueError(f"input-bits {self.input_bits} is not supported: use 8 or none")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"dtype {self.dtype!r} is not supported: use float32 or bfloat16")
+        for group in self.groups:
+            if group not in MATRIX_GROUPS:
+                known = ", ".join(MATRIX_GROUPS)
+                raise ValueError(f"unknown matrices {group!r}: use some of {known}")
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Groups of matrices on crossbars."""
+        return tuple(filter(None, self.matrices.split(",")))
 
     @property
     def spec(self) -> ChipSpec:

@@ -37,7 +37,7 @@ def run(
 
     Args:
         subject: the model and task of the points.
-        points: what to evaluate; their specs are checked before anything else.
+        points: what to evaluate.
         settings: chips, seed and pace.
         out: the campaign folder; None keeps rows in memory only.
         on_progress: told after every dispatch.
@@ -50,8 +50,6 @@ def run(
         ValueError: bad input, or a folder of another campaign; nothing has been written.
         OSError: the disk is full; finished blocks stay readable.
     """
-    for point in points:
-        _ = point.spec  # raises before anything is written
     pairs = {f"{p.task}/{p.model}": subject.pair(p.input_bits) for p in points}
     finished: list[Block] = []
     if out is not None:
@@ -62,7 +60,7 @@ def run(
     if work:
         from rerax.campaign.worker import Worker
 
-        worker = Worker.start(subject, settings, on_progress, sum(b.chips for _, b in work))
+        worker = Worker.start(subject, settings, points, on_progress, sum(b.chips for _, b in work))
         if out is not None:
             store.open_folder(out, settings.seed, SEMANTICS, pairs)
             store.add_provenance(out, worker.provenance())
@@ -74,7 +72,9 @@ def run(
     return _select(store.read_rows(out, serving), points, settings.chips)
 
 
-def _fill(worker: "Worker", work: Sequence[tuple[Point, Block]], out: Path | None) -> list[pa.Table]:
+def _fill(
+    worker: "Worker", work: Sequence[tuple[Point, Block]], out: Path | None
+) -> list[pa.Table]:
     """Evaluate blocks one after the other; with a folder they go to disk, else they are kept."""
     references = store.read_references(out) if out is not None else {}
     known = dict(references.get(worker.platform, {}))

@@ -122,7 +122,7 @@ def rows_table(
         "point_hash": point.hash,
         "model_hash": subject.model_hash,
         "data_hash": subject.data_hash,
-        **{name: None for name in METRICS},
+        **dict.fromkeys(METRICS),
         **facts,
     }
     arrays = []

@@ -4,8 +4,9 @@ import datetime
 import importlib.metadata
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -63,14 +64,17 @@ class Worker:
         cls,
         subject: Subject,
         settings: Settings,
+        points: Sequence[Point],
         on_progress: Callable[[Progress], None],
         total: int,
     ) -> "Worker":
         """Load and check the inputs.
 
         Raises:
-            ValueError: bad weights or examples.
+            ValueError: bad weights or examples, or an unknown fault model.
         """
+        for point in points:
+            fault_model(point.fault)
         inputs = subject.load()
         longest = max(len(row) for row in inputs.examples.ids)
         check_length(max(longest, 4), inputs.config.max_position_embeddings)
@@ -170,7 +174,7 @@ class Worker:
             **counts._asdict(),
             "cells": cells,
             "cells_dense": cells,
-            "sparsity": chip.sparsity(self.inputs.params, _groups(point), self.inputs.gates),
+            "sparsity": chip.sparsity(self.inputs.params, point.groups, self.inputs.gates),
         }
 
     def _scored(self, logits: np.ndarray) -> dict[str, Any]:
@@ -195,9 +199,7 @@ class Worker:
                 point.dtype,
                 self.settings.lanes or evaluate.lane_width(config, jax.default_backend()),
             )
-            placed = chip.program(
-                self.inputs.params, point.spec, _groups(point), self.inputs.gates
-            )
+            placed = chip.program(self.inputs.params, point.spec, point.groups, self.inputs.gates)
             chunk, blocks = evaluate.fit_memory(network, self.batches, self.settings.chunk)
             self.programmed[key] = (
                 network,
@@ -206,10 +208,6 @@ class Worker:
                 chunk,
             )
         return self.programmed[key]
-
-
-def _groups(point: Point) -> tuple[str, ...]:
-    return tuple(filter(None, point.matrices.split(",")))
 
 
 def _repeat(value: Any, n: int) -> Any:
@@ -228,9 +226,14 @@ def _check_segments(inputs: Inputs) -> None:
 
 
 def _revision() -> str | None:
+    """Commit of the source tree that this module lies in, if it lies in one."""
     try:
         asked = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -110,7 +110,8 @@ def read_split(
         table = _read_part(task, data, part, optional=part.endswith("_mismatched"))
         if table is not None:
             tables[part] = table.slice(0, max_examples)
-    texts, labels, parts = [[] for _ in task.fields], [], []
+    texts: list[list[str]] = [[] for _ in task.fields]
+    labels, parts = [], []
     for part, table in tables.items():
         labels.append(_labels(task, table, f"{data} {task.name}/{part}"))
         for column, field in zip(texts, task.fields, strict=True):
@@ -181,7 +182,9 @@ def _labels(task: Task, table: pa.Table, where: str) -> np.ndarray:
     try:
         labels = table["label"].to_numpy().astype(np.float64)
     except (pa.ArrowException, ValueError, TypeError):
-        raise ValueError(f"{where}: labels are {table['label'].type}: they must be numbers") from None
+        raise ValueError(
+            f"{where}: labels are {table['label'].type}: they must be numbers"
+        ) from None
     if np.isnan(labels).any() or (labels == -1).all():
         raise ValueError(f"{where} has no labels: choose a split with labels, such as validation")
     if task.is_regression:

@@ -135,7 +135,7 @@ def _scores(task: Task, predictions: Array, labels: Array, matched: int) -> dict
 def _scores_of_one(task: Task, predictions: Array, labels: Array, matched: int) -> dict[str, Array]:
     first, rest = slice(0, matched), slice(matched, None)
     degenerate = is_degenerate(predictions)
-    out = {}
+    out: dict[str, Any] = {}
     for name in task.metrics:
         if name == "accuracy_mismatched":
             has = matched < len(labels)

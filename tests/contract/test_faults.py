@@ -25,6 +25,7 @@ ROWS, COLUMNS = 61, 43  # odd, unequal: a swap of axes cannot hide
 SHARE = Fraction(904, 1079)
 RATES = (0.0, 1e-6, 1e-3, 0.0175, 0.1079, 0.4999, 0.5, 0.6, 0.99, 1.0)
 ALPHA = 1e-6
+SPEC = ChipSpec()
 
 
 def array_key(chip, matrix="query", layer=0, seed=0):
@@ -42,7 +43,7 @@ def physical(states, spec):
 sample = jax.jit(stuck_cells, static_argnames=("spec", "rows", "columns", "lanes"))
 
 
-def cells(chip, rate, share=SHARE, spec=ChipSpec(), columns=COLUMNS, **key):
+def cells(chip, rate, share=SHARE, spec=SPEC, columns=COLUMNS, **key):
     on_device = jax.tree.map(jnp.asarray, dose(rate, share))
     return np.asarray(sample(array_key(chip, **key), on_device, spec, ROWS, columns))
 
@@ -189,7 +190,9 @@ def is_honest(states, rate, share, spec):
 
 
 @pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("spec", [ChipSpec(tile=(32, 100)), ChipSpec("differential", 7, 2)], ids=str)
+@pytest.mark.parametrize(
+    "spec", [ChipSpec(tile=(32, 100)), ChipSpec("differential", 7, 2)], ids=str
+)
 def test_realised_rates_are_binomial(rate, spec):
     for chip in range(4):
         assert is_honest(cells(chip, rate, spec=spec, columns=301), rate, SHARE, spec)

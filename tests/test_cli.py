@@ -1,0 +1,372 @@
+"""The command line as a contract: good runs, growth, and one clear line for bad input."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tiny
+from safetensors.numpy import load_file, save_file
+
+from rerax.cli import main
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny.write_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny.write_sst2(tmp_path_factory.mktemp("glue"))
+
+
+@pytest.fixture
+def flags(model, data, tmp_path):
+    """Flags of a small sweep; a test replaces or adds some."""
+    base = {
+        "--model": str(model),
+        "--task": "sst2",
+        "--data": str(data),
+        "--out": str(tmp_path / "out"),
+        "--rates": "0,0.02",
+        "--chips": "3",
+        "--matrices": "encoder",
+        "--max-length": "32",
+    }
+
+    def make(**changes):
+        named = {"--" + k.replace("_", "-"): str(v) for k, v in changes.items()}
+        return ["sweep", *(x for pair in {**base, **named}.items() for x in pair), "--quiet"]
+
+    return make
+
+
+def refused(capsys, arguments, out=None):
+    """The one line that a refused command prints; nothing may have been written."""
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("error: ")
+    assert not captured.out
+    assert out is None or not out.exists()
+    return lines[0]
+
+
+def test_sweep_grow_resume_and_report(flags, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(flags()) == 0
+    table = capsys.readouterr().out
+    assert "yield" in table
+    assert "0.02" in table
+    first = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in out.iterdir()}
+    frame = pd.read_parquet(out)
+    assert sorted(frame.groupby("rate").size().items()) == [(0.0, 3), (0.02, 3)]
+    assert (frame[frame.rate == 0].score == frame.clean_score.iloc[0]).all()
+    assert frame[frame.rate == 0].correct.nunique() == 1
+    assert (frame.cells == frame.cells_dense).all()
+    assert frame[frame.rate > 0][["stuck_at_0", "stuck_at_1"]].gt(0).all(axis=None)
+
+    assert main(flags()) == 0  # again: nothing is done, nothing is written
+    assert capsys.readouterr().out == table
+    assert {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in out.iterdir()} == first
+
+    assert main(flags(chips=40, rates="0.02")) == 0  # growth: a full block replaces the cut one
+    grown = pd.read_parquet(out)
+    bigger = grown[grown.rate == 0.02].sort_values("chip")
+    assert bigger.chip.tolist() == list(range(40))
+    assert bigger.score[bigger.chip < 3].tolist() == frame[frame.rate == 0.02].score.tolist()
+    capsys.readouterr()
+    assert main(["report", str(out), "--figures", str(tmp_path / "figures")]) == 0
+    assert "0.02" in capsys.readouterr().out
+    assert (tmp_path / "figures" / "score_against_rate.png").stat().st_size > 10_000
+
+
+def test_correct_bits_are_the_score(flags, tmp_path):
+    assert main(flags()) == 0
+    for row in pd.read_parquet(tmp_path / "out").itertuples():
+        bits = np.unpackbits(np.frombuffer(row.correct, np.uint8), bitorder="little")
+        assert bits[: row.examples].mean() == row.score
+        assert not bits[row.examples :].any()
+
+
+def test_sa0_and_sa1_set_rate_and_share(flags, tmp_path):
+    arguments = flags(sa0="0.0175", sa1="0.0904")
+    at = arguments.index("--rates")
+    assert main(arguments[:at] + arguments[at + 2 :]) == 0
+    frame = pd.read_parquet(tmp_path / "out")
+    assert frame.rate.unique().tolist() == [0.1079]
+    assert frame.sa1_share.unique() == pytest.approx([904 / 1079])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"rates": "0,1.5"}, "rate 1.5 is outside [0, 1]"),
+        ({"rates": "-0.1"}, "outside [0, 1]"),
+        ({"rates": "0,many"}, "rate 'many' is not a number"),
+        ({"rates": "nan"}, "is not a number"),
+        ({"sa1_share": "2"}, "outside [0, 1]"),
+        ({"sa1_share": "0:0"}, "outside [0, 1]"),
+        ({"sa0": "0.1"}, "--sa0 and --sa1 belong together"),
+        ({"task": "sst3"}, "unknown task 'sst3': use one of cola, sst2"),
+        ({"encoding": "offset,gray"}, "unknown encoding 'gray': use one of offset, twos"),
+        ({"fault": "meteor"}, "unknown fault 'meteor': use one of uniform, flip"),
+        ({"layout": "spiral"}, "unknown layout"),
+        ({"matrices": "encoder,brain"}, "unknown matrices 'brain'"),
+        ({"bits": "9"}, "bits 9 is outside 2..8"),
+        ({"bits": "1"}, "bits 1 is outside 2..8"),
+        ({"bits": "eight"}, "not a whole number"),
+        ({"bits_per_cell": "3"}, "use 1, 2 or 4"),
+        ({"tile": "128"}, "give wordlines x bitlines"),
+        ({"input_bits": "7"}, "input-bits 7"),
+        ({"dtype": "int4"}, "dtype 'int4'"),
+        ({"chips": "0"}, "chips 0 is too few"),
+        ({"chips": "some"}, "some"),
+        ({"seed": "-1"}, "seed -1 is outside"),
+        ({"max_examples": "0"}, "max-examples 0"),
+        ({"max_length": "41"}, "max-length 41 is outside 4..40"),
+        ({"labels": "good,bad"}, "labels good,bad are not sst2's"),
+        ({"task": "mnli"}, "the model has 2 outputs, mnli needs 3"),
+        ({"task": "cola"}, "no such split"),
+        ({"split": "test"}, "no such split, the folder has validation"),
+        ({"model": "./nowhere"}, "is not a directory"),
+        ({"model": "nobody/nothing"}, "could not be had from the hub"),
+        ({"data": "./nowhere"}, "is not a folder"),
+        ({"data": "nyu-mll/glue"}, "could not be had from the hub"),
+        ({"budget": "-1"}, "budget"),
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore")
+def test_bad_flags(capsys, flags, tmp_path, changes, said):
+    assert said in refused(capsys, flags(**changes), tmp_path / "out")
+
+
+def test_unknown_and_missing_flags(capsys, tmp_path):
+    assert "--speed" in refused(capsys, ["sweep", "--speed", "9"])
+    assert "--task" in refused(capsys, ["sweep", "--model", "x", "--out", str(tmp_path / "o")])
+    assert "fly" in refused(capsys, ["fly"])
+
+
+@pytest.fixture
+def broken(model, tmp_path):
+    """A copy of the model to break."""
+    return shutil.copytree(model, tmp_path / "broken")
+
+
+def edit_tensors(folder, change):
+    tensors = dict(load_file(folder / "model.safetensors"))
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+
+
+def edit_config(folder, **fields):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **fields}))
+
+
+POOLER = "bert.pooler.dense.weight"
+
+
+def no_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def only_pickles(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def cut_short(folder):
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+
+
+def garbled(folder):
+    (folder / "model.safetensors").write_bytes(os.urandom(1000))
+
+
+def missing_tensor(folder):
+    edit_tensors(folder, lambda t: t.pop("bert.encoder.layer.1.output.dense.weight"))
+
+
+def extra_tensor(folder):
+    edit_tensors(folder, lambda t: t.update(surprise=np.zeros(3, np.float32)))
+
+
+def misshapen_tensor(folder):
+    edit_tensors(folder, lambda t: t.update({POOLER: np.zeros((3, 3), np.float32)}))
+
+
+def nan_weights(folder):
+    edit_tensors(folder, lambda t: t.update({POOLER: np.full((30, 30), np.nan, np.float32)}))
+
+
+def infinite_weights(folder):
+    edit_tensors(folder, lambda t: t.update({POOLER: np.full((30, 30), np.inf, np.float32)}))
+
+
+def integer_weights(folder):
+    edit_tensors(folder, lambda t: t.update({POOLER: np.zeros((30, 30), np.int32)}))
+
+
+def no_head(folder):
+    edit_tensors(folder, lambda t: [t.pop(n) for n in ("classifier.weight", "classifier.bias")])
+
+
+def small_vocabulary(folder):
+    edit_config(folder, vocab_size=20)
+    name = "bert.embeddings.word_embeddings.weight"
+    edit_tensors(folder, lambda t: t.update({name: t[name][:20].copy()}))
+
+
+def no_config(folder):
+    (folder / "config.json").unlink()
+
+
+def bad_config(folder):
+    (folder / "config.json").write_text("{")
+
+
+def other_model(folder):
+    edit_config(folder, model_type="roberta")
+
+
+def no_tokenizer(folder):
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (no_weights, "has no model.safetensors"),
+        (only_pickles, "loading a pickle can run any code"),
+        (cut_short, "cut short or garbled"),
+        (garbled, "cut short or garbled"),
+        (missing_tensor, "'encoder.layer.1.output.dense.weight' is missing"),
+        (extra_tensor, "'surprise'"),
+        (misshapen_tensor, "has shape (3, 3), config.json asks for (30, 30)"),
+        (nan_weights, "has NaN or infinite weights"),
+        (infinite_weights, "has NaN or infinite weights"),
+        (integer_weights, "is I32"),
+        (no_head, "has no classifier"),
+        (small_vocabulary, "beyond the vocabulary of 20"),
+        (no_config, "has no config.json"),
+        (bad_config, "is not JSON"),
+        (other_model, "model_type 'roberta' is not supported"),
+        (no_tokenizer, "has no tokenizer"),
+    ],
+    ids=lambda x: getattr(x, "__name__", ""),
+)
+def test_bad_models(capsys, flags, broken, tmp_path, spoil, said):
+    spoil(broken)
+    assert said in refused(capsys, flags(model=broken), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"label": None}, "no column label"),
+        ({"sentence": None}, "no column sentence"),
+        ({"sentence": np.arange(24)}, "it must be text"),
+        ({"label": np.full(24, 2)}, "label 2 is not one of the task's"),
+        ({"label": np.full(24, -1)}, "has no labels"),
+        ({"label": ["yes"] * 24}, "they must be numbers"),
+    ],
+    ids=str,
+)
+def test_bad_data(capsys, flags, tmp_path, columns, said):
+    tiny.write_sst2(tmp_path / "data", **columns)
+    assert said in refused(capsys, flags(data=tmp_path / "data"), tmp_path / "out")
+
+
+def test_empty_and_torn_data(capsys, flags, tmp_path):
+    folder = tiny.write_sst2(tmp_path / "data")
+    file = folder / "sst2" / "validation.parquet"
+    pq.write_table(pq.read_table(file).slice(0, 0), file)
+    assert "has no examples" in refused(capsys, flags(data=folder), tmp_path / "out")
+    file.write_bytes(b"PAR1")
+    assert "no readable Parquet" in refused(capsys, flags(data=folder), tmp_path / "out")
+
+
+def test_another_campaigns_folder(capsys, flags, model, tmp_path):
+    assert main(flags()) == 0
+    capsys.readouterr()
+    before = sorted((p.name, p.read_bytes()) for p in (tmp_path / "out").iterdir())
+    line = refused(capsys, flags(seed=1))
+    assert "seed is 0 there and 1 now" in line
+    assert "input_bits of sst2/tiny is 8 there and null now" in refused(
+        capsys, flags(input_bits="none")
+    )
+    assert "data_hash of sst2/tiny" in refused(capsys, flags(max_examples=5))
+    other = tiny.write_model(tmp_path / "other" / "tiny", seed=1)
+    assert "model_hash of sst2/tiny" in refused(capsys, flags(model=other))
+    assert sorted((p.name, p.read_bytes()) for p in (tmp_path / "out").iterdir()) == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    assert "is no campaign folder" in refused(capsys, flags(out=tmp_path / "mine"))
+
+
+def test_a_disk_that_fills_up(capsys, flags, tmp_path, monkeypatch):
+    """The first point's block is kept, the second one's write fails half-way."""
+    real, written = pq.write_table, []
+
+    def fill(table, file, **options):
+        written.append(1)
+        if len(written) > 1:
+            file.write(b"half")
+            raise OSError(28, "No space left on device")
+        real(table, file, **options)
+
+    monkeypatch.setattr(pq, "write_table", fill)
+    assert main(flags()) == 2
+    error = capsys.readouterr().err.strip()
+    assert "No space left on device" in error
+    assert len(error.splitlines()) == 1
+    monkeypatch.undo()
+    assert not [p for p in (tmp_path / "out").iterdir() if p.name.startswith("_writing")]
+    assert pd.read_parquet(tmp_path / "out").rate.unique().tolist() == [0.0]
+    assert main(flags()) == 0
+    assert len(pd.read_parquet(tmp_path / "out")) == 6
+
+
+def test_interruption_keeps_finished_blocks(capsys, flags, tmp_path, monkeypatch):
+    from rerax.campaign import worker
+
+    real = worker.Worker.rows
+
+    def interrupt(self, point, block, known):
+        if point.rate > 0:
+            raise KeyboardInterrupt
+        return real(self, point, block, known)
+
+    monkeypatch.setattr(worker.Worker, "rows", interrupt)
+    assert main(flags()) == 130
+    assert "goes on from there" in capsys.readouterr().err
+    assert len(pa.parquet.read_table(tmp_path / "out")) == 3
+
+
+def test_done_check_help_and_report_import_nothing_heavy(flags, tmp_path):
+    assert main(flags()) == 0
+    script = (
+        "import sys; from rerax.cli import main; code = main(sys.argv[1:]);"
+        "heavy = {'jax', 'flax', 'transformers', 'datasets', 'torch'} & set(sys.modules);"
+        "print(sorted(heavy), file=sys.stderr); sys.exit(9 if heavy else code)"
+    )
+    for arguments, code in (
+        (flags(), 0),
+        (["--help"], 0),
+        (["sweep", "--help"], 0),
+        (flags(rates="2"), 2),
+        (["report", str(tmp_path / "out")], 0),
+    ):
+        done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True)
+        assert done.returncode == code, (arguments, done.stderr.decode())

@@ -1,0 +1,85 @@
+"""Small models, examples and folders that tests share."""
+
+import jax
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rerax.bert import convert
+from rerax.bert.config import BertConfig
+from rerax.bert.model import init_params
+from rerax.glue.data import Examples
+
+CONFIG = BertConfig(
+    vocab_size=50,
+    hidden_size=30,
+    num_hidden_layers=3,
+    num_attention_heads=3,
+    intermediate_size=37,
+    max_position_embeddings=40,
+    labels=("negative", "positive"),
+)
+
+
+def random_params(config=CONFIG, seed=0, scale=6.0):
+    """Random parameters with matrices large enough that outputs differ between examples."""
+    params = jax.device_get(init_params(config, jax.random.key(seed)))
+    return jax.tree.map(lambda a: np.asarray(a * scale if a.ndim > 1 else a, np.float32), params)
+
+
+def random_examples(n=40, seed=0, config=CONFIG, lengths=range(3, 30)):
+    rng = np.random.default_rng(seed)
+    ids = [
+        rng.integers(1, config.vocab_size, rng.choice(lengths)).astype(np.int32) for _ in range(n)
+    ]
+    return Examples(ids, [(np.arange(len(row)) > len(row) // 2).astype(np.int32) for row in ids])
+
+
+def random_labels(n=40, seed=0):
+    return np.random.default_rng(seed).integers(0, 2, n)
+
+
+def write_tokenizer(folder, vocab_size=50):
+    """A word-level tokenizer: `w5` ... `w<vocab_size - 1>` and the special tokens."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordPiece
+    from tokenizers.pre_tokenizers import Whitespace
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = [*special, *(f"w{i}" for i in range(5, vocab_size))]
+    tokenizer = Tokenizer(WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]"
+    ).save_pretrained(folder)
+
+
+def write_model(folder, config=CONFIG, seed=0):
+    convert.save(folder, config, random_params(config, seed))
+    write_tokenizer(folder, config.vocab_size)
+    return folder
+
+
+def write_sst2(folder, n=24, seed=0, **columns):
+    """`sst2/validation.parquet` with sentences of the tokenizer's words."""
+    rng = np.random.default_rng(seed)
+    sentences = [
+        " ".join(f"w{i}" for i in rng.integers(5, 50, rng.integers(2, 20))) for _ in range(n)
+    ]
+    table = {
+        "sentence": sentences,
+        "label": rng.integers(0, 2, n),
+        "idx": np.arange(n, dtype=np.int32),
+        **columns,
+    }
+    (folder / "sst2").mkdir(parents=True, exist_ok=True)
+    kept = {name: value for name, value in table.items() if value is not None}
+    pq.write_table(pa.table(kept), folder / "sst2" / "validation.parquet")
+    return folder
