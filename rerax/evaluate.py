@@ -274,10 +274,9 @@ def to_device(batches: Batches, blocks: int = 1) -> tuple[Block, ...]:
             part = slice(i * room, (i + 1) * room)
             lengths = bucket.lengths[part]
             mask = np.arange(bucket.ids.shape[-1]) < lengths[..., None]
-            ids, types, mask = (
-                jnp.asarray(_padded(a, room)) for a in (bucket.ids[part], bucket.types[part], mask)
-            )
-            buckets.append(Bucket(ids, types, mask, jnp.int32(len(lengths))))
+            whole = (_padded(a, room) for a in (bucket.ids[part], bucket.types[part], mask))
+            ids, types, real = map(jnp.asarray, whole)
+            buckets.append(Bucket(ids, types, real, jnp.int32(len(lengths))))
         cut.append(tuple(buckets))
     return tuple(cut)
 
