@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int32, Key
 
+from rerax._types import AnyArray
 from rerax.bert.config import BertConfig
 
 Product = Callable[[tuple[str, ...], Array, tuple[Array | None, ...]], tuple[Array, ...]]
@@ -55,7 +56,7 @@ def float_product(
     return tuple(outputs)
 
 
-def float_lookup(name: str, ids: Array, table: Array | None) -> Array:
+def float_lookup(name: str, ids: Array, table: AnyArray | None) -> Array:
     """Rows of a table held in the parameters.
 
     Raises:

@@ -11,15 +11,15 @@ from rerax.campaign.run import run
 from rerax.campaign.source import read_subject
 from rerax.campaign.subject import Progress, Settings
 from rerax.demo.sentences import write_data
-from rerax.spec import ENCODINGS
 
 MODEL = Path(__file__).parent / "model"
-RATES = (0.0, 1e-3, 3e-3, 1e-2, 3e-2)
+ENCODINGS = ("offset", "sign_magnitude")
+RATES = (0.0, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2)
 CHIPS = 64
 
 
 def run_demo(out: Path, on_progress: Callable[[Progress], None] = lambda p: None) -> pa.Table:
-    """Sweep four encodings and five rates, 64 chips each: 1,024 faulty chips.
+    """Sweep two encodings and eight rates, 64 chips each: 1,024 faulty chips.
 
     Args:
         out: folder for the generated data (`data`) and the campaign (`rows`).
@@ -32,5 +32,5 @@ def run_demo(out: Path, on_progress: Callable[[Progress], None] = lambda p: None
     points = expand(
         Point(task="sst2", model="demo", rate=0.0), {"encoding": ENCODINGS, "rate": RATES}
     )
-    subject = read_subject(str(MODEL), "sst2", "demo", data=str(out / "data"))
+    subject = read_subject(str(MODEL), "sst2", "demo", data=str(out / "data"), max_length=64)
     return run(subject, points, Settings(chips=CHIPS), out / "rows", on_progress)

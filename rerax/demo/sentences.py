@@ -1,7 +1,7 @@
-"""A generated sentence task in SST-2's form: film remarks with negation and contrast.
+"""A generated sentence task in SST-2's form: film remarks whose majority decides.
 
-A bag of words does not solve it: "not" and its kin turn a clause round, and of two clauses
-the one after "but", or the one not introduced by "although", decides.
+Each remark has three clauses, and the label is what most of them say. A bag of words does not
+solve it: "not" and its kin turn round the one clause that they stand in.
 """
 
 import random
@@ -45,7 +45,7 @@ def make_sentences(n: int, seed: int) -> tuple[list[str], list[int]]:
 
 def words() -> list[str]:
     """All words of the task, sorted."""
-    phrases = (*SUBJECTS, *VERBS, *TURNS, *DEGREES, *GOOD, *BAD, "although", "but", ",", ".")
+    phrases = (*SUBJECTS, *VERBS, *TURNS, *DEGREES, *GOOD, *BAD, ",", "and", ".")
     return sorted({word for phrase in phrases for word in phrase.split()})
 
 
@@ -62,16 +62,8 @@ def write_data(folder: Path, n: int = 256, seed: int = 1) -> None:
 
 
 def _sentence(draw: random.Random) -> tuple[str, int]:
-    first, a = _clause(draw)
-    form = draw.randrange(4)
-    if form == 0:
-        return f"{first} .", a
-    second, b = _clause(draw)
-    if form == 1:
-        return f"{first} but {second} .", b
-    if form == 2:
-        return f"although {first} , {second} .", b
-    return f"{first} although {second} .", a
+    (first, a), (second, b), (third, c) = (_clause(draw) for _ in range(3))
+    return f"{first} , {second} and {third} .", int(a + b + c >= 2)
 
 
 def _clause(draw: random.Random) -> tuple[str, int]:

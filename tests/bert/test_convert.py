@@ -1,0 +1,110 @@
+"""Hugging Face directories: every form that is read, and the round trip."""
+
+import json
+
+import ml_dtypes
+import numpy as np
+import pytest
+import tiny
+from safetensors.numpy import load_file, save_file
+
+from rerax.bert import convert
+
+
+@pytest.fixture
+def folder(tmp_path):
+    convert.save(tmp_path / "m", tiny.CONFIG, tiny.random_params())
+    return tmp_path / "m"
+
+
+def leaves_of(tree, path=""):
+    if isinstance(tree, dict):
+        return {k: v for n, t in tree.items() for k, v in leaves_of(t, f"{path}/{n}").items()}
+    return {path: tree}
+
+
+def assert_same(a, b, rtol=0.0):
+    a, b = leaves_of(a), leaves_of(b)
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], rtol=rtol, atol=0, err_msg=name)
+
+
+def rewrite(folder, change):
+    tensors = change(load_file(folder / "model.safetensors"))
+    save_file(tensors, folder / "model.safetensors")
+
+
+def test_round_trip_is_bit_equal(folder):
+    config, params = convert.load(folder)
+    assert config == tiny.CONFIG
+    assert_same(params, tiny.random_params())
+
+
+def test_without_prefix(folder):
+    rewrite(folder, lambda t: {n.removeprefix("bert."): a for n, a in t.items()})
+    assert_same(convert.load(folder)[1], tiny.random_params())
+
+
+def test_without_pooler_or_head(folder):
+    rewrite(folder, lambda t: {n: a for n, a in t.items() if "classifier" not in n})
+    assert set(convert.load(folder)[1]["head"]) == {"pooler"}
+    rewrite(folder, lambda t: {n: a for n, a in t.items() if "pooler" not in n})
+    assert convert.load(folder)[1]["head"] == {}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rtol"), [(np.float16, 1e-3), (ml_dtypes.bfloat16, 1e-2)], ids=["f16", "bf16"]
+)
+def test_half_widths(folder, dtype, rtol):
+    rewrite(folder, lambda t: {n: a.astype(dtype) for n, a in t.items()})
+    params = convert.load(folder)[1]
+    expected = {
+        n: a.astype(dtype).astype(np.float32) for n, a in leaves_of(tiny.random_params()).items()
+    }
+    for name, leaf in leaves_of(params).items():
+        assert leaf.dtype == np.float32
+        np.testing.assert_array_equal(leaf, expected[name])
+    assert_same(params, tiny.random_params(), rtol)
+
+
+def test_shards(folder):
+    tensors = load_file(folder / "model.safetensors")
+    names = sorted(tensors)
+    index = {}
+    for i, part in enumerate((names[::2], names[1::2])):
+        file = f"model-{i}.safetensors"
+        save_file({n: tensors[n] for n in part}, folder / file)
+        index |= dict.fromkeys(part, file)
+    (folder / "model.safetensors").unlink()
+    (folder / convert.INDEX).write_text(json.dumps({"weight_map": index}))
+    assert_same(convert.load(folder)[1], tiny.random_params())
+    (folder / "model-1.safetensors").unlink()
+    with pytest.raises(ValueError, match="in the shard index but not there"):
+        convert.load(folder)
+
+
+def test_pretraining_heads_are_left_out(folder):
+    extra = {"cls.predictions.bias": np.zeros(50), "bert.embeddings.position_ids": np.arange(40)}
+    rewrite(folder, lambda t: t | extra)
+    assert_same(convert.load(folder)[1], tiny.random_params())
+
+
+def test_labels_come_in_the_order_of_the_outputs(folder):
+    fields = json.loads((folder / "config.json").read_text())
+    fields["label2id"] = {"b": 1, "a": 0, "c": 2}
+    (folder / "config.json").write_text(json.dumps(fields))
+    assert convert.read_config(folder).labels == ("a", "b", "c")
+    with pytest.raises(ValueError, match=r"'classifier.weight' has shape \(2, 30\)"):
+        convert.load(folder)
+
+
+def test_locate(tmp_path, monkeypatch):
+    assert convert.locate(tmp_path) == tmp_path
+    for name in ("./absent", "/absent/model", "a/b/c"):
+        with pytest.raises(ValueError, match="is not a directory"):
+            convert.locate(name)
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **_: str(tmp_path))
+    assert convert.locate("owner/model") == tmp_path

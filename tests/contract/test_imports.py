@@ -1,0 +1,107 @@
+"""Who may import whom: a module imports only what stands above it."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "rerax"
+
+ORDER = [
+    "_types",
+    "spec",
+    "keys",
+    "quantise",
+    "encoding",
+    "poisson",
+    "faults",
+    "pruning",
+    "chip",
+    "bert.config",
+    "bert.model",
+    "bert.convert",
+    "glue.tasks",
+    "glue.data",
+    "glue.metrics",
+    "evaluate",
+    "stats",
+    "campaign.point",
+    "campaign.grid",
+    "campaign.store",
+    "campaign.subject",
+    "campaign.source",
+    "campaign.worker",
+    "campaign.run",
+    "report",
+    "progress",
+    "demo.sentences",
+    "demo",
+    "cli",
+]
+WITHOUT_JAX = [
+    "spec",
+    "stats",
+    "report",
+    "poisson",
+    "campaign.point",
+    "campaign.grid",
+    "campaign.store",
+    "campaign.subject",
+    "campaign.source",
+    "campaign.run",
+    "bert.config",
+    "bert.convert",
+    "glue.tasks",
+    "glue.data",
+    "cli",
+]
+HEAVY = {"jax", "flax", "transformers", "datasets", "torch"}
+
+
+def modules():
+    for file in sorted(PACKAGE.rglob("*.py")):
+        parts = file.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if name and not (parts[-1] == "__init__" and name not in ORDER):
+            yield name, file
+
+
+def imports_of(file):
+    """Modules of this package that a file imports, at any depth of nesting."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "rerax":
+            base = node.module.removeprefix("rerax").lstrip(".")
+            for alias in node.names:
+                full = f"{base}.{alias.name}".lstrip(".")
+                yield full if full in ORDER else base
+
+
+def test_every_module_has_its_place():
+    assert {name for name, _ in modules()} == set(ORDER)
+
+
+@pytest.mark.parametrize(("name", "file"), list(modules()), ids=[name for name, _ in modules()])
+def test_imports_point_upwards(name, file):
+    for imported in filter(None, imports_of(file)):
+        assert ORDER.index(imported) < ORDER.index(name), f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("name", ["", *WITHOUT_JAX])
+def test_light_modules_import_nothing_heavy(name):
+    code = (
+        f"import sys, importlib; importlib.import_module('rerax{name and '.' + name}');"
+        f"print(sorted({HEAVY} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_public_names_exist_and_are_documented():
+    import rerax
+
+    for name in rerax.__all__:
+        assert name == "__version__" or getattr(rerax, name).__doc__, name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = rerax.nothing

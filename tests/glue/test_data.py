@@ -1,0 +1,191 @@
+"""Tasks, splits and batches."""
+
+import sys
+import types
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rerax.glue import data
+from rerax.glue.tasks import TASKS, find_task, label_order
+
+
+def write(folder, task, split, n=5, **columns):
+    task = find_task(task)
+    table = {
+        **{field: [f"w{5 + i} {field}" for i in range(n)] for field in task.fields},
+        "label": np.linspace(0, 5, n) if task.is_regression else np.arange(n) % task.num_labels,
+        "idx": np.arange(n),
+        **columns,
+    }
+    (folder / task.name).mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(table), folder / task.name / f"{split}.parquet")
+    return folder
+
+
+def test_nine_tasks():
+    assert set(TASKS) == {"cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_from_a_folder(tmp_path, name):
+    task = find_task(name)
+    for part in task.parts("validation"):
+        write(tmp_path, name, part)
+    split = data.read_split(task, tmp_path)
+    assert [part for part, _ in split.parts] == list(task.parts("validation"))
+    assert len(split.texts) == len(task.fields)
+    assert len(split.labels) == sum(n for _, n in split.parts)
+    assert split.texts[0][0] == f"w5 {task.fields[0]}"
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "rows"),
+    [
+        ("cola", "validation", 1043),
+        ("sst2", "validation", 872),
+        ("mrpc", "validation", 408),
+        ("stsb", "validation", 1500),
+        ("rte", "validation", 277),
+        ("mnli", "validation", 9815),  # the mismatched set is not there
+        ("qqp", "train", 23496),
+        ("cola", "train", 8551),
+    ],
+)
+def test_real_data(shared, name, split, rows):
+    got = data.read_split(find_task(name), shared / "data" / "glue", split)
+    assert len(got.labels) == rows
+    assert len(got.parts) == 1
+
+
+def test_mnli_without_its_mismatched_set(tmp_path):
+    write(tmp_path, "mnli", "validation_matched")
+    assert data.read_split(find_task("mnli"), tmp_path).parts == (("validation_matched", 5),)
+
+
+def test_shards_and_max_examples(tmp_path):
+    write(tmp_path, "sst2", "train-00000-of-00002")
+    write(tmp_path, "sst2", "train-00001-of-00002")
+    assert len(data.read_split(find_task("sst2"), tmp_path, "train").labels) == 10
+    assert len(data.read_split(find_task("sst2"), tmp_path, "train", 7).labels) == 7
+
+
+def test_hub_path_through_datasets(tmp_path, monkeypatch):
+    """`datasets` itself reads a local folder of the hub's form."""
+    import datasets
+
+    write(tmp_path / "hub", "sst2", "validation")
+    real = datasets.load_dataset
+
+    def local(name, config, split):
+        assert (name, config, split) == ("nyu-mll/glue", "sst2", "validation")
+        file = str(tmp_path / "hub" / config / f"{split}.parquet")
+        return real(
+            "parquet", data_files={split: file}, split=split, cache_dir=str(tmp_path / "cache")
+        )
+
+    monkeypatch.setattr(datasets, "load_dataset", local)
+    monkeypatch.chdir(tmp_path)
+    got = data.read_split(find_task("sst2"))
+    here = data.read_split(find_task("sst2"), tmp_path / "hub")
+    assert (got.texts, got.parts) == (here.texts, here.parts)
+    assert got.digest(128) == here.digest(128)
+
+
+def test_no_network_says_what_was_wanted(monkeypatch):
+    def unreachable(*_, **__):
+        raise ConnectionError("no route")
+
+    fake = types.SimpleNamespace(load_dataset=unreachable)
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    with pytest.raises(ValueError, match=r"rte/validation could not be had.*--data DIR with rte/"):
+        data.read_split(find_task("rte"))
+
+
+@pytest.mark.parametrize(
+    ("names", "override", "expected"),
+    [
+        (("negative", "positive"), None, (0, 1)),
+        (("POSITIVE", "Negative"), None, (1, 0)),
+        (("LABEL_0", "LABEL_1"), None, (0, 1)),
+        (("LABEL_0", "LABEL_1"), ("positive", "negative"), (1, 0)),
+    ],
+)
+def test_label_order(names, override, expected):
+    order, warning = label_order(find_task("sst2"), names, override)
+    assert order == expected
+    assert (warning is not None) == (override is None and names[0].startswith("LABEL"))
+
+
+def test_label_counts_and_names_that_do_not_fit():
+    with pytest.raises(ValueError, match="has 3 outputs, sst2 needs 2"):
+        label_order(find_task("sst2"), ("a", "b", "c"))
+    with pytest.raises(ValueError, match="has 2 outputs, stsb needs 1"):
+        label_order(find_task("stsb"), ("a", "b"))
+    with pytest.raises(ValueError, match="are not sst2's"):
+        label_order(find_task("sst2"), ("a", "b"), ("negative", "negative"))
+    assert label_order(find_task("stsb"), ("LABEL_0",)) == ((0,), None)
+
+
+def test_tokenise_pairs(tmp_path):
+    tiny.write_tokenizer(tmp_path)
+    split = data.Split((("w5 w6", "w7 " * 30), ("w8", "w9 w9")), np.zeros(2, np.int32), ())
+    got = data.tokenise(
+        split, data.load_tokenizer(tmp_path), max_length=12, positions=40, vocab_size=50
+    )
+    assert got.ids[0].tolist() == [2, 5, 6, 3, 8, 3]
+    assert got.types[0].tolist() == [0, 0, 0, 0, 1, 1]
+    assert len(got.ids[1]) == 12
+    assert got.ids[1].tolist()[-3:] == [9, 9, 3]  # the longer sentence is cut
+
+
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=200), st.sampled_from([64, 256, 1024]))
+def test_batches_hold_every_example_once(lengths, tokens):
+    rng = np.random.default_rng(0)
+    ids = [rng.integers(1, 50, n).astype(np.int32) for n in lengths]
+    examples = data.Examples(ids, [np.ones_like(row) for row in ids])
+    batches = data.make_batches(examples, tokens=tokens)
+    seen, padding_rows, batches_of = [], 0, 0
+    for bucket in batches.buckets:
+        n, rows, length = bucket.ids.shape
+        assert rows == max(1, tokens // length)
+        batches_of += n
+        for b in range(n):
+            for r in range(rows):
+                i, used = bucket.index[b, r], bucket.lengths[b, r]
+                if i < 0:
+                    padding_rows += 1
+                    assert used == 0
+                    assert not bucket.ids[b, r].any()
+                    continue
+                seen.append(i)
+                np.testing.assert_array_equal(bucket.ids[b, r, :used], ids[i])
+                assert bucket.types[b, r].sum() == used
+    assert sorted(seen) == list(range(len(lengths)))
+    last = batches.buckets[-1].ids.shape[1]
+    assert padding_rows < last  # only the very last batch is not full
+
+
+def test_padding_waste_on_real_lengths_is_small():
+    rng = np.random.default_rng(0)
+    lengths = np.clip(rng.lognormal(3.1, 0.5, 900).astype(int), 4, 128)
+    examples = data.Examples(
+        [np.ones(n, np.int32) for n in lengths], [np.zeros(n, np.int32) for n in lengths]
+    )
+    assert data.make_batches(examples).tokens < 1.25 * lengths.sum()
+
+
+def test_digest_notices_every_change(tmp_path):
+    write(tmp_path, "sst2", "validation")
+    task = find_task("sst2")
+    whole = data.read_split(task, tmp_path)
+    digests = {whole.digest(128), whole.digest(64)}
+    digests.add(data.read_split(task, tmp_path, max_examples=4).digest(128))
+    write(tmp_path, "sst2", "validation", label=np.array([1, 1, 0, 1, 0]))
+    digests.add(data.read_split(task, tmp_path).digest(128))
+    assert len(digests) == 4

@@ -1,0 +1,50 @@
+"""The demo's task and model."""
+
+import hashlib
+
+import pandas as pd
+
+from rerax.campaign.point import Point
+from rerax.campaign.run import run
+from rerax.campaign.source import read_subject
+from rerax.campaign.subject import Settings
+from rerax.demo import CHIPS, ENCODINGS, MODEL, RATES
+from rerax.demo.sentences import make_sentences, words, write_data
+
+
+def test_sentences_are_the_same_everywhere():
+    sentences, labels = make_sentences(256, seed=1)
+    text = "\n".join(
+        f"{label} {sentence}" for sentence, label in zip(sentences, labels, strict=True)
+    )
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "96e2c4c5f8483968"
+    assert 0.4 < sum(labels) / 256 < 0.6
+    assert set(" ".join(sentences).split()) <= set(words())
+
+
+def test_a_bag_of_words_does_not_solve_it():
+    """Two sentences of the same words with different labels turn up."""
+    seen = {}
+    for sentence, label in zip(*make_sentences(60000, seed=2), strict=True):
+        seen.setdefault(" ".join(sorted(sentence.split())), set()).add(label)
+    assert any(len(labels) == 2 for labels in seen.values())
+
+
+def test_the_demo_is_a_thousand_chips():
+    assert len(ENCODINGS) * sum(rate > 0 for rate in RATES) * CHIPS >= 1000
+
+
+def test_shipped_model(tmp_path):
+    write_data(tmp_path / "data")
+    subject = read_subject(str(MODEL), "sst2", "demo", data=str(tmp_path / "data"), max_length=64)
+    points = [Point(task="sst2", model="demo", rate=rate) for rate in (0.0, 0.1)]
+    rows = run(subject, points, Settings(chips=4), tmp_path / "rows").to_pandas()
+    assert (rows.float_score >= 0.97).all()
+    assert (rows[rows.rate == 0].score >= 0.97).all()
+    assert rows[rows.rate > 0].score.mean() < 0.95  # faults must be seen to hurt
+    pd.testing.assert_frame_equal(
+        rows.sort_values(["point_hash", "chip"], ignore_index=True)[["chip", "score"]],
+        pd.read_parquet(tmp_path / "rows").sort_values(["point_hash", "chip"], ignore_index=True)[
+            ["chip", "score"]
+        ],
+    )
