@@ -1,0 +1,151 @@
+"""What a faulty chip costs: time beside a clean pass, and memory.
+
+    python experiments/cost.py --model DIR --data DIR [--out experiments/results/cost.json]
+
+About ten minutes on two CPU cores, for a MiniLM on SST-2. Expected: at most 1.25 clean passes a
+chip at every rate up to 1e-2 and 1.35 at 0.1; peak memory under 3 GB, the same for 16 as for
+1,000 chips; a BERT-base shape under 6 GB. Times are the medians of interleaved rounds, so that
+a noisy machine disturbs all columns alike; only their ratios mean anything elsewhere.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rerax import chip, evaluate, faults
+from rerax.bert.config import BertConfig
+from rerax.bert.model import init_params
+from rerax.campaign.source import read_subject
+from rerax.campaign.subject import Inputs
+from rerax.glue.data import Examples, make_batches
+from rerax.spec import ChipSpec
+
+RATES = (0.0, 1e-4, 1e-3, 1e-2, 0.1)
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Healthy:
+    """No faults and no sampling: the same path through codes and products."""
+
+    has_polarity: bool = False
+
+    def disturb(self, words: Any, key: Any, dose: Any, spec: Any, lanes: Any = None) -> Any:
+        none = jnp.int32(0)
+        return words, faults.Counts(none, none, none, none, none)
+
+
+def chip_runner(inputs: Inputs, fault: Any, chunk: int = 1) -> Callable[[float, int, int], None]:
+    """A function that evaluates chips (rate, first, how many)."""
+    network = evaluate.Network(inputs.config, ChipSpec(), fault)
+    programmed = jax.tree.map(jnp.asarray, chip.program(inputs.params, ChipSpec()))
+    batches = make_batches(inputs.examples)
+    blocks = evaluate.to_device(batches)
+
+    def run(rate: float, first: int, chips: int) -> None:
+        for _ in evaluate.evaluate_chips(
+            network,
+            programmed,
+            batches,
+            blocks,
+            seed=0,
+            dose=faults.dose(rate),
+            first=first,
+            chips=chips,
+            chunk=chunk,
+        ):
+            pass
+
+    return run
+
+
+def seconds(work: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def time_ratios(inputs: Inputs) -> dict[str, Any]:
+    clean, faulty = chip_runner(inputs, Healthy()), chip_runner(inputs, faults.Uniform())
+    compile_seconds = seconds(lambda: faulty(0.0, 0, 1))
+    clean(0.0, 0, 1)
+    taken: dict[str, list[float]] = {"clean": [], **{f"{rate:g}": [] for rate in RATES}}
+    for i in range(ROUNDS):
+        taken["clean"].append(seconds(lambda: clean(0.0, 0, 1)))
+        for rate in RATES:
+            taken[f"{rate:g}"].append(seconds(lambda: faulty(rate, i, 1)))
+    clean_median = statistics.median(taken["clean"])
+    return {
+        "first_call_seconds": compile_seconds,
+        "seconds": taken,
+        "ratio_to_clean": {k: statistics.median(v) / clean_median for k, v in taken.items()},
+    }
+
+
+def base_inputs() -> Inputs:
+    """A BERT-base shape with random weights, and 64 random sentences."""
+    config = BertConfig()
+    params = jax.device_get(init_params(config, jax.random.key(0)))
+    draw = np.random.default_rng(0)
+    ids = [draw.integers(0, 30000, n).astype(np.int32) for n in draw.integers(16, 64, 64)]
+    return Inputs(config, params, Examples(ids, [np.zeros_like(row) for row in ids]))
+
+
+def peak_of(part: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """Run one part in a process of its own and read its peak memory."""
+    command = [sys.executable, __file__, "--model", arguments.model, "--data", arguments.data]
+    done = subprocess.run([*command, "--part", part], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def run_part(part: str, arguments: argparse.Namespace) -> None:
+    kind, _, chips = part.partition(":")
+    if kind == "base":
+        inputs = base_inputs()
+    else:
+        few = 16 if kind == "few" else None
+        inputs = read_subject(
+            arguments.model, "sst2", "model", data=arguments.data, max_examples=few
+        ).load()
+    work = chip_runner(inputs, faults.Uniform(), chunk=min(int(chips), 32))
+    taken = seconds(lambda: work(1e-3, 0, int(chips)))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    print(json.dumps({"peak_gb": round(peak, 3), "seconds": round(taken, 1)}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--out", type=Path, default=Path("experiments/results/cost.json"))
+    parser.add_argument("--part")
+    arguments = parser.parse_args()
+    if arguments.part:
+        return run_part(arguments.part, arguments)
+    inputs = read_subject(arguments.model, "sst2", "model", data=arguments.data).load()
+    results = {"platform": evaluate.platform_name(), "time": time_ratios(inputs)}
+    results["memory"] = {
+        "whole split, 16 chips": peak_of("whole:16", arguments),
+        "16 sentences, 16 chips": peak_of("few:16", arguments),
+        "16 sentences, 1000 chips": peak_of("few:1000", arguments),
+        "BERT-base shape, 64 sentences, 2 chips": peak_of("base:2", arguments),
+    }
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
