@@ -85,7 +85,7 @@ def time_ratios(inputs: Inputs) -> dict[str, Any]:
     for i in range(ROUNDS):
         taken["clean"].append(seconds(lambda: clean(0.0, 0, 1)))
         for rate in RATES:
-            taken[f"{rate:g}"].append(seconds(lambda: faulty(rate, i, 1)))
+            taken[f"{rate:g}"].append(seconds(lambda rate=rate, i=i: faulty(rate, i, 1)))
     clean_median = statistics.median(taken["clean"])
     return {
         "first_call_seconds": compile_seconds,

@@ -3,13 +3,13 @@
 Rows lie in blocks, chips [32j, 32j + 32) of one point, named `<point>-<first>-<last>.parquet`
 (both ends inclusive). Whatever is not a block begins with `_`, so that a reader of Parquet
 datasets sees rows only. A block appears whole or not at all: temporary file, fsync, rename.
-A folder has one writer at a time.
 """
 
 import contextlib
 import json
 import os
 import re
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from rerax.campaign.point import Point
 
 BLOCK = 32
 FORMAT = 1
+LEFTOVER_SECONDS = 3600
 MANIFEST, REFERENCES, PROVENANCE, ASIDE = (
     "_campaign.json",
     "_references.json",
@@ -185,8 +186,9 @@ def open_folder(path: Path, seed: int, semantics: int, pairs: Mapping[str, Any])
     """
     check_folder(path, seed, semantics, pairs)
     path.mkdir(parents=True, exist_ok=True)
-    for leftover in path.glob(f"{_WRITING}*"):  # of a run that was killed
-        leftover.unlink(missing_ok=True)
+    for leftover in path.glob(f"{_WRITING}*"):  # of a killed run, unless another is at work
+        if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
+            leftover.unlink(missing_ok=True)
     file = path / MANIFEST
     known = _read_json(file)["pairs"] if file.is_file() else {}
     manifest = {"format": FORMAT, "seed": seed, "semantics": semantics}

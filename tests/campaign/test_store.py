@@ -229,9 +229,13 @@ def test_a_run_killed_before_the_rename_leaves_nothing_behind(folder, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         fill(folder, 64)
     monkeypatch.undo()
-    (folder / "_writing-1-block.parquet").write_bytes(b"PAR1 half")  # a kill without clean-up
+    leftover = folder / "_writing-1-block.parquet"
+    leftover.write_bytes(b"PAR1 half")  # a kill without clean-up
     assert len(store.read_rows(folder)) == 32
     assert len(pd.read_parquet(folder)) == 32
+    store.open_folder(folder, 0, 1, PAIRS)
+    assert leftover.exists()  # it could be another process's, at work
+    os.utime(leftover, (0, 0))
     store.open_folder(folder, 0, 1, PAIRS)
     assert not list(folder.glob("_writing*"))
 
@@ -301,6 +305,7 @@ def test_a_folder_that_is_no_campaign_is_left_alone(tmp_path):
 
 def test_an_empty_folder_or_a_killed_start_is_a_new_campaign(tmp_path):
     (tmp_path / "_writing-7-_campaign.json").write_text("{")
+    os.utime(tmp_path / "_writing-7-_campaign.json", (0, 0))
     store.open_folder(tmp_path, 0, 1, PAIRS)
     assert [entry.name for entry in tmp_path.iterdir()] == ["_campaign.json"]
 
