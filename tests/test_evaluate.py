@@ -43,25 +43,28 @@ def logits(net, *, rate=0.02, chips=9, chunk=4, blocks=1, groups=chip.DEFAULT_GR
     return np.concatenate([o.logits for o in outcomes]), np.stack(counts)
 
 
+read_one = jax.jit(chip.read, static_argnames=("fault", "spec"))
+
+
 def whole_model(net, chip_number, rate, groups=chip.DEFAULT_GROUPS):
     """One chip the obvious way: read every matrix, put it back, run `Bert` on each sentence."""
     params = jax.tree.map(np.asarray, PARAMS)
     laid = chip.program(PARAMS, net.spec, groups)
     key = keys.chip_key(keys.root_key(3), jnp.uint32(chip_number))
+    dose = jax.tree.map(jnp.asarray, faults.dose(rate))
     for section, words in laid.words.items():
         for name, stored in words.items():
             layers = stored if section == "encoder" else stored[None]
             codes = [
-                chip.read({name: jnp.asarray(w)}, key, l, faults.dose(rate), net.fault, net.spec)[
-                    0
-                ][name]
+                read_one({name: jnp.asarray(w)}, key, jnp.uint32(l), dose, net.fault, net.spec)[0][
+                    name
+                ]
                 for l, w in enumerate(layers)
             ]
-            scale = laid.scales[section][name][..., None, :]
+            scale = laid.scales[section][name]
+            scales = scale if section == "encoder" else scale[None]
+            values = np.asarray(codes, np.float32) * scales[:, None, :]
             kind = "table" if section == "embeddings" else "kernel"
-            values = np.asarray(codes, np.float32) * np.atleast_3d(
-                scale if section == "encoder" else scale[None]
-            )
             leaf = values if section == "encoder" else values[0]
             params[section][name] = {**params[section][name], kind: leaf}
     run = jax.jit(Bert(net.config).apply)
