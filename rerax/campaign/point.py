@@ -21,7 +21,7 @@ class Point:
     task: str
     model: str
     rate: float
-    sa1_share: Fraction | None = Fraction(904, 1079)
+    sa1_share: Fraction | float | None = Fraction(904, 1079)
     encoding: str = "offset"
     bits: int = 8
     bits_per_cell: int = 1

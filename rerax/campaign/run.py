@@ -107,7 +107,7 @@ def sweep(
     params: Any,
     config: "BertConfig",
     examples: "Examples | Sequence[Sequence[int]]",
-    labels: Sequence[float],
+    labels: Sequence[float] | np.ndarray,
     *,
     task: str = "sst2",
     name: str = "model",
@@ -159,6 +159,7 @@ def sweep(
     if not isinstance(examples, Examples):
         ids = [np.asarray(row, np.int32) for row in examples]
         examples = Examples(ids, [np.zeros_like(row) for row in ids])
+    _check_weights(params)
     given = np.asarray(labels)
     if len(given) != len(examples):
         raise ValueError(f"{len(given)} labels for {len(examples)} examples: give one for each")
@@ -184,6 +185,14 @@ def sweep(
     points = expand(Point(task=task, model=name, rate=0.0, **fixed), axes)
     settings = Settings(chips, seed, chunk, lanes)
     return run(subject, points, settings, None if out is None else Path(out), on_progress)
+
+
+def _check_weights(tree: Any, name: str = "params") -> None:
+    if isinstance(tree, Mapping):
+        for key, branch in tree.items():
+            _check_weights(branch, f"{name}/{key}")
+    elif not np.isfinite(np.asarray(tree, np.float32)).all():
+        raise ValueError(f"{name} has NaN or infinite weights: retrain, or check how it was made")
 
 
 def tree_hash(tree: Any) -> str:

@@ -71,6 +71,11 @@ def modules():
 def imports_of(file):
     """Modules of this package that a file imports, at any depth of nesting."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] == "rerax":
+                    yield alias.name.removeprefix("rerax").lstrip(".")
+        assert not (isinstance(node, ast.ImportFrom) and node.level), "imports are absolute"
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "rerax":
             base = node.module.removeprefix("rerax").lstrip(".")
             for alias in node.names:

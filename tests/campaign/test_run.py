@@ -1,0 +1,125 @@
+"""The Python API: rows without a folder, of every kind of task, equal to those in one."""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import tiny
+
+import rerax
+from rerax.campaign import store
+
+FAST = {"matrices": "classifier", "chips": 3, "rates": (0.0, 0.05)}  # one sampler to compile
+EXAMPLES = tiny.random_examples(12, lengths=(8, 16))
+
+
+def model_for(task):
+    names = rerax.find_task(task).labels or ("score",)
+    config = dataclasses.replace(tiny.CONFIG, labels=names)
+    return tiny.random_params(config), config
+
+
+def sweep(task="sst2", examples=EXAMPLES, **changes):
+    params, config = model_for(task)
+    rng = np.random.default_rng(0)
+    n = len(examples)
+    labels = rng.uniform(0, 5, n) if task == "stsb" else rng.integers(0, config.num_labels, n)
+    return rerax.sweep(params, config, examples, labels, task=task, **{**FAST, **changes})
+
+
+def without_hashes_of_time(rows):
+    return rows.sort_by([("point_hash", "ascending"), ("chip", "ascending")])
+
+
+def test_memory_and_folder_hold_the_same_rows(tmp_path):
+    rows = sweep()
+    assert rows.schema == store.SCHEMA
+    assert rows["chip"].to_pylist() == [0, 1, 2, 0, 1, 2]
+    assert rows["rate"].to_pylist() == [0.0] * 3 + [0.05] * 3
+    again = sweep(out=tmp_path / "rows", chunk=2)
+    assert again.equals(rows)
+    on_disk = store.read_rows(tmp_path / "rows")
+    assert without_hashes_of_time(on_disk).equals(without_hashes_of_time(rows))
+
+
+@pytest.mark.parametrize("task", ["cola", "mrpc", "stsb", "mnli"])
+def test_every_kind_of_task_fills_its_columns(task):
+    rows = sweep(task, rates=(0.05,))
+    what = rerax.find_task(task)
+    filled = {
+        name
+        for name in ("accuracy", "f1", "matthews", "pearson", "spearman")
+        if rows[name].null_count == 0
+    }
+    assert filled == set(what.metrics) - {"accuracy_mismatched"}
+    assert rows["accuracy_mismatched"].null_count == len(rows)
+    assert rows["score"].null_count == 0
+    kept, dropped = ("prediction", "correct") if task == "stsb" else ("correct", "prediction")
+    assert rows[kept].null_count == 0
+    assert rows[dropped].null_count == len(rows)
+
+
+def test_plain_lists_and_several_values_make_a_grid():
+    lists = [[2, 5, 6, 3], [2, 7, 3]] * 3
+    rows = sweep(examples=lists, encoding=("offset", "differential"), rates=(0.1,), chips=2)
+    assert sorted(set(rows["encoding"].to_pylist())) == ["differential", "offset"]
+    assert len(rows) == 4
+    cells = dict(zip(rows["encoding"].to_pylist(), rows["cells"].to_pylist(), strict=True))
+    assert cells == {"offset": 30 * 2 * 8, "differential": 30 * 2 * 14}
+
+
+def test_flips_have_no_polarity():
+    rows = sweep(fault="flip", rates=(0.1,))
+    assert rows["sa1_share"].null_count == len(rows)
+    assert all(n > 0 for n in rows["flipped"].to_pylist())
+    assert set(rows["stuck_at_0"].to_pylist()) == {0}
+
+
+def test_a_degenerate_chip_is_counted_not_dropped():
+    rows = sweep("stsb", rates=(1.0,), sa1_share=0.0)  # every weight reads -128: one output for all
+    assert len(rows) == 3
+    assert pa.compute.all(pa.compute.is_finite(rows["score"])).as_py()
+
+
+def test_gates_close_weights_and_are_reported():
+    params, config = model_for("sst2")
+    gates = {
+        "classifier": {"row": np.ones(30, np.float32), "column": np.array([1, -1], np.float32)}
+    }
+    labels = np.zeros(12, int)
+    rows = rerax.sweep(params, config, EXAMPLES, labels, gates=gates, **FAST)
+    assert set(rows["sparsity"].to_pylist()) == {0.5}
+    assert set(rows["cells"].to_pylist()) == {30 * 2 * 8}  # zero space: the array stays whole
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (
+            lambda a: a["params"]["head"]["pooler"]["kernel"].fill(np.nan),
+            "params/head/pooler/kernel",
+        ),
+        (lambda a: a.update(labels=[0.0]), "1 labels for 12 examples"),
+        (lambda a: a.update(examples=[[2, 50, 3]] * 12), "beyond the vocabulary of 50"),
+        (lambda a: a.update(examples=[[2] * 41] * 12), "outside 4..40"),
+        (lambda a: a.update(task="mnli"), "has 2 outputs, mnli needs 3"),
+        (lambda a: a.update(chips=0), "chips 0 is too few"),
+        (lambda a: a.update(rates=[1.5]), "rate 1.5 is outside"),
+        (lambda a: a.update(fault="rust"), "unknown fault 'rust'"),
+        (lambda a: a.update(name_of_nothing=1), "name_of_nothing"),
+    ],
+)
+def test_bad_input(tmp_path, spoil, said):
+    params, config = model_for("sst2")
+    arguments = {
+        "params": params,
+        "config": config,
+        "examples": EXAMPLES,
+        "labels": np.zeros(12, int),
+        "out": tmp_path / "rows",
+    }
+    spoil(arguments)
+    with pytest.raises((ValueError, TypeError), match=said.replace("(", r"\(")):
+        rerax.sweep(**arguments)
+    assert not (tmp_path / "rows").exists()
