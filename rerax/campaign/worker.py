@@ -117,8 +117,8 @@ class Worker:
         Returns:
             Its rows.
         """
-        clean = self._clean_score(point, known)
         floating = self._float_score(point, known)
+        clean = self._clean_score(point, known)  # last: it is laid out as the point itself is
         if point.rate == 0:  # every chip of a fault-free point is the same chip
             facts = self._facts(point, Block(block.point, 0, 0))
             facts = {name: _repeat(value, block.chips) for name, value in facts.items()}
