@@ -13,7 +13,6 @@ import rerax
 app = typer.Typer(
     name="rerax",
     help="BERT on faulty ReRAM crossbars: score, spread and yield of thousands of simulated chips.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -213,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 2 bad input (one line on standard error), 130 interrupted.
     """
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         command = typer.main.get_command(app)
         result = command.main(args=given, prog_name="rerax", standalone_mode=False)

@@ -150,6 +150,11 @@ def test_bad_flags(capsys, flags, tmp_path, changes, said):
     assert said in refused(capsys, flags(**changes), tmp_path / "out")
 
 
+def test_nothing_asked_is_help(capsys):
+    assert main([]) == 0
+    assert "sweep" in capsys.readouterr().out
+
+
 def test_unknown_and_missing_flags(capsys, tmp_path):
     assert "--speed" in refused(capsys, ["sweep", "--speed", "9"])
     assert "--task" in refused(capsys, ["sweep", "--model", "x", "--out", str(tmp_path / "o")])
