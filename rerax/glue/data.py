@@ -106,8 +106,8 @@ def read_split(
     if max_examples is not None and max_examples < 1:
         raise ValueError(f"max-examples {max_examples} is too few: give at least 1")
     tables = {}
-    for part in task.parts(split):
-        table = _read_part(task, data, part, optional=part.endswith("_mismatched"))
+    for i, part in enumerate(task.parts(split)):
+        table = _read_part(task, data, part, optional=i > 0)
         if table is not None:
             tables[part] = table.slice(0, max_examples)
     texts: list[list[str]] = [[] for _ in task.fields]
@@ -139,6 +139,8 @@ def _read_part(task: Task, data: str | Path, part: str, optional: bool) -> pa.Ta
             f"{where}: no column {', '.join(missing)} among {', '.join(table.column_names)}: use "
             f"the columns of {HUB}"
         )
+    if not table.num_rows:
+        raise ValueError(f"{where} has no examples: give a split with at least one")
     for field in task.fields:
         if not pa.types.is_string(table[field].type) and not pa.types.is_large_string(
             table[field].type
@@ -146,8 +148,6 @@ def _read_part(task: Task, data: str | Path, part: str, optional: bool) -> pa.Ta
             raise ValueError(f"{where}: column {field} is {table[field].type}: it must be text")
         if table[field].null_count:
             raise ValueError(f"{where}: column {field} has empty entries: fill or drop those rows")
-    if not table.num_rows:
-        raise ValueError(f"{where} has no examples: give a split with at least one")
     return table
 
 
@@ -166,6 +166,10 @@ def _from_folder(task: Task, data: Path, part: str) -> pa.Table | None:
 def _from_hub(task: Task, data: str, part: str) -> pa.Table:
     if data.startswith((".", "/", "~")) or data.count("/") > 1:
         raise ValueError(f"data {data!r} is not a folder: give one with {task.name}/{part}.parquet")
+    from huggingface_hub.utils import logging as hub_logging
+
+    verbosity = hub_logging.get_verbosity()
+    hub_logging.set_verbosity_error()  # it would tell of every retry, and we of the outcome
     try:
         import datasets
 
@@ -175,6 +179,8 @@ def _from_hub(task: Task, data: str, part: str) -> pa.Table:
             f"data {data!r} is no folder here and {task.name}/{part} could not be had from the "
             f"hub ({type(error).__name__}): give --data DIR with {task.name}/{part}.parquet"
         ) from error
+    finally:
+        hub_logging.set_verbosity(verbosity)
     return dataset.data.table.combine_chunks()
 
 
@@ -202,7 +208,7 @@ def load_tokenizer(directory: str | Path) -> Any:
     """The Hugging Face tokenizer of a model directory.
 
     Raises:
-        ValueError: the directory holds none.
+        ValueError: the directory holds none, or one that cannot be read.
     """
     directory = Path(directory)
     if not any((directory / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
@@ -210,7 +216,13 @@ def load_tokenizer(directory: str | Path) -> Any:
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(str(directory))
+    try:
+        return AutoTokenizer.from_pretrained(str(directory))
+    except Exception as error:
+        raise ValueError(
+            f"{directory} has a tokenizer that cannot be read ({type(error).__name__}): fetch its "
+            "tokenizer.json or vocab.txt again"
+        ) from error
 
 
 def tokenise(
@@ -254,9 +266,10 @@ def check_ids(ids: Sequence[np.ndarray], vocab_size: int) -> None:
     for i, row in enumerate(ids):
         if len(row) == 0:
             raise ValueError(f"example {i} has no tokens: give at least one")
-        if row.min() < 0 or row.max() >= vocab_size:
+        wrong = row[(row < 0) | (row >= vocab_size)]
+        if wrong.size:
             raise ValueError(
-                f"example {i} has token id {row.max()}, beyond the vocabulary of {vocab_size}: "
+                f"example {i} has token id {wrong[0]}, beyond the vocabulary of {vocab_size}: "
                 "use the model's own tokenizer"
             )
 

@@ -2,7 +2,7 @@
 
 The metric functions are pure and work in the dtype they are given, under `jit` and `vmap`.
 `scores` applies them to many chips in float64 on the CPU, so that a score is the same number
-wherever the logits came from.
+wherever the logits came from and whichever chips are scored with it.
 """
 
 import functools
@@ -34,13 +34,14 @@ def f1(predictions: Int[Array, " E"], labels: Int[Array, " E"]) -> Float[Array, 
 def matthews(predictions: Int[Array, " E"], labels: Int[Array, " E"]) -> Float[Array, ""]:
     """Matthews correlation of two classes; 0 where either side has only one.
 
-    A prediction that is no class at all (-1) counts as class 0.
+    Also 0 where a prediction is no class at all (-1).
     """
     marked, positive = predictions == 1, labels == 1
     n, p, q = jnp.asarray(len(labels), _real()), _count(marked), _count(positive)
     covariance = n * _count(marked & positive) - p * q
     spread = (p * (n - p)) * (q * (n - q))
-    return jnp.where(spread > 0, covariance / jnp.sqrt(jnp.maximum(spread, 1)), 0)
+    usable = (spread > 0) & (predictions >= 0).all()
+    return jnp.where(usable, covariance / jnp.sqrt(jnp.maximum(spread, 1)), 0)
 
 
 def pearson(predictions: Float[Array, " E"], labels: Float[Array, " E"]) -> Float[Array, ""]:
@@ -118,20 +119,17 @@ def scores(
     wide = np.float64 if task.is_regression else np.int32
     matched = parts[0][1]
     with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
-        results = _scores(
-            task,
-            jnp.asarray(predictions, wide),
-            jnp.asarray(labels, wide),
-            matched=matched,
-        )
-        return {name: np.asarray(value) for name, value in results.items()}
+        # One call a chip: the width of a vmap would move the last bit of a correlation, and a
+        # chip's score must not depend on the block that it is in.
+        truth = jnp.asarray(labels, wide)
+        chips = [
+            _scores_of_one(task, jnp.asarray(answers, wide), truth, matched=matched)
+            for answers in predictions
+        ]
+        return {name: np.stack([chip[name] for chip in chips]) for name in chips[0]}
 
 
 @functools.partial(jax.jit, static_argnames=("task", "matched"))
-def _scores(task: Task, predictions: Array, labels: Array, matched: int) -> dict[str, Array]:
-    return jax.vmap(lambda p: _scores_of_one(task, p, labels, matched))(predictions)
-
-
 def _scores_of_one(task: Task, predictions: Array, labels: Array, matched: int) -> dict[str, Array]:
     first, rest = slice(0, matched), slice(matched, None)
     degenerate = is_degenerate(predictions)

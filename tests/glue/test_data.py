@@ -1,5 +1,6 @@
 """Tasks, splits and batches."""
 
+import logging
 import sys
 import types
 
@@ -68,6 +69,43 @@ def test_mnli_without_its_mismatched_set(tmp_path):
     assert data.read_split(find_task("mnli"), tmp_path).parts == (("validation_matched", 5),)
 
 
+def test_a_set_asked_for_by_name_must_be_there(tmp_path):
+    write(tmp_path, "mnli", "validation_matched")
+    with pytest.raises(ValueError, match="no such split, the folder has validation_matched"):
+        data.read_split(find_task("mnli"), tmp_path, "validation_mismatched")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"label": [-1] * 5}, "has no labels"),
+        ({"label": [None] * 5}, "has no labels"),
+        ({"label": [0, 1, 2, 0, 1]}, r"label 2 is not one of .* 0 \(negative\), 1 \(positive\)"),
+        ({"label": [0, 1, -1, 0, 1]}, "label -1 is not one of"),
+        ({"label": ["good"] * 5}, "labels are string: they must be numbers"),
+        ({"sentence": [1] * 5}, "column sentence is int64: it must be text"),
+        ({"sentence": ["a", None, "b", "c", "d"]}, "has empty entries"),
+    ],
+)
+def test_bad_columns(tmp_path, columns, message):
+    write(tmp_path, "sst2", "validation", **columns)
+    with pytest.raises(ValueError, match=message):
+        data.read_split(find_task("sst2"), tmp_path)
+
+
+def test_missing_columns_and_rows_and_garbled_files(tmp_path):
+    file = tmp_path / "rte" / "validation.parquet"
+    write(tmp_path, "rte", "validation", n=0)
+    with pytest.raises(ValueError, match="has no examples"):
+        data.read_split(find_task("rte"), tmp_path)
+    pq.write_table(pa.table({"sentence1": ["a"], "idx": [0]}), file)
+    with pytest.raises(ValueError, match="no column sentence2, label among sentence1, idx"):
+        data.read_split(find_task("rte"), tmp_path)
+    file.write_bytes(b"PAR1 and nothing more")
+    with pytest.raises(ValueError, match="no readable Parquet"):
+        data.read_split(find_task("rte"), tmp_path)
+
+
 def test_shards_and_max_examples(tmp_path):
     write(tmp_path, "sst2", "train-00000-of-00002")
     write(tmp_path, "sst2", "train-00001-of-00002")
@@ -97,14 +135,19 @@ def test_hub_path_through_datasets(tmp_path, monkeypatch):
     assert got.digest(128) == here.digest(128)
 
 
-def test_no_network_says_what_was_wanted(monkeypatch):
+def test_no_network_says_what_was_wanted(monkeypatch, caplog):
+    retries = logging.getLogger("huggingface_hub.utils")
+
     def unreachable(*_, **__):
+        retries.warning("retrying")
         raise ConnectionError("no route")
 
     fake = types.SimpleNamespace(load_dataset=unreachable)
     monkeypatch.setitem(sys.modules, "datasets", fake)
     with pytest.raises(ValueError, match=r"rte/validation could not be had.*--data DIR with rte/"):
         data.read_split(find_task("rte"))
+    assert not caplog.records  # one line, not one for each retry
+    assert retries.isEnabledFor(logging.WARNING)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +185,22 @@ def test_tokenise_pairs(tmp_path):
     assert got.types[0].tolist() == [0, 0, 0, 0, 1, 1]
     assert len(got.ids[1]) == 12
     assert got.ids[1].tolist()[-3:] == [9, 9, 3]  # the longer sentence is cut
+
+
+@pytest.mark.parametrize("text", ["garbage", '{"version": "1.0"}'])
+def test_garbled_tokenizer(tmp_path, text):
+    with pytest.raises(ValueError, match="has no tokenizer"):
+        data.load_tokenizer(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "tokenizer.json").write_text(text)
+    with pytest.raises(ValueError, match=r"cannot be read .*: fetch its tokenizer.json"):
+        data.load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [-1, 50])
+def test_ids_beyond_the_vocabulary(wrong):
+    with pytest.raises(ValueError, match=f"example 1 has token id {wrong}, beyond"):
+        data.check_ids([np.array([3, 49], np.int32), np.array([0, wrong], np.int32)], 50)
 
 
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=200), st.sampled_from([64, 256, 1024]))

@@ -120,6 +120,31 @@ def test_chips_are_scored_alone_and_order_does_not_matter():
         assert metrics.scores(task, answers[i : i + 1], labels, parts)["score"][0] == together[i]
 
 
+@pytest.mark.parametrize("chips", [1, 2, 7, 16])
+def test_a_block_cut_short_scores_its_chips_to_the_same_bit(chips):
+    """Correlations are float sums, whose order a batched executable may change."""
+    rng = np.random.default_rng(0)
+    labels = (rng.integers(0, 21, 150) / 4).astype(np.float32)
+    answers = (labels + rng.normal(size=(32, 150))).astype(np.float32)
+    task, parts = find_task("stsb"), (("validation", 150),)
+    whole = metrics.scores(task, answers, labels, parts)
+    compiled = metrics._scores_of_one._cache_size()
+    cut = metrics.scores(task, answers[:chips], labels, parts)
+    assert metrics._scores_of_one._cache_size() == compiled
+    for name, values in cut.items():
+        np.testing.assert_array_equal(values, whole[name][:chips])
+
+
+def test_matthews_of_an_answer_that_is_no_class_is_zero():
+    labels = np.array([1, 0, 1, 1, 0, 1], np.int32)
+    answers = np.array([1, 0, 1, 0, 0, 1], np.int32)
+    assert scores("cola", answers, labels)["score"] > 0.5
+    answers[4] = -1
+    got = scores("cola", answers, labels)
+    assert (got["score"], got["matthews"], got["degenerate"]) == (0, 0, True)
+    assert got["accuracy"] == pytest.approx(4 / 6)
+
+
 def test_metrics_work_in_float32_under_jit():
     rng = np.random.default_rng(1)
     x, y = (jax.numpy.asarray(rng.normal(size=N).astype(np.float32)) for _ in range(2))
