@@ -13,8 +13,8 @@ from jaxtyping import Array, Int8, Key, UInt8, UInt32
 from rerax._types import AnyArray, Params
 from rerax.encoding import decode, encode
 from rerax.faults import Counts, Dose, FaultModel
+from rerax.gates import Gates, open_cells
 from rerax.keys import matrix_key
-from rerax.pruning import Gates, open_cells
 from rerax.quantise import quantise
 from rerax.spec import MATRIX_GROUPS, ChipSpec
 

@@ -26,6 +26,9 @@ MATRIX_IDS = {
 }
 """Fixed for ever: putting more matrices on crossbars moves no fault elsewhere."""
 
+_TRAINING = 0xFFFFFFFF  # no chip has this number
+_PURPOSES = {"head": 0, "order": 1, "dropout": 2}
+
 Words = tuple[UInt32[Array, "*shape"], UInt32[Array, "*shape"]]
 
 
@@ -53,6 +56,20 @@ def matrix_key(
 ) -> Key[Array, ""]:
     """Key of the base array of `matrix` in encoder layer `layer` (0 outside the encoder)."""
     return jax.random.fold_in(jax.random.fold_in(chip_key, MATRIX_IDS[matrix]), layer)
+
+
+def training_key(
+    root: Key[Array, ""], purpose: str, index: int | UInt32[Array, ""]
+) -> Key[Array, ""]:
+    """Key of one use in a training run.
+
+    Args:
+        root: the run's root key.
+        purpose: `head` (a new classifier), `order` (of sentences) or `dropout`.
+        index: epoch or step.
+    """
+    run_key = jax.random.fold_in(jax.random.fold_in(root, _TRAINING), _PURPOSES[purpose])
+    return jax.random.fold_in(run_key, index)
 
 
 def purpose_keys(key: Key[Array, ""], n: int) -> UInt32[Array, "n 2"]:

@@ -6,6 +6,7 @@ depend on a backend. Inputs are quantised per token inside the network.
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool, Float, Float32, Int8
 
 INPUT_BITS = (8, None)
@@ -67,3 +68,36 @@ def quantise_inputs(
     scale = jnp.where(scale == 0, jnp.float32(1), scale)
     codes = jnp.clip(jnp.round(x / scale), -127, 127).astype(jnp.int8)
     return codes, scale
+
+
+def straight_through(hard: Float[Array, "*n"], soft: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """`hard`, bit for bit, with the derivative of `soft` (both finite).
+
+    Source: Bengio et al., "Estimating or propagating gradients through stochastic neurons",
+    2013 (arXiv 1308.3432).
+    """
+    return lax.stop_gradient(hard) + (soft - lax.stop_gradient(soft))
+
+
+def rounded_weights(weights: Float[Array, "*L R C"], bits: int) -> Float[Array, "*L R C"]:
+    """The weights that a chip's codes stand for, for training: derivatives pass straight through.
+
+    The rule is that of `quantise`, in float32 inside jit: on ties the last bit of a division may
+    give the neighbouring code. A pruned weight must be zero already.
+
+    Args:
+        weights: masked weights.
+        bits: code width b, 2 to 8.
+    """
+    q = jnp.float32(2 ** (bits - 1) - 1)
+    kept = weights.astype(jnp.float32)
+    largest = jnp.max(jnp.abs(kept), axis=-2, keepdims=True)
+    scale = jnp.where(largest == 0, jnp.float32(1), largest / q)
+    codes = jnp.round(kept * q / jnp.where(largest == 0, jnp.float32(1), largest))
+    return straight_through((codes * scale).astype(weights.dtype), weights)
+
+
+def rounded_inputs(x: Float[Array, "*B R"]) -> Float[Array, "*B R"]:
+    """The inputs that `quantise_inputs`' codes stand for; derivatives pass straight through."""
+    codes, scale = quantise_inputs(x)
+    return straight_through((codes.astype(jnp.float32) * scale).astype(x.dtype), x)

@@ -10,7 +10,9 @@ products on crossbars, and all a trainer needs to mask them.
                              "attention_norm", "ffn_in", "ffn_out", "ffn_norm"},
               "head":       {"pooler": {"kernel", "bias"}, "classifier": {"kernel", "bias"}}}
 
-Kernels are [in, out]; the encoder's leaves carry a leading axis of layers.
+Kernels are [in, out]; the encoder's leaves carry a leading axis of layers. A second collection,
+`gates`, may hold {"row": [R], "column": [C]} beside any kernel (`rerax.pruning`); without it all
+gates are open.
 """
 
 from collections.abc import Callable
@@ -24,6 +26,7 @@ from jaxtyping import Array, Bool, Float, Int32, Key
 
 from rerax._types import AnyArray
 from rerax.bert.config import BertConfig
+from rerax.pruning import masked
 
 Product = Callable[[tuple[str, ...], Array, tuple[Array | None, ...]], tuple[Array, ...]]
 """(names of the matrices that read x, x [..., R], their kernels [R, C]) -> x @ kernel of each."""
@@ -68,7 +71,7 @@ def float_lookup(name: str, ids: Array, table: AnyArray | None) -> Array:
 
 
 class Matrix(nn.Module):
-    """Kernel and bias of one matrix; `kernel` is None where the parameters hold none."""
+    """Masked kernel and bias of one matrix; `kernel` is None where the parameters hold none."""
 
     rows: int
     columns: int
@@ -76,7 +79,11 @@ class Matrix(nn.Module):
     def setup(self) -> None:
         held = self.is_initializing() or self.has_variable("params", "kernel")
         shape = (self.rows, self.columns)
-        self.kernel = self.param("kernel", nn.initializers.normal(0.02), shape) if held else None
+        kernel = self.param("kernel", nn.initializers.normal(0.02), shape) if held else None
+        if kernel is not None and self.has_variable("gates", "row"):
+            row, column = (self.get_variable("gates", side) for side in ("row", "column"))
+            kernel = masked(kernel, row, column)
+        self.kernel = kernel
         self.bias = self.param("bias", nn.initializers.zeros, (self.columns,))
 
 
@@ -134,16 +141,17 @@ class Embeddings(nn.Module):
         self.position_embeddings = Table(c.max_position_embeddings, c.hidden_size)
         self.token_type_embeddings = Table(c.type_vocab_size, c.hidden_size)
         self.norm = Norm(c.layer_norm_eps, self.dtype)
+        self.dropout = nn.Dropout(c.hidden_dropout_prob)
 
     def __call__(
-        self, ids: Int32[Array, "B T"], types: Int32[Array, "B T"]
+        self, ids: Int32[Array, "B T"], types: Int32[Array, "B T"], train: bool = False
     ) -> Float[Array, "B T D"]:
-        """Embed token ids and segment ids."""
+        """Embed token ids and segment ids; `train` turns dropout on."""
         positions = jnp.arange(ids.shape[1], dtype=jnp.int32)
         word = self.lookup("word_embeddings", ids, self.word_embeddings.table)
         segment = self.lookup("token_type_embeddings", types, self.token_type_embeddings.table)
         place = self.lookup("position_embeddings", positions, self.position_embeddings.table)
-        return self.norm(word + segment + place[None])
+        return self.dropout(self.norm(word + segment + place[None]), deterministic=not train)
 
 
 class EncoderLayer(nn.Module):
@@ -161,20 +169,25 @@ class EncoderLayer(nn.Module):
         self.ffn_in, self.ffn_out = Matrix(d, f), Matrix(f, d)
         self.attention_norm = Norm(c.layer_norm_eps, self.dtype)
         self.ffn_norm = Norm(c.layer_norm_eps, self.dtype)
+        self.dropout = nn.Dropout(c.hidden_dropout_prob)
+        self.attention_dropout = nn.Dropout(c.attention_probs_dropout_prob)
 
-    def __call__(self, x: Float[Array, "B T D"], mask: Bool[Array, "B T"]) -> Float[Array, "B T D"]:
-        """Run the layer; `mask` is True on real tokens."""
+    def __call__(
+        self, x: Float[Array, "B T D"], mask: Bool[Array, "B T"], train: bool = False
+    ) -> Float[Array, "B T D"]:
+        """Run the layer; `mask` is True on real tokens, `train` turns dropout on."""
         q, k, v = self._affine(x, query=self.query, key=self.key, value=self.value)
-        (y,) = self._affine(self._attend(q, k, v, mask), attention_output=self.attention_output)
-        x = self.attention_norm(x + y)
+        mixed = self._attend(q, k, v, mask, train)
+        (y,) = self._affine(mixed, attention_output=self.attention_output)
+        x = self.attention_norm(x + self.dropout(y, deterministic=not train))
         (y,) = self._affine(x, ffn_in=self.ffn_in)
         (y,) = self._affine(_ACTIVATIONS[self.config.hidden_act](y), ffn_out=self.ffn_out)
-        return self.ffn_norm(x + y)
+        return self.ffn_norm(x + self.dropout(y, deterministic=not train))
 
     def _affine(self, x: Array, **matrices: Matrix) -> tuple[Array, ...]:
         return _apply(self.product, x, matrices, self.dtype)
 
-    def _attend(self, q: Array, k: Array, v: Array, mask: Array) -> Array:
+    def _attend(self, q: Array, k: Array, v: Array, mask: Array, train: bool) -> Array:
         heads = (*q.shape[:2], self.config.num_attention_heads, -1)
         q, k, v = (a.reshape(heads) for a in (q, k, v))
         exact = lax.Precision.HIGHEST
@@ -182,6 +195,7 @@ class EncoderLayer(nn.Module):
         scores = scores * jnp.float32(q.shape[-1] ** -0.5)
         scores = jnp.where(mask[:, None, None, :], scores, jnp.float32(MASKED))
         weights = jax.nn.softmax(scores, axis=-1).astype(self.dtype)
+        weights = self.attention_dropout(weights, deterministic=not train)
         mixed = jnp.einsum("bhts,bshd->bthd", weights, v, precision=exact)
         return mixed.reshape(*mixed.shape[:2], -1)
 
@@ -196,11 +210,13 @@ class Head(nn.Module):
     def setup(self) -> None:
         d = self.config.hidden_size
         self.pooler, self.classifier = Matrix(d, d), Matrix(d, self.config.num_labels)
+        self.dropout = nn.Dropout(self.config.hidden_dropout_prob)
 
-    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B N"]:
+    def __call__(self, x: Float[Array, "B T D"], train: bool = False) -> Float[Array, "B N"]:
         """Logits (float32) from the encoder's output; only the first token is looked at."""
         (y,) = _apply(self.product, x[:, 0], {"pooler": self.pooler}, self.dtype)
-        (y,) = _apply(self.product, jnp.tanh(y), {"classifier": self.classifier}, self.dtype)
+        y = self.dropout(jnp.tanh(y), deterministic=not train)
+        (y,) = _apply(self.product, y, {"classifier": self.classifier}, self.dtype)
         return y.astype(jnp.float32)
 
 
@@ -218,7 +234,11 @@ class Bert(nn.Module):
         self.head = Head(self.config, self.product, self.dtype)
 
     def __call__(
-        self, ids: Int32[Array, "B T"], types: Int32[Array, "B T"], mask: Bool[Array, "B T"]
+        self,
+        ids: Int32[Array, "B T"],
+        types: Int32[Array, "B T"],
+        mask: Bool[Array, "B T"],
+        train: bool = False,
     ) -> Float[Array, "B N"]:
         """Logits of a batch.
 
@@ -226,18 +246,19 @@ class Bert(nn.Module):
             ids: token ids, below `vocab_size` (not checked here).
             types: segment ids.
             mask: True on real tokens.
+            train: turn dropout on; it draws from the `dropout` key given to `apply`.
 
         Returns:
             One row of N logits for each sentence, float32.
         """
         through_layers = nn.scan(
-            lambda layer, x, _: (layer(x, mask), None),
-            variable_axes={"params": 0},
-            split_rngs={"params": True},
+            lambda layer, x, _: (layer(x, mask, train), None),
+            variable_axes={"params": 0, "gates": 0},
+            split_rngs={"params": True, "dropout": True},
             length=self.config.num_hidden_layers,
         )
-        x, _ = through_layers(self.encoder, self.embeddings(ids, types), None)
-        return self.head(x)
+        x, _ = through_layers(self.encoder, self.embeddings(ids, types, train), None)
+        return self.head(x, train)
 
 
 def init_params(config: BertConfig, key: Key[Array, ""]) -> dict[str, Any]:

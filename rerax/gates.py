@@ -1,0 +1,168 @@
+"""Gates on the host: one number behind every row and every column of a matrix. No JAX here.
+
+A gate below zero closes its line. Gates mask weights only, never a bias, and come before the
+quantiser's scale. `pruning` trains them; this module counts, checks, saves and loads them.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from rerax.spec import MATRIX_GROUPS
+
+Gates = Mapping[str, Mapping[str, Any]]
+"""{matrix name: {"row": [*L, R], "column": [*L, C]}}, float32."""
+
+FILE = "gates.safetensors"
+SECTION = dict.fromkeys(MATRIX_GROUPS["encoder"], "encoder") | dict.fromkeys(
+    ("pooler", "classifier"), "head"
+)
+"""Section of the parameters that holds each matrix that can be gated."""
+
+
+def gated_shapes(params: Mapping[str, Any], groups: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """Shapes [*L, R, C] of the matrices of some groups: encoder, pooler, classifier.
+
+    Raises:
+        ValueError: a group that is unknown or cannot be gated, or none.
+    """
+    known = ("encoder", "pooler", "classifier")
+    for group in groups or ("",):
+        if group not in known:
+            raise ValueError(f"gates on {group!r}: use some of {', '.join(known)}")
+    names = [name for group in known if group in groups for name in MATRIX_GROUPS[group]]
+    return {name: tuple(params[SECTION[name]][name]["kernel"].shape) for name in names}
+
+
+def open_gates(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, np.ndarray]]:
+    """Gates of matrices with the given shapes, all open (+1).
+
+    Args:
+        shapes: shape [*L, R, C] of every gated matrix.
+    """
+    return {
+        name: {
+            "row": np.ones((*shape[:-2], shape[-2]), np.float32),
+            "column": np.ones((*shape[:-2], shape[-1]), np.float32),
+        }
+        for name, shape in shapes.items()
+    }
+
+
+def open_cells(
+    row: Float32[np.ndarray, "*L R"], column: Float32[np.ndarray, "*L C"]
+) -> Bool[np.ndarray, "*L R C"]:
+    """True where the gates of both the row and the column are open (>= 0)."""
+    return (row >= 0)[..., :, None] & (column >= 0)[..., None, :]
+
+
+def freed_weights(gates: Gates) -> dict[str, np.ndarray]:
+    """Weights under a closed gate, int64 [*L], of every gated matrix: the ledger's freed space."""
+    freed = {}
+    for name, gate in gates.items():
+        rows, columns = np.asarray(gate["row"]), np.asarray(gate["column"])
+        kept = (rows >= 0).sum(-1, dtype=np.int64) * (columns >= 0).sum(-1, dtype=np.int64)
+        freed[name] = rows.shape[-1] * columns.shape[-1] - kept
+    return freed
+
+
+def freed_share(gates: Gates) -> float:
+    """Share of all gated weights that lie under a closed gate."""
+    sizes = [np.asarray(g["row"]).size * np.asarray(g["column"]).shape[-1] for g in gates.values()]
+    return float(sum(int(f.sum()) for f in freed_weights(gates).values()) / sum(sizes))
+
+
+def with_zeros(params: Mapping[str, Any], gates: Gates) -> dict[str, Any]:
+    """Parameters with zeros written where a gate is closed: what a model without gates reads."""
+    written: dict[str, Any] = {section: dict(leaves) for section, leaves in params.items()}
+    for name, gate in gates.items():
+        leaves = written[SECTION[name]][name]
+        kept = open_cells(np.asarray(gate["row"]), np.asarray(gate["column"]))
+        kernel = np.where(kept, np.asarray(leaves["kernel"]), np.float32(0))
+        written[SECTION[name]][name] = {**leaves, "kernel": kernel}
+    return written
+
+
+def save_gates(directory: Path, params: Mapping[str, Any], gates: Gates) -> None:
+    """Write raw gates and the values under closed ones to `gates.safetensors`.
+
+    Args:
+        directory: a model folder.
+        params: parameters with the values that closed weights keep.
+        gates: gates of some matrices.
+    """
+    from safetensors.numpy import save_file
+
+    tensors = {}
+    for name, gate in gates.items():
+        row, column = (np.ascontiguousarray(gate[side], np.float32) for side in ("row", "column"))
+        kernel = np.asarray(params[SECTION[name]][name]["kernel"], np.float32)
+        tensors[f"{name}.row"], tensors[f"{name}.column"] = row, column
+        tensors[f"{name}.closed"] = kernel[~open_cells(row, column)]
+    partial = directory / f"{FILE}.partial"
+    save_file(tensors, partial)
+    partial.replace(directory / FILE)
+
+
+def load_gates(
+    directory: Path, params: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]] | None]:
+    """Gates of a model folder, and its parameters with the values under closed gates put back.
+
+    Args:
+        directory: a model folder, with or without `gates.safetensors`.
+        params: the folder's parameters (`bert.convert.load`).
+
+    Returns:
+        Parameters, and the gates, or None where the folder has none.
+
+    Raises:
+        ValueError: a file cut short or garbled, or one that does not fit the weights (named).
+    """
+    if not (directory / FILE).is_file():
+        return dict(params), None
+    tensors = _read(directory / FILE)
+    whole: dict[str, Any] = {section: dict(leaves) for section, leaves in params.items()}
+    gates = {}
+    for name in sorted({full.rpartition(".")[0] for full in tensors}):
+        if name not in SECTION or name not in whole[SECTION[name]]:
+            raise ValueError(f"{directory / FILE}: gates of {name!r}: the model has no such matrix")
+        leaves = whole[SECTION[name]][name]
+        kernel = np.asarray(leaves["kernel"]).copy()
+        row, column, closed = (
+            tensors.get(f"{name}.{part}", np.zeros(0, np.float32))
+            for part in ("row", "column", "closed")
+        )
+        fits = row.shape == kernel.shape[:-1] and column.shape == (
+            *kernel.shape[:-2],
+            kernel.shape[-1],
+        )
+        shut = ~open_cells(row, column) if fits else np.zeros(0, bool)
+        if not fits or closed.size != shut.sum() or kernel[shut].any():
+            raise ValueError(
+                f"{directory / FILE}: gates of {name!r} do not fit the weights beside them: take "
+                "both files from one training run"
+            )
+        kernel[shut] = closed
+        gates[name] = {"row": row, "column": column}
+        whole[SECTION[name]][name] = {**leaves, "kernel": kernel}
+    return whole, gates
+
+
+def _read(file: Path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        tensors = load_file(file)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{file} is cut short or garbled ({error}): fetch or write it again"
+        ) from None
+    for name, tensor in tensors.items():
+        if tensor.dtype != np.float32 or not np.isfinite(tensor).all():
+            raise ValueError(f"{file}: {name} must be finite float32: write it again")
+    return tensors

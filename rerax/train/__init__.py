@@ -1,0 +1,1 @@
+"""Fine-tune a BERT, with or without pruning gates."""

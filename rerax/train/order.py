@@ -1,0 +1,103 @@
+"""Which sentences each step sees: a pure function of seed and step, so it needs no saved state."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float32, Int32, Key
+
+from rerax import keys
+from rerax.glue.data import LENGTHS, Examples
+from rerax.train.recipe import steps_per_epoch
+
+WINDOW = 50  # batches that are sorted by length together: little padding, nearly random order
+
+
+class Batch(NamedTuple):
+    """Sentences of one step.
+
+    Attributes:
+        ids, types: [B, T] token ids and segment ids.
+        mask: [B, T] True on real tokens.
+        labels: [B] index of the right output, or the score for regression.
+        weight: [B] 1, and 0 in a padding row.
+        teacher: [B, N] the teacher's logits, zeros without one.
+    """
+
+    ids: Int32[np.ndarray, "B T"]
+    types: Int32[np.ndarray, "B T"]
+    mask: Bool[np.ndarray, "B T"]
+    labels: Int32[np.ndarray, "B"] | Float32[np.ndarray, "B"]
+    weight: Float32[np.ndarray, "B"]
+    teacher: Float32[np.ndarray, "B N"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """All steps' batches.
+
+    Attributes:
+        examples: the tokenised training split.
+        labels: what the outputs should be, for every example.
+        teacher: [E, N] logits to imitate.
+        rows: sentences a step.
+        root: the run's root key.
+        pad_token_id: fills up short sentences.
+        epochs: the last epoch's batches.
+    """
+
+    examples: Examples
+    labels: np.ndarray
+    teacher: Float32[np.ndarray, "E N"]
+    rows: int
+    root: Key[jax.Array, ""]
+    pad_token_id: int
+    epochs: dict[int, list[np.ndarray]] = field(default_factory=dict)
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps in one epoch."""
+        return steps_per_epoch(len(self.examples), self.rows)
+
+    def batch(self, step: int) -> Batch:
+        """Sentences of step number `step`, from 0."""
+        epoch, place = divmod(step, self.per_epoch)
+        if epoch not in self.epochs:
+            self.epochs.clear()
+            self.epochs[epoch] = self._batches(epoch)
+        return self._padded(self.epochs[epoch][place])
+
+    def _batches(self, epoch: int) -> list[np.ndarray]:
+        lengths = np.array([len(row) for row in self.examples.ids])
+        order = _permutation(keys.training_key(self.root, "order", 2 * epoch), len(lengths))
+        window = WINDOW * self.rows
+        parts = [order[i : i + window] for i in range(0, len(order), window)]
+        order = np.concatenate([p[np.argsort(lengths[p], kind="stable")] for p in parts])
+        batches = [order[i : i + self.rows] for i in range(0, len(order), self.rows)]
+        shuffle = _permutation(keys.training_key(self.root, "order", 2 * epoch + 1), len(batches))
+        return [batches[i] for i in shuffle]
+
+    def _padded(self, chosen: np.ndarray) -> Batch:
+        longest = max(len(self.examples.ids[i]) for i in chosen)
+        length = next((t for t in LENGTHS if t >= longest), longest)
+        ids = np.full((self.rows, length), self.pad_token_id, np.int32)
+        types = np.zeros((self.rows, length), np.int32)
+        mask = np.zeros((self.rows, length), bool)
+        for row, i in enumerate(chosen):
+            n = len(self.examples.ids[i])
+            ids[row, :n], types[row, :n] = self.examples.ids[i], self.examples.types[i]
+            mask[row, :n] = True
+        fill = self.rows - len(chosen)
+        return Batch(
+            ids,
+            types,
+            mask,
+            np.pad(self.labels[chosen], (0, fill)),
+            np.pad(np.ones(len(chosen), np.float32), (0, fill)),
+            np.pad(self.teacher[chosen], ((0, fill), (0, 0))),
+        )
+
+
+def _permutation(key: Key[jax.Array, ""], n: int) -> np.ndarray:
+    return np.asarray(jax.random.permutation(key, n))

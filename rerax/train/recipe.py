@@ -1,0 +1,174 @@
+"""What a training run does: every choice that its result depends on. No JAX here."""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+from rerax.spec import ENCODINGS
+
+DTYPES = ("float32", "bfloat16")
+SCOPES = ("matrix", "global")
+TIE_NAMES = ("none", "ffn", "all")
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Passes over the data, peak learning rate and sentences a step that suit a task."""
+
+    epochs: float
+    lr: float
+    batch: int = 32
+
+
+DEFAULTS = {
+    "cola": Defaults(5, 5e-5),
+    "sst2": Defaults(3, 5e-5),
+    "mrpc": Defaults(5, 5e-5),
+    "stsb": Defaults(5, 5e-5),
+    "qqp": Defaults(3, 5e-5),
+    "mnli": Defaults(3, 5e-5),
+    "qnli": Defaults(3, 5e-5),
+    "rte": Defaults(5, 5e-5),
+    "wnli": Defaults(5, 2e-5),
+}
+"""Source: Devlin et al., *BERT* (arXiv 1810.04805), appendix A.3, names 2 to 4 epochs, rates
+2e-5, 3e-5 and 5e-5 and batches of 16 and 32 as good on all of GLUE. Of these the largest rate
+and batch are taken, because small models are slow to move, and 5 epochs where a task has fewer
+than 10,000 sentences."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run. Equal recipes on equal data give equal weights on one platform.
+
+    Attributes:
+        task: GLUE task.
+        steps: optimiser steps in all.
+        lr: peak learning rate of the weights (AdamW).
+        batch: sentences a step, over all devices.
+        seed: of the new head, the order of sentences and dropout.
+        dtype: `float32`, or `bfloat16` for matrix products with float32 sums.
+        warmup: share of the steps in which the learning rate rises, from 0; it then falls to 0.
+        weight_decay: of kernels and tables; biases and norms have none.
+        clip: largest norm of the weights' gradient.
+        sparsity: share of the gated weights to free, in [0, 1); None leaves gates as they are.
+        scope: `matrix`: each gated matrix frees that share; `global`: all together.
+        gates: which matrices are gated: encoder, pooler, classifier.
+        tie: `none`, `ffn` or `all` (`pruning.TIES`).
+        gate_lr: learning rate of the gates (Adam), in ranks of (0, 1).
+        observe: share of the steps before the first line is closed; they measure importance.
+        ramp: share of the steps at which the sparsity is reached.
+        settle: share of the steps from which gates stand still.
+        distil: weight of the teacher's answers in the loss, 0 without a teacher.
+        temperature: softens the answers of teacher and student.
+        bits: code width of the quantisation-aware forward; None trains in float.
+        encoding: of the chip that the quantised model is scored as.
+        every: steps between scores and checkpoints; 0 means once an epoch.
+
+    Raises:
+        ValueError: a field outside its range.
+    """
+
+    task: str
+    steps: int
+    lr: float = 5e-5
+    batch: int = 32
+    seed: int = 0
+    dtype: str = "float32"
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    sparsity: float | None = None
+    scope: str = "matrix"
+    gates: tuple[str, ...] = ("encoder",)
+    tie: str = "all"
+    gate_lr: float = 3e-3
+    observe: float = 0.1
+    ramp: float = 0.5
+    settle: float = 0.75
+    distil: float = 0.0
+    temperature: float = 2.0
+    bits: int | None = None
+    encoding: str = "offset"
+    every: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("batch", 1), ("every", 0), ("seed", 0)):
+            _check(name, getattr(self, name), getattr(self, name) >= least, f"at least {least}")
+        for name in ("lr", "clip", "temperature"):
+            value = getattr(self, name)
+            _check(name, value, 0 < value < math.inf, "a number above 0")
+        for name in ("warmup", "distil", "observe", "ramp", "settle"):
+            value = getattr(self, name)
+            _check(name, value, 0 <= value <= 1, "a share from 0 to 1")
+        if self.sparsity is not None:
+            _check("sparsity", self.sparsity, 0 <= self.sparsity < 1, "a share in [0, 1)")
+        if self.bits is not None:
+            _check("bits", self.bits, 2 <= self.bits <= 8, "2 to 8")
+        for name, known in (
+            ("dtype", DTYPES),
+            ("scope", SCOPES),
+            ("tie", TIE_NAMES),
+            ("encoding", ENCODINGS),
+        ):
+            value = getattr(self, name)
+            _check(name, value, value in known, f"one of {', '.join(known)}")
+        if not self.observe <= self.ramp <= self.settle:
+            raise ValueError(
+                f"observe {self.observe:g}, ramp {self.ramp:g}, settle {self.settle:g} are out of "
+                "order: give them so that none comes before the one named first"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Fields as plain JSON values."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**plain, "gates": list(self.gates)}
+
+    @property
+    def observing(self) -> int:
+        """Steps in which all gates are open and only importance is measured."""
+        return round(self.observe * self.steps)
+
+    def sparsity_at(self, step: int) -> float:
+        """Share of the way to the full sparsity after `step` steps.
+
+        A cubic rise, steep at first (Zhu and Gupta, *To prune, or not to prune*, 2017, eq. 1).
+        """
+        span = max(1, round(self.ramp * self.steps) - self.observing)
+        passed = min(1.0, max(0.0, (step - self.observing) / span))
+        return 1 - (1 - passed) ** 3
+
+    def moves_gates(self, step: int) -> bool:
+        """Whether the budget is met anew after step number `step` (from 1)."""
+        return self.sparsity is not None and self.observing < step <= self.settled
+
+    @property
+    def settled(self) -> int:
+        """Step from which gates stand still."""
+        return max(round(self.settle * self.steps), round(self.ramp * self.steps), 1)
+
+
+def default_steps(task: str, examples: int, batch: int, epochs: float | None) -> int:
+    """Steps of so many passes over the data, the task's default if None."""
+    passes = DEFAULTS[task].epochs if epochs is None else epochs
+    if not 0 < passes < math.inf:
+        raise ValueError(f"epochs {passes:g}: give a number above 0")
+    return max(1, math.ceil(passes * steps_per_epoch(examples, batch)))
+
+
+def steps_per_epoch(examples: int, batch: int) -> int:
+    """Steps in one pass over the data, the last one perhaps not full."""
+    return -(-examples // batch)
+
+
+def difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """The first field in which two runs differ, in words; None if they do not."""
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            return f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
+    return None
+
+
+def _check(name: str, value: Any, good: bool, rule: str) -> None:
+    if not good:
+        raise ValueError(f"{name} {value!r}: give {rule}")

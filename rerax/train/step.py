@@ -1,0 +1,227 @@
+"""One optimiser step: loss, gradients, AdamW for weights, Adam for gates."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int32, Key
+
+from rerax import keys
+from rerax.bert.config import BertConfig
+from rerax.bert.model import Bert, Product, float_product
+from rerax.gates import SECTION
+from rerax.pruning import Units, expand, gate_variables, meet_budget, rank_units
+from rerax.quantise import rounded_inputs, rounded_weights
+from rerax.train.order import Batch
+from rerax.train.recipe import Recipe
+
+
+class State(NamedTuple):
+    """All that a run carries from step to step.
+
+    Attributes:
+        params: float32 weights.
+        units: numbers behind the gates ({} without gates).
+        optimiser: of weights and units.
+        importance: sum of the squared derivative of the loss by each unit's step.
+        step: steps done.
+    """
+
+    params: Any
+    units: Units
+    optimiser: Any
+    importance: Units
+    step: Int32[Array, ""]
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What is static about a run; hashable, so that it can be a static argument of `jit`.
+
+    Attributes:
+        config: shape of the BERT.
+        recipe: the run's choices.
+        shapes: (matrix, shape [*L, R, C]) of the gated matrices, () without gates.
+    """
+
+    config: BertConfig
+    recipe: Recipe
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """Names of the gated matrices."""
+        return tuple(name for name, _ in self.shapes)
+
+    def gates(self, units: Units) -> dict[str, dict[str, Array]]:
+        """Gates of every row and column."""
+        return expand(units, self.matrices, self.recipe.tie) if self.shapes else {}
+
+
+def optimiser(recipe: Recipe) -> optax.GradientTransformation:
+    """AdamW with warm-up, linear decay and clipping for `params`, Adam for `units`."""
+    warm = round(recipe.warmup * recipe.steps)
+    rise = optax.linear_schedule(0.0, recipe.lr, warm)
+    fall = optax.linear_schedule(recipe.lr, 0.0, recipe.steps - warm)
+    weights = optax.chain(
+        optax.clip_by_global_norm(recipe.clip),
+        optax.adamw(
+            optax.join_schedules([rise, fall], [warm]) if warm else fall,
+            weight_decay=recipe.weight_decay,
+            mask=decays,
+        ),
+    )
+
+    def gate_rate(count: Array) -> Array:
+        moving = (count >= recipe.observing) & (count < recipe.settled)
+        return jnp.where(moving & (recipe.sparsity is not None), recipe.gate_lr, 0.0)
+
+    labels = {"params": "weights", "units": "gates"}
+    return optax.multi_transform(
+        {"weights": weights, "gates": optax.adam(gate_rate)},
+        lambda tree: {k: labels[k] for k in tree},
+    )
+
+
+def decays(params: Any) -> Any:
+    """True for the leaves that weight decay acts on: kernels and tables."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: path[-1].key in ("kernel", "table"), params
+    )
+
+
+def start(trainer: Trainer, params: Any, units: Units) -> State:
+    """State before the first step."""
+    params = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), params)
+    opened = optimiser(trainer.recipe).init({"params": params, "units": units})
+    return State(params, units, opened, jax.tree.map(jnp.zeros_like, units), jnp.int32(0))
+
+
+def product_of(recipe: Recipe) -> Product:
+    """The matrix product that training runs through."""
+    exact = float_product if recipe.dtype == "float32" else _mixed_products
+    return exact if recipe.bits is None else _quantised(exact, recipe.bits)
+
+
+def _quantised(exact: Product, bits: int) -> Product:
+    def product(names: tuple[str, ...], x: Array, kernels: tuple) -> tuple[Array, ...]:
+        rounded = tuple(rounded_weights(kernel, bits) for kernel in kernels)
+        return exact(names, rounded_inputs(x), rounded)
+
+    return product
+
+
+def _mixed_products(names: tuple[str, ...], x: Array, kernels: tuple) -> tuple[Array, ...]:
+    return tuple(_mixed_product(x, kernel) for kernel in kernels)
+
+
+@jax.custom_vjp
+def _mixed_product(x: Float[Array, "*B R"], kernel: Float[Array, "R C"]) -> Float[Array, "*B C"]:
+    """Product of bfloat16 factors with float32 sums, in both directions."""
+    return jnp.dot(_short(x), _short(kernel), preferred_element_type=jnp.float32)
+
+
+def _mixed_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    x, kernel = _short(x), _short(kernel)
+    return jnp.dot(x, kernel, preferred_element_type=jnp.float32), (x, kernel)
+
+
+def _mixed_backward(saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    rows = dy.reshape(-1, dy.shape[-1])
+    short = _short(rows)
+    dx = jnp.dot(short, kernel.T, preferred_element_type=jnp.float32)
+    dk = jnp.dot(x.reshape(-1, x.shape[-1]).T, short, preferred_element_type=jnp.float32)
+    return dx.reshape(x.shape), dk
+
+
+_mixed_product.defvjp(_mixed_forward, _mixed_backward)
+
+
+def _short(a: Array) -> Array:
+    return a.astype(jnp.bfloat16)
+
+
+def loss_of(
+    trainable: Mapping[str, Any], trainer: Trainer, batch: Batch, key: Key[Array, ""]
+) -> Float[Array, ""]:
+    """Mean loss of a batch.
+
+    Cross-entropy, or squared error for regression; with a teacher,
+    (1 - distil) x that + distil x temperature^2 x KL(teacher, student) at the temperature
+    (Hinton et al., arXiv 1503.02531), or the squared distance of the logits for regression.
+
+    Args:
+        trainable: {"params", "units"}.
+        trainer: static description.
+        batch: sentences.
+        key: of this step's dropout.
+    """
+    recipe = trainer.recipe
+    variables = {"params": trainable["params"]}
+    if trainer.shapes:
+        variables["gates"] = gate_variables(trainer.gates(trainable["units"]))
+    model = Bert(trainer.config, product_of(recipe))
+    logits = model.apply(
+        variables, batch.ids, batch.types, batch.mask, train=True, rngs={"dropout": key}
+    )
+    if trainer.config.num_labels == 1:
+        hard = jnp.square(logits[:, 0] - batch.labels)
+        soft = jnp.square(logits - batch.teacher).sum(-1)
+    else:
+        hard = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
+        t = recipe.temperature
+        teacher = jax.nn.log_softmax(batch.teacher / t)
+        distance = jnp.exp(teacher) * (teacher - jax.nn.log_softmax(logits / t))
+        soft = t**2 * distance.sum(-1)
+    each = (1 - recipe.distil) * hard + recipe.distil * soft
+    return (each * batch.weight).sum() / batch.weight.sum()
+
+
+@functools.partial(jax.jit, static_argnames="trainer", donate_argnames="state")
+def train_step(
+    trainer: Trainer, state: State, batch: Batch, root: Key[Array, ""]
+) -> tuple[State, Float[Array, ""]]:
+    """State after one more step, and the loss before it."""
+    trainable = {"params": state.params, "units": state.units}
+    key = keys.training_key(root, "dropout", state.step.astype(jnp.uint32))
+    loss, slopes = jax.value_and_grad(loss_of)(trainable, trainer, batch, key)
+    # A gate's derivative is its step's, times the logistic function of the gate.
+    importance = jax.tree.map(
+        lambda total, slope, unit: total + jnp.square(slope / jax.nn.sigmoid(unit)),
+        state.importance,
+        slopes["units"],
+        state.units,
+    )
+    updates, opened = optimiser(trainer.recipe).update(slopes, state.optimiser, trainable)
+    updates["params"] = hold_closed(updates["params"], trainer.gates(state.units))
+    moved = optax.apply_updates(trainable, updates)
+    return State(moved["params"], moved["units"], opened, importance, state.step + 1), loss
+
+
+def hold_closed(updates: Any, gates: Mapping[str, Mapping[str, Array]]) -> Any:
+    """Updates with those of closed weights at zero: such a weight keeps its value."""
+    held = {section: dict(leaves) for section, leaves in updates.items()}
+    for name, gate in gates.items():
+        leaves = held[SECTION[name]][name]
+        opened = (gate["row"] >= 0)[..., :, None] & (gate["column"] >= 0)[..., None, :]
+        held[SECTION[name]][name] = {**leaves, "kernel": jnp.where(opened, leaves["kernel"], 0)}
+    return held
+
+
+@functools.partial(jax.jit, static_argnames="trainer")
+def rank_gates(trainer: Trainer, importance: Units) -> Units:
+    """First values of the units, from what was measured while all gates were open."""
+    recipe = trainer.recipe
+    return rank_units(importance, dict(trainer.shapes), recipe.scope, recipe.tie)
+
+
+@functools.partial(jax.jit, static_argnames="trainer")
+def close_gates(trainer: Trainer, units: Units, to_free: Mapping[str, Int32[Array, ""]]) -> Units:
+    """Units at the price at which `to_free` weights of each budget are freed."""
+    recipe = trainer.recipe
+    return meet_budget(units, to_free, dict(trainer.shapes), recipe.scope, recipe.tie)
