@@ -4,30 +4,41 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-
-from rerax.campaign.subject import Progress
+from typing import Protocol
 
 SECONDS_BETWEEN_LINES = 10.0
 
 
+class Progress(Protocol):
+    """How far a run is: units done, to do in all, and what it is at, in words."""
+
+    @property
+    def done(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def text(self) -> str: ...
+
+
 @contextlib.contextmanager
-def reporter(quiet: bool = False) -> Iterator[Callable[[Progress], None]]:
+def reporter(quiet: bool = False, unit: str = "chips") -> Iterator[Callable[[Progress], None]]:
     """Context that gives a function to be told of progress (on standard error).
 
     Args:
         quiet: say nothing.
+        unit: what is counted.
     """
     if quiet:
         yield lambda progress: None
     elif sys.stderr.isatty():
-        with _bar() as tell:
+        with _bar(unit) as tell:
             yield tell
     else:
-        yield _lines()
+        yield _lines(unit)
 
 
 @contextlib.contextmanager
-def _bar() -> Iterator[Callable[[Progress], None]]:
+def _bar(unit: str) -> Iterator[Callable[[Progress], None]]:
     from rich import progress as rich
     from rich.console import Console
 
@@ -35,15 +46,15 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
         rich.TextColumn("{task.description}"),
         rich.BarColumn(),
         rich.MofNCompleteColumn(),
-        rich.TextColumn("chips"),
+        rich.TextColumn(unit),
         rich.TimeRemainingColumn(elapsed_when_finished=True),
     )
     with rich.Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("loading", total=None)
-        yield lambda p: bar.update(task, total=p.total, completed=p.done, description=_what(p))
+        yield lambda p: bar.update(task, total=p.total, completed=p.done, description=p.text)
 
 
-def _lines() -> Callable[[Progress], None]:
+def _lines(unit: str) -> Callable[[Progress], None]:
     start = last = time.monotonic()
 
     def tell(progress: Progress) -> None:
@@ -54,14 +65,10 @@ def _lines() -> Callable[[Progress], None]:
         last = now
         left = (now - start) / progress.done * (progress.total - progress.done)
         print(
-            f"{progress.done} of {progress.total} chips, {left:.0f} s left ({_what(progress)})",
+            f"{progress.done} of {progress.total} {unit}, {left:.0f} s left ({progress.text})",
             file=sys.stderr,
             flush=True,
         )
 
     return tell
 
-
-def _what(progress: Progress) -> str:
-    point = progress.point
-    return f"{point.task} {point.encoding} {point.fault} rate {point.rate:g}"

@@ -99,6 +99,11 @@ class Progress:
     total: int
     point: Point
 
+    @property
+    def text(self) -> str:
+        """The point in words."""
+        return f"{self.point.task} {self.point.encoding} {self.point.fault} rate {self.point.rate:g}"
+
 
 def rows_table(
     point: Point, subject: Subject, settings: Settings, facts: Mapping[str, Any], block: Block
