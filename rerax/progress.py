@@ -71,4 +71,3 @@ def _lines(unit: str) -> Callable[[Progress], None]:
         )
 
     return tell
-

@@ -102,7 +102,8 @@ class Progress:
     @property
     def text(self) -> str:
         """The point in words."""
-        return f"{self.point.task} {self.point.encoding} {self.point.fault} rate {self.point.rate:g}"
+        at = self.point
+        return f"{at.task} {at.encoding} {at.fault} rate {at.rate:g}"
 
 
 def rows_table(
