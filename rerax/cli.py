@@ -142,6 +142,82 @@ def sweep(
 
 
 @app.command()
+def train(
+    model: Annotated[str, _flag("Hugging Face folder to start from, or hub id.")],
+    task: Annotated[str, _flag("GLUE task: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli.")],
+    out: Annotated[Path, _flag("Folder for the trained model.", "FOLDER")],
+    data: Annotated[str, _flag("Folder with <task>/<split>.parquet, or hub id.")] = "nyu-mll/glue",
+    train_split: Annotated[str, _flag("Split to learn from.")] = "train",
+    max_examples: Annotated[int | None, _flag("Learn from the first N examples.", "N")] = None,
+    max_length: Annotated[int, _flag("Most tokens of an example.", "N")] = 128,
+    labels: Annotated[str | None, _flag("Label names in the order of the outputs.", "A,B")] = None,
+    epochs: Annotated[float | None, _flag("Passes over the data [the task's own].", "E")] = None,
+    steps: Annotated[int | None, _flag("Steps, in place of --epochs.", "N")] = None,
+    lr: Annotated[float | None, _flag("Peak learning rate [the task's own].", "X")] = None,
+    batch: Annotated[int | None, _flag("Sentences a step [the task's own].", "N")] = None,
+    sparsity: Annotated[
+        float | None, _flag("Share of the gated weights to free, in [0, 1).", "S")
+    ] = None,
+    sparsity_scope: Annotated[
+        str, _flag("matrix: that share of every matrix; global: of all together.")
+    ] = "matrix",
+    gates: Annotated[
+        str, _flag("Matrices with gates: encoder, pooler, classifier.", "NAME,..")
+    ] = "encoder",
+    tie: Annotated[str, _flag("Gates that share one number: none, ffn, all.")] = "all",
+    distil_from: Annotated[
+        str | None, _flag("Trained model whose answers are imitated: folder or hub id.", "DIR")
+    ] = None,
+    quantised: Annotated[
+        bool, typer.Option("--quantised", help="Train through the chip's own codes.")
+    ] = False,
+    bits: Annotated[int, _flag("Bits of a code, with --quantised.", "B")] = 8,
+    encoding: Annotated[str, _flag("Encoding of the chip, with --quantised.")] = "offset",
+    seed: Annotated[int, _flag("Seed of head, order and dropout.", "N")] = 0,
+    dtype: Annotated[str, _flag("float32 or bfloat16 products.")] = "float32",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Fine-tune a BERT on a GLUE task, and prune its rows and columns with --sparsity.
+
+    The last state is written to --out and the best to --out/best, both as Hugging Face folders.
+    """
+    from rerax.progress import reporter
+    from rerax.train.recipe import make_recipe
+    from rerax.train.run import fine_tune, read_job
+
+    choices = {
+        "sparsity": sparsity,
+        "scope": sparsity_scope,
+        "gates": _names(gates),
+        "tie": tie,
+        "bits": bits if quantised else None,
+        "encoding": encoding,
+        "seed": seed,
+        "dtype": dtype,
+    }
+    job = read_job(
+        lambda examples: make_recipe(
+            task, examples, epochs, steps, lr, batch, distil_from is not None, **choices
+        ),
+        model,
+        task,
+        data=data,
+        train_split=train_split,
+        max_examples=max_examples,
+        max_length=max_length,
+        labels=_names(labels) if labels else None,
+        teacher=distil_from,
+    )
+    with reporter(quiet, "steps") as tell:
+        last = fine_tune(job, out, resume=resume, on_progress=tell)
+    print(
+        f"{out}: score {100 * last['score']:.2f} %, best {100 * last['best']:.2f} % (best/), "
+        f"{100 * last['freed']:.2f} % of the gated weights freed"
+    )
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="Campaign folder.")],
     figures: Annotated[Path | None, _flag("Write score_against_rate.png here.", "DIR")] = None,
@@ -216,11 +292,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command = typer.main.get_command(app)
         result = command.main(args=given, prog_name="rerax", standalone_mode=False)
-        return _interrupted() if result == _INTERRUPTED else 0
+        return _interrupted(given[0]) if result == _INTERRUPTED else 0
     except (ValueError, OSError) as error:
         return _fail(str(error))
     except KeyboardInterrupt:
-        return _interrupted()
+        return _interrupted(given[0])
     except Exception as error:
         if hasattr(error, "format_message"):  # a flag that does not exist or has a wrong value
             return _fail(f"{error.format_message()}{_value(error, given)} (see rerax --help)")
@@ -241,9 +317,9 @@ def _fail(message: str) -> int:
     return 2
 
 
-def _interrupted() -> int:
-    print(
-        "interrupted: finished blocks are kept, the same command goes on from there",
-        file=sys.stderr,
-    )
+def _interrupted(command: str) -> int:
+    kept = "finished blocks are kept, the same command goes on from there"
+    if command == "train":
+        kept = "the last checkpoint is kept, the same command with --resume goes on from there"
+    print(f"interrupted: {kept}", file=sys.stderr)
     return _INTERRUPTED

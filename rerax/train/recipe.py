@@ -9,6 +9,7 @@ from rerax.spec import ENCODINGS
 DTYPES = ("float32", "bfloat16")
 SCOPES = ("matrix", "global")
 TIE_NAMES = ("none", "ffn", "all")
+DISTIL = 0.8  # weight of the teacher's answers, where there is a teacher
 
 
 @dataclass(frozen=True)
@@ -148,12 +149,41 @@ class Recipe:
         return max(round(self.settle * self.steps), round(self.ramp * self.steps), 1)
 
 
-def default_steps(task: str, examples: int, batch: int, epochs: float | None) -> int:
-    """Steps of so many passes over the data, the task's default if None."""
-    passes = DEFAULTS[task].epochs if epochs is None else epochs
-    if not 0 < passes < math.inf:
-        raise ValueError(f"epochs {passes:g}: give a number above 0")
-    return max(1, math.ceil(passes * steps_per_epoch(examples, batch)))
+def make_recipe(
+    task: str,
+    examples: int,
+    epochs: float | None = None,
+    steps: int | None = None,
+    lr: float | None = None,
+    batch: int | None = None,
+    teacher: bool = False,
+    **choices: Any,
+) -> Recipe:
+    """A recipe with the task's own schedule wherever none is given.
+
+    Args:
+        task: GLUE task.
+        examples: training sentences.
+        epochs: passes over them.
+        steps: in place of epochs.
+        lr, batch: as in `Recipe`.
+        teacher: whether there is one to distil from; sets `distil`.
+        choices: other fields of `Recipe`.
+
+    Raises:
+        ValueError: a choice outside its range, or both epochs and steps.
+    """
+    usual = DEFAULTS[task]
+    batch = usual.batch if batch is None else batch
+    _check("batch", batch, batch >= 1, "at least 1")
+    if epochs is not None and steps is not None:
+        raise ValueError(f"epochs {epochs:g} and steps {steps} are both given: give one of them")
+    if steps is None:
+        passes = usual.epochs if epochs is None else epochs
+        _check("epochs", passes, 0 < passes < math.inf, "a number above 0")
+        steps = max(1, math.ceil(passes * steps_per_epoch(examples, batch)))
+    given = {"distil": DISTIL if teacher else 0.0} | choices
+    return Recipe(task, steps, usual.lr if lr is None else lr, batch, **given)
 
 
 def steps_per_epoch(examples: int, batch: int) -> int:
