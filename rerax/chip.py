@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Int8, Key, UInt8, UInt32
 
 from rerax._types import AnyArray, Params
+from rerax.compaction import Lines, open_lines
 from rerax.encoding import decode, encode
 from rerax.faults import Counts, Dose, FaultModel
 from rerax.gates import Gates, open_cells
@@ -29,11 +30,13 @@ class Programmed(NamedTuple):
         words: {section: {matrix: [*L, G, R, C] uint8}}, L for the encoder's matrices only.
         scales: {section: {matrix: [*L, C] float32}}, a code's worth in each column.
         params: the model's parameters without the matrices on crossbars.
+        lines: {section: {matrix: open lines}} of the matrices with closed gates.
     """
 
     words: dict[str, dict[str, AnyArray]]
     scales: dict[str, dict[str, AnyArray]]
     params: Params
+    lines: dict[str, dict[str, Lines]]
 
 
 def on_crossbars(params: Params, groups: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]]:
@@ -72,19 +75,23 @@ def program(
         gates: closed rows and columns; matrices not named are all open.
 
     Returns:
-        Words, scales and the parameters that stay in float.
+        Words, scales, the parameters that stay in float, and the open lines.
     """
     words: dict[str, dict[str, AnyArray]] = {section: {} for section in SECTIONS}
     scales: dict[str, dict[str, AnyArray]] = {section: {} for section in SECTIONS}
+    lines: dict[str, dict[str, Lines]] = {section: {} for section in SECTIONS}
     rest: dict[str, Any] = {section: dict(leaves) for section, leaves in params.items()}
     for section, matrices in on_crossbars(params, groups).items():
         for name, weights in matrices.items():
             gate = (gates or {}).get(name)
-            kept = None if gate is None else open_cells(gate["row"], gate["column"])
+            opened = None if gate is None else open_lines(gate)
+            kept = None
+            if gate is not None and opened is not None:
+                kept, lines[section][name] = open_cells(gate["row"], gate["column"]), opened
             codes, scales[section][name] = quantise(np.asarray(weights), spec.bits, kept)
             words[section][name] = encode(codes, spec)
             rest[section][name] = {k: v for k, v in rest[section][name].items() if k == "bias"}
-    return Programmed(words, scales, rest)
+    return Programmed(words, scales, rest, lines)
 
 
 def read(

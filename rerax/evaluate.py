@@ -33,6 +33,7 @@ from rerax.bert.model import (
     float_product,
 )
 from rerax.chip import Programmed, read
+from rerax.compaction import Lines, masked_codes, open_product, take_out
 from rerax.faults import Counts, Dose, FaultModel
 from rerax.glue.data import Batches
 from rerax.quantise import quantise_inputs
@@ -105,13 +106,20 @@ def crossbar_product(
     codes: dict[str, Int8[Array, "R C"]],
     scales: Mapping[str, AnyArray],
     input_bits: int | None,
+    lines: Mapping[str, Lines] | None = None,
 ) -> Product:
     """Matrix product of `rerax.bert` that multiplies by the codes read from crossbars.
 
     With `input_bits=8` inputs are quantised per token and each product is an exact sum of
     int8 x int8 products in int32; otherwise codes are scaled back and multiplied in float.
-    Matrices without codes fall back to their float kernels.
+    Matrices without codes fall back to their float kernels. Closed lines (those not in `lines`)
+    take no part, whatever is read from them.
     """
+    lines = lines or {}
+    if input_bits is None:
+        codes = {n: masked_codes(c, lines[n]) if n in lines else c for n, c in codes.items()}
+    else:
+        codes = {n: take_out(c, lines[n]) if n in lines else c for n, c in codes.items()}
 
     def product(
         names: tuple[str, ...], x: Array, kernels: tuple[Array | None, ...]
@@ -127,8 +135,10 @@ def crossbar_product(
         outputs = []
         for name in names:
             column_scale = scales[name].reshape((1,) * (x.ndim - 1) + (-1,))
-            sums = integer_product(inputs, codes[name]).astype(jnp.float32)
-            outputs.append((sums * (token_scale * column_scale)).astype(x.dtype))
+            sums = _sums(inputs, codes[name], lines.get(name))
+            outputs.append(
+                (sums.astype(jnp.float32) * (token_scale * column_scale)).astype(x.dtype)
+            )
         return tuple(outputs)
 
     return product
@@ -138,6 +148,15 @@ def integer_product(inputs: Int8[Array, "*B R"], codes: Int8[Array, "R C"]) -> I
     """Exact product of input codes and weight codes."""
     contract = (((inputs.ndim - 1,), (0,)), ((), ()))
     return lax.dot_general(inputs, codes, contract, preferred_element_type=jnp.int32)
+
+
+def _sums(
+    inputs: Int8[Array, "*B R"], codes: Int8[Array, "r c"], lines: Lines | None
+) -> Int32[Array, "*B C"]:
+    """The product at full width, of codes that hold open lines alone."""
+    if lines is None:
+        return integer_product(inputs, codes)
+    return open_product(inputs, codes, lines, integer_product)
 
 
 def crossbar_lookup(codes: dict[str, Int8[Array, "R C"]], scales: Mapping[str, AnyArray]) -> Lookup:
@@ -175,7 +194,7 @@ def chip_logits(
     Returns:
         Logits of each bucket, and {section: {matrix: counts}}, encoder counts [L].
     """
-    words, scales, params = programmed
+    words, scales, params, lines = programmed
     chip_key = keys.chip_key(root, chip)
     dtype = jnp.dtype(network.dtype)
 
@@ -190,9 +209,9 @@ def chip_logits(
     )
 
     def through_layer(stream: tuple[Array, ...], layer: tuple) -> tuple[tuple[Array, ...], dict]:
-        words, scales, params, index = layer
+        words, scales, params, lines, index = layer
         codes, counts = codes_of(words, index)
-        product = crossbar_product(codes, scales, network.input_bits)
+        product = crossbar_product(codes, scales, network.input_bits, lines)
         encoder = EncoderLayer(network.config, product, dtype)
 
         def through_batch(i: Array, x: Array, bucket: Bucket) -> Array:
@@ -203,12 +222,12 @@ def chip_logits(
             for b, x in zip(block, stream, strict=True)
         ), counts
 
-    layers = jnp.arange(network.config.num_hidden_layers, dtype=jnp.uint32)
-    stream, counts_encoder = lax.scan(
-        through_layer, stream, (words["encoder"], scales["encoder"], params["encoder"], layers)
-    )
+    numbers = jnp.arange(network.config.num_hidden_layers, dtype=jnp.uint32)
+    layers = tuple(part["encoder"] for part in (words, scales, params, lines))
+    stream, counts_encoder = lax.scan(through_layer, stream, (*layers, numbers))
     codes, counts_head = codes_of(words["head"], 0)
-    head = Head(network.config, crossbar_product(codes, scales["head"], network.input_bits), dtype)
+    product = crossbar_product(codes, scales["head"], network.input_bits, lines["head"])
+    head = Head(network.config, product, dtype)
     logits = tuple(  # batch by batch, so that no block size can change a bit
         lax.map(lambda x: head.apply({"params": params["head"]}, x[:, :1]), x) for x in stream
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rerax.bert import convert
 from rerax.campaign.subject import Inputs, Subject
+from rerax.gates import FILE, load_gates
 from rerax.glue import data as glue
 from rerax.glue.tasks import find_task, label_order
 
@@ -56,7 +57,7 @@ def read_subject(
             positions=loaded.max_position_embeddings,
             vocab_size=loaded.vocab_size,
         )
-        return Inputs(loaded, params, tokens)
+        return Inputs(loaded, params, tokens, load_gates(directory, params)[1])
 
     return Subject(
         task=task,
@@ -71,8 +72,9 @@ def read_subject(
 
 
 def files_hash(directory: Path) -> str:
-    """Hash of the files that make a model: configuration, weights, tokenizer."""
-    others = [directory / convert.CONFIG, *(directory / n for n in convert.TOKENIZER_FILES)]
+    """Hash of the files that make a model: configuration, weights, gates, tokenizer."""
+    names = (convert.CONFIG, FILE, *convert.TOKENIZER_FILES)
+    others = [directory / name for name in names]
     hasher = hashlib.sha256()
     for file in [*others, *convert.weight_files(directory)]:
         if file.is_file():

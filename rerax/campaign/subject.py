@@ -23,9 +23,9 @@ class Inputs:
 
     Attributes:
         config: the model's shape.
-        params: its float parameters (`rerax.bert.model`).
+        params: its float parameters (`rerax.bert.model`), zero under closed gates.
         examples: the tokenised split.
-        gates: closed rows and columns, if any (`rerax.pruning`).
+        gates: closed rows and columns, if any (`rerax.gates`).
     """
 
     config: "BertConfig"

@@ -18,6 +18,7 @@ ORDER = [
     "poisson",
     "faults",
     "gates",
+    "compaction",
     "pruning",
     "chip",
     "bert.config",

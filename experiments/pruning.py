@@ -1,0 +1,151 @@
+"""Fine-tune a BERT on GLUE tasks and prune it in stages: score against sparsity.
+
+    python experiments/pruning.py --model MODEL --data DATA --work WORK
+
+MODEL is a pretrained BERT such as sentence-transformers/all-MiniLM-L6-v2, DATA a folder with
+<task>/<split>.parquet. For every task and seed: a dense model first; then each sparsity starts
+from the one before, with its gates, and imitates the dense model. 38 % is done for seed 0 alone.
+
+One row a stage goes to experiments/results/pruning/rows.jsonl, with the command that remakes it;
+stages that have a row are not run again, and a run that was cut off is resumed. `--print` shows
+the table. On two cores with a 6-layer MiniLM: about five hours.
+"""
+
+import argparse
+import json
+import shlex
+import shutil
+import statistics
+import time
+from pathlib import Path
+
+from rerax.cli import main as rerax
+
+ROWS = Path(__file__).parent / "results" / "pruning" / "rows.jsonl"
+SEEDS = {"cola": 3, "mrpc": 3, "rte": 3, "stsb": 3, "sst2": 2}
+DENSE_EPOCHS = {"sst2": 2.0}  # the others: 4
+PRUNED_EPOCHS = {"sst2": 1.0}  # the others: 2
+SIZES = {"sst2": 20000}  # sentences to learn from; the others: all
+STAGES = {0.0: None, 0.21: 0.0, 0.35: 0.21, 0.38: 0.35, 0.5: 0.35}
+"""Each sparsity, and the one it starts from."""
+FIRST_SEED_ONLY = (0.38,)
+
+
+def name(task: str, seed: int, sparsity: float) -> str:
+    """Folder of one stage."""
+    return f"{task}-{seed}-{'dense' if sparsity == 0 else f'{100 * sparsity:.0f}'}"
+
+
+def flags(task: str, seed: int, sparsity: float, start: str) -> list[str]:
+    """Flags of `rerax train` for one stage, with MODEL, DATA and WORK still by name."""
+    pruned = sparsity > 0
+    epochs = PRUNED_EPOCHS.get(task, 2.0) if pruned else DENSE_EPOCHS.get(task, 4.0)
+    given = ["--model", start, "--task", task, "--data", "DATA", "--seed", str(seed)]
+    given += ["--out", f"WORK/{name(task, seed, sparsity)}"]
+    given += ["--epochs", f"{epochs:g}", "--lr", "1e-4", "--dtype", "bfloat16"]
+    if task in SIZES:
+        given += ["--max-examples", str(SIZES[task])]
+    if pruned:
+        given += ["--sparsity", f"{sparsity:g}"]
+        given += ["--distil-from", f"WORK/{name(task, seed, 0.0)}"]
+    return given
+
+
+def run_stage(task: str, seed: int, sparsity: float, places: dict[str, str]) -> None:
+    """Train one stage and append its row."""
+    before = STAGES[sparsity]
+    start = "MODEL" if before is None else f"WORK/{name(task, seed, before)}"
+    given = flags(task, seed, sparsity, start)
+    there = [
+        next((value + f[len(key) :] for key, value in places.items() if f.startswith(key)), f)
+        for f in given
+    ]
+    began = time.monotonic()
+    code = rerax(["train", *there, "--resume", "--quiet"])
+    if code:
+        raise SystemExit(code)
+    out = Path(places["WORK"]) / name(task, seed, sparsity)
+    log = [json.loads(line) for line in (out / "training" / "log.jsonl").open(encoding="utf-8")]
+    last = log[-1]
+    row = {
+        "task": task,
+        "seed": seed,
+        "sparsity": sparsity,
+        "last": last["score"],
+        "best": last["best"],
+        "freed": last["freed"],
+        "steps": last["step"],
+        "seconds": round(time.monotonic() - began),
+        "command": shlex.join(["rerax", "train", *given]),
+    }
+    with ROWS.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row) + "\n")
+    print(json.dumps(row), flush=True)
+
+
+def read_rows() -> list[dict]:
+    """All rows so far."""
+    if not ROWS.is_file():
+        return []
+    return [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
+
+
+def drops(rows: list[dict], which: str, task: str, sparsity: float) -> list[float]:
+    """Points of score lost against the dense model, one for each seed."""
+    score = {(r["seed"], r["sparsity"]): r[which] for r in rows if r["task"] == task}
+    return [100 * (score[seed, 0.0] - value) for (seed, s), value in score.items() if s == sparsity]
+
+
+def table(rows: list[dict]) -> None:
+    """Drop against the dense model by task and sparsity: mean over the seeds and its SE."""
+    for which in ("last", "best"):
+        print(f"\n{which} checkpoint   dense score   " + "   ".join(f"-{s:.0%}" for s in STAGES))
+        means: dict[float, list[tuple[float, float]]] = {}
+        for task in SEEDS:
+            dense = [100 * r[which] for r in rows if r["task"] == task and r["sparsity"] == 0]
+            if not dense:
+                continue
+            line = f"{task:6} {statistics.mean(dense):6.2f}"
+            for sparsity in list(STAGES)[1:]:
+                lost = drops(rows, which, task, sparsity)
+                if not lost:
+                    continue
+                se = statistics.stdev(lost) / len(lost) ** 0.5 if len(lost) > 1 else float("nan")
+                means.setdefault(sparsity, []).append((statistics.mean(lost), se))
+                line += f"   {sparsity:.0%}: {statistics.mean(lost):5.2f} ± {se:4.2f}"
+            print(line)
+        for sparsity, found in means.items():
+            mean = statistics.mean(m for m, _ in found)
+            se = sum(s**2 for _, s in found) ** 0.5 / len(found)
+            print(f"mean drop over {len(found)} tasks at {sparsity:.0%}: {mean:.2f} ± {se:.2f}")
+
+
+def main() -> None:
+    """Run what is left to do, seed by seed, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", help="pretrained BERT: Hugging Face folder or hub id")
+    parser.add_argument("--data", default="nyu-mll/glue", help="GLUE folder or hub id")
+    parser.add_argument("--work", default="pruning-work", help="folder for the trained models")
+    parser.add_argument("--tasks", default=",".join(SEEDS), help="comma list")
+    parser.add_argument("--print", action="store_true", help="only print the table")
+    args = parser.parse_args()
+    ROWS.parent.mkdir(parents=True, exist_ok=True)
+    if not args.print:
+        places = {"MODEL": args.model, "DATA": args.data, "WORK": args.work}
+        for seed in range(max(SEEDS.values())):
+            for task in args.tasks.split(","):
+                done = {(r["task"], r["seed"], r["sparsity"]) for r in read_rows()}
+                for sparsity in STAGES:
+                    skip = seed >= SEEDS[task] or (seed and sparsity in FIRST_SEED_ONLY)
+                    if not skip and (task, seed, sparsity) not in done:
+                        run_stage(task, seed, sparsity, places)
+                if all(Path(args.work, name(task, seed, s), "best").exists() for s in (0.0, 0.5)):
+                    for sparsity in STAGES:
+                        shutil.rmtree(
+                            Path(args.work, name(task, seed, sparsity), "best"), ignore_errors=True
+                        )
+    table(read_rows())
+
+
+if __name__ == "__main__":
+    main()
