@@ -241,8 +241,8 @@ def meet_budget(
         else:
             closed = _lines_of_each(ranks, count, sides, to_free)
         for unit in group:
-            shut = ranks[unit] < closed[unit][..., None]
-            moved = part[unit] - _price(ordered, closed[unit])[..., None]
+            shut = ranks[unit] < _along(closed[unit], ranks[unit])
+            moved = part[unit] - _along(_price(ordered, closed[unit]), part[unit])
             shifted[unit] = jnp.where(shut, jnp.minimum(moved, -EDGE), jnp.maximum(moved, 0))
     return shifted
 
@@ -293,8 +293,14 @@ def _freed(
     rows: Int32[Array, "*L R"], columns: Int32[Array, "*L C"], k_rows: Array, k_columns: Array
 ) -> Int32[Array, "*L"]:
     """Weights freed by closing the lines whose rank is below k."""
-    kept = (rows >= k_rows[..., None]).sum(-1) * (columns >= k_columns[..., None]).sum(-1)
+    kept_rows = (rows >= _along(k_rows, rows)).sum(-1)
+    kept = kept_rows * (columns >= _along(k_columns, columns)).sum(-1)
     return rows.shape[-1] * columns.shape[-1] - kept
+
+
+def _along(number: Array, lines: Array) -> Array:
+    """A number for each layer, or one for all, beside every line."""
+    return jnp.broadcast_to(number[..., None], lines.shape)
 
 
 def _least(enough: Callable[[Array], Array], count: int, shape: tuple[int, ...]) -> Array:
@@ -349,7 +355,7 @@ def _sides_of(matrix: str, tie: str, matrices: tuple[str, ...]) -> tuple[str, st
 
 def _ranked(
     values: Units, scope: str
-) -> tuple[dict[str, Int32[Array, "*L n"]], Float[Array, "*L n"]]:
+) -> tuple[dict[str, Int32[Array, "..."]], Float[Array, "..."]]:
     """Place of every line among all of its budget, from 0, and the budget's values in order.
 
     Equal values keep a fixed order, so that a budget can be met line by line.
@@ -367,5 +373,5 @@ def _ranked(
 def _hold_floor(ranks: Int32[Array, "*L n"], count: int) -> Int32[Array, "*L n"]:
     """Ranks with those of a side's highest lines, which are never closed, put past the end."""
     most = _floor(ranks.shape[-1])
-    first = _least(lambda k: (ranks >= k[..., None]).sum(-1) <= most, count, ranks.shape[:-1])
-    return jnp.where(ranks >= first[..., None], count, ranks)
+    first = _least(lambda k: (ranks >= _along(k, ranks)).sum(-1) <= most, count, ranks.shape[:-1])
+    return jnp.where(ranks >= _along(first, ranks), count, ranks)

@@ -1,0 +1,77 @@
+"""Gates on disk, and what they count."""
+
+import numpy as np
+import pytest
+import tiny
+
+from rerax import gates as g
+
+PARAMS = tiny.random_params()
+SHAPES = g.gated_shapes(PARAMS, ("encoder", "pooler"))
+
+
+def some_closed(seed=0):
+    rng = np.random.default_rng(seed)
+    gates = g.open_gates(SHAPES)
+    for gate in gates.values():
+        for side in gate.values():
+            side[rng.random(side.shape) < 0.3] = -0.5
+    return gates
+
+
+def test_freed_weights_are_those_under_a_closed_gate():
+    gates = some_closed()
+    for name, freed in g.freed_weights(gates).items():
+        kept = g.open_cells(gates[name]["row"], gates[name]["column"])
+        np.testing.assert_array_equal(freed, (~kept).sum((-1, -2)))
+    zeros = g.with_zeros(PARAMS, gates)
+    closed = sum(
+        (zeros[g.SECTION[n]][n]["kernel"] == 0).sum() for n in gates
+    )  # no random weight is 0
+    total = sum(int(np.prod(s)) for s in SHAPES.values())
+    assert g.freed_share(gates) == closed / total
+    for name in gates:  # biases stay
+        section = g.SECTION[name]
+        assert zeros[section][name]["bias"] is PARAMS[section][name]["bias"]
+
+
+def test_a_folder_gives_back_gates_and_the_weights_under_them(tmp_path):
+    gates = some_closed()
+    g.save_gates(tmp_path, PARAMS, gates)
+    params, found = g.load_gates(tmp_path, g.with_zeros(PARAMS, gates))
+    assert set(found) == set(gates)
+    for name in gates:
+        for side in ("row", "column"):
+            np.testing.assert_array_equal(found[name][side], gates[name][side])
+        kernels = [p[g.SECTION[name]][name]["kernel"] for p in (params, PARAMS)]
+        np.testing.assert_array_equal(*kernels)
+
+
+def test_a_folder_without_gates_has_none(tmp_path):
+    assert g.load_gates(tmp_path, PARAMS)[1] is None
+
+
+def test_bad_files_are_named(tmp_path):
+    gates = some_closed()
+    g.save_gates(tmp_path, PARAMS, gates)
+    with pytest.raises(ValueError, match="do not fit the weights beside them: take both files"):
+        g.load_gates(tmp_path, PARAMS)  # no zeros under closed gates
+    zeros = g.with_zeros(PARAMS, gates)
+    without = {**zeros, "head": {}}
+    with pytest.raises(ValueError, match="'pooler': the model has no such matrix"):
+        g.load_gates(tmp_path, without)
+    file = tmp_path / g.FILE
+    whole = file.read_bytes()
+    for damaged in (whole[:-7], whole[:20], b""):
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"gates.safetensors is cut short or garbled"):
+            g.load_gates(tmp_path, zeros)
+    gates["query"]["row"][0, 0] = np.nan
+    g.save_gates(tmp_path, PARAMS, gates)
+    with pytest.raises(ValueError, match=r"query\.row must be finite float32"):
+        g.load_gates(tmp_path, zeros)
+
+
+def test_only_matrices_with_gates_can_be_named():
+    with pytest.raises(ValueError, match="gates on 'embeddings': use some of encoder, pooler"):
+        g.gated_shapes(PARAMS, ("embeddings",))
