@@ -65,7 +65,7 @@ def freed_weights(gates: Gates) -> dict[str, np.ndarray]:
     for name, gate in gates.items():
         rows, columns = np.asarray(gate["row"]), np.asarray(gate["column"])
         kept = (rows >= 0).sum(-1, dtype=np.int64) * (columns >= 0).sum(-1, dtype=np.int64)
-        freed[name] = rows.shape[-1] * columns.shape[-1] - kept
+        freed[name] = np.asarray(rows.shape[-1] * columns.shape[-1] - kept)
     return freed
 
 

@@ -22,15 +22,15 @@ class Defaults:
 
 
 DEFAULTS = {
-    "cola": Defaults(5, 5e-5),
-    "sst2": Defaults(3, 5e-5),
-    "mrpc": Defaults(5, 5e-5),
-    "stsb": Defaults(5, 5e-5),
-    "qqp": Defaults(3, 5e-5),
-    "mnli": Defaults(3, 5e-5),
-    "qnli": Defaults(3, 5e-5),
-    "rte": Defaults(5, 5e-5),
-    "wnli": Defaults(5, 2e-5),
+    "cola": Defaults(5.0, 5e-5),
+    "sst2": Defaults(3.0, 5e-5),
+    "mrpc": Defaults(5.0, 5e-5),
+    "stsb": Defaults(5.0, 5e-5),
+    "qqp": Defaults(3.0, 5e-5),
+    "mnli": Defaults(3.0, 5e-5),
+    "qnli": Defaults(3.0, 5e-5),
+    "rte": Defaults(5.0, 5e-5),
+    "wnli": Defaults(5.0, 2e-5),
 }
 """Source: Devlin et al., *BERT* (arXiv 1810.04805), appendix A.3, names 2 to 4 epochs, rates
 2e-5, 3e-5 and 5e-5 and batches of 16 and 32 as good on all of GLUE. Of these the largest rate

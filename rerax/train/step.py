@@ -95,8 +95,8 @@ def decays(params: Any) -> Any:
 
 
 def start(trainer: Trainer, params: Any, units: Units) -> State:
-    """State before the first step."""
-    params = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), params)
+    """State before the first step; copies, because a step takes its state's memory over."""
+    params, units = jax.tree.map(lambda a: jnp.array(a, jnp.float32), (params, units))
     opened = optimiser(trainer.recipe).init({"params": params, "units": units})
     return State(params, units, opened, jax.tree.map(jnp.zeros_like, units), jnp.int32(0))
 
@@ -197,7 +197,8 @@ def train_step(
         slopes["units"],
         state.units,
     )
-    updates, opened = optimiser(trainer.recipe).update(slopes, state.optimiser, trainable)
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
+        updates, opened = optimiser(trainer.recipe).update(slopes, state.optimiser, trainable)
     updates["params"] = hold_closed(updates["params"], trainer.gates(state.units))
     moved = optax.apply_updates(trainable, updates)
     return State(moved["params"], moved["units"], opened, importance, state.step + 1), loss

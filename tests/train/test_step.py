@@ -1,0 +1,214 @@
+"""One optimiser step: gates, held weights, both losses, the chip's codes, two devices."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from rerax import keys, pruning
+from rerax.bert.model import Bert
+from rerax.gates import freed_share, gated_shapes, open_cells, open_gates
+from rerax.quantise import quantise, rounded_weights
+from rerax.spec import ChipSpec
+from rerax.train.order import Batch
+from rerax.train.recipe import Recipe
+from rerax.train.score import Scorer
+from rerax.train.step import Trainer, close_gates, decays, loss_of, product_of, start, train_step
+
+CONFIG = dataclasses.replace(tiny.CONFIG, num_hidden_layers=2)
+PARAMS = jax.tree.map(jnp.asarray, tiny.random_params(CONFIG, scale=4.0))
+SHAPES = tuple(gated_shapes(PARAMS, ("encoder", "pooler")).items())
+ROOT = keys.root_key(0)
+STILL = dataclasses.replace(CONFIG, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+
+
+def batch(n=8, seed=0, teacher=None, config=CONFIG):
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(5, config.vocab_size, (n, 12)).astype(np.int32)
+    mask = np.arange(12) < rng.integers(4, 13, (n, 1))
+    labels = rng.integers(0, 2, n).astype(np.int32)
+    teacher = np.zeros((n, config.num_labels), np.float32) if teacher is None else teacher
+    parts = (ids, np.zeros_like(ids), mask, labels, np.ones(n, np.float32), teacher)
+    return Batch(*map(jnp.asarray, parts))
+
+
+def recipe(**changes):
+    return Recipe(**{"task": "sst2", "steps": 100, "lr": 1e-3, "warmup": 0.0, **changes})
+
+
+def random_gates(seed, closed=0.3, shapes=SHAPES):
+    rng = np.random.default_rng(seed)
+    gates = open_gates(dict(shapes))
+    for gate in gates.values():
+        for side in gate.values():
+            side[rng.random(side.shape) < closed] = -0.5
+    return gates
+
+
+def test_open_gates_are_bit_identical_to_none():
+    b = batch()
+    model = Bert(CONFIG)
+    variables = {"params": PARAMS}
+    plain = jax.jit(model.apply)(variables, b.ids, b.types, b.mask)
+    variables["gates"] = pruning.gate_variables(open_gates(dict(SHAPES)))
+    gated = jax.jit(model.apply)(variables, b.ids, b.types, b.mask)
+    assert np.asarray(plain).tobytes() == np.asarray(gated).tobytes()
+
+
+def test_closed_weights_are_bit_identical_after_100_steps_and_open_ones_move():
+    trainer = Trainer(CONFIG, recipe(weight_decay=0.1), SHAPES)
+    units = pruning.units_of(random_gates(1), "all")
+    state = start(trainer, PARAMS, units)
+    for step in range(100):
+        state, _ = train_step(trainer, state, batch(seed=step % 7), ROOT)
+    gates = jax.device_get(trainer.gates(state.units))
+    jax.tree.map(np.testing.assert_array_equal, state.units, units)  # no sparsity: gates as given
+    for name, _ in SHAPES:
+        section = "encoder" if name in PARAMS["encoder"] else "head"
+        before = np.asarray(PARAMS[section][name]["kernel"])
+        after = np.asarray(state.params[section][name]["kernel"])
+        kept = open_cells(gates[name]["row"], gates[name]["column"])
+        assert 0.3 < (~kept).mean() < 0.7
+        assert after[~kept].tobytes() == before[~kept].tobytes()
+        assert (after[kept] != before[kept]).mean() > 0.99
+
+
+def test_a_closed_gate_that_would_help_reopens():
+    """Pooler columns 0..9 carry the answer; 0..2 begin closed, and useless ones are open."""
+    params = jax.tree.map(lambda a: a, PARAMS)
+    kernel = params["head"]["classifier"]["kernel"]
+    params["head"]["classifier"]["kernel"] = kernel.at[10:].set(0) * 20
+    b = batch(32)
+    goal = Bert(STILL).apply({"params": params}, b.ids, b.types, b.mask)
+    b = b._replace(teacher=goal)
+    shapes = (("pooler", (30, 30)),)
+    gates = open_gates(dict(shapes))
+    gates["pooler"]["column"] = np.full(30, 0.05, np.float32)
+    gates["pooler"]["column"][:3] = -0.05
+    choices = {"lr": 1e-9, "sparsity": 0.1, "distil": 1.0, "gate_lr": 0.01}
+    trainer = Trainer(STILL, recipe(observe=0.0, settle=1.0, **choices), shapes)
+    state = start(trainer, params, pruning.units_of(gates, "all"))
+    to_free = {"pooler": np.int32(90)}
+    losses = []
+    for _ in range(60):
+        state, loss = train_step(trainer, state, b, ROOT)
+        state = state._replace(units=close_gates(trainer, state.units, to_free))
+        losses.append(float(loss))
+    found = jax.device_get(trainer.gates(state.units))
+    assert (found["pooler"]["column"][:3] >= 0).all()
+    assert freed_share(found) == pytest.approx(0.1)
+    assert losses[-1] < 0.2 * losses[0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gradients_are_finite_at_every_sparsity(dtype):
+    trainer = Trainer(CONFIG, recipe(dtype=dtype, distil=0.5), SHAPES)
+    slope = jax.jit(jax.grad(loss_of), static_argnums=1)
+    for i, sparsity in enumerate(np.linspace(0, 0.95, 20)):
+        units = pruning.units_of(random_gates(i, 0), "all")
+        units = {u: a + jnp.asarray(np.random.default_rng(i).normal(size=a.shape), jnp.float32)
+                 for u, a in units.items()}  # fmt: skip
+        need = pruning.weights_to_free(dict(SHAPES), sparsity, "matrix")
+        units = close_gates(trainer, units, {k: np.int32(v) for k, v in need.items()})
+        slopes = slope({"params": PARAMS, "units": units}, trainer, batch(seed=i), ROOT)
+        for leaf in jax.tree.leaves(slopes):
+            assert np.isfinite(leaf).all(), sparsity
+        assert any(np.asarray(leaf).any() for leaf in slopes["units"].values())
+
+
+def test_bfloat16_products_stay_near_float32_ones():
+    b = batch(32)
+    exact, mixed = (
+        jax.value_and_grad(loss_of)({"params": PARAMS, "units": {}}, trainer, b, ROOT)
+        for trainer in (Trainer(STILL, recipe(dtype=d)) for d in ("float32", "bfloat16"))
+    )
+    np.testing.assert_allclose(mixed[0], exact[0], rtol=0.03)
+    flat = [np.concatenate([np.ravel(a) for a in jax.tree.leaves(s[1])]) for s in (exact, mixed)]
+    cosine = (flat[0] @ flat[1]) / np.linalg.norm(flat[0]) / np.linalg.norm(flat[1])
+    assert 0.98 < cosine < 1.0
+
+
+def test_decay_acts_on_kernels_and_tables_alone():
+    flags = decays(PARAMS)
+    flat = jax.tree_util.tree_flatten_with_path(flags)[0]
+    for path, on in flat:
+        assert on == (path[-1].key in ("kernel", "table"))
+    assert {path[-1].key for path, on in flat if not on} == {"bias", "scale"}
+
+
+def test_a_teacher_that_says_the_same_leaves_nothing_to_learn():
+    b = batch()
+    for labels in (("a", "b"), ("score",)):
+        config = dataclasses.replace(STILL, labels=labels)
+        params = jax.tree.map(jnp.asarray, tiny.random_params(config))
+        own = Bert(config).apply({"params": params}, b.ids, b.types, b.mask)
+        targets = b._replace(teacher=np.asarray(own), labels=b.labels.astype(np.float32)
+                             if len(labels) == 1 else b.labels)  # fmt: skip
+        trainable = {"params": params, "units": {}}
+        same = loss_of(trainable, Trainer(config, recipe(distil=1.0)), targets, ROOT)
+        assert abs(float(same)) < 1e-6
+        half = loss_of(trainable, Trainer(config, recipe(distil=0.5)), targets, ROOT)
+        hard = loss_of(trainable, Trainer(config, recipe()), targets, ROOT)
+        np.testing.assert_allclose(half, 0.5 * hard, rtol=1e-5)
+
+
+def test_padding_rows_have_no_say():
+    b = batch(8)
+    more = jax.tree.map(lambda a: jnp.concatenate([a, a[:4]]), b)
+    more = more._replace(weight=more.weight.at[8:].set(0))
+    trainable, trainer = {"params": PARAMS, "units": {}}, Trainer(STILL, recipe())
+    losses = [loss_of(trainable, trainer, x, ROOT) for x in (b, more)]
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_codes_in_training_are_those_of_the_chip(bits):
+    """One step of difference at most, on ties, in under 1e-4 of the codes."""
+    weights = np.random.default_rng(0).normal(size=(3, 300, 400)).astype(np.float32)
+    weights[:, :, 5] = 0
+    codes, scale = quantise(weights, bits)
+    scale = scale[:, None, :]
+    found = np.asarray(jax.jit(rounded_weights, static_argnums=1)(weights, bits))
+    np.testing.assert_allclose(found / scale, np.rint(found / scale), atol=1e-3)
+    off = np.abs(np.rint(found / scale).astype(int) - codes)
+    assert off.max() <= 1
+    assert (off > 0).mean() < 1e-4
+
+
+def test_the_quantised_forward_is_the_fault_free_chip():
+    examples = tiny.random_examples(16, config=STILL, lengths=(12,))
+    chip = Scorer(STILL, examples, ChipSpec()).logits(PARAMS, {})
+    ids, types = jnp.stack(examples.ids), jnp.stack(examples.types)
+
+    def logits(recipe):
+        return Bert(STILL, product_of(recipe)).apply({"params": PARAMS}, ids, types, ids >= 0)
+
+    off = np.abs(logits(recipe()) - chip).max()
+    assert np.abs(logits(recipe(bits=8)) - chip).max() < 0.1 * off
+
+
+def test_two_devices_agree_with_one():
+    trainer = Trainer(CONFIG, recipe(sparsity=0.3), SHAPES)
+    devices = np.array(jax.devices())
+    assert devices.size == 2
+    states = []
+    for mesh in (Mesh(devices[:1], ("data",)), Mesh(devices, ("data",))):
+        state = start(trainer, PARAMS, pruning.units_of(random_gates(1), "all"))
+        state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+        for i in range(2):
+            on = jax.device_put(batch(8, i), NamedSharding(mesh, PartitionSpec("data")))
+            state, loss = train_step(trainer, state, on, ROOT)
+        states.append((jax.device_get(state), float(loss)))
+        assert len(state.params["head"]["pooler"]["kernel"].sharding.device_set) == mesh.size
+    np.testing.assert_allclose(states[0][1], states[1][1], rtol=1e-5)
+    first, second = (
+        np.concatenate([np.ravel(a) for a in jax.tree.leaves(s.optimiser) if a.ndim])
+        for s, _ in states
+    )
+    np.testing.assert_allclose(first, second, atol=1e-5 * np.abs(first).max())
+    off = jax.tree.map(lambda a, b: np.abs(a - b).max(), states[0][0].params, states[1][0].params)
+    assert max(jax.tree.leaves(off)) < 2.1e-3  # two Adam steps of 1e-3: a sign at most
