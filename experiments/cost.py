@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +32,6 @@ from rerax.spec import ChipSpec
 
 RATES = (0.0, 1e-4, 1e-3, 1e-2, 0.1)
 ROUNDS = 5
-
-
-@dataclass(frozen=True)
-class Healthy:
-    """No faults and no sampling: the same path through codes and products."""
-
-    has_polarity: bool = False
-
-    def disturb(self, words: Any, key: Any, dose: Any, spec: Any, lanes: Any = None) -> Any:
-        none = jnp.int32(0)
-        return words, faults.Counts(none, none, none, none, none)
 
 
 def chip_runner(inputs: Inputs, fault: Any, chunk: int = 1) -> Callable[[float, int, int], None]:
@@ -77,7 +65,7 @@ def seconds(work: Callable[[], None]) -> float:
 
 
 def time_ratios(inputs: Inputs) -> dict[str, Any]:
-    clean, faulty = chip_runner(inputs, Healthy()), chip_runner(inputs, faults.Uniform())
+    clean, faulty = chip_runner(inputs, faults.Healthy()), chip_runner(inputs, faults.Uniform())
     compile_seconds = seconds(lambda: faulty(0.0, 0, 1))
     clean(0.0, 0, 1)
     taken: dict[str, list[float]] = {"clean": [], **{f"{rate:g}": [] for rate in RATES}}

@@ -347,6 +347,24 @@ class Flip:
         return words ^ flips, _counts(flipped=_total(planes))
 
 
+@dataclass(frozen=True)
+class Healthy:
+    """No faults, and nothing to sample: a clean pass in its cheapest form. For Python only."""
+
+    has_polarity: bool = False
+
+    def disturb(
+        self,
+        words: UInt8[Array, "G R C"],
+        key: Key[Array, ""],
+        dose: Dose,
+        spec: ChipSpec,
+        lanes: str | None = None,
+    ) -> tuple[UInt8[Array, "G R C"], Counts]:
+        """The words as they are."""
+        return words, _counts()
+
+
 FAULTS: dict[str, FaultModel] = {"uniform": Uniform(), "flip": Flip()}
 
 

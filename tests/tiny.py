@@ -67,11 +67,11 @@ def write_model(folder, config=CONFIG, seed=0):
     return folder
 
 
-def write_sst2(folder, n=24, seed=0, **columns):
-    """`sst2/validation.parquet` with sentences of the tokenizer's words."""
+def write_sst2(folder, n=24, seed=0, split="validation", words=range(2, 20), **columns):
+    """`sst2/<split>.parquet` with sentences of the tokenizer's words."""
     rng = np.random.default_rng(seed)
     sentences = [
-        " ".join(f"w{i}" for i in rng.integers(5, 50, rng.integers(2, 20))) for _ in range(n)
+        " ".join(f"w{i}" for i in rng.integers(5, 50, rng.choice(words))) for _ in range(n)
     ]
     table = {
         "sentence": sentences,
@@ -81,5 +81,5 @@ def write_sst2(folder, n=24, seed=0, **columns):
     }
     (folder / "sst2").mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in table.items() if value is not None}
-    pq.write_table(pa.table(kept), folder / "sst2" / "validation.parquet")
+    pq.write_table(pa.table(kept), folder / "sst2" / f"{split}.parquet")
     return folder

@@ -163,8 +163,10 @@ def fine_tune(
         The last record of the log: score, best score, freed share.
 
     Raises:
-        ValueError: the folder holds another run, or a checkpoint that cannot be read.
+        ValueError: the folder holds another run, or a checkpoint that cannot be read; the batch
+            does not divide among the devices.
     """
+    _check_batch(job.recipe.batch, jax.local_device_count())
     folder = RunFolder(Path(out))
     folder.open(job.identity, resume)
     finished = [record for record in folder.records() if record.get("finished")]
@@ -191,22 +193,22 @@ class _Run:
         shapes = _shapes(job)
         trainer = Trainer(job.config, recipe, tuple(shapes.items()))
         units = _first_units(job, shapes)
-        devices = np.array(jax.local_devices())
-        rows = -(-recipe.batch // devices.size) * devices.size
-        if rows != recipe.batch:
-            raise ValueError(
-                f"batch {recipe.batch} is no multiple of the {devices.size} devices: give {rows}"
-            )
         root = keys.root_key(recipe.seed)
         order = Order(
-            job.train_tokens, _targets(job), _teach(job), rows, root, job.config.pad_token_id
+            job.train_tokens,
+            _targets(job),
+            _teach(job),
+            recipe.batch,
+            root,
+            job.config.pad_token_id,
         )
         spec = None if recipe.bits is None else ChipSpec(recipe.encoding, recipe.bits)
         need = weights_to_free(shapes, recipe.sparsity or 0.0, recipe.scope) if shapes else {}
+        mesh = Mesh(np.array(jax.local_devices()), ("data",))
         run = cls(
             job, folder, tell, trainer, order, Scorer(job.config, job.dev_tokens, spec), need,
-            _freed_at_start(job, shapes, recipe.scope), Mesh(devices, ("data",)),
-            start(trainer, job.params, units), -math.inf,
+            _freed_at_start(job, shapes, recipe.scope), mesh, start(trainer, job.params, units),
+            -math.inf,
         )  # fmt: skip
         run.take_up()
         return run
@@ -348,6 +350,12 @@ def _check_gates(recipe: Recipe, params: Any, gates: Any) -> None:
             f"gates {','.join(recipe.gates)} are not those in the model's {FILE} "
             f"({', '.join(sorted(gates))}): gate the same matrices, or start from a dense model"
         )
+
+
+def _check_batch(batch: int, devices: int) -> None:
+    if batch % devices:
+        more = -(-batch // devices) * devices
+        raise ValueError(f"batch {batch} is no multiple of the {devices} devices: give {more}")
 
 
 def _read_teacher(task: Task, teacher: str) -> tuple[BertConfig, Any, Any, tuple[int, ...]]:

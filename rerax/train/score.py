@@ -10,7 +10,7 @@ import numpy as np
 
 from rerax import chip, evaluate
 from rerax.bert.config import BertConfig
-from rerax.faults import dose, fault_model
+from rerax.faults import Healthy, dose
 from rerax.gates import Gates, with_zeros
 from rerax.glue.data import Examples, Split, make_batches
 from rerax.glue.metrics import predictions_of, scores
@@ -37,7 +37,7 @@ class Scorer:
         """Logits [E, N] in the split's own order."""
         if not self.held:
             batches = make_batches(self.examples, self.config.pad_token_id)
-            network = evaluate.Network(self.config, self.spec or ChipSpec(), fault_model("uniform"))
+            network = evaluate.Network(self.config, self.spec or ChipSpec(), Healthy())
             _, blocks = evaluate.fit_memory(network, batches)
             self.held.update(
                 batches=batches, network=network, blocks=evaluate.to_device(batches, blocks)

@@ -40,6 +40,9 @@ def recipe(**changes):
     return Recipe(**{"task": "sst2", "steps": 100, "lr": 1e-3, "warmup": 0.0, **changes})
 
 
+TRAINER = Trainer(CONFIG, recipe(weight_decay=0.1), SHAPES)
+
+
 def random_gates(seed, closed=0.3, shapes=SHAPES):
     rng = np.random.default_rng(seed)
     gates = open_gates(dict(shapes))
@@ -60,12 +63,11 @@ def test_open_gates_are_bit_identical_to_none():
 
 
 def test_closed_weights_are_bit_identical_after_100_steps_and_open_ones_move():
-    trainer = Trainer(CONFIG, recipe(weight_decay=0.1), SHAPES)
     units = pruning.units_of(random_gates(1), "all")
-    state = start(trainer, PARAMS, units)
+    state = start(TRAINER, PARAMS, units)
     for step in range(100):
-        state, _ = train_step(trainer, state, batch(seed=step % 7), ROOT)
-    gates = jax.device_get(trainer.gates(state.units))
+        state, _ = train_step(TRAINER, state, batch(seed=step % 7), ROOT)
+    gates = jax.device_get(TRAINER.gates(state.units))
     jax.tree.map(np.testing.assert_array_equal, state.units, units)  # no sparsity: gates as given
     for name, _ in SHAPES:
         section = "encoder" if name in PARAMS["encoder"] else "head"
@@ -121,10 +123,10 @@ def test_gradients_are_finite_at_every_sparsity(dtype):
 
 
 def test_bfloat16_products_stay_near_float32_ones():
-    b = batch(32)
+    slopes = jax.jit(jax.value_and_grad(loss_of), static_argnums=1)
     exact, mixed = (
-        jax.value_and_grad(loss_of)({"params": PARAMS, "units": {}}, trainer, b, ROOT)
-        for trainer in (Trainer(STILL, recipe(dtype=d)) for d in ("float32", "bfloat16"))
+        slopes({"params": PARAMS, "units": {}}, Trainer(STILL, recipe(dtype=d)), batch(32), ROOT)
+        for d in ("float32", "bfloat16")
     )
     np.testing.assert_allclose(mixed[0], exact[0], rtol=0.03)
     flat = [np.concatenate([np.ravel(a) for a in jax.tree.leaves(s[1])]) for s in (exact, mixed)]
@@ -140,28 +142,39 @@ def test_decay_acts_on_kernels_and_tables_alone():
     assert {path[-1].key for path, on in flat if not on} == {"bias", "scale"}
 
 
-def test_a_teacher_that_says_the_same_leaves_nothing_to_learn():
-    b = batch()
-    for labels in (("a", "b"), ("score",)):
-        config = dataclasses.replace(STILL, labels=labels)
-        params = jax.tree.map(jnp.asarray, tiny.random_params(config))
-        own = Bert(config).apply({"params": params}, b.ids, b.types, b.mask)
-        targets = b._replace(teacher=np.asarray(own), labels=b.labels.astype(np.float32)
-                             if len(labels) == 1 else b.labels)  # fmt: skip
-        trainable = {"params": params, "units": {}}
-        same = loss_of(trainable, Trainer(config, recipe(distil=1.0)), targets, ROOT)
-        assert abs(float(same)) < 1e-6
-        half = loss_of(trainable, Trainer(config, recipe(distil=0.5)), targets, ROOT)
-        hard = loss_of(trainable, Trainer(config, recipe()), targets, ROOT)
-        np.testing.assert_allclose(half, 0.5 * hard, rtol=1e-5)
+def softmax(x):
+    return np.exp(x) / np.exp(x).sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize("labels", [("a", "b"), ("score",)], ids=len)
+def test_the_loss_is_that_of_its_formula(labels):
+    """Cross-entropy or squared error, and the distance to the teacher, in float64."""
+    config = dataclasses.replace(STILL, labels=labels)
+    params = jax.tree.map(jnp.asarray, tiny.random_params(config))
+    b = batch(config=config)
+    teacher = np.random.default_rng(1).normal(size=(8, len(labels)))
+    b = b._replace(teacher=jnp.asarray(teacher, jnp.float32))
+    t, distil = 3.0, 0.7
+    trainer = Trainer(config, recipe(distil=distil, temperature=t))
+    own = np.asarray(jax.jit(Bert(config).apply)({"params": params}, b.ids, b.types, b.mask), float)
+    if len(labels) == 1:
+        b = b._replace(labels=b.labels.astype(jnp.float32))
+        hard, soft = (own[:, 0] - np.asarray(b.labels)) ** 2, (own - teacher)[:, 0] ** 2
+    else:
+        hard = -np.log(softmax(own)[np.arange(8), np.asarray(b.labels)])
+        p, q = softmax(teacher / t), softmax(own / t)
+        soft = t**2 * (p * np.log(p / q)).sum(-1)
+    found = jax.jit(loss_of, static_argnums=1)({"params": params, "units": {}}, trainer, b, ROOT)
+    np.testing.assert_allclose(found, ((1 - distil) * hard + distil * soft).mean(), rtol=1e-4)
 
 
 def test_padding_rows_have_no_say():
     b = batch(8)
     more = jax.tree.map(lambda a: jnp.concatenate([a, a[:4]]), b)
     more = more._replace(weight=more.weight.at[8:].set(0))
+    loss = jax.jit(loss_of, static_argnums=1)
     trainable, trainer = {"params": PARAMS, "units": {}}, Trainer(STILL, recipe())
-    losses = [loss_of(trainable, trainer, x, ROOT) for x in (b, more)]
+    losses = [loss(trainable, trainer, x, ROOT) for x in (b, more)]
     np.testing.assert_allclose(*losses, rtol=1e-6)
 
 
@@ -185,25 +198,28 @@ def test_the_quantised_forward_is_the_fault_free_chip():
     ids, types = jnp.stack(examples.ids), jnp.stack(examples.types)
 
     def logits(recipe):
-        return Bert(STILL, product_of(recipe)).apply({"params": PARAMS}, ids, types, ids >= 0)
+        model = Bert(STILL, product_of(recipe))
+        return jax.jit(model.apply)({"params": PARAMS}, ids, types, ids >= 0)
 
     off = np.abs(logits(recipe()) - chip).max()
     assert np.abs(logits(recipe(bits=8)) - chip).max() < 0.1 * off
 
 
 def test_two_devices_agree_with_one():
-    trainer = Trainer(CONFIG, recipe(sparsity=0.3), SHAPES)
-    devices = np.array(jax.devices())
-    assert devices.size == 2
+    mesh = Mesh(np.array(jax.devices()), ("data",))
+    assert mesh.size == 2
     states = []
-    for mesh in (Mesh(devices[:1], ("data",)), Mesh(devices, ("data",))):
-        state = start(trainer, PARAMS, pruning.units_of(random_gates(1), "all"))
-        state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+    for spread in (False, True):
+        state = start(TRAINER, PARAMS, pruning.units_of(random_gates(1), "all"))
+        if spread:
+            state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
         for i in range(2):
-            on = jax.device_put(batch(8, i), NamedSharding(mesh, PartitionSpec("data")))
-            state, loss = train_step(trainer, state, on, ROOT)
+            b = batch(8, i)
+            if spread:
+                b = jax.device_put(b, NamedSharding(mesh, PartitionSpec("data")))
+            state, loss = train_step(TRAINER, state, b, ROOT)
         states.append((jax.device_get(state), float(loss)))
-        assert len(state.params["head"]["pooler"]["kernel"].sharding.device_set) == mesh.size
+    assert len(state.params["head"]["pooler"]["kernel"].sharding.device_set) == 2
     np.testing.assert_allclose(states[0][1], states[1][1], rtol=1e-5)
     first, second = (
         np.concatenate([np.ravel(a) for a in jax.tree.leaves(s.optimiser) if a.ndim])

@@ -1,0 +1,312 @@
+"""Training runs from the command line: folders, resuming, and one clear line for bad input."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+from safetensors.numpy import load_file
+
+from rerax.bert import convert
+from rerax.cli import main
+from rerax.gates import freed_share, load_gates
+from rerax.spec import ChipSpec
+from rerax.train import folder as train_folder
+from rerax.train import run as train_run
+from rerax.train.score import Scorer
+
+CONFIG = dataclasses.replace(tiny.CONFIG, num_hidden_layers=2)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny.write_model(tmp_path_factory.mktemp("models") / "tiny", CONFIG)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("glue")
+    tiny.write_sst2(folder, 15, words=(5,))
+    return tiny.write_sst2(folder, 16, seed=1, split="train", words=(5,))
+
+
+@pytest.fixture(scope="module")
+def flags(model, data):
+    """Flags of a small run of 12 steps, 4 to the epoch; a test replaces or adds some."""
+
+    def make(out, **changes):
+        base = {"model": model, "task": "sst2", "data": data, "out": out, "epochs": "3"}
+        base |= {"batch": "4", "lr": "1e-3", "sparsity": "0.3", "distil-from": model}
+        base["max-length"] = "32"
+        base |= {key.replace("_", "-"): value for key, value in changes.items()}
+        given = [x for k, v in base.items() if v is not None for x in (f"--{k}", str(v))]
+        return ["train", *given, "--quiet"]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def trained(flags, tmp_path_factory):
+    """A run that nothing stopped."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert main(flags(out)) == 0
+    return out
+
+
+def log(out):
+    return [json.loads(r) for r in (out / "training" / "log.jsonl").read_text().splitlines()]
+
+
+def refused(capsys, arguments):
+    capsys.readouterr()
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert len(captured.err.strip().splitlines()) == 1, captured.err
+    assert captured.err.startswith("error: ")
+    assert not captured.out
+    return captured.err
+
+
+def test_the_folder_is_a_model_with_zeros_written_out(trained, model):
+    config, params = convert.load(trained)
+    assert config.labels == CONFIG.labels
+    whole, gates = load_gates(trained, params)
+    freed = freed_share(gates)
+    assert 0.3 <= freed <= 0.3 + 1 / 30
+    kernels = [p["encoder"]["query"]["kernel"] for p in (params, whole)]
+    assert (kernels[0] == 0).mean() == pytest.approx(0.3, abs=0.04)
+    assert (kernels[1] != 0).all()
+    _, began = convert.load(model)
+    assert (kernels[1] != began["encoder"]["query"]["kernel"]).any()
+    tied = gates["ffn_in"]["column"], gates["ffn_out"]["row"]
+    np.testing.assert_array_equal(*tied)
+    from transformers import AutoConfig, AutoTokenizer
+
+    assert AutoConfig.from_pretrained(trained).id2label == {0: "negative", 1: "positive"}
+    tokens = AutoTokenizer.from_pretrained(trained)("w5 w6")["input_ids"]
+    assert tokens == AutoTokenizer.from_pretrained(model)("w5 w6")["input_ids"]
+    assert not list(trained.rglob("*.partial"))
+    assert not (trained / "training" / "checkpoints").exists()
+
+
+def test_the_log_tells_loss_score_and_sparsity(trained):
+    records = log(trained)
+    scores = [r for r in records if "score" in r]
+    assert [r["step"] for r in scores] == [4, 8, 12, 12]
+    assert scores[-1]["finished"]
+    assert scores[-1]["best"] == max(r["score"] for r in scores[1:])  # the ramp ends at step 6
+    _, gates = load_gates(trained, convert.load(trained)[1])
+    assert scores[-1]["freed"] == freed_share(gates)
+    assert any("loss" in r and np.isfinite(r["loss"]) for r in records)
+    assert convert.load(trained / "best")[0] == convert.load(trained)[0]
+
+
+def test_sweep_takes_the_folder_as_it_is(trained, data, tmp_path, capsys):
+    out = tmp_path / "sweep"
+    arguments = ["sweep", "--model", trained, "--task", "sst2", "--data", data, "--out", out]
+    more = ["--rates", "0,0.02", "--chips", "2", "--max-length", "32", "--quiet"]
+    assert main([str(a) for a in (*arguments, *more)]) == 0
+    rows = pd.read_parquet(out)
+    _, gates = load_gates(trained, convert.load(trained)[1])
+    sizes = {n: np.prod(g["row"].shape) * g["column"].shape[-1] for n, g in gates.items()}
+    on_chip = sum(sizes.values()) + 30 * 30 + 30 * 2  # pooler and classifier have no gates here
+    np.testing.assert_allclose(
+        rows.sparsity, freed_share(gates) * sum(sizes.values()) / on_chip, rtol=1e-9
+    )
+    assert (rows.float_score == log(trained)[-1]["score"]).all()
+    damaged = tmp_path / "damaged"
+    shutil.copytree(trained, damaged)
+    whole = (damaged / "gates.safetensors").read_bytes()
+    (damaged / "gates.safetensors").write_bytes(whole[:-9])
+    arguments[2], arguments[-1] = damaged, tmp_path / "other"
+    message = refused(capsys, [str(a) for a in (*arguments, *more)])
+    assert "gates.safetensors is cut short or garbled" in message
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("step", [1, 6, 8, 11])
+def test_a_killed_run_goes_on_to_the_same_bits(step, trained, flags, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    real = train_run.train_step
+
+    def kill(trainer, state, batch, root):
+        if int(state.step) == step:
+            raise Killed
+        return real(trainer, state, batch, root)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_run, "train_step", kill)
+        with pytest.raises(Killed):
+            main(flags(out))
+    with (out / "training" / "log.jsonl").open("a") as stream:
+        stream.write('{"step": 9, "lo')  # killed while it wrote
+    assert main([*flags(out), "--resume"]) == 0
+    for file in ("model.safetensors", "gates.safetensors", "best/model.safetensors"):
+        assert (out / file).read_bytes() == (trained / file).read_bytes(), file
+    timeless = [
+        [{k: v for k, v in r.items() if k != "seconds_a_step"} for r in log(o) if "score" in r]
+        for o in (out, trained)
+    ]
+    assert timeless[0] == timeless[1]
+    assert main([*flags(out), "--resume"]) == 0  # finished: nothing is done
+    assert (out / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
+
+
+def test_a_checkpoint_cut_short_is_named_and_its_predecessor_kept(
+    trained, flags, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "run"
+    real = train_run.train_step
+
+    def kill(trainer, state, batch, root):
+        if int(state.step) == 11:
+            raise Killed
+        return real(trainer, state, batch, root)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_run, "train_step", kill)
+        with pytest.raises(Killed):
+            main(flags(out))
+    checkpoints = out / "training" / "checkpoints"
+    assert sorted(p.name for p in checkpoints.iterdir()) == ["4", "8"]
+    largest = max((p for p in (checkpoints / "8").rglob("*") if p.is_file()),
+                  key=lambda p: p.stat().st_size)  # fmt: skip
+    largest.write_bytes(largest.read_bytes()[:100])
+    message = refused(capsys, [*flags(out), "--resume"])
+    assert f"checkpoint {checkpoints / '8'} is cut short or garbled" in message
+    assert "--resume goes on from step 4" in message
+    shutil.rmtree(checkpoints / "8")
+    assert main([*flags(out), "--resume"]) == 0
+    assert (out / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
+
+
+def test_another_runs_folder_is_refused_and_left_alone(trained, flags, data, tmp_path, capsys):
+    def state():
+        return {p: p.read_bytes() for p in sorted(trained.rglob("*")) if p.is_file()}
+
+    before = state()
+    for changes, said in (
+        ({"lr": "2e-3"}, "holds another run: lr was 0.001 and is 0.002"),
+        ({"sparsity": "0.4"}, "sparsity was 0.3 and is 0.4"),
+        ({"max_examples": "12", "epochs": "4"}, "train data was"),
+        ({"distil_from": None}, "distil was"),
+    ):
+        assert said in refused(capsys, [*flags(trained, **changes), "--resume"])
+    assert "holds a run: give --resume to go on, or a new folder" in refused(capsys, flags(trained))
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "notes.txt").write_text("mine")
+    assert "is not empty and holds no run" in refused(capsys, flags(other))
+    assert [p.name for p in other.iterdir()] == ["notes.txt"]
+    recipe = tmp_path / "garbled" / "training" / "recipe.json"
+    recipe.parent.mkdir(parents=True)
+    recipe.write_text('{"lr": 0.')
+    message = refused(capsys, [*flags(tmp_path / "garbled"), "--resume"])
+    assert "recipe.json is garbled: give a new folder" in message
+    assert state() == before
+
+
+def test_bad_input_is_one_line_and_nothing_is_written(flags, data, model, tmp_path, capsys):
+    out = tmp_path / "out"
+    bad = tmp_path / "bad"
+    tiny.write_sst2(bad, 8)
+
+    def with_labels(labels):
+        tiny.write_sst2(bad, len(labels), split="train", label=np.array(labels, np.int64))
+        return bad
+
+    dense = {"distil_from": None}
+    for changes, said in (
+        ({"data": with_labels([0, 1, 2])}, "label"),
+        ({"sparsity": "1"}, "sparsity 1.0: give a share in [0, 1)"),
+        ({"sparsity": "-0.2"}, "sparsity -0.2: give a share in [0, 1)"),
+        ({"sparsity": "0.999"}, "give at most"),
+        ({"steps": "5"}, "epochs 3 and steps 5 are both given"),
+        ({"gates": "embeddings"}, "gates on 'embeddings'"),
+        ({"tie": "most"}, "tie 'most': give one of none, ffn, all"),
+        ({"sparsity_scope": "layer"}, "scope 'layer': give one of matrix, global"),
+        ({"batch": "5"}, "batch 5 is no multiple of the 2 devices: give 6"),
+        ({"batch": "0"}, "batch 0: give at least 1"),
+        ({"train_split": "training"}, "training"),
+        ({"model": tmp_path / "nothing"}, "nothing"),
+        ({"distil_from": tmp_path / "nothing"}, "nothing"),
+        ({"task": "sst3"}, "sst3"),
+        ({"lr": "fast"}, "'fast'"),
+        (dense | {"max_length": "3"}, "max-length"),
+    ):
+        message = refused(capsys, flags(out, **changes))
+        assert said in message, message
+        assert not out.exists(), said
+    assert "label" in refused(capsys, flags(out, data=with_labels([0, -1, 1])))
+    assert "no examples" in refused(capsys, flags(out, data=with_labels([])))
+    assert not out.exists()
+
+
+def test_an_interrupted_run_says_how_to_go_on(flags, tmp_path, monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_run, "train_step", stop)
+    assert main(flags(tmp_path / "out")) == 130
+    assert "the same command with --resume goes on from there" in capsys.readouterr().err
+
+
+def test_gates_go_on_from_the_folder_that_they_came_from(trained, flags, tmp_path, capsys):
+    """A further stage begins at the first one's sparsity and never opens up on the way."""
+    out = tmp_path / "more"
+    assert main(flags(out, model=trained, sparsity="0.5")) == 0
+    freed = [r["freed"] for r in log(out)]
+    assert min(freed) >= 0.3
+    assert 0.5 <= freed[-1] <= 0.5 + 1 / 30
+    message = refused(capsys, flags(tmp_path / "no", model=trained, gates="encoder,pooler"))
+    assert "gate the same matrices, or start from a dense model" in message
+    still = tmp_path / "still"
+    assert main(flags(still, model=trained, sparsity=None)) == 0
+    found = [load_gates(f, convert.load(f)[1])[1] for f in (trained, still)]
+    for name in found[0]:
+        for side in ("row", "column"):
+            np.testing.assert_array_equal(found[0][name][side], found[1][name][side])
+
+
+def test_a_new_task_gets_a_new_head_and_dense_training_has_no_gates(flags, tmp_path, model):
+    body = tmp_path / "body"
+    convert.save(body, CONFIG, {**tiny.random_params(CONFIG), "head": {}})
+    tiny.write_tokenizer(body)
+    out = tmp_path / "out"
+    assert main(flags(out, model=body, sparsity=None, distil_from=None, epochs="1")) == 0
+    config, params = convert.load(out)
+    assert set(params["head"]) == {"pooler", "classifier"}
+    assert config.labels == CONFIG.labels
+    assert not (out / "gates.safetensors").exists()
+    assert set(load_file(out / "model.safetensors")) == set(load_file(model / "model.safetensors"))
+
+
+def test_quantised_training_is_scored_as_the_chip(flags, tmp_path, monkeypatch):
+    specs = []
+
+    def watched(config, examples, spec=None):
+        specs.append(spec)
+        return Scorer(config, examples, spec)
+
+    monkeypatch.setattr(train_run, "Scorer", watched)
+    out = tmp_path / "out"
+    dense = flags(out, sparsity=None, distil_from=None, epochs="1", bits="4")
+    assert main([*dense, "--quantised", "--encoding", "differential"]) == 0
+    assert specs == [ChipSpec("differential", 4)]
+    assert json.loads((out / "training" / "recipe.json").read_text())["bits"] == 4
+
+
+def test_a_full_disk_leaves_no_half_written_model(flags, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(train_folder, "save_gates", full)
+    assert "No space left" in refused(capsys, flags(out))
