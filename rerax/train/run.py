@@ -170,11 +170,31 @@ def fine_tune(
     folder = RunFolder(Path(out))
     folder.open(job.identity, resume)
     finished = [record for record in folder.records() if record.get("finished")]
-    return finished[0] if finished else _Run.of(job, folder, on_progress).finish()
+    if finished:
+        return finished[0]
+    run = Run.of(job, folder, on_progress)
+    run.take_up()
+    return run.finish()
 
 
 @dataclass
-class _Run:
+class Run:
+    """A run in motion: `of` a job, perhaps `take_up` a checkpoint, then `finish`.
+
+    Attributes:
+        job: what is trained.
+        folder: where it is kept.
+        tell: told of progress.
+        trainer: what is static about a step.
+        order: the batches.
+        dev: scores the validation split.
+        need: weights that each budget is to free in the end.
+        began: weights that the first model's gates freed.
+        mesh: the local devices.
+        state: weights, gates, optimiser.
+        best: best score so far at the full sparsity.
+    """
+
     job: Job
     folder: RunFolder
     tell: Callable[[TrainingProgress], None]
@@ -188,7 +208,8 @@ class _Run:
     best: float
 
     @classmethod
-    def of(cls, job: Job, folder: RunFolder, tell: Callable[[TrainingProgress], None]) -> "_Run":
+    def of(cls, job: Job, folder: RunFolder, tell: Callable[[TrainingProgress], None]) -> "Run":
+        """A run at its first step; nothing is read or written."""
         recipe = job.recipe
         shapes = _shapes(job)
         trainer = Trainer(job.config, recipe, tuple(shapes.items()))
@@ -210,7 +231,7 @@ class _Run:
             _freed_at_start(job, shapes, recipe.scope), mesh, start(trainer, job.params, units),
             -math.inf,
         )  # fmt: skip
-        run.take_up()
+        run.spread()
         return run
 
     def take_up(self) -> None:
@@ -219,6 +240,10 @@ class _Run:
         if saved is not None:
             self.state, self.best = State(**saved["state"]), float(saved["best"])
         self.folder.cut_log(int(self.state.step))
+        self.spread()
+
+    def spread(self) -> None:
+        """Put a copy of the state on every device."""
         self.state = jax.device_put(self.state, NamedSharding(self.mesh, PartitionSpec()))
 
     def finish(self) -> dict[str, Any]:

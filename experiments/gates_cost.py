@@ -1,0 +1,181 @@
+"""What gates cost a training step, and what closed rows and columns save a chip.
+
+    python experiments/gates_cost.py --model DIR --data DIR [--out results/gates_cost.json]
+
+DIR is a fine-tuned BERT (SST-2 for the chips). About fifteen minutes on two CPU cores. Steps:
+the same batches of a task with and without gates, closing included, at the batches' own
+lengths; expected: at most 1.15. Chips: one chip of a model with random gates at each sparsity,
+compacted and masked, beside the dense model. Rounds are interleaved and medians taken, so that
+a noisy machine disturbs all columns alike; only ratios mean anything elsewhere.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rerax import chip, compaction, evaluate, faults, pruning
+from rerax.campaign.source import read_subject
+from rerax.gates import gated_shapes, open_gates
+from rerax.glue.data import make_batches
+from rerax.spec import ChipSpec
+from rerax.train.folder import RunFolder
+from rerax.train.recipe import make_recipe
+from rerax.train.run import Run, read_job
+
+BATCHES = 12
+ROUNDS = 5
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Wall time of a piece of work, its results awaited."""
+    start = time.perf_counter()
+    jax.block_until_ready(work())
+    return time.perf_counter() - start
+
+
+def stepper(model: str, data: str, task: str, dtype: str, sparsity: float | None) -> Callable:
+    """A function that does step number n, in the middle of the ramp."""
+    job = read_job(
+        lambda n: make_recipe(task, n, steps=400, dtype=dtype, sparsity=sparsity),
+        model,
+        task,
+        data=data,
+        max_examples=32 * BATCHES,
+    )
+    run = Run.of(job, RunFolder(Path("not-written")), lambda progress: None)
+
+    def step(n: int) -> Any:
+        run.step(100 + n)
+        return run.state
+
+    return step
+
+
+def step_ratios(model: str, data: str) -> list[dict[str, Any]]:
+    """Time of a step with gates over one without."""
+    rows = []
+    for task in ("sst2", "mrpc"):
+        for dtype in ("float32", "bfloat16"):
+            steps = {s: stepper(model, data, task, dtype, s) for s in (None, 0.35)}
+            taken: dict[Any, list[float]] = {s: [] for s in steps}
+            for n in range(BATCHES):  # compile every length
+                for step in steps.values():
+                    step(n)
+            for _ in range(ROUNDS):
+                for n in range(BATCHES):
+                    for sparsity, step in steps.items():
+                        taken[sparsity].append(seconds(lambda step=step, n=n: step(n)))
+            pairs = [gated / plain for gated, plain in zip(taken[0.35], taken[None], strict=True)]
+            row = {
+                "task": task,
+                "dtype": dtype,
+                "seconds_without": statistics.mean(taken[None]),
+                "seconds_with": statistics.mean(taken[0.35]),
+                "ratio_of_sums": sum(taken[0.35]) / sum(taken[None]),
+                "median_ratio": statistics.median(pairs),
+            }
+            print(json.dumps(row), flush=True)
+            rows.append(row)
+    return rows
+
+
+def random_gates(params: Any, sparsity: float) -> Any:
+    """Gates that free a share of every encoder matrix, lines taken at random."""
+    shapes = gated_shapes(params, ("encoder",))
+    draw = np.random.default_rng(0)
+    units = {
+        unit: jnp.asarray(draw.random(a.shape), jnp.float32)
+        for unit, a in pruning.units_of(open_gates(shapes), "all").items()
+    }
+    need = pruning.weights_to_free(shapes, sparsity, "matrix")
+    met = pruning.meet_budget(units, need, shapes, "matrix", "all")
+    return jax.device_get(pruning.expand(met, tuple(shapes), "all"))
+
+
+def chip_ratios(model: str, data: str) -> list[dict[str, Any]]:
+    """Time of a chip of a pruned model over one of the dense model."""
+    inputs = read_subject(model, "sst2", "model", data=data).load()
+    batches = make_batches(inputs.examples)
+    blocks = evaluate.to_device(batches)
+    answers: dict[str, np.ndarray] = {}
+
+    def runner(name: str, gates: Any, masked: bool) -> Callable[[], None]:
+        network = evaluate.Network(inputs.config, ChipSpec(), faults.Uniform())
+        placed = jax.tree.map(jnp.asarray, chip.program(inputs.params, ChipSpec(), gates=gates))
+        dose = faults.dose(1e-3)
+        arguments = (network, 1, placed, blocks[0], evaluate.keys.root_key(0), dose)
+
+        def compiled() -> Any:
+            chips = (jnp.uint32(0), jnp.int32(1))
+            return evaluate.chunk_logits.lower(*arguments, *chips).compile()
+
+        if masked:
+            with (
+                mock.patch.object(evaluate, "take_out", compaction.masked_codes),
+                mock.patch.object(
+                    evaluate, "_sums", lambda x, codes, _: evaluate.integer_product(x, codes)
+                ),
+            ):
+                jax.clear_caches()
+                call = compiled()
+        else:
+            jax.clear_caches()
+            call = compiled()
+
+        def work() -> None:
+            result = call(*arguments[2:], jnp.uint32(0), jnp.int32(1))
+            answers[name] = np.concatenate([np.ravel(a) for a in jax.device_get(result[0])])
+
+        return work
+
+    works = {"dense": runner("dense", None, False)}
+    for sparsity in (0.21, 0.35, 0.5):
+        gates = random_gates(inputs.params, sparsity)
+        for way in ("masked", "compacted"):
+            name = f"{sparsity:.2f} {way}"
+            works[name] = runner(name, gates, way == "masked")
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(ROUNDS):
+        for name, work in works.items():
+            taken[name].append(seconds(work))
+    rows = []
+    for sparsity in (0.21, 0.35, 0.5):
+        masked, compacted = (f"{sparsity:.2f} {way}" for way in ("masked", "compacted"))
+        row = {
+            "sparsity": sparsity,
+            "masked_to_dense": statistics.median(taken[masked]) / statistics.median(taken["dense"]),
+            "compacted_to_dense": statistics.median(taken[compacted])
+            / statistics.median(taken["dense"]),
+            "logits_bit_equal": bool((answers[masked] == answers[compacted]).all()),
+        }
+        print(json.dumps(row), flush=True)
+        rows.append(row)
+    return rows
+
+
+def main() -> None:
+    """Measure both and write them down."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--out", type=Path, default=Path("experiments/results/gates_cost.json"))
+    arguments = parser.parse_args()
+    results = {
+        "platform": evaluate.platform_name(),
+        "chips": chip_ratios(arguments.model, arguments.data),
+        "steps": step_ratios(arguments.model, arguments.data),
+    }
+    arguments.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
