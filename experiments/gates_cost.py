@@ -16,13 +16,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rerax import chip, compaction, evaluate, faults, pruning
+from rerax import chip, evaluate, faults, pruning
 from rerax.campaign.source import read_subject
 from rerax.gates import gated_shapes, open_gates
 from rerax.glue.data import make_batches
@@ -108,31 +107,17 @@ def chip_ratios(model: str, data: str) -> list[dict[str, Any]]:
     blocks = evaluate.to_device(batches)
     answers: dict[str, np.ndarray] = {}
 
-    def runner(name: str, gates: Any, masked: bool) -> Callable[[], None]:
-        network = evaluate.Network(inputs.config, ChipSpec(), faults.Uniform())
+    def runner(name: str, gates: Any, compact: bool) -> Callable[[], None]:
+        network = evaluate.Network(inputs.config, ChipSpec(), faults.Uniform(), compact=compact)
         placed = jax.tree.map(jnp.asarray, chip.program(inputs.params, ChipSpec(), gates=gates))
         dose = faults.dose(1e-3)
         arguments = (network, 1, placed, blocks[0], evaluate.keys.root_key(0), dose)
 
-        def compiled() -> Any:
-            chips = (jnp.uint32(0), jnp.int32(1))
-            return evaluate.chunk_logits.lower(*arguments, *chips).compile()
-
-        if masked:
-            with (
-                mock.patch.object(evaluate, "take_out", compaction.masked_codes),
-                mock.patch.object(
-                    evaluate, "_sums", lambda x, codes, _: evaluate.integer_product(x, codes)
-                ),
-            ):
-                jax.clear_caches()
-                call = compiled()
-        else:
-            jax.clear_caches()
-            call = compiled()
+        chips = (jnp.uint32(0), jnp.int32(1))
+        call = evaluate.chunk_logits.lower(*arguments, *chips).compile()
 
         def work() -> None:
-            result = call(*arguments[2:], jnp.uint32(0), jnp.int32(1))
+            result = call(*arguments[2:], *chips)
             answers[name] = np.concatenate([np.ravel(a) for a in jax.device_get(result[0])])
 
         return work
@@ -142,7 +127,7 @@ def chip_ratios(model: str, data: str) -> list[dict[str, Any]]:
         gates = random_gates(inputs.params, sparsity)
         for way in ("masked", "compacted"):
             name = f"{sparsity:.2f} {way}"
-            works[name] = runner(name, gates, way == "masked")
+            works[name] = runner(name, gates, way == "compacted")
     taken: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(ROUNDS):
         for name, work in works.items():

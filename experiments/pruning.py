@@ -8,7 +8,8 @@ from the one before, with its gates, and imitates the dense model. 38 % is done 
 
 One row a stage goes to experiments/results/pruning/rows.jsonl, with the command that remakes it;
 stages that have a row are run again only where a later one starts from them and their folder is
-gone, and a run that was cut off is resumed. `--print` shows the table. On two cores with a 6-layer MiniLM: about five hours.
+gone, and a run that was cut off is resumed. `--print` shows the table.
+On two cores with a 6-layer MiniLM: about five hours.
 """
 
 import argparse
