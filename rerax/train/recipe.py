@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
+from rerax.glue.tasks import find_task
 from rerax.spec import ENCODINGS
 
 DTYPES = ("float32", "bfloat16")
@@ -171,9 +172,9 @@ def make_recipe(
         choices: other fields of `Recipe`.
 
     Raises:
-        ValueError: a choice outside its range, or both epochs and steps.
+        ValueError: an unknown task, a choice outside its range, or both epochs and steps.
     """
-    usual = DEFAULTS[task]
+    usual = DEFAULTS[find_task(task).name]
     batch = usual.batch if batch is None else batch
     _check("batch", batch, batch >= 1, "at least 1")
     if epochs is not None and steps is not None:
