@@ -120,8 +120,8 @@ def read(
     codes, counts = {}, {}
     for name, stored in words.items():
         key = matrix_key(chip_key, name, layer)
-        disturbed, counts[name] = fault.disturb(stored, key, dose, spec, lanes)
-        codes[name] = decode(disturbed, spec)
+        disturbed = fault.disturb(stored, key, dose, spec, lanes)
+        codes[name], counts[name] = decode(disturbed.words, spec), disturbed.counts
     return codes, counts
 
 

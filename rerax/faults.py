@@ -276,6 +276,21 @@ class Counts(NamedTuple):
     flipped: AnyArray
 
 
+class Disturbed(NamedTuple):
+    """What an array reads, and what is wrong with it.
+
+    Attributes:
+        words: stored words as read.
+        known: the bits of each word that a tester would know to be stuck: those of stuck cells.
+            Transient flips and shorts leave it zero.
+        counts: faulty cells.
+    """
+
+    words: UInt8[Array, "G R C"]
+    known: UInt8[Array, "G R C"]
+    counts: Counts
+
+
 @runtime_checkable
 class FaultModel(Protocol):
     """What a notebook implements to add a fault model; instances are hashable and stateless."""
@@ -292,8 +307,10 @@ class FaultModel(Protocol):
         dose: Dose,
         spec: ChipSpec,
         lanes: str | None = None,
-    ) -> tuple[UInt8[Array, "G R C"], Counts]:
+    ) -> Disturbed:
         """Words as read from the array with this key at this dose, and what is faulty in it.
+
+        What the caller does not use of the result costs nothing inside `jit`.
 
         It must be nested in rate and a pure function of its arguments, `lanes` apart, which
         names an enclosing `vmap` axis over chips and must change no outcome.
@@ -314,14 +331,15 @@ class Uniform:
         dose: Dose,
         spec: ChipSpec,
         lanes: str | None = None,
-    ) -> tuple[UInt8[Array, "G R C"], Counts]:
+    ) -> Disturbed:
         """Stuck cells hold their level whatever was written."""
         _, rows, columns = words.shape
         states = stuck_cells(key, dose, spec, rows, columns, lanes)
         mask, value = stuck_words(states, spec)
         at_1 = _total(states >> 1)
         at_0 = _total(states & STUCK) - at_1
-        return (words & ~mask) | value, _counts(stuck_at_0=at_0, stuck_at_1=at_1)
+        counts = _counts(stuck_at_0=at_0, stuck_at_1=at_1)
+        return Disturbed((words & ~mask) | value, mask, counts)
 
 
 @dataclass(frozen=True)
@@ -337,14 +355,14 @@ class Flip:
         dose: Dose,
         spec: ChipSpec,
         lanes: str | None = None,
-    ) -> tuple[UInt8[Array, "G R C"], Counts]:
+    ) -> Disturbed:
         """Inverts bits; the same process as `Uniform`, over bits in place of cells."""
         _, rows, columns = words.shape
         states = _sample(key, dose, _Array(spec, rows, columns, spec.bits_per_cell), lanes)
         planes = states.reshape(spec.groups, -1, rows, columns)[:, : spec.group_bits] & STUCK
         shifts = jnp.arange(spec.group_bits, dtype=jnp.uint8)[None, :, None, None]
         flips = jnp.sum(planes << shifts, axis=1, dtype=jnp.uint8)
-        return words ^ flips, _counts(flipped=_total(planes))
+        return Disturbed(words ^ flips, jnp.zeros_like(words), _counts(flipped=_total(planes)))
 
 
 @dataclass(frozen=True)
@@ -360,9 +378,9 @@ class Healthy:
         dose: Dose,
         spec: ChipSpec,
         lanes: str | None = None,
-    ) -> tuple[UInt8[Array, "G R C"], Counts]:
+    ) -> Disturbed:
         """The words as they are."""
-        return words, _counts()
+        return Disturbed(words, jnp.zeros_like(words), _counts())
 
 
 FAULTS: dict[str, FaultModel] = {"uniform": Uniform(), "flip": Flip()}

@@ -120,7 +120,7 @@ def test_flips(spec):
     codes, _ = quantise(random_weights(2), spec.bits)
     key = keys.matrix_key(keys.chip_key(keys.root_key(1), jnp.uint32(0)), "query", 0)
     dose = faults.dose(0.15, 0.0)
-    words, counts = faults.Flip().disturb(jnp.asarray(encode(codes, spec)), key, dose, spec)
+    words, _, counts = faults.Flip().disturb(jnp.asarray(encode(codes, spec)), key, dose, spec)
     units = spec.bitlines(SHAPE[1]) * spec.bits_per_cell
     hit = oracle.stuck_cells(np.asarray(keys.purpose_keys(key, 3)), dose, spec, SHAPE[0], units)
     flipped = np.empty(SHAPE, object)

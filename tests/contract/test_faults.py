@@ -136,7 +136,7 @@ def test_dose_is_the_rate_exactly(rate):
 def test_flips_hit_the_cells_that_would_be_stuck():
     words = jnp.zeros((1, ROWS, COLUMNS), jnp.uint8)
     d = dose(0.02)
-    flipped, _ = FAULTS["flip"].disturb(words, array_key(0), d, ChipSpec())
+    flipped = FAULTS["flip"].disturb(words, array_key(0), d, ChipSpec()).words
     stuck = cells(0, 0.02)
     bits = np.stack([(np.asarray(flipped)[0] >> s) & 1 for s in range(8)])
     np.testing.assert_array_equal(bits, stuck & 1)
@@ -153,15 +153,37 @@ def test_rate_zero_changes_nothing_and_rate_one_everything(name, spec):
     words = jnp.asarray(encode(codes, spec))
     top = (1 << spec.group_bits) - 1
     for share in (0.0, 1.0):
-        same, counts = fault_model(name).disturb(words, array_key(0), dose(0.0, share), spec)
+        same, known, counts = fault_model(name).disturb(words, array_key(0), dose(0.0, share), spec)
         np.testing.assert_array_equal(same, words)
         assert sum(int(c) for c in counts) == 0
-        all_, counts = fault_model(name).disturb(words, array_key(0), dose(1.0, share), spec)
+        assert not known.any()
+        all_, known, counts = fault_model(name).disturb(words, array_key(0), dose(1.0, share), spec)
+        np.testing.assert_array_equal(known, 0 if name == "flip" else top)
         closed = words ^ top if name == "flip" else jnp.full_like(words, int(share * top))
         np.testing.assert_array_equal(all_, closed)
         total = sum(int(c) for c in counts)
         units = spec.group_bits if name == "flip" else spec.cells_per_group
         assert total == words.size * units
+
+
+# What a tester knows.
+
+
+@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("spec", [ChipSpec(), ChipSpec("differential", 6, 4)], ids=str)
+def test_known_bits_are_those_that_nothing_written_can_change(name, spec):
+    rng = np.random.default_rng(1)
+    shape = (spec.groups, ROWS, COLUMNS)
+    top = (1 << spec.group_bits) - 1
+    words = jnp.asarray(rng.integers(0, top + 1, shape, np.uint8))
+    one, known, _ = fault_model(name).disturb(words, array_key(0), dose(0.1), spec)
+    other, _, _ = fault_model(name).disturb(words ^ top, array_key(0), dose(0.1), spec)
+    if name == "flip":
+        assert not known.any()
+        return
+    np.testing.assert_array_equal(known, (one ^ other) ^ top)
+    np.testing.assert_array_equal((one ^ words) & ~known, 0)
+    assert known.any()
 
 
 # 6. Honest rates.
