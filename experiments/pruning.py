@@ -20,6 +20,8 @@ import statistics
 import time
 from pathlib import Path
 
+import jax
+
 from rerax.cli import main as rerax
 
 ROWS = Path(__file__).parent / "results" / "pruning" / "rows.jsonl"
@@ -82,6 +84,7 @@ def run_stage(task: str, seed: int, sparsity: float, places: dict[str, str]) -> 
     ]
     began = time.monotonic()
     code = rerax(["train", *there, "--resume", "--quiet"])
+    jax.clear_caches()  # programs of many runs together use up a process's memory mappings
     if code:
         raise SystemExit(code)
     out = Path(places["WORK"]) / name(task, seed, sparsity)
