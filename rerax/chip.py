@@ -12,15 +12,17 @@ from jaxtyping import Array, Int8, Key, UInt8, UInt32
 
 from rerax._types import AnyArray, Params
 from rerax.compaction import Lines, open_lines
-from rerax.encoding import decode, encode
+from rerax.encoding import decode
 from rerax.faults import Counts, Dose, FaultModel
 from rerax.gates import Gates, open_cells
-from rerax.keys import matrix_key
+from rerax.keys import matrix_key, spare_key
+from rerax.protection import Ledger, Protection, Unprotected
 from rerax.quantise import quantise
 from rerax.spec import MATRIX_GROUPS, ChipSpec
 
 DEFAULT_GROUPS = ("encoder", "pooler", "classifier")
 SECTIONS = ("embeddings", "encoder", "head")
+UNPROTECTED = Unprotected()
 
 
 class Programmed(NamedTuple):
@@ -31,12 +33,14 @@ class Programmed(NamedTuple):
         scales: {section: {matrix: [*L, C] float32}}, a code's worth in each column.
         params: the model's parameters without the matrices on crossbars.
         lines: {section: {matrix: open lines}} of the matrices with closed gates.
+        extras: {section: {matrix: arrays}}, where the protection finds its copies.
     """
 
     words: dict[str, dict[str, AnyArray]]
     scales: dict[str, dict[str, AnyArray]]
     params: Params
     lines: dict[str, dict[str, Lines]]
+    extras: dict[str, dict[str, Any]]
 
 
 def on_crossbars(params: Params, groups: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]]:
@@ -65,21 +69,28 @@ def program(
     spec: ChipSpec,
     groups: tuple[str, ...] = DEFAULT_GROUPS,
     gates: Gates | None = None,
+    protection: Protection = UNPROTECTED,
 ) -> Programmed:
-    """Quantise, encode and lay out a model's matrices: the part without randomness.
+    """Quantise, encode, protect and lay out a model's matrices: the part without randomness.
 
     Args:
         params: float parameters of `rerax.bert`.
         spec: how codes become cells.
         groups: which matrices go onto crossbars: encoder, pooler, classifier, embeddings.
         gates: closed rows and columns; matrices not named are all open.
+        protection: what is stored beside the weights.
 
     Returns:
-        Words, scales, the parameters that stay in float, and the open lines.
+        Words, scales, the parameters that stay in float, the open lines, and the places of
+        copies.
+
+    Raises:
+        ValueError: a matrix without room for the protection.
     """
     words: dict[str, dict[str, AnyArray]] = {section: {} for section in SECTIONS}
     scales: dict[str, dict[str, AnyArray]] = {section: {} for section in SECTIONS}
     lines: dict[str, dict[str, Lines]] = {section: {} for section in SECTIONS}
+    extras: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     rest: dict[str, Any] = {section: dict(leaves) for section, leaves in params.items()}
     for section, matrices in on_crossbars(params, groups).items():
         for name, weights in matrices.items():
@@ -89,9 +100,14 @@ def program(
             if gate is not None and opened is not None:
                 kept, lines[section][name] = open_cells(gate["row"], gate["column"]), opened
             codes, scales[section][name] = quantise(np.asarray(weights), spec.bits, kept)
-            words[section][name] = encode(codes, spec)
+            stored = protection.store(codes, _open(gate), spec, name)
+            words[section][name], extras[section][name] = stored
             rest[section][name] = {k: v for k, v in rest[section][name].items() if k == "bias"}
-    return Programmed(words, scales, rest, lines)
+    return Programmed(words, scales, rest, lines, extras)
+
+
+def _open(gate: Mapping[str, Any] | None) -> tuple[np.ndarray, np.ndarray] | None:
+    return None if gate is None else (np.asarray(gate["row"]) >= 0, np.asarray(gate["column"]) >= 0)
 
 
 def read(
@@ -101,6 +117,8 @@ def read(
     dose: Dose,
     fault: FaultModel,
     spec: ChipSpec,
+    protection: Protection = UNPROTECTED,
+    extras: Mapping[str, Any] | None = None,
     lanes: str | None = None,
 ) -> tuple[dict[str, Int8[Array, "R C"]], dict[str, Counts]]:
     """Codes of one layer's matrices as one chip reads them.
@@ -112,17 +130,54 @@ def read(
         dose: fault rate and share.
         fault: the fault model.
         spec: how words become codes.
+        protection: what was stored beside the weights.
+        extras: where it finds its copies in each matrix.
         lanes: name of the enclosing `vmap` axis over chips, if any.
 
     Returns:
-        Codes, and faulty cells, of each matrix.
+        Codes, and faulty cells (spare arrays included), of each matrix.
     """
     codes, counts = {}, {}
+    chips = [chip_key, *(spare_key(chip_key, j) for j in range(protection.spare_arrays))]
     for name, stored in words.items():
-        key = matrix_key(chip_key, name, layer)
-        disturbed = fault.disturb(stored, key, dose, spec, lanes)
-        codes[name], counts[name] = decode(disturbed.words, spec), disturbed.counts
+        arrays = [
+            fault.disturb(stored, matrix_key(key, name, layer), dose, spec, lanes) for key in chips
+        ]
+        counts[name] = Counts(
+            *(sum(column) for column in zip(*(a.counts for a in arrays), strict=True))
+        )
+        recovered = protection.recover(arrays, (extras or {}).get(name), spec, name)
+        codes[name] = decode(recovered, spec)
     return codes, counts
+
+
+def ledger(
+    params: Params,
+    spec: ChipSpec,
+    groups: tuple[str, ...],
+    gates: Gates | None,
+    protection: Protection,
+) -> dict[str, list[Ledger]]:
+    """What each matrix stores, layer by layer (a single entry outside the encoder).
+
+    Raises:
+        ValueError: a matrix without room for the protection.
+    """
+    found = {}
+    for matrices in on_crossbars(params, groups).values():
+        for name, weights in matrices.items():
+            *_, rows, columns = weights.shape
+            gate = (gates or {}).get(name)
+            opened = _open(gate) or (
+                np.ones(weights.shape[:-1], bool),
+                np.ones((*weights.shape[:-2], columns), bool),
+            )
+            layers = zip(opened[0].reshape(-1, rows), opened[1].reshape(-1, columns), strict=True)
+            found[name] = [
+                protection.ledger(row, column, gate is not None, spec, name)
+                for row, column in layers
+            ]
+    return found
 
 
 def cells(programmed: Programmed, spec: ChipSpec) -> int:

@@ -83,6 +83,12 @@ def sweep(
         str, _flag("On crossbars: encoder, pooler, classifier, embeddings.", "NAME,..")
     ] = "encoder,pooler,classifier",
     fault: Annotated[str, _flag("Fault models: uniform, flip.", "NAME,..")] = "uniform",
+    protection: Annotated[
+        str,
+        _flag(
+            "none, duplicate:3, msb:2x3:pruned (or :lsb, :pruned+lsb); :erasures behind.", "NAME,.."
+        ),
+    ] = "none",
     budget: Annotated[float, _flag("Loss of score that a passing chip may have.")] = 0.01,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
@@ -116,6 +122,7 @@ def sweep(
         "tile": _names(tile),
         "layout": _names(layout),
         "fault": _names(fault),
+        "protection": _names(protection),
     }
     base = Point(
         task=task,

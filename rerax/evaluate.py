@@ -32,10 +32,11 @@ from rerax.bert.model import (
     float_lookup,
     float_product,
 )
-from rerax.chip import Programmed, read
+from rerax.chip import UNPROTECTED, Programmed, read
 from rerax.compaction import Lines, masked_codes, open_product, take_out
 from rerax.faults import Counts, Dose, FaultModel
 from rerax.glue.data import Batches
+from rerax.protection import Protection
 from rerax.quantise import quantise_inputs
 from rerax.spec import ChipSpec
 
@@ -65,6 +66,7 @@ class Network:
         compact: leave closed lines of a pruned model out of the products instead of multiplying
             zeros. The sums are the same; on the CPUs measured, multiplying zeros is faster
             (experiments/results/gates_cost.json).
+        protection: what is stored beside the weights, and voted on reading.
     """
 
     config: BertConfig
@@ -74,6 +76,7 @@ class Network:
     dtype: str = "float32"
     lanes: int = 1
     compact: bool = False
+    protection: Protection = UNPROTECTED
 
 
 class Bucket(NamedTuple):
@@ -192,14 +195,15 @@ def chip_logits(
     Returns:
         Logits of each bucket, and {section: {matrix: counts}}, encoder counts [L].
     """
-    words, scales, params, lines = programmed
+    words, scales, params, lines, extras = programmed
     chip_key = keys.chip_key(root, chip)
     dtype = jnp.dtype(network.dtype)
 
-    def codes_of(section: dict, layer: int | Array) -> tuple[dict, dict]:
-        return read(section, chip_key, layer, dose, network.fault, network.spec, lanes)
+    def codes_of(section: dict, extras: dict, layer: int | Array) -> tuple[dict, dict]:
+        how = (dose, network.fault, network.spec, network.protection, extras, lanes)
+        return read(section, chip_key, layer, *how)
 
-    codes, counts_embeddings = codes_of(words["embeddings"], 0)
+    codes, counts_embeddings = codes_of(words["embeddings"], extras["embeddings"], 0)
     embed = Embeddings(network.config, crossbar_lookup(codes, scales["embeddings"]), dtype)
     stream = tuple(
         lax.map(lambda b: embed.apply({"params": params["embeddings"]}, *b), (b.ids, b.types))
@@ -207,8 +211,8 @@ def chip_logits(
     )
 
     def through_layer(stream: tuple[Array, ...], layer: tuple) -> tuple[tuple[Array, ...], dict]:
-        words, scales, params, lines, index = layer
-        codes, counts = codes_of(words, index)
+        words, scales, params, lines, extras, index = layer
+        codes, counts = codes_of(words, extras, index)
         product = crossbar_product(codes, scales, network.input_bits, lines, network.compact)
         encoder = EncoderLayer(network.config, product, dtype)
 
@@ -221,9 +225,9 @@ def chip_logits(
         ), counts
 
     numbers = jnp.arange(network.config.num_hidden_layers, dtype=jnp.uint32)
-    layers = tuple(part["encoder"] for part in (words, scales, params, lines))
+    layers = tuple(part["encoder"] for part in (words, scales, params, lines, extras))
     stream, counts_encoder = lax.scan(through_layer, stream, (*layers, numbers))
-    codes, counts_head = codes_of(words["head"], 0)
+    codes, counts_head = codes_of(words["head"], extras["head"], 0)
     product = crossbar_product(
         codes, scales["head"], network.input_bits, lines["head"], network.compact
     )

@@ -27,6 +27,7 @@ MATRIX_IDS = {
 """Fixed for ever: putting more matrices on crossbars moves no fault elsewhere."""
 
 _TRAINING = 0xFFFFFFFF  # no chip has this number
+_SPARE = 0x80000000  # no matrix has this number
 _PURPOSES = {"head": 0, "order": 1, "dropout": 2}
 
 Words = tuple[UInt32[Array, "*shape"], UInt32[Array, "*shape"]]
@@ -56,6 +57,11 @@ def matrix_key(
 ) -> Key[Array, ""]:
     """Key of the base array of `matrix` in encoder layer `layer` (0 outside the encoder)."""
     return jax.random.fold_in(jax.random.fold_in(chip_key, MATRIX_IDS[matrix]), layer)
+
+
+def spare_key(chip_key: Key[Array, ""], j: int) -> Key[Array, ""]:
+    """In a chip's place, the key of its spare crossbars number `j`."""
+    return jax.random.fold_in(chip_key, _SPARE + j)
 
 
 def training_key(

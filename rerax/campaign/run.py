@@ -116,6 +116,7 @@ def sweep(
     bits: int | Sequence[int] = 8,
     bits_per_cell: int | Sequence[int] = 1,
     fault: str | Sequence[str] = "uniform",
+    protection: str | Sequence[str] = "none",
     chips: int = 64,
     seed: int = 0,
     chunk: int | None = None,
@@ -136,7 +137,8 @@ def sweep(
         task: the GLUE task whose score is taken.
         name: what to call the model in the rows.
         rates: fractions of stuck cells, 0 to 1.
-        encoding, bits, bits_per_cell, fault: one value or several; several make a grid.
+        encoding, bits, bits_per_cell, fault, protection: one value or several; several make a
+            grid.
         chips: chips for each point.
         seed: seed of all chips.
         chunk: chips a dispatch; changes no row.
@@ -181,6 +183,7 @@ def sweep(
         "bits": _several(bits),
         "bits_per_cell": _several(bits_per_cell),
         "fault": _several(fault),
+        "protection": _several(protection),
     }
     points = expand(Point(task=task, model=name, rate=0.0, **fixed), axes)
     settings = Settings(chips, seed, chunk, lanes)

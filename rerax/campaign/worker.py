@@ -22,6 +22,7 @@ from rerax.faults import DEFAULT_SA1_SHARE, Counts, dose, fault_model
 from rerax.glue.data import check_ids, check_length, make_batches
 from rerax.glue.metrics import correct_bits, predictions_of, scores
 from rerax.glue.tasks import find_task
+from rerax.protection import protection
 
 
 @dataclass
@@ -71,11 +72,16 @@ class Worker:
         """Load and check the inputs.
 
         Raises:
-            ValueError: bad weights or examples, or an unknown fault model.
+            ValueError: bad weights or examples, an unknown fault model or protection, or a
+                matrix without room for it.
         """
         for point in points:
             fault_model(point.fault)
+            protection(point.protection)
         inputs = subject.load()
+        for point in {replace(p, rate=0.0, sa1_share=None, fault="uniform") for p in points}:
+            shield = protection(point.protection)
+            chip.ledger(inputs.params, point.spec, point.groups, inputs.gates, shield)  # raises
         longest = max(len(row) for row in inputs.examples.ids)
         check_length(max(longest, 4), inputs.config.max_position_embeddings)
         check_ids(inputs.examples.ids, inputs.config.vocab_size)
@@ -138,7 +144,9 @@ class Worker:
     def _float_score(self, point: Point, known: dict[str, float]) -> float:
         key = digest({"float": [point.task, point.model], **self._pair(point)})
         if key not in known:
-            plain = replace(point, rate=0.0, dtype="float32", matrices="", bits=8)
+            plain = replace(
+                point, rate=0.0, dtype="float32", matrices="", bits=8, protection="none"
+            )
             facts = self._facts(plain, Block("", 0, 0))
             known[key] = float(facts["score"][0])
         return known[key]
@@ -172,7 +180,7 @@ class Worker:
         return {
             **self._scored(np.concatenate([o.logits for o in outcomes])),
             **counts._asdict(),
-            "cells": cells,
+            "cells": cells * (1 + network.protection.spare_arrays),
             "cells_dense": cells,
             "sparsity": chip.sparsity(self.inputs.params, point.groups, self.inputs.gates),
         }
@@ -198,8 +206,11 @@ class Worker:
                 point.input_bits,
                 point.dtype,
                 self.settings.lanes or evaluate.lane_width(config, jax.default_backend()),
+                protection=protection(point.protection),
             )
-            placed = chip.program(self.inputs.params, point.spec, point.groups, self.inputs.gates)
+            placed = chip.program(
+                self.inputs.params, point.spec, point.groups, self.inputs.gates, network.protection
+            )
             chunk, blocks = evaluate.fit_memory(network, self.batches, self.settings.chunk)
             self.programmed[key] = (
                 network,

@@ -1,0 +1,178 @@
+"""Reading copies back and voting, inside jit: the counterpart of `placement` for one layer."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, UInt8
+
+from rerax.protection.placement import Freed, Layout, Low, Wish, copied_cells, host_slices
+from rerax.spec import ChipSpec
+from rerax.voting import majority_vote
+
+
+def recover(
+    words: UInt8[Array, "G R C"],
+    known: UInt8[Array, "G R C"] | None,
+    layout: Layout,
+    wish: Wish,
+    spec: ChipSpec,
+) -> UInt8[Array, "G R C"]:
+    """Words of kept weights after the vote; those of closed weights mean nothing.
+
+    Args:
+        words: as read from the array.
+        known: bits known to be stuck, which do not vote; None where nothing is known.
+        layout: where the copies are, of one layer.
+        wish: what was copied.
+        spec: geometry.
+    """
+    images = read_images(words, layout, wish, spec)
+    voted = jnp.asarray(voted_bits(wish, spec), jnp.uint8)[:, None, None, None]
+    if known is None and len(set(wish.depths)) == 1:
+        chosen = (majority_vote(jnp.concatenate([words[None], images])) & voted[0]) | (
+            words & ~voted[0]
+        )
+    else:
+        own = jnp.zeros_like(words) if known is None else known
+        theirs = jnp.zeros_like(images)
+        if known is not None:
+            theirs = read_images(known, layout, wish, spec)
+        stuck = jnp.concatenate([own[None], theirs | ~voted])
+        chosen = majority_vote(jnp.concatenate([words[None], images]), stuck)
+    if layout.low is not None:
+        chosen &= ~layout.low.mask[0].astype(jnp.uint8)
+    return chosen
+
+
+def voted_bits(wish: Wish, spec: ChipSpec) -> list[int]:
+    """Bits that each round's copies hold, as a mask of a word.
+
+    Freed cells copy whole cells, and all their bits vote; where low bits pay too, only the bits
+    asked for do.
+    """
+    masks = []
+    for q in range(wish.rounds):
+        bits = wish.bits_in(q)
+        if not wish.low:
+            top = spec.cells_per_group - 1
+            bits = sum(spec.bits_of_cell(top - i) for i in range(wish.cells_in(q, spec)))
+        masks.append(((1 << bits) - 1) << (spec.group_bits - bits))
+    return masks
+
+
+def read_images(
+    words: UInt8[Array, "G R C"], layout: Layout, wish: Wish, spec: ChipSpec
+) -> UInt8[Array, "K G R C"]:
+    """Copies of every kept weight's top bits, at their own positions in a word."""
+    turned = [words.take(rows, axis=1) for rows in layout.rows]
+    images = []
+    freed = None
+    if layout.freed is not None and layout.freed.kept.shape[-1]:
+        freed = _from_freed(words, turned, layout, wish, spec)
+    for q in range(wish.rounds):
+        image = jnp.zeros_like(words)
+        if freed is not None and layout.freed is not None:
+            image = freed[q].take(layout.freed.place, axis=-1, mode="fill", fill_value=0)
+        if layout.low is not None:
+            image |= _from_low(turned[q], q, layout.low, wish, spec)
+        images.append(image)
+    return jnp.stack(images)
+
+
+def _from_low(
+    turned: UInt8[Array, "G R C"], round_: int, low: Low, wish: Wish, spec: ChipSpec
+) -> UInt8[Array, "G R C"]:
+    first = sum(wish.bits_in(q) for q in range(round_))
+    image = jnp.zeros_like(turned)
+    for p in range(wish.bits_in(round_)):
+        hosts = turned.take(low.column[first + p], axis=-1)
+        bits = (hosts >> low.bit[first + p].astype(jnp.uint8)) & low.served.astype(jnp.uint8)
+        image |= bits << jnp.uint8(spec.group_bits - 1 - p)
+    return image
+
+
+def _from_freed(
+    words: UInt8[Array, "G R C"],
+    turned: list[UInt8[Array, "G R C"]],
+    layout: Layout,
+    wish: Wish,
+    spec: ChipSpec,
+) -> UInt8[Array, "K G R c"]:
+    """Images of the served columns alone: runs of cells, then the copies that traded places."""
+    freed = layout.freed
+    assert freed is not None
+    rows, width = words.shape[1], freed.kept.shape[0]
+    served = jnp.sum(freed.kept < words.shape[2])
+    longest = len(copied_cells(wish, 0, spec)) * width
+    closed = words.take(freed.rows, axis=1, mode="fill", fill_value=0)
+    closed = jnp.moveaxis(_cells(closed, wish, spec), 0, 1).ravel()
+    closed = jnp.pad(closed, (longest, longest))
+    images = []
+    for q in range(wish.rounds):
+        copied = copied_cells(wish, q, spec)
+        span = len(copied) * width
+        beside = turned[q].take(freed.columns, axis=-1, mode="fill", fill_value=0)
+        beside = jnp.moveaxis(_cells(beside, wish, spec), 0, -1).reshape(rows, -1)
+        beside = jnp.pad(beside, ((0, 0), (0, span)))
+        on_line = lax.dynamic_slice_in_dim(beside, freed.start[q], span, axis=1)
+        rest = len(copied) * served - freed.quota[q]
+        begin = longest + freed.base[q] + layout.rank * rest - freed.quota[q]
+        below = jax.vmap(lambda b, n=span: lax.dynamic_slice_in_dim(closed, b, n))(begin)
+        run = jnp.where(jnp.arange(span) < freed.quota[q], on_line, below)
+        images.append(_image(run, served, width, copied, spec))
+    return _with_fixes(jnp.stack(images), words, freed, wish, spec)
+
+
+def _cells(words: UInt8[Array, "G R C"], wish: Wish, spec: ChipSpec) -> UInt8[Array, "S R C"]:
+    """Levels of the cells that may hold copies, slice by slice."""
+    levels = []
+    for slice_ in host_slices(wish, spec):
+        group, shift, mask = _bits_of(slice_, spec)
+        levels.append((words[group] >> jnp.uint8(shift)) & jnp.uint8(mask))
+    return jnp.stack(levels)
+
+
+def _bits_of(slice_: int, spec: ChipSpec) -> tuple[int, int, int]:
+    """Group of a slice, where its cell's bits begin in a word, and a mask of their number."""
+    group, cell = divmod(slice_, spec.cells_per_group)
+    return group, cell * spec.bits_per_cell, (1 << spec.bits_of_cell(cell)) - 1
+
+
+def _image(
+    run: UInt8[Array, "R n"],
+    served: Array,
+    width: int,
+    copied: tuple[int, ...],
+    spec: ChipSpec,
+) -> UInt8[Array, "G R c"]:
+    """Copied cells of a run, put where they belong in a word."""
+    image = [jnp.zeros((run.shape[0], width), jnp.uint8)] * spec.groups
+    run = jnp.pad(run, ((0, 0), (0, width)))
+    for i, slice_ in enumerate(copied):
+        group, shift, mask = _bits_of(slice_, spec)
+        cell = lax.dynamic_slice_in_dim(run, i * served, width, axis=1)
+        image[group] |= (cell & jnp.uint8(mask)) << jnp.uint8(shift)
+    return jnp.stack(image)
+
+
+def _with_fixes(
+    images: UInt8[Array, "K G R c"],
+    words: UInt8[Array, "G R C"],
+    freed: Freed,
+    wish: Wish,
+    spec: ChipSpec,
+) -> UInt8[Array, "K G R c"]:
+    """The copies that traded places, in place of what the runs gave for them."""
+    if freed.fix.shape[-1] == 0:
+        return images
+    bits = jnp.asarray([_bits_of(s, spec) for s in range(spec.cells_per_weight)], jnp.int32)
+    copied = jnp.asarray(copied_cells(wish, 0, spec), jnp.int32)
+    round_, which, row, place = freed.fix
+    at_row, at_slice, at_column = freed.fix_at
+    group, shift, mask = bits[copied.take(which, mode="clip")].T.astype(jnp.uint8)
+    at_group, at_shift, _ = bits[at_slice].T.astype(jnp.uint8)
+    moved = ((words[at_group, at_row, at_column] >> at_shift) & mask) << shift
+    where = (round_, group, row, place)
+    laid = images.at[where].get(mode="fill", fill_value=0) & (mask << shift)
+    # The bits of different fixes of a word do not overlap, so differences add up exactly.
+    return images.at[where].add(moved - laid, mode="drop")
