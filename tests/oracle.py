@@ -191,3 +191,14 @@ def stuck_cells(keys, dose, spec, wordlines, bitlines):
                 if stuck[wordline, bitline] is None and other <= int(dose.above_limit):
                     stuck[wordline, bitline] = state(wordline, bitline)
     return stuck
+
+
+def vote(images, stuck, width):
+    """Majority of each bit over images that are not stuck there; a tie leaves the first image."""
+    out = 0
+    for bit in range(width):
+        ones = sum(w >> bit & 1 for w, s in zip(images, stuck, strict=True) if not s >> bit & 1)
+        voters = sum(not s >> bit & 1 for s in stuck)
+        own = images[0] >> bit & 1
+        out |= (1 if 2 * ones > voters else 0 if 2 * ones < voters else own) << bit
+    return out

@@ -83,10 +83,11 @@ def _from_low(
     turned: UInt8[Array, "G R C"], round_: int, low: Low, wish: Wish, spec: ChipSpec
 ) -> UInt8[Array, "G R C"]:
     first = sum(wish.bits_in(q) for q in range(round_))
+    served = low.served[None, None, :].astype(jnp.uint8)
     image = jnp.zeros_like(turned)
     for p in range(wish.bits_in(round_)):
         hosts = turned.take(low.column[first + p], axis=-1)
-        bits = (hosts >> low.bit[first + p].astype(jnp.uint8)) & low.served.astype(jnp.uint8)
+        bits = (hosts >> low.bit[first + p][None, None, :].astype(jnp.uint8)) & served
         image |= bits << jnp.uint8(spec.group_bits - 1 - p)
     return image
 
@@ -118,7 +119,7 @@ def _from_freed(
         rest = len(copied) * served - freed.quota[q]
         begin = longest + freed.base[q] + layout.rank * rest - freed.quota[q]
         below = jax.vmap(lambda b, n=span: lax.dynamic_slice_in_dim(closed, b, n))(begin)
-        run = jnp.where(jnp.arange(span) < freed.quota[q], on_line, below)
+        run = jnp.where(jnp.arange(span)[None, :] < freed.quota[q], on_line, below)
         images.append(_image(run, served, width, copied, spec))
     return _with_fixes(jnp.stack(images), words, freed, wish, spec)
 
