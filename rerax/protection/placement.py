@@ -268,8 +268,8 @@ def run_cells(freed: Freed, turned: np.ndarray, wish: Wish, spec: ChipSpec) -> n
         )
         below = join(
             freed.rows[y // (len(hosts) * columns_of_matrix)] if len(freed.rows) else 0,
-            hosts[y // columns_of_matrix % len(hosts)],
-            y % columns_of_matrix,
+            hosts[y % len(hosts)],
+            y // len(hosts) % columns_of_matrix,
             spec,
             columns_of_matrix,
         )

@@ -64,17 +64,16 @@ def read_images(
     words: UInt8[Array, "G R C"], layout: Layout, wish: Wish, spec: ChipSpec
 ) -> UInt8[Array, "K G R C"]:
     """Copies of every kept weight's top bits, at their own positions in a word."""
-    turned = [words.take(rows, axis=1) for rows in layout.rows]
     images = []
     freed = None
     if layout.freed is not None and layout.freed.kept.shape[-1]:
-        freed = _from_freed(words, turned, layout, wish, spec)
+        freed = _from_freed(words, layout, wish, spec)
     for q in range(wish.rounds):
         image = jnp.zeros_like(words)
         if freed is not None and layout.freed is not None:
             image = freed[q].take(layout.freed.place, axis=-1, mode="fill", fill_value=0)
         if layout.low is not None:
-            image |= _from_low(turned[q], q, layout.low, wish, spec)
+            image |= _from_low(words.take(layout.rows[q], axis=1), q, layout.low, wish, spec)
         images.append(image)
     return jnp.stack(images)
 
@@ -94,7 +93,6 @@ def _from_low(
 
 def _from_freed(
     words: UInt8[Array, "G R C"],
-    turned: list[UInt8[Array, "G R C"]],
     layout: Layout,
     wish: Wish,
     spec: ChipSpec,
@@ -106,16 +104,17 @@ def _from_freed(
     served = jnp.sum(freed.kept < words.shape[2])
     longest = len(copied_cells(wish, 0, spec)) * width
     closed = words.take(freed.rows, axis=1, mode="fill", fill_value=0)
-    closed = jnp.moveaxis(_cells(closed, wish, spec), 0, 1).ravel()
+    closed = _cells(closed, wish, spec).ravel()
     closed = jnp.pad(closed, (longest, longest))
+    beside = words.take(freed.columns, axis=-1, mode="fill", fill_value=0)
+    beside = _cells(beside, wish, spec).reshape(rows, -1)
+    beside = jnp.pad(beside, ((0, 0), (0, longest)))
     images = []
     for q in range(wish.rounds):
         copied = copied_cells(wish, q, spec)
         span = len(copied) * width
-        beside = turned[q].take(freed.columns, axis=-1, mode="fill", fill_value=0)
-        beside = jnp.moveaxis(_cells(beside, wish, spec), 0, -1).reshape(rows, -1)
-        beside = jnp.pad(beside, ((0, 0), (0, span)))
         on_line = lax.dynamic_slice_in_dim(beside, freed.start[q], span, axis=1)
+        on_line = on_line.take(layout.rows[q], axis=0)
         rest = len(copied) * served - freed.quota[q]
         begin = longest + freed.base[q] + layout.rank * rest - freed.quota[q]
         below = jax.vmap(lambda b, n=span: lax.dynamic_slice_in_dim(closed, b, n))(begin)
@@ -124,13 +123,13 @@ def _from_freed(
     return _with_fixes(jnp.stack(images), words, freed, wish, spec)
 
 
-def _cells(words: UInt8[Array, "G R C"], wish: Wish, spec: ChipSpec) -> UInt8[Array, "S R C"]:
-    """Levels of the cells that may hold copies, slice by slice."""
+def _cells(words: UInt8[Array, "G R C"], wish: Wish, spec: ChipSpec) -> UInt8[Array, "R C S"]:
+    """Levels of the cells that may hold copies, weight by weight."""
     levels = []
     for slice_ in host_slices(wish, spec):
         group, shift, mask = _bits_of(slice_, spec)
         levels.append((words[group] >> jnp.uint8(shift)) & jnp.uint8(mask))
-    return jnp.stack(levels)
+    return jnp.stack(levels, axis=-1)
 
 
 def _bits_of(slice_: int, spec: ChipSpec) -> tuple[int, int, int]:
