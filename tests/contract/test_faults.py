@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from rerax import faults, keys
+from rerax import keys
 from rerax.encoding import encode
-from rerax.faults import FAULTS, dose, fault_model, stuck_cells
+from rerax.faults import FAULTS, dose, fault_model, process, stuck_cells
 from rerax.poisson import EDGES, hazard, poisson_table
 from rerax.spec import ChipSpec
 
@@ -82,7 +82,7 @@ def test_lanes_and_chunks_move_no_cell(monkeypatch):
         return stuck_cells(key, d, ChipSpec(), ROWS, COLUMNS, "lanes")
 
     np.testing.assert_array_equal(jax.vmap(lane, axis_name="lanes")(chips), alone)
-    monkeypatch.setattr(faults, "POINTS_PER_CHUNK", 7)
+    monkeypatch.setattr(process, "POINTS_PER_CHUNK", 7)
     np.testing.assert_array_equal(jax.jit(jax.vmap(lane, axis_name="lanes"))(chips), alone)
 
 
@@ -244,7 +244,7 @@ def test_coordinates_by_multiply_high():
     words = np.concatenate([rng.integers(0, 2**32, 999, np.uint32), np.uint32([0, 2**32 - 1])])
     for n in (1, 3, 3072, 65535, 65536, 65537, 119547 * 8, 2**31 - 1):
         expected = (words.astype(np.uint64) * np.uint64(n)) >> np.uint64(32)
-        np.testing.assert_array_equal(faults._scale(jnp.asarray(words), n), expected)
+        np.testing.assert_array_equal(process._scale(jnp.asarray(words), n), expected)
 
 
 @pytest.mark.parametrize("bad", [-0.1, 1.5, float("nan")])

@@ -1,4 +1,6 @@
-"""Fault models: which cells of a chip are broken, and what a word then reads.
+"""One random process for all rates: which units of an array are broken.
+
+A unit is whatever a fault model breaks: a cell, a bit, a line, a pair of lines.
 
 *One process for all rates.* Points of a unit-rate Poisson process lie over cells x hazard. A
 cell is stuck at rate p once one of its points lies below h = -ln(1 - p): P(stuck) is exactly
@@ -18,7 +20,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Int32, Key, UInt8, UInt32
 
-from rerax._types import AnyArray
+from rerax.faults.grids import Cells, Grid
 from rerax.keys import purpose_keys, threefry
 from rerax.poisson import EDGES, INTERVALS, hazard, poisson_table
 from rerax.spec import ChipSpec
@@ -88,45 +90,48 @@ def _limit(probability: Fraction) -> int | None:
     return hits - 1 if hits > 0 else None
 
 
+@runtime_checkable
+class Limits(Protocol):
+    """How far up the hazard axis points count; it may differ from place to place."""
+
+    @property
+    def intervals(self) -> Array:
+        """Hazard intervals that have points which count anywhere."""
+        ...
+
+    @property
+    def above(self) -> Array:
+        """Whether any unit is past rate 0.5."""
+        ...
+
+    def counts(self, interval: Array, position: Array, row: Array, unit: Array) -> Array:
+        """Whether a point at a 32-bit position in an interval counts."""
+        ...
+
+    def counts_above(self, hash_: Array, row: Array, unit: Array) -> Array:
+        """Whether a unit without a point below rate 0.5 is faulty, by a hash of its own."""
+        ...
+
+
 @dataclass(frozen=True)
-class _Array:
-    """The physical array of one matrix, seen as planes [P, R, C] so that packing is contiguous.
+class Everywhere:
+    """The dose's own limits at every place."""
 
-    A unit is a cell (`per_cell` = 1) or, for flips, one of a cell's bits; plane p holds slice
-    p // per_cell of every weight.
-    """
-
-    spec: ChipSpec
-    rows: int
-    columns: int
-    per_cell: int = 1
+    dose: Dose
 
     @property
-    def planes(self) -> int:
-        return self.spec.cells_per_weight * self.per_cell
+    def intervals(self) -> Array:
+        return jnp.asarray(self.dose.intervals)
 
     @property
-    def width(self) -> int:
-        """Units on one wordline."""
-        return self.planes * self.columns
+    def above(self) -> Array:
+        return jnp.asarray(self.dose.above)
 
-    @property
-    def size(self) -> int:
-        return self.rows * self.width
+    def counts(self, interval: Array, position: Array, row: Array, unit: Array) -> Array:
+        return position <= jnp.asarray(self.dose.limits)[interval]
 
-    def place(self, wordline: Array, unit: Array) -> Array:
-        """Flat index into the planes of the unit at a physical address."""
-        bitline, part = unit // self.per_cell, unit % self.per_cell
-        column, slice_ = self.spec.locate(bitline, self.columns)
-        return ((slice_ * self.per_cell + part) * self.rows + wordline) * self.columns + column
-
-    def addresses(self, plane: Array) -> tuple[Array, Array]:
-        """Wordline and unit of every entry of one plane, each [R, C]."""
-        shape = (self.rows, self.columns)
-        column = lax.broadcasted_iota(jnp.uint32, shape, 1)
-        bitline = self.spec.bitline(column, plane // self.per_cell, self.columns)
-        unit = bitline * self.per_cell + plane % self.per_cell
-        return lax.broadcasted_iota(jnp.uint32, shape, 0), unit
+    def counts_above(self, hash_: Array, row: Array, unit: Array) -> Array:
+        return hash_ <= jnp.asarray(self.dose.above_limit)
 
 
 def stuck_cells(
@@ -153,15 +158,32 @@ def stuck_cells(
         the cell's highest level (low resistance), the polarity of arXiv 2401.11664; some
         papers swap the two.
     """
-    return _sample(key, dose, _Array(spec, rows, columns), lanes)
+    return sample(key, dose, Cells(spec, rows, columns), lanes)
 
 
-def _sample(
-    key: Key[Array, ""], dose: Dose, array: _Array, lanes: str | None
-) -> UInt8[Array, "P R C"]:
-    dose = Dose(*map(jnp.asarray, dose))
-    counts_key, points_key, cells_key = purpose_keys(key, 3)
-    counts = _poisson_counts(counts_key, array.size)
+def sample(
+    key: Key[Array, ""],
+    dose: Dose,
+    grid: Grid,
+    lanes: str | None = None,
+    limits: Limits | None = None,
+) -> UInt8[Array, "P Y X"]:
+    """Faulty units of a grid.
+
+    Args:
+        key: the array's key.
+        dose: rate and share.
+        grid: where units lie.
+        lanes: name of the enclosing `vmap` axis over chips, if any; changes no outcome.
+        limits: which points count; the dose's own by default.
+
+    Returns:
+        States in the grid's planes, 0 healthy, 1 stuck at 0, 3 stuck at 1.
+    """
+    limits = limits or Everywhere(dose)
+    planes, size = grid.planes, grid.rows * grid.width
+    counts_key, points_key, units_key = purpose_keys(key, 3)
+    counts = _poisson_counts(counts_key, size)
     trips = -(-counts // POINTS_PER_CHUNK)
     if lanes is not None:
         trips = lax.pmax(trips, lanes)  # an unbatched trip count keeps the loop a loop
@@ -170,41 +192,40 @@ def _sample(
         start = chunk.astype(jnp.uint32) * POINTS_PER_CHUNK
         point = start + jnp.arange(POINTS_PER_CHUNK, dtype=jnp.uint32)
         stream = jnp.full_like(point, 2 * interval.astype(jnp.uint32))
-        w, u = threefry(points_key, point, stream)
+        r, u = threefry(points_key, point, stream)
         position, _ = threefry(points_key, point, stream + 1)
-        wordline, unit = _scale(w, array.rows), _scale(u, array.width)
+        row, unit = _scale(r, grid.rows), _scale(u, grid.width)
         hit = point < counts[interval].astype(jnp.uint32)
-        hit &= position <= dose.limits[interval]
-        index = jnp.where(hit, array.place(wordline, unit), jnp.uint32(array.size))
-        state, _ = _cell_hash(cells_key, dose, wordline, unit)
+        hit &= limits.counts(interval, position, row, unit)
+        index = jnp.where(hit, grid.place(row, unit), jnp.uint32(size))
+        state, _ = _unit_hash(units_key, dose, row, unit)
         return states.at[index].set(state, mode="drop")
 
     def draw_interval(interval: Array, states: Array) -> Array:
         return lax.fori_loop(0, trips[interval], lambda j, s: draw(interval, j, s), states)
 
-    states = jnp.zeros(array.size, jnp.uint8)
-    states = lax.fori_loop(0, dose.intervals, draw_interval, states)
-    states = states.reshape(array.planes, array.rows, array.columns)
+    states = jnp.zeros(size, jnp.uint8)
+    states = lax.fori_loop(0, limits.intervals, draw_interval, states).reshape(planes)
 
     def second_chance(plane: tuple[Array, Array]) -> Array:
         states, p = plane
-        state, hash_ = _cell_hash(cells_key, dose, *array.addresses(p))
-        return jnp.where((states == 0) & (hash_ <= dose.above_limit), state, states)
+        row, unit = grid.addresses(p)
+        state, hash_ = _unit_hash(units_key, dose, row, unit)
+        hit = (states == 0) & limits.counts_above(hash_, row, unit)
+        return jnp.where(hit, state, states)
 
     return lax.cond(
-        dose.above,
-        lambda s: lax.map(second_chance, (s, jnp.arange(array.planes, dtype=jnp.uint32))),
+        limits.above,
+        lambda s: lax.map(second_chance, (s, jnp.arange(planes[0], dtype=jnp.uint32))),
         lambda s: s,
         states,
     )
 
 
-def _cell_hash(
-    key: UInt32[Array, "2"], dose: Dose, wordline: Array, unit: Array
-) -> tuple[Array, Array]:
-    """State that a stuck cell has, and a second hash: both functions of chip and cell alone."""
-    polarity, other = threefry(key, wordline, unit)
-    at_1 = (polarity <= dose.sa1_limit) & dose.sa1
+def _unit_hash(key: UInt32[Array, "2"], dose: Dose, row: Array, unit: Array) -> tuple[Array, Array]:
+    """State that a faulty unit has, and a second hash: both functions of chip and unit alone."""
+    polarity, other = threefry(key, row, unit)
+    at_1 = (polarity <= jnp.asarray(dose.sa1_limit)) & jnp.asarray(dose.sa1)
     return jnp.where(at_1, jnp.uint8(STUCK | AT_1), jnp.uint8(STUCK)), other
 
 
@@ -261,145 +282,3 @@ def stuck_words(
         held.append(mask)
         reads.append(value)
     return jnp.stack(held), jnp.stack(reads)
-
-
-class Counts(NamedTuple):
-    """Faulty cells of one array, an int32 scalar each; after a sum over arrays, int64 [chips].
-
-    `flipped` counts bits.
-    """
-
-    stuck_at_0: AnyArray
-    stuck_at_1: AnyArray
-    stuck_other: AnyArray
-    shorted: AnyArray
-    flipped: AnyArray
-
-
-class Disturbed(NamedTuple):
-    """What an array reads, and what is wrong with it.
-
-    Attributes:
-        words: stored words as read.
-        known: the bits of each word that a tester would know to be stuck: those of stuck cells.
-            Transient flips and shorts leave it zero.
-        counts: faulty cells.
-    """
-
-    words: UInt8[Array, "G R C"]
-    known: UInt8[Array, "G R C"]
-    counts: Counts
-
-
-@runtime_checkable
-class FaultModel(Protocol):
-    """What a notebook implements to add a fault model; instances are hashable and stateless."""
-
-    @property
-    def has_polarity(self) -> bool:
-        """Whether `sa1_share` means anything to it."""
-        ...
-
-    def disturb(
-        self,
-        words: UInt8[Array, "G R C"],
-        key: Key[Array, ""],
-        dose: Dose,
-        spec: ChipSpec,
-        lanes: str | None = None,
-    ) -> Disturbed:
-        """Words as read from the array with this key at this dose, and what is faulty in it.
-
-        What the caller does not use of the result costs nothing inside `jit`.
-
-        It must be nested in rate and a pure function of its arguments, `lanes` apart, which
-        names an enclosing `vmap` axis over chips and must change no outcome.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Uniform:
-    """Every cell stuck independently with the same probability."""
-
-    has_polarity: bool = True
-
-    def disturb(
-        self,
-        words: UInt8[Array, "G R C"],
-        key: Key[Array, ""],
-        dose: Dose,
-        spec: ChipSpec,
-        lanes: str | None = None,
-    ) -> Disturbed:
-        """Stuck cells hold their level whatever was written."""
-        _, rows, columns = words.shape
-        states = stuck_cells(key, dose, spec, rows, columns, lanes)
-        mask, value = stuck_words(states, spec)
-        at_1 = _total(states >> 1)
-        at_0 = _total(states & STUCK) - at_1
-        counts = _counts(stuck_at_0=at_0, stuck_at_1=at_1)
-        return Disturbed((words & ~mask) | value, mask, counts)
-
-
-@dataclass(frozen=True)
-class Flip:
-    """Transient bit flips: every stored bit inverted independently, held for one evaluation."""
-
-    has_polarity: bool = False
-
-    def disturb(
-        self,
-        words: UInt8[Array, "G R C"],
-        key: Key[Array, ""],
-        dose: Dose,
-        spec: ChipSpec,
-        lanes: str | None = None,
-    ) -> Disturbed:
-        """Inverts bits; the same process as `Uniform`, over bits in place of cells."""
-        _, rows, columns = words.shape
-        states = _sample(key, dose, _Array(spec, rows, columns, spec.bits_per_cell), lanes)
-        planes = states.reshape(spec.groups, -1, rows, columns)[:, : spec.group_bits] & STUCK
-        shifts = jnp.arange(spec.group_bits, dtype=jnp.uint8)[None, :, None, None]
-        flips = jnp.sum(planes << shifts, axis=1, dtype=jnp.uint8)
-        return Disturbed(words ^ flips, jnp.zeros_like(words), _counts(flipped=_total(planes)))
-
-
-@dataclass(frozen=True)
-class Healthy:
-    """No faults, and nothing to sample: a clean pass in its cheapest form. For Python only."""
-
-    has_polarity: bool = False
-
-    def disturb(
-        self,
-        words: UInt8[Array, "G R C"],
-        key: Key[Array, ""],
-        dose: Dose,
-        spec: ChipSpec,
-        lanes: str | None = None,
-    ) -> Disturbed:
-        """The words as they are."""
-        return Disturbed(words, jnp.zeros_like(words), _counts())
-
-
-FAULTS: dict[str, FaultModel] = {"uniform": Uniform(), "flip": Flip()}
-
-
-def fault_model(name: str) -> FaultModel:
-    """Fault model of that name.
-
-    Raises:
-        ValueError: unknown name; the known ones are listed.
-    """
-    if name not in FAULTS:
-        raise ValueError(f"unknown fault {name!r}: use one of {', '.join(FAULTS)}")
-    return FAULTS[name]
-
-
-def _total(states: UInt8[Array, "*shape"]) -> Int32[Array, ""]:
-    return jnp.sum(states, dtype=jnp.int32)
-
-
-def _counts(**known: Int32[Array, ""]) -> Counts:
-    return Counts(**{**dict.fromkeys(Counts._fields, jnp.int32(0)), **known})

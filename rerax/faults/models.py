@@ -1,0 +1,151 @@
+"""What a fault model is, and the plainest ones: stuck cells, flipped bits, none at all."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import jax.numpy as jnp
+from jaxtyping import Array, Int32, Key, UInt8
+
+from rerax._types import AnyArray
+from rerax.faults.process import STUCK, Cells, Dose, sample, stuck_cells, stuck_words
+from rerax.spec import ChipSpec
+
+
+class Counts(NamedTuple):
+    """Faulty cells of one array, an int32 scalar each; after a sum over arrays, int64 [chips].
+
+    `flipped` counts bits.
+    """
+
+    stuck_at_0: AnyArray
+    stuck_at_1: AnyArray
+    stuck_other: AnyArray
+    shorted: AnyArray
+    flipped: AnyArray
+
+
+class Disturbed(NamedTuple):
+    """What an array reads, and what is wrong with it.
+
+    Attributes:
+        words: stored words as read.
+        known: the bits of each word that a tester would know to be stuck: those of stuck cells.
+            Transient flips and shorts leave it zero.
+        counts: faulty cells.
+    """
+
+    words: UInt8[Array, "G R C"]
+    known: UInt8[Array, "G R C"]
+    counts: Counts
+
+
+@runtime_checkable
+class FaultModel(Protocol):
+    """What a notebook implements to add a fault model; instances are hashable and stateless."""
+
+    @property
+    def has_polarity(self) -> bool:
+        """Whether `sa1_share` means anything to it."""
+        ...
+
+    def disturb(
+        self,
+        words: UInt8[Array, "G R C"],
+        key: Key[Array, ""],
+        dose: Dose,
+        spec: ChipSpec,
+        lanes: str | None = None,
+    ) -> Disturbed:
+        """Words as read from the array with this key at this dose, and what is faulty in it.
+
+        What the caller does not use of the result costs nothing inside `jit`.
+
+        It must be nested in rate and a pure function of its arguments, `lanes` apart, which
+        names an enclosing `vmap` axis over chips and must change no outcome.
+        """
+        ...
+
+
+def stick(words: UInt8[Array, "G R C"], states: UInt8[Array, "S R C"], spec: ChipSpec) -> Disturbed:
+    """Stuck cells hold their level whatever was written.
+
+    Args:
+        words: stored words.
+        states: of every cell: 0 healthy, 1 stuck at 0, 3 stuck at 1.
+        spec: how words become cells.
+    """
+    mask, value = stuck_words(states, spec)
+    at_1 = total(states >> 1)
+    at_0 = total(states & STUCK) - at_1
+    counts = counts_of(stuck_at_0=at_0, stuck_at_1=at_1)
+    return Disturbed((words & ~mask) | value, mask, counts)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Every cell stuck independently with the same probability."""
+
+    has_polarity: bool = True
+
+    def disturb(
+        self,
+        words: UInt8[Array, "G R C"],
+        key: Key[Array, ""],
+        dose: Dose,
+        spec: ChipSpec,
+        lanes: str | None = None,
+    ) -> Disturbed:
+        """Stuck cells hold their level whatever was written."""
+        _, rows, columns = words.shape
+        return stick(words, stuck_cells(key, dose, spec, rows, columns, lanes), spec)
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Transient bit flips: every stored bit inverted independently, held for one evaluation."""
+
+    has_polarity: bool = False
+
+    def disturb(
+        self,
+        words: UInt8[Array, "G R C"],
+        key: Key[Array, ""],
+        dose: Dose,
+        spec: ChipSpec,
+        lanes: str | None = None,
+    ) -> Disturbed:
+        """Inverts bits; the same process as `Uniform`, over bits in place of cells."""
+        _, rows, columns = words.shape
+        states = sample(key, dose, Cells(spec, rows, columns, spec.bits_per_cell), lanes)
+        planes = states.reshape(spec.groups, -1, rows, columns)[:, : spec.group_bits] & STUCK
+        shifts = jnp.arange(spec.group_bits, dtype=jnp.uint8)[None, :, None, None]
+        flips = jnp.sum(planes << shifts, axis=1, dtype=jnp.uint8)
+        return Disturbed(words ^ flips, jnp.zeros_like(words), counts_of(flipped=total(planes)))
+
+
+@dataclass(frozen=True)
+class Healthy:
+    """No faults, and nothing to sample: a clean pass in its cheapest form. For Python only."""
+
+    has_polarity: bool = False
+
+    def disturb(
+        self,
+        words: UInt8[Array, "G R C"],
+        key: Key[Array, ""],
+        dose: Dose,
+        spec: ChipSpec,
+        lanes: str | None = None,
+    ) -> Disturbed:
+        """The words as they are."""
+        return Disturbed(words, jnp.zeros_like(words), counts_of())
+
+
+def total(states: UInt8[Array, "*shape"]) -> Int32[Array, ""]:
+    """Sum in int32."""
+    return jnp.sum(states, dtype=jnp.int32)
+
+
+def counts_of(**known: Int32[Array, ""]) -> Counts:
+    """Counts that are 0 where nothing is given."""
+    return Counts(**{**dict.fromkeys(Counts._fields, jnp.int32(0)), **known})
