@@ -113,6 +113,73 @@ def flip(codes, flipped, spec):
     return out
 
 
+def levels_of(groups, spec):
+    """Levels of all cells, [wordline, bitline], of stored numbers groups[g][r][c]."""
+    n, rows, columns = groups.shape
+    per_group = math.ceil(group_bits(spec) / spec.bits_per_cell)
+    levels = np.zeros((rows, columns * n * per_group), int)
+    for g, r, c in np.ndindex(n, rows, columns):
+        for i, level in enumerate(cells_of(int(groups[g, r, c]), spec)):
+            levels[r, bitline_of(c, g * per_group + i, n * per_group, columns, spec)] = level
+    return levels
+
+
+def bitline_of(column, slice_, slices, columns, spec):
+    return column * slices + slice_ if spec.layout == "interleaved" else slice_ * columns + column
+
+
+def short(groups, joined, spec):
+    """Stored numbers as read, and cells on shorted lines.
+
+    `joined[tile row, bitline]` says whether a line is shorted to the next one.
+    """
+    n, rows, columns = groups.shape
+    per_group = math.ceil(group_bits(spec) / spec.bits_per_cell)
+    levels = levels_of(groups, spec)
+    bitlines, shorted, read = levels.shape[1], 0, levels.copy()
+    for r in range(rows):
+        tile_row = r // spec.tile[0]
+        for b in range(bitlines):
+            first = last = b
+            while first > 0 and joined[tile_row, first - 1]:
+                first -= 1
+            while last < bitlines - 1 and joined[tile_row, last]:
+                last += 1
+            shorted += last > first
+            read[r, b] = max(levels[r, first : last + 1])
+    out = np.zeros(groups.shape, np.uint8)
+    for g, r, c in np.ndindex(n, rows, columns):
+        cells = [
+            min(
+                highest_level(i, spec),
+                int(read[r, bitline_of(c, g * per_group + i, n * per_group, columns, spec)]),
+            )
+            for i in range(per_group)
+        ]
+        out[g, r, c] = group_of(cells, spec)
+    return out, shorted
+
+
+def all_shorted(groups, spec):
+    """Stored numbers as read when all bitlines of a tile are shorted."""
+    bitlines = levels_of(groups, spec).shape[1]
+    joined = np.zeros((math.ceil(groups.shape[1] / spec.tile[0]), bitlines), bool)
+    for b in range(bitlines - 1):
+        joined[:, b] = b // spec.tile[1] == (b + 1) // spec.tile[1]
+    return short(groups, joined, spec)[0]
+
+
+def cells_of_lines(lines, along, spec, rows, bitlines):
+    """Stuck cells [wordline, bitline] of stuck lines: [row, tile column] or [tile row, bitline]."""
+    stuck = np.full((rows, bitlines), None, object)
+    for r, b in np.ndindex(rows, bitlines):
+        if along == "wordline":
+            stuck[r, b] = lines[r, b // spec.tile[1]]
+        else:
+            stuck[r, b] = lines[r // spec.tile[0], b]
+    return stuck
+
+
 def quantise_inputs(vector):
     largest = np.float32(max(abs(float(x)) for x in vector))
     scale = np.float32(largest * np.float32(1 / 127))

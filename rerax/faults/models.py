@@ -1,7 +1,7 @@
 """What a fault model is, and the plainest ones: stuck cells, flipped bits, none at all."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Int32, Key, UInt8
@@ -48,6 +48,13 @@ class FaultModel(Protocol):
         """Whether `sa1_share` means anything to it."""
         ...
 
+    def tables(self, rate: float) -> Any:
+        """Arrays of its own that `disturb` finds in `dose.tables`; () where it needs none.
+
+        Their shapes must not depend on the rate, so that one compile serves every rate.
+        """
+        ...
+
     def disturb(
         self,
         words: UInt8[Array, "G R C"],
@@ -87,6 +94,10 @@ class Uniform:
 
     has_polarity: bool = True
 
+    def tables(self, rate: float) -> tuple[()]:
+        """None."""
+        return ()
+
     def disturb(
         self,
         words: UInt8[Array, "G R C"],
@@ -105,6 +116,10 @@ class Flip:
     """Transient bit flips: every stored bit inverted independently, held for one evaluation."""
 
     has_polarity: bool = False
+
+    def tables(self, rate: float) -> tuple[()]:
+        """None."""
+        return ()
 
     def disturb(
         self,
@@ -128,6 +143,10 @@ class Healthy:
     """No faults, and nothing to sample: a clean pass in its cheapest form. For Python only."""
 
     has_polarity: bool = False
+
+    def tables(self, rate: float) -> tuple[()]:
+        """None."""
+        return ()
 
     def disturb(
         self,

@@ -13,7 +13,7 @@ can change an outcome. Integers only.
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -43,6 +43,7 @@ class Dose(NamedTuple):
         above_limit: and it hits when the cell's hash is <= this.
         sa1: whether any stuck cell is SA1.
         sa1_limit: a stuck cell is SA1 when its hash is <= this.
+        tables: what else the fault model at hand needs (`FaultModel.tables`).
     """
 
     intervals: np.int32 | Int32[Array, ""]
@@ -51,14 +52,30 @@ class Dose(NamedTuple):
     above_limit: np.uint32 | UInt32[Array, ""]
     sa1: np.bool_ | Bool[Array, ""]
     sa1_limit: np.uint32 | UInt32[Array, ""]
+    tables: Any = ()
 
 
-def dose(rate: float, sa1_share: Fraction | float = DEFAULT_SA1_SHARE) -> Dose:
+@runtime_checkable
+class Tabled(Protocol):
+    """The part of a fault model that a dose is made with."""
+
+    def tables(self, rate: float) -> Any:
+        """Further traced arrays that the model finds in `Dose.tables`."""
+        ...
+
+
+def dose(
+    rate: float,
+    sa1_share: Fraction | float = DEFAULT_SA1_SHARE,
+    fault: Tabled | None = None,
+) -> Dose:
     """Thresholds for a fault rate, by exact arithmetic on the host.
 
     Args:
-        rate: expected fraction of all cells (flip: of all stored bits) that are faulty, 0 to 1.
-        sa1_share: fraction of the stuck cells that are SA1, 0 to 1.
+        rate: expected fraction of all cells (flip: of all stored bits; wordline, bitline: of all
+            lines within tiles; short: of all adjacent pairs of them) that are faulty, 0 to 1.
+        sa1_share: fraction of the stuck cells (or lines) that are SA1, 0 to 1.
+        fault: the fault model that the dose is for; only those with tables need it.
 
     Raises:
         ValueError: rate or share outside [0, 1].
@@ -71,9 +88,9 @@ def dose(rate: float, sa1_share: Fraction | float = DEFAULT_SA1_SHARE) -> Dose:
         if not 0 <= value <= 1:  # also catches NaN
             raise ValueError(f"{name} {value} is outside [0, 1]: give a fraction")
     h = EDGES[-1] if rate >= 0.5 else hazard(float(rate))
-    limits = [_limit((h - a) / (b - a)) for a, b in pairwise(EDGES)]
-    above = _limit(2 * Fraction(rate) - 1)
-    sa1 = _limit(Fraction(sa1_share))
+    limits = [limit_of((h - a) / (b - a)) for a, b in pairwise(EDGES)]
+    above = limit_of(2 * Fraction(rate) - 1)
+    sa1 = limit_of(Fraction(sa1_share))
     return Dose(
         np.int32(sum(limit is not None for limit in limits)),
         np.array([limit or 0 for limit in limits], np.uint32),
@@ -81,10 +98,11 @@ def dose(rate: float, sa1_share: Fraction | float = DEFAULT_SA1_SHARE) -> Dose:
         np.uint32(above or 0),
         np.bool_(sa1 is not None),
         np.uint32(sa1 or 0),
+        () if fault is None else fault.tables(rate),
     )
 
 
-def _limit(probability: Fraction) -> int | None:
+def limit_of(probability: Fraction) -> int | None:
     """Largest 32-bit number that counts as a hit of this probability; None: none does."""
     hits = min(int(probability * 2**32), 2**32)
     return hits - 1 if hits > 0 else None

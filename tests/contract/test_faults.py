@@ -1,6 +1,9 @@
 """The contracts on stuck cells, with planted bugs that they must catch."""
 
+import dataclasses
+import functools
 import hashlib
+import itertools
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -10,13 +13,22 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+from arrays import array_key, physical
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from rerax import keys
-from rerax.encoding import encode
-from rerax.faults import FAULTS, dose, fault_model, process, stuck_cells
+from rerax.faults import (
+    FAULTS,
+    Counts,
+    Disturbed,
+    FaultModel,
+    dose,
+    fault_model,
+    process,
+    stuck_cells,
+)
 from rerax.poisson import EDGES, hazard, poisson_table
 from rerax.spec import ChipSpec
 
@@ -27,17 +39,39 @@ RATES = (0.0, 1e-6, 1e-3, 0.0175, 0.1079, 0.4999, 0.5, 0.6, 0.99, 1.0)
 ALPHA = 1e-6
 SPEC = ChipSpec()
 
+MODELS = {
+    "uniform": "uniform",
+    "clustered": "clustered:0.5",
+    "wordline": "wordline",
+    "bitline": "bitline",
+    "short": "short",
+    "flip": "flip",
+}
+"""One of every kind in the registry. Shapes are cut by tiles at both edges."""
 
-def array_key(chip, matrix="query", layer=0, seed=0):
-    return keys.matrix_key(keys.chip_key(keys.root_key(seed), jnp.uint32(chip)), matrix, layer)
+CUT = [ChipSpec(tile=(16, 24)), ChipSpec("differential", 6, 4, (7, 30), "separate")]
+each_model = pytest.mark.parametrize("name", MODELS.values())
+each_spec = pytest.mark.parametrize("spec", CUT, ids=str)
 
 
-def physical(states, spec):
-    """Cells by wordline and bitline, [R, bitlines]."""
-    s, r, c = np.indices(states.shape)
-    out = np.zeros((states.shape[1], spec.bitlines(states.shape[2])), np.uint8)
-    out[r, spec.bitline(c, s, states.shape[2])] = states
-    return out
+def test_every_kind_of_fault_is_under_contract():
+    assert set(MODELS) == set(FAULTS)
+
+
+def random_words(spec, seed=1):
+    rng = np.random.default_rng(seed)
+    shape = (spec.groups, ROWS, COLUMNS)
+    return jnp.asarray(rng.integers(0, 1 << spec.group_bits, shape, np.uint8))
+
+
+@functools.partial(jax.jit, static_argnames=("name", "spec"))
+def _disturb(name, spec, words, chip, dose):
+    return fault_model(name).disturb(words, array_key(chip), dose, spec)
+
+
+def disturb(name, spec, words, rate, share=SHARE, chip=0):
+    on_device = jax.tree.map(jnp.asarray, dose(rate, share, fault_model(name)))
+    return jax.device_get(_disturb(name, spec, words, jnp.uint32(chip), on_device))
 
 
 sample = jax.jit(stuck_cells, static_argnames=("spec", "rows", "columns", "lanes"))
@@ -86,6 +120,35 @@ def test_lanes_and_chunks_move_no_cell(monkeypatch):
     np.testing.assert_array_equal(jax.jit(jax.vmap(lane, axis_name="lanes"))(chips), alone)
 
 
+@each_model
+def test_lanes_and_chunks_change_no_word_of_any_model(name, monkeypatch):
+    fault, spec = fault_model(name), CUT[0]
+    words, chips = random_words(spec), jnp.arange(4, dtype=jnp.uint32)
+    d = jax.tree.map(jnp.asarray, dose(0.3, SHARE, fault))
+    alone = [disturb(name, spec, words, 0.3, chip=int(chip)) for chip in chips]
+    monkeypatch.setattr(process, "POINTS_PER_CHUNK", 7)
+
+    def lane(chip):
+        return fault.disturb(words, array_key(chip), d, spec, "lanes")
+
+    together = jax.jit(jax.vmap(lane, axis_name="lanes"))(chips)
+    jax.tree.map(
+        np.testing.assert_array_equal, together, jax.tree.map(lambda *a: np.stack(a), *alone)
+    )
+    assert len({one.words.tobytes() for one in alone}) == len(chips)
+
+
+@each_model
+def test_golden_words(name):
+    """Words, known bits and counts of every model; a change asks for a raised SEMANTICS."""
+    golden = json.loads((GOLDEN.parent / "fault_models.json").read_text())
+    hasher = hashlib.sha256()
+    for spec in CUT:
+        for leaf in jax.tree.leaves(disturb(name, spec, random_words(spec), 0.1)):
+            hasher.update(np.ascontiguousarray(leaf).tobytes())
+    assert hasher.hexdigest() == golden[name]
+
+
 def test_cells_differ_by_chip_matrix_layer_and_seed():
     places = ({}, {"matrix": "key"}, {"layer": 1}, {"seed": 1})
     seen = {cells(chip, 0.1, **place).tobytes() for chip in (0, 1) for place in places}
@@ -103,6 +166,25 @@ def test_nested_in_rate_with_fixed_polarity(rates, chip):
         older = cells(chip, rate)
         assert (older[younger > 0] == younger[younger > 0]).all()
         younger = older
+
+
+@each_model
+@each_spec
+def test_every_model_is_nested_in_rate(name, spec):
+    """What is broken at a rate is broken in the same way at any higher one."""
+    words = random_words(spec)
+    ages = [disturb(name, spec, words, rate) for rate in (0.0, 0.02, 0.1, 0.45, 0.7, 0.95, 1.0)]
+    for younger, older in itertools.pairwise(ages):
+        if name == "flip":
+            assert not ((younger.words ^ words) & ~(older.words ^ words)).any()
+        elif name == "short":  # a run only grows, so the highest level in it only rises
+            for low in range(0, spec.group_bits, spec.bits_per_cell):
+                level = (1 << spec.bits_per_cell) - 1
+                assert ((younger.words >> low & level) <= (older.words >> low & level)).all()
+        assert not (younger.known & ~older.known).any()
+        assert not (younger.known & (younger.words ^ older.words)).any()
+        assert all(a <= b for a, b in zip(younger.counts, older.counts, strict=True))
+    assert ages[1].words.tobytes() != ages[3].words.tobytes()
 
 
 def test_tables_equal_the_poisson_law():
@@ -136,7 +218,7 @@ def test_dose_is_the_rate_exactly(rate):
 def test_flips_hit_the_cells_that_would_be_stuck():
     words = jnp.zeros((1, ROWS, COLUMNS), jnp.uint8)
     d = dose(0.02)
-    flipped = FAULTS["flip"].disturb(words, array_key(0), d, ChipSpec()).words
+    flipped = fault_model("flip").disturb(words, array_key(0), d, ChipSpec()).words
     stuck = cells(0, 0.02)
     bits = np.stack([(np.asarray(flipped)[0] >> s) & 1 for s in range(8)])
     np.testing.assert_array_equal(bits, stuck & 1)
@@ -145,40 +227,39 @@ def test_flips_hit_the_cells_that_would_be_stuck():
 # 5. Exact ends.
 
 
-@pytest.mark.parametrize("name", FAULTS)
-@pytest.mark.parametrize("spec", [ChipSpec(), ChipSpec("differential", 6, 4)], ids=str)
-def test_rate_zero_changes_nothing_and_rate_one_everything(name, spec):
-    rng = np.random.default_rng(0)
-    codes = rng.integers(-15, 16, (ROWS, COLUMNS)).astype(np.int8)
-    words = jnp.asarray(encode(codes, spec))
+@each_model
+@each_spec
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_rate_zero_changes_nothing_and_rate_one_everything(name, spec, share):
+    words = np.asarray(random_words(spec))
+    same, known, counts = disturb(name, spec, words, 0.0, share)
+    np.testing.assert_array_equal(same, words)
+    assert not known.any()
+    assert not any(counts)
     top = (1 << spec.group_bits) - 1
-    for share in (0.0, 1.0):
-        same, known, counts = fault_model(name).disturb(words, array_key(0), dose(0.0, share), spec)
-        np.testing.assert_array_equal(same, words)
-        assert sum(int(c) for c in counts) == 0
-        assert not known.any()
-        all_, known, counts = fault_model(name).disturb(words, array_key(0), dose(1.0, share), spec)
-        np.testing.assert_array_equal(known, 0 if name == "flip" else top)
-        closed = words ^ top if name == "flip" else jnp.full_like(words, int(share * top))
-        np.testing.assert_array_equal(all_, closed)
-        total = sum(int(c) for c in counts)
-        units = spec.group_bits if name == "flip" else spec.cells_per_group
-        assert total == words.size * units
+    all_, known, counts = disturb(name, spec, words, 1.0, share)
+    if name == "flip":
+        closed, field, units = words ^ top, "flipped", spec.group_bits
+    elif name == "short":
+        closed, field, units = oracle.all_shorted(words, spec), "shorted", spec.cells_per_group
+    else:
+        closed = np.full_like(words, int(share * top))
+        field, units = f"stuck_at_{int(share)}", spec.cells_per_group
+    np.testing.assert_array_equal(all_, closed)
+    np.testing.assert_array_equal(known, 0 if name in ("flip", "short") else top)
+    assert counts._asdict() == {**dict.fromkeys(counts._fields, 0), field: words.size * units}
 
 
 # What a tester knows.
 
 
-@pytest.mark.parametrize("name", FAULTS)
-@pytest.mark.parametrize("spec", [ChipSpec(), ChipSpec("differential", 6, 4)], ids=str)
+@each_model
+@each_spec
 def test_known_bits_are_those_that_nothing_written_can_change(name, spec):
-    rng = np.random.default_rng(1)
-    shape = (spec.groups, ROWS, COLUMNS)
-    top = (1 << spec.group_bits) - 1
-    words = jnp.asarray(rng.integers(0, top + 1, shape, np.uint8))
-    one, known, _ = fault_model(name).disturb(words, array_key(0), dose(0.1), spec)
-    other, _, _ = fault_model(name).disturb(words ^ top, array_key(0), dose(0.1), spec)
-    if name == "flip":
+    words, top = np.asarray(random_words(spec)), (1 << spec.group_bits) - 1
+    one, known, _ = disturb(name, spec, words, 0.1)
+    other, _, _ = disturb(name, spec, words ^ top, 0.1)
+    if name in ("flip", "short"):
         assert not known.any()
         return
     np.testing.assert_array_equal(known, (one ^ other) ^ top)
@@ -255,6 +336,30 @@ def test_bad_rates_and_shares_are_refused(bad):
         dose(0.1, bad)
 
 
-def test_unknown_fault_lists_the_known():
-    with pytest.raises(ValueError, match="use one of uniform, flip"):
-        fault_model("meteor")
+@pytest.mark.parametrize("bad", ["meteor", "uniform:2", "clustered", "clustered:", "uniform:", ""])
+def test_unknown_fault_lists_the_known(bad):
+    with pytest.raises(ValueError, match="use one of uniform, clustered:A, wordline, bitline, sh"):
+        fault_model(bad)
+
+
+@pytest.mark.parametrize("shape", ["x", "0", "-1", "nan", "inf", "1e-3", "101"])
+def test_bad_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match="give a gamma shape such as 2"):
+        fault_model(f"clustered:{shape}")
+
+
+def test_a_notebook_can_add_a_fault_model(monkeypatch):
+    @dataclasses.dataclass(frozen=True)
+    class Inverted:
+        has_polarity: bool = False
+
+        def tables(self, rate):
+            return ()
+
+        def disturb(self, words, key, dose, spec, lanes=None):
+            return Disturbed(~words, words ^ words, Counts(*[jnp.int32(0)] * len(Counts._fields)))
+
+    monkeypatch.setitem(FAULTS, "inverted", lambda text: Inverted())
+    assert isinstance(fault_model("inverted"), FaultModel)
+    words = random_words(SPEC)
+    np.testing.assert_array_equal(disturb("inverted", SPEC, words, 0.5).words, ~words)

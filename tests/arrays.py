@@ -1,0 +1,18 @@
+"""Keys and cells of one array, as tests of fault models look at them."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from rerax import keys
+
+
+def array_key(chip, matrix="query", layer=0, seed=0):
+    return keys.matrix_key(keys.chip_key(keys.root_key(seed), jnp.uint32(chip)), matrix, layer)
+
+
+def physical(states, spec):
+    """Cells by wordline and bitline, [R, bitlines]."""
+    s, r, c = np.indices(states.shape)
+    out = np.zeros((states.shape[1], spec.bitlines(states.shape[2])), np.uint8)
+    out[r, spec.bitline(c, s, states.shape[2])] = states
+    return out
