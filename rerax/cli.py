@@ -82,7 +82,9 @@ def sweep(
     matrices: Annotated[
         str, _flag("On crossbars: encoder, pooler, classifier, embeddings.", "NAME,..")
     ] = "encoder,pooler,classifier",
-    fault: Annotated[str, _flag("Fault models: uniform, flip.", "NAME,..")] = "uniform",
+    fault: Annotated[
+        str, _flag("uniform, clustered:2 (gamma shape), wordline, bitline, short, flip.", "NAME,..")
+    ] = "uniform",
     protection: Annotated[
         str,
         _flag(

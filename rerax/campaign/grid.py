@@ -26,7 +26,8 @@ AXES = (
 )
 """A grid's loops, outermost first: what changes the compiled program, then what does not."""
 
-WITHOUT_POLARITY = ("flip",)
+WITHOUT_POLARITY = ("flip", "short", "map")
+"""Kinds of faults whose `sa1_share` is null."""
 
 
 def expand(base: Point, axes: Mapping[str, Sequence[Any]]) -> tuple[Point, ...]:
@@ -54,5 +55,8 @@ def expand(base: Point, axes: Mapping[str, Sequence[Any]]) -> tuple[Point, ...]:
 
 def unique(points: Iterable[Point]) -> tuple[Point, ...]:
     """Points without repetition, a share dropped where the fault model has no polarity."""
-    plain = (replace(p, sa1_share=None) if p.fault in WITHOUT_POLARITY else p for p in points)
+    plain = (
+        replace(p, sa1_share=None) if p.fault.partition(":")[0] in WITHOUT_POLARITY else p
+        for p in points
+    )
     return tuple({point.hash: point for point in plain}.values())

@@ -1,5 +1,6 @@
 """A point: one combination of model, task, spec, protection, fault model and rate. No JAX here."""
 
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass
@@ -62,7 +63,8 @@ class Point:
         """Fields as plain JSON values: the rate a float, the share a reduced ratio."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         share = None if self.sa1_share is None else str(Fraction(str(self.sa1_share)))
-        return {**fields, "rate": float(self.rate) + 0.0, "sa1_share": share}  # no minus 0
+        rate = float(self.rate) + 0.0  # no minus 0
+        return {**fields, "rate": rate, "sa1_share": share, "fault": canonical_fault(self.fault)}
 
     @property
     def hash(self) -> str:
@@ -80,6 +82,20 @@ def digest(value: Any) -> str:
     """SHA-256 of canonical JSON: sorted keys, no spaces, no NaN, shortest floats."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def canonical_fault(text: str) -> str:
+    """The one way to write a fault model's name: a shape as its shortest number.
+
+    Example:
+        >>> canonical_fault("clustered:2.0"), canonical_fault("clustered:5e-1")
+        ('clustered:2', 'clustered:0.5')
+    """
+    kind, _, rest = text.partition(":")
+    if kind == "clustered":
+        with contextlib.suppress(ValueError):  # a bad one is refused where the model is made
+            return f"{kind}:{repr(float(rest)).removesuffix('.0')}"
+    return text
 
 
 def parse_rates(text: str) -> tuple[float, ...]:

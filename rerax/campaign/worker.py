@@ -167,7 +167,7 @@ class Worker:
             self.batches,
             blocks,
             seed=self.settings.seed,
-            dose=dose(point.rate, share),
+            dose=dose(point.rate, share, network.fault),
             first=block.first,
             chips=block.chips,
             chunk=chunk,

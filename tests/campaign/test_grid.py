@@ -34,11 +34,15 @@ def test_repeated_values_make_one_point_in_the_first_place():
     assert [p.rate for p in points] == [0.01, 0.001]
 
 
-def test_flips_have_no_polarity():
-    axes = {"fault": ("uniform", "flip"), "sa1_share": (Fraction(1, 2), Fraction(1, 3))}
+def test_flips_and_shorts_have_no_polarity():
+    axes = {
+        "fault": ("uniform", "flip", "clustered:2", "short"),
+        "sa1_share": (Fraction(1, 2), Fraction(1, 3)),
+    }
     points = expand(BASE, axes)
     shares = [p.sa1_share for p in points]
-    assert shares == [Fraction(1, 2), Fraction(1, 3), None]
+    half, third = Fraction(1, 2), Fraction(1, 3)
+    assert shares == [half, third, None, half, third, None]
     assert unique([*points, *points]) == points
 
 

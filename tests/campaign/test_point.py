@@ -94,6 +94,15 @@ def test_the_default_share_is_the_usual_split():
     assert POINT.sa1_share == parse_share("9.04:1.75") > Fraction(1, 2)
 
 
+def test_one_shape_is_one_fault_however_written():
+    hashes = {
+        replace(POINT, fault=f"clustered:{shape}").hash for shape in ("2", "2.0", "2e0", "02")
+    }
+    assert len(hashes) == 1
+    assert replace(POINT, fault="clustered:2.5").hash not in hashes
+    assert replace(POINT, fault="clustered:2.0").identity()["fault"] == "clustered:2"
+
+
 @pytest.mark.parametrize("text", ["", "x", "2", "-0.1", "0:0", "-1:2", "1:", "3/2", "1/0", "nan:1"])
 def test_bad_shares_are_named(text):
     with pytest.raises(ValueError, match=r"sa1-share .*: give "):

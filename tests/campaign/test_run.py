@@ -76,6 +76,21 @@ def test_flips_have_no_polarity():
     assert set(rows["stuck_at_0"].to_pylist()) == {0}
 
 
+def test_every_fault_model_counts_what_it_breaks():
+    names = ("clustered:0.5", "wordline", "bitline", "short")
+    rows = sweep(fault=names, rates=(0.3,), tile="8x5", chips=8)
+    frame = rows.to_pandas()
+    assert frame.fault.unique().tolist() == list(names)
+    stuck = frame.stuck_at_0 + frame.stuck_at_1
+    for name, at in frame.assign(stuck=stuck).groupby("fault"):
+        broken = at.shorted if name == "short" else at.stuck
+        assert 0.1 < broken.mean() / at.cells.iloc[0] < 0.6, name
+        assert (at.stuck if name == "short" else at.shorted).sum() == 0
+        assert at.sa1_share.isna().all() == (name == "short")
+    lines = frame[frame.fault == "wordline"]  # of 5 cells, and 1 at the edge
+    assert (lines.flipped + lines.stuck_other).sum() == 0
+
+
 def test_a_degenerate_chip_is_counted_not_dropped():
     rows = sweep("stsb", rates=(1.0,), sa1_share=0.0)  # every weight reads -128: one output for all
     assert len(rows) == 3

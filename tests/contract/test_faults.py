@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rerax import keys
+from rerax.campaign.grid import WITHOUT_POLARITY
 from rerax.faults import (
     FAULTS,
     Counts,
@@ -56,6 +57,11 @@ each_spec = pytest.mark.parametrize("spec", CUT, ids=str)
 
 def test_every_kind_of_fault_is_under_contract():
     assert set(MODELS) == set(FAULTS)
+
+
+@each_model
+def test_the_grid_knows_what_has_no_polarity(name):
+    assert fault_model(name).has_polarity == (name.partition(":")[0] not in WITHOUT_POLARITY)
 
 
 def random_words(spec, seed=1):
