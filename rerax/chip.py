@@ -13,7 +13,7 @@ from jaxtyping import Array, Int8, Key, UInt8, UInt32
 from rerax._types import AnyArray, Params
 from rerax.compaction import Lines, open_lines
 from rerax.encoding import decode
-from rerax.faults import Counts, Dose, FaultModel
+from rerax.faults import Counts, Dose, FaultModel, Site
 from rerax.gates import Gates, open_cells
 from rerax.keys import matrix_key, spare_key
 from rerax.protection import Ledger, Protection, Unprotected
@@ -120,6 +120,7 @@ def read(
     protection: Protection = UNPROTECTED,
     extras: Mapping[str, Any] | None = None,
     lanes: str | None = None,
+    chip: UInt32[Array, ""] | None = None,
 ) -> tuple[dict[str, Int8[Array, "R C"]], dict[str, Counts]]:
     """Codes of one layer's matrices as one chip reads them.
 
@@ -133,6 +134,7 @@ def read(
         protection: what was stored beside the weights.
         extras: where it finds its copies in each matrix.
         lanes: name of the enclosing `vmap` axis over chips, if any.
+        chip: the chip's number, for measured chips.
 
     Returns:
         Codes, and faulty cells (spare arrays included), of each matrix.
@@ -140,8 +142,11 @@ def read(
     codes, counts = {}, {}
     chips = [chip_key, *(spare_key(chip_key, j) for j in range(protection.spare_arrays))]
     for name, stored in words.items():
+        sites = [None if chip is None else Site(chip, name, layer)]
+        sites += [None] * protection.spare_arrays
         arrays = [
-            fault.disturb(stored, matrix_key(key, name, layer), dose, spec, lanes) for key in chips
+            fault.disturb(stored, matrix_key(key, name, layer), dose, spec, lanes, site)
+            for key, site in zip(chips, sites, strict=True)
         ]
         counts[name] = Counts(
             *(sum(column) for column in zip(*(a.counts for a in arrays), strict=True))

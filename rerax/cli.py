@@ -54,7 +54,9 @@ def sweep(
     max_examples: Annotated[int | None, _flag("Use only the first N examples.", "N")] = None,
     max_length: Annotated[int, _flag("Most tokens of an example.", "N")] = 128,
     labels: Annotated[str | None, _flag("Label names in the order of the outputs.", "A,B")] = None,
-    rates: Annotated[str, _flag("Fractions of faulty cells, 0 to 1.", "P,..")] = RATES,
+    rates: Annotated[
+        str | None, _flag(f"Fractions of faulty cells, 0 to 1 [{RATES}].", "P,..")
+    ] = None,
     sa1_share: Annotated[
         str | None, _flag("SA1 : SA0 parts, or the fraction of SA1 [9.04:1.75].")
     ] = None,
@@ -64,7 +66,7 @@ def sweep(
     sa1: Annotated[
         str | None, _flag("Rate of stuck-at-1 cells; with --sa0, sets the rate.")
     ] = None,
-    chips: Annotated[int, _flag("Chips of every point.", "N")] = 64,
+    chips: Annotated[int | None, _flag("Chips of every point [64].", "N")] = None,
     seed: Annotated[int, _flag("Seed of all chips.", "N")] = 0,
     chunk: Annotated[int | None, _flag("Chips a dispatch; changes no result.", "N")] = None,
     lanes: Annotated[int | None, _flag("Chips side by side; part of the platform.", "N")] = None,
@@ -83,7 +85,12 @@ def sweep(
         str, _flag("On crossbars: encoder, pooler, classifier, embeddings.", "NAME,..")
     ] = "encoder,pooler,classifier",
     fault: Annotated[
-        str, _flag("uniform, clustered:2 (gamma shape), wordline, bitline, short, flip.", "NAME,..")
+        str,
+        _flag(
+            "uniform, clustered:2 (gamma shape), wordline, bitline, short, flip; or "
+            "map:FILE, measured chips, alone.",
+            "NAME,..",
+        ),
     ] = "uniform",
     protection: Annotated[
         str,
@@ -100,24 +107,33 @@ def sweep(
     command resumes a run that was cut off, and larger lists or more chips grow it.
     """
     from rerax.campaign.grid import expand
+    from rerax.campaign.lot import is_measured, with_realised_rates
     from rerax.campaign.point import Point, parse_rates, parse_share, rate_and_share
     from rerax.campaign.run import run
     from rerax.campaign.source import read_subject
     from rerax.campaign.subject import Settings
 
+    measured = is_measured(_names(fault))
+    own = {"rates": rates, "sa0": sa0, "sa1": sa1, "chips": chips}
+    given = [name for name, value in own.items() if value is not None]
+    if measured and given:
+        raise ValueError(f"--{given[0]} with {fault}: leave it out, the map has its own")
     if (sa0 is None) != (sa1 is None):
         raise ValueError("--sa0 and --sa1 belong together: give both, or --rates and --sa1-share")
     if sa0 is not None and sa1 is not None:
-        if sa1_share is not None or rates != RATES:
+        if sa1_share is not None or rates is not None:
             raise ValueError(
                 "--sa0 and --sa1 set rate and share: leave out --rates and --sa1-share"
             )
         rate, share = rate_and_share(sa0, sa1)
         all_rates: tuple[float, ...] = (rate,)
     else:
-        all_rates, share = parse_rates(rates), parse_share(sa1_share or "9.04:1.75")
+        all_rates, share = (
+            parse_rates(RATES if rates is None else rates),
+            parse_share(sa1_share or "9.04:1.75"),
+        )
     axes = {
-        "rate": all_rates,
+        "rate": (0.0,) if measured else all_rates,
         "encoding": _names(encoding),
         "bits": _numbers(bits, "bits"),
         "bits_per_cell": _numbers(bits_per_cell, "bits-per-cell"),
@@ -136,7 +152,7 @@ def sweep(
         matrices=",".join(_names(matrices)),
     )
     points = expand(base, axes)
-    settings = Settings(chips, seed, chunk, lanes)
+    settings = Settings(64 if chips is None else chips, seed, chunk, lanes)
     subject = read_subject(
         model,
         task,
@@ -147,6 +163,7 @@ def sweep(
         max_length=max_length,
         labels=_names(labels) if labels else None,
     )
+    points = with_realised_rates(points, subject.config)
     _run_and_print(lambda tell: run(subject, points, settings, out, tell), budget, quiet)
 
 

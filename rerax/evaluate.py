@@ -200,7 +200,7 @@ def chip_logits(
     dtype = jnp.dtype(network.dtype)
 
     def codes_of(section: dict, extras: dict, layer: int | Array) -> tuple[dict, dict]:
-        how = (dose, network.fault, network.spec, network.protection, extras, lanes)
+        how = (dose, network.fault, network.spec, network.protection, extras, lanes, chip)
         return read(section, chip_key, layer, *how)
 
     codes, counts_embeddings = codes_of(words["embeddings"], extras["embeddings"], 0)

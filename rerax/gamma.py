@@ -96,8 +96,9 @@ def hazards(shape: float, rate: float) -> tuple[Decimal, ...]:
         h = -wanted  # too small, by Jensen's inequality
         while True:  # Newton's steps on log E[exp(-h g)], convex in h: they stay on the left
             survivals = [(-h * g).exp() for g in table]
-            alive = sum(survivals)
-            slope = sum(g * s for g, s in zip(table, survivals, strict=True)) / alive
+            alive = sum(survivals, Decimal(0))
+            weighted = (g * s for g, s in zip(table, survivals, strict=True))
+            slope = sum(weighted, Decimal(0)) / alive
             step = ((alive / QUANTILES).ln() - wanted) / slope
             h += step
             if step <= h * Decimal("1e-30"):

@@ -2,6 +2,8 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from rerax import keys
 
@@ -16,3 +18,16 @@ def physical(states, spec):
     out = np.zeros((states.shape[1], spec.bitlines(states.shape[2])), np.uint8)
     out[r, spec.bitline(c, s, states.shape[2])] = states
     return out
+
+
+MAP_COLUMNS = ("chip", "matrix", "layer", "wordline", "bitline", "level")
+
+
+def write_map(path, cells, **changes):
+    """A Parquet file of measured cells, given as tuples; columns may be replaced, None drops."""
+    columns = dict(zip(MAP_COLUMNS, map(list, zip(*cells, strict=True)), strict=True))
+    columns = {
+        name: values for name, values in {**columns, **changes}.items() if values is not None
+    }
+    pq.write_table(pa.table(columns), path)
+    return str(path)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiny
+from arrays import write_map
 from safetensors.numpy import load_file, save_file
 
 from rerax.cli import main
@@ -104,6 +105,54 @@ def test_sa0_and_sa1_set_rate_and_share(flags, tmp_path):
     frame = pd.read_parquet(tmp_path / "out")
     assert frame.rate.unique().tolist() == [0.1079]
     assert frame.sa1_share.unique() == pytest.approx([904 / 1079])
+
+
+def without(arguments, *flags):
+    at = [i for flag in flags for i in (arguments.index(flag), arguments.index(flag) + 1)]
+    return [argument for i, argument in enumerate(arguments) if i not in at]
+
+
+def test_measured_chips(flags, tmp_path, capsys):
+    path = write_map(
+        tmp_path / "lot.parquet",
+        [(4, "pooler", 0, w, b, 1) for w in range(30) for b in (7, 15)]
+        + [(2, "classifier", 0, 3, 7, 0)],
+    )
+    arguments = without(flags(fault=f"map:{path}"), "--rates", "--chips")
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert "map:lot.parquet@" in captured.out
+    frame = pd.read_parquet(tmp_path / "out").sort_values("chip")
+    assert frame.chip.tolist() == [2, 4]
+    assert frame.stuck_at_1.tolist() == [0, 60]
+    assert frame.stuck_at_0.tolist() == [1, 0]
+    assert frame.rate.tolist() == [61 / (2 * frame.cells[0])] * 2
+    moved = (tmp_path / "elsewhere").mkdir() or tmp_path / "elsewhere" / "lot.parquet"
+    shutil.move(path, moved)
+    assert main(without(flags(fault=f"map:{moved}"), "--rates", "--chips")) == 0
+    assert capsys.readouterr().out == captured.out  # nothing is done again
+    assert len(list((tmp_path / "out").glob("[0-9a-f]*.parquet"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "given", "said"),
+    [
+        ({}, ("--rates",), "--rates with map:"),
+        ({}, ("--chips",), "--chips with map:"),
+        ({"sa0": 0.1, "sa1": 0.1}, (), "--sa0 with map:"),
+        ({"more": "uniform"}, (), "give it as the only fault"),
+        ({"layout": "separate", "bits": "4"}, (), "wordline 3, bitline 300: bitline is outside"),
+        ({"missing": True}, (), "is no file: give map:FILE"),
+    ],
+)
+def test_a_map_brings_its_own_rates_and_chips(flags, tmp_path, capsys, changes, given, said):
+    path = write_map(tmp_path / "lot.parquet", [(0, "pooler", 0, 3, 300, 1)])
+    if changes.pop("missing", False):
+        path += "x"
+    faults = ",".join([f"map:{path}", *filter(None, [changes.pop("more", None)])])
+    arguments = flags(fault=faults, **changes)
+    dropped = {"--rates", "--chips"} - set(given)
+    assert said in refused(capsys, without(arguments, *dropped), tmp_path / "out")
 
 
 @pytest.mark.parametrize(

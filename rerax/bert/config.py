@@ -59,6 +59,22 @@ class BertConfig:
         """Outputs of the classifier."""
         return len(self.labels)
 
+    @property
+    def matrix_shapes(self) -> dict[str, tuple[int, int, int]]:
+        """Layers (1 outside the encoder), rows and columns of every matrix and table."""
+        layers, d, f = self.num_hidden_layers, self.hidden_size, self.intermediate_size
+        square = dict.fromkeys(("query", "key", "value", "attention_output"), (layers, d, d))
+        return {
+            **square,
+            "ffn_in": (layers, d, f),
+            "ffn_out": (layers, f, d),
+            "pooler": (1, d, d),
+            "classifier": (1, d, self.num_labels),
+            "word_embeddings": (1, self.vocab_size, d),
+            "position_embeddings": (1, self.max_position_embeddings, d),
+            "token_type_embeddings": (1, self.type_vocab_size, d),
+        }
+
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "BertConfig":
         """Read the content of a config.json.

@@ -3,11 +3,12 @@
 import contextlib
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any
 
+from rerax.measured import map_of
 from rerax.spec import MATRIX_GROUPS, ChipSpec, parse_tile
 
 
@@ -75,7 +76,8 @@ class Point:
     def clean_hash(self) -> str:
         """Name of the point's model, task, spec and protection, whatever the faults."""
         without = {"rate": 0.0, "sa1_share": None, "fault": None, "faulty": None}
-        return digest({**self.identity(), **without})
+        plain = replace(self, fault="none")  # so that no map is read
+        return digest({**plain.identity(), **without})
 
 
 def digest(value: Any) -> str:
@@ -85,7 +87,11 @@ def digest(value: Any) -> str:
 
 
 def canonical_fault(text: str) -> str:
-    """The one way to write a fault model's name: a shape as its shortest number.
+    """The one way to write a fault model's name: a shape as its shortest number, a map of
+    measured chips as the file's name and hash, wherever it lies.
+
+    Raises:
+        ValueError: a bad map (`rerax.measured.read_map`).
 
     Example:
         >>> canonical_fault("clustered:2.0"), canonical_fault("clustered:5e-1")
@@ -95,7 +101,8 @@ def canonical_fault(text: str) -> str:
     if kind == "clustered":
         with contextlib.suppress(ValueError):  # a bad one is refused where the model is made
             return f"{kind}:{repr(float(rest)).removesuffix('.0')}"
-    return text
+    chips = map_of(text)
+    return text if chips is None else f"{kind}:{chips.name}"
 
 
 def parse_rates(text: str) -> tuple[float, ...]:

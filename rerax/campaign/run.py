@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from rerax.campaign import store
 from rerax.campaign.grid import expand
+from rerax.campaign.lot import chips_of, is_measured, with_realised_rates
 from rerax.campaign.point import Point, digest
 from rerax.campaign.store import Block
 from rerax.campaign.subject import Inputs, Progress, Settings, Subject
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from rerax.bert.config import BertConfig
     from rerax.campaign.worker import Worker
     from rerax.glue.data import Examples
+
+
+DEFAULT_RATES = (0.0, 1e-4, 1e-3, 1e-2)
 
 
 def run(
@@ -52,10 +56,11 @@ def run(
     """
     pairs = {f"{p.task}/{p.model}": subject.pair(p.input_bits) for p in points}
     finished: list[Block] = []
+    chips = chips_of(points, settings.chips)
     if out is not None:
         store.check_folder(out, settings.seed, SEMANTICS, pairs)
         finished = store.scan(out)
-    work = store.missing(finished, points, settings.chips)
+    work = store.missing(finished, points, chips)
     fresh: list[pa.Table] = []
     if work:
         from rerax.campaign.worker import Worker
@@ -67,9 +72,9 @@ def run(
         fresh = _fill(worker, work, out)
     if out is None:
         return pa.concat_tables(fresh)
-    wanted = {b for p in points for b in store.blocks_of(p, settings.chips)}
+    wanted = {b for p in points for b in store.blocks_of(p, chips)}
     serving = [b for b in store.scan(out) if any(b.point == w.point for w in wanted)]
-    return _select(store.read_rows(out, serving), points, settings.chips)
+    return _select(store.read_rows(out, serving), points, chips)
 
 
 def _fill(
@@ -92,13 +97,14 @@ def _fill(
     return kept
 
 
-def _select(rows: pa.Table, points: Sequence[Point], chips: int) -> pa.Table:
+def _select(rows: pa.Table, points: Sequence[Point], chips: int | tuple[int, ...]) -> pa.Table:
     """Rows of the requested chips, in the order of the points."""
     hashes = np.array(rows["point_hash"].to_pylist(), object)
     chip = rows["chip"].to_numpy()
+    wanted = np.isin(chip, np.arange(chips) if isinstance(chips, int) else chips)
     picked = []
     for point in points:
-        mine = np.flatnonzero((hashes == point.hash) & (chip < chips))
+        mine = np.flatnonzero((hashes == point.hash) & wanted)
         picked.append(mine[np.argsort(chip[mine])])
     return rows.take(np.concatenate(picked))
 
@@ -111,13 +117,13 @@ def sweep(
     *,
     task: str = "sst2",
     name: str = "model",
-    rates: Sequence[float] = (0.0, 1e-4, 1e-3, 1e-2),
+    rates: Sequence[float] | None = None,
     encoding: str | Sequence[str] = "offset",
     bits: int | Sequence[int] = 8,
     bits_per_cell: int | Sequence[int] = 1,
     fault: str | Sequence[str] = "uniform",
     protection: str | Sequence[str] = "none",
-    chips: int = 64,
+    chips: int | None = None,
     seed: int = 0,
     chunk: int | None = None,
     lanes: int | None = None,
@@ -136,10 +142,10 @@ def sweep(
         labels: GLUE label ids, or scores for stsb.
         task: the GLUE task whose score is taken.
         name: what to call the model in the rows.
-        rates: fractions of stuck cells, 0 to 1.
+        rates: fractions of stuck cells, 0 to 1; by default 0, 1e-4, 1e-3 and 1e-2.
         encoding, bits, bits_per_cell, fault, protection: one value or several; several make a
-            grid.
-        chips: chips for each point.
+            grid. A fault `map:FILE` (measured chips) stands alone, without rates and chips.
+        chips: chips for each point, 64 by default.
         seed: seed of all chips.
         chunk: chips a dispatch; changes no row.
         lanes: chips in one `vmap`; part of the platform.
@@ -175,18 +181,24 @@ def sweep(
         order=outputs,
         labels=given,
         parts=(("validation", len(given)),),
+        config=config,
         load=lambda: inputs,
     )
+    faults = _several(fault)
+    measured = is_measured(faults)
+    if measured and not (rates is None and chips is None):
+        raise ValueError(f"{faults[0]} brings its own chips and rate: leave out rates and chips")
     axes = {
-        "rate": rates,
+        "rate": (0.0,) if measured else DEFAULT_RATES if rates is None else rates,
         "encoding": _several(encoding),
         "bits": _several(bits),
         "bits_per_cell": _several(bits_per_cell),
-        "fault": _several(fault),
+        "fault": faults,
         "protection": _several(protection),
     }
     points = expand(Point(task=task, model=name, rate=0.0, **fixed), axes)
-    settings = Settings(chips, seed, chunk, lanes)
+    points = with_realised_rates(points, config)
+    settings = Settings(64 if chips is None else chips, seed, chunk, lanes)
     return run(subject, points, settings, None if out is None else Path(out), on_progress)
 
 

@@ -67,6 +67,7 @@ def read_subject(
         order=order,
         labels=examples.labels,
         parts=examples.parts,
+        config=config,
         load=load,
     )
 

@@ -11,7 +11,7 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -120,14 +120,24 @@ class Block:
         return self.point == other.point and self.first <= other.first and other.last <= self.last
 
 
-def blocks_of(point: Point, chips: int) -> list[Block]:
-    """Blocks of a request for chips 0..chips-1; the last one may be cut."""
-    starts = range(0, chips, BLOCK)
-    return [Block(point.hash[:16], s, min(s + BLOCK, chips) - 1) for s in starts]
+def blocks_of(point: Point, chips: int | Sequence[int]) -> list[Block]:
+    """Blocks of a request for chips 0..chips-1, or for those numbers in ascending order.
+
+    A block is cut where the request ends, or leaves out a number.
+    """
+    numbers = range(chips) if isinstance(chips, int) else chips
+    blocks: list[Block] = []
+    for number in numbers:
+        last = blocks[-1] if blocks else None
+        if last is not None and number == last.last + 1 and number % BLOCK:
+            blocks[-1] = Block(last.point, last.first, number)
+        else:
+            blocks.append(Block(point.hash[:16], number, number))
+    return blocks
 
 
 def missing(
-    here: Iterable[Block], points: Iterable[Point], chips: int
+    here: Iterable[Block], points: Iterable[Point], chips: int | Sequence[int]
 ) -> list[tuple[Point, Block]]:
     """Blocks of a request that no finished block covers, in the order of the points."""
     by_point: dict[str, list[Block]] = {}

@@ -44,6 +44,7 @@ class Subject:
         order: GLUE label id of each output.
         labels: the split's labels.
         parts: (name, examples) of the split's parts.
+        config: the model's shape.
         load: gives the inputs; raises ValueError where they are bad.
     """
 
@@ -54,6 +55,7 @@ class Subject:
     order: tuple[int, ...]
     labels: np.ndarray
     parts: tuple[tuple[str, int], ...]
+    config: "BertConfig"
     load: Callable[[], Inputs]
 
     def pair(self, input_bits: int | None) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from rerax.faults.clustered import Clustered
 from rerax.faults.lines import Bitline, Short, Wordline
-from rerax.faults.models import Counts, Disturbed, FaultModel, Flip, Healthy, Uniform
+from rerax.faults.measured import Measured
+from rerax.faults.models import Counts, Disturbed, FaultModel, Flip, Healthy, Site, Uniform
 from rerax.faults.process import DEFAULT_SA1_SHARE, Dose, dose, stuck_cells, stuck_words
 
 __all__ = [
@@ -18,7 +19,9 @@ __all__ = [
     "FaultModel",
     "Flip",
     "Healthy",
+    "Measured",
     "Short",
+    "Site",
     "Uniform",
     "Wordline",
     "dose",
@@ -34,10 +37,11 @@ FAULTS: dict[str, Callable[[str], FaultModel]] = {
     "bitline": lambda _: Bitline(),
     "short": lambda _: Short(),
     "flip": lambda _: Flip(),
+    "map": Measured.read,
 }
 """Fault models by name. Each is made from the text after the colon, "" where there is none."""
 
-WITH_TEXT = {"clustered": "A"}
+WITH_TEXT = {"clustered": "A", "map": "FILE"}
 """Names that need such a text, and what stands there."""
 
 

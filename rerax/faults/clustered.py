@@ -20,7 +20,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Int32, Key, UInt8, UInt32
 
 from rerax.faults.grids import Cells
-from rerax.faults.models import Disturbed, stick
+from rerax.faults.models import Disturbed, Site, stick
 from rerax.faults.process import Dose, limit_of, sample
 from rerax.gamma import QUANTILES, hazards, multipliers, survival
 from rerax.keys import purpose_keys, threefry
@@ -101,6 +101,7 @@ class Clustered:
         dose: Dose,
         spec: ChipSpec,
         lanes: str | None = None,
+        site: Site | None = None,
     ) -> Disturbed:
         """Stuck cells hold their level whatever was written.
 

@@ -12,7 +12,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Key, UInt8
 
 from rerax.faults.grids import Plane
-from rerax.faults.models import Disturbed, counts_of, stick
+from rerax.faults.models import Disturbed, Site, counts_of, stick
 from rerax.faults.process import STUCK, Dose, sample
 from rerax.spec import ChipSpec
 
@@ -34,6 +34,7 @@ class Wordline:
         dose: Dose,
         spec: ChipSpec,
         lanes: str | None = None,
+        site: Site | None = None,
     ) -> Disturbed:
         """Stuck cells hold their level whatever was written."""
         _, rows, columns = words.shape
@@ -59,6 +60,7 @@ class Bitline:
         dose: Dose,
         spec: ChipSpec,
         lanes: str | None = None,
+        site: Site | None = None,
     ) -> Disturbed:
         """Stuck cells hold their level whatever was written."""
         _, rows, columns = words.shape
@@ -89,6 +91,7 @@ class Short:
         dose: Dose,
         spec: ChipSpec,
         lanes: str | None = None,
+        site: Site | None = None,
     ) -> Disturbed:
         """Cells of shorted lines read the highest level of their run."""
         _, rows, columns = words.shape

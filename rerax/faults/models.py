@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Int32, Key, UInt8
+from jaxtyping import Array, Int32, Key, UInt8, UInt32
 
 from rerax._types import AnyArray
 from rerax.faults.process import STUCK, Cells, Dose, sample, stuck_cells, stuck_words
@@ -39,6 +39,14 @@ class Disturbed(NamedTuple):
     counts: Counts
 
 
+class Site(NamedTuple):
+    """Which base array this is: all that a map of measured chips needs to know of it."""
+
+    chip: UInt32[Array, ""]
+    matrix: str
+    layer: int | UInt32[Array, ""]
+
+
 @runtime_checkable
 class FaultModel(Protocol):
     """What a notebook implements to add a fault model; instances are hashable and stateless."""
@@ -62,13 +70,15 @@ class FaultModel(Protocol):
         dose: Dose,
         spec: ChipSpec,
         lanes: str | None = None,
+        site: Site | None = None,
     ) -> Disturbed:
         """Words as read from the array with this key at this dose, and what is faulty in it.
 
         What the caller does not use of the result costs nothing inside `jit`.
 
         It must be nested in rate and a pure function of its arguments, `lanes` apart, which
-        names an enclosing `vmap` axis over chips and must change no outcome.
+        names an enclosing `vmap` axis over chips and must change no outcome. Random models know
+        the array by its key alone; `site` says which base array it is (None: a spare one).
         """
         ...
 
@@ -105,6 +115,7 @@ class Uniform:
         dose: Dose,
         spec: ChipSpec,
         lanes: str | None = None,
+        site: Site | None = None,
     ) -> Disturbed:
         """Stuck cells hold their level whatever was written."""
         _, rows, columns = words.shape
@@ -128,6 +139,7 @@ class Flip:
         dose: Dose,
         spec: ChipSpec,
         lanes: str | None = None,
+        site: Site | None = None,
     ) -> Disturbed:
         """Inverts bits; the same process as `Uniform`, over bits in place of cells."""
         _, rows, columns = words.shape
@@ -155,6 +167,7 @@ class Healthy:
         dose: Dose,
         spec: ChipSpec,
         lanes: str | None = None,
+        site: Site | None = None,
     ) -> Disturbed:
         """The words as they are."""
         return Disturbed(words, jnp.zeros_like(words), counts_of())

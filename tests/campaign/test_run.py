@@ -6,9 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tiny
+from arrays import write_map
 
 import rerax
 from rerax.campaign import store
+from rerax.campaign.point import Point
 
 FAST = {"matrices": "classifier", "chips": 3, "rates": (0.0, 0.05)}  # one sampler to compile
 EXAMPLES = tiny.random_examples(12, lengths=(8, 16))
@@ -89,6 +91,72 @@ def test_every_fault_model_counts_what_it_breaks():
         assert at.sa1_share.isna().all() == (name == "short")
     lines = frame[frame.fault == "wordline"]  # of 5 cells, and 1 at the edge
     assert (lines.flipped + lines.stuck_other).sum() == 0
+
+
+def lot(path):
+    """Three chips, two of them side by side; the second has every cell of its classifier at 0."""
+    cells = [(5, "classifier", 0, 0, 3, 1), (33, "classifier", 0, 29, 15, 0)]
+    cells += [(6, "classifier", 0, w, b, 0) for w in range(30) for b in range(16)]
+    return write_map(path, [*cells, (6, "query", 0, 0, 0, 1)])
+
+
+def test_measured_chips_bring_their_numbers_and_rate(tmp_path):
+    fault = f"map:{lot(tmp_path / 'lot.parquet')}"
+    rows = sweep(fault=fault, rates=None, chips=None, out=tmp_path / "rows").to_pandas()
+    assert rows.chip.tolist() == [5, 6, 33]
+    assert rows.fault.unique().tolist() == [
+        Point("sst2", "m", 0.0, fault=fault).identity()["fault"]
+    ]
+    assert rows.fault[0].startswith("map:lot.parquet@")
+    assert rows.rate.unique().tolist() == [482 / (3 * 480)]
+    assert rows.sa1_share.isna().all()
+    assert rows[["stuck_at_0", "stuck_at_1"]].to_numpy().tolist() == [[0, 1], [480, 0], [1, 0]]
+    assert not rows[["stuck_other", "shorted", "flipped"]].any(axis=None)
+    closed = sweep(rates=(1.0,), sa1_share=0.0, chips=1).to_pandas()  # all cells at 0
+    assert rows.score[1] == closed.score[0]
+    assert rows.correct[1] == closed.correct[0]
+    assert (rows.clean_score == closed.clean_score[0]).all()
+    blocks = sorted(file.name[17:30] for file in (tmp_path / "rows").glob("[0-9a-f]*.parquet"))
+    assert blocks == ["000005-000006", "000033-000033"]
+    before = {f: f.stat().st_mtime_ns for f in (tmp_path / "rows").iterdir()}
+    again = sweep(fault=fault, rates=None, chips=None, out=tmp_path / "rows")
+    assert again.to_pandas().equals(rows)
+    assert {f: f.stat().st_mtime_ns for f in (tmp_path / "rows").iterdir()} == before
+
+
+def test_a_map_with_spare_crossbars_and_known_cells(tmp_path):
+    """Spare crossbars of a measured chip are fault-free, so two good copies outvote the array."""
+    fault = f"map:{lot(tmp_path / 'lot.parquet')}"
+    voted = sweep(fault=fault, rates=None, chips=None, protection="duplicate:3").to_pandas()
+    assert (voted.score == voted.clean_score).all()
+    assert voted.stuck_at_0.tolist() == [0, 480, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"rates": (0.1,)}, "brings its own chips and rate: leave out rates and chips"),
+        ({"chips": 3}, "brings its own chips and rate: leave out rates and chips"),
+        ({"with": "uniform"}, "brings its own chips and rate: give it as the only fault"),
+        ({"bits_per_cell": 4}, "bitline 4: bitline is outside 0..3: give"),
+    ],
+)
+def test_a_map_stands_alone_and_fits(tmp_path, changes, said):
+    fault = f"map:{lot(tmp_path / 'lot.parquet')}"
+    arguments = {"fault": fault, "rates": None, "chips": None, "out": tmp_path / "rows", **changes}
+    if other := arguments.pop("with", None):
+        arguments["fault"] = (fault, other)
+    with pytest.raises(ValueError, match=said):
+        sweep(**arguments)
+    assert not (tmp_path / "rows").exists()
+
+
+def test_arrays_that_a_map_lacks_are_named_in_one_line(tmp_path):
+    fault = f"map:{lot(tmp_path / 'lot.parquet')}"
+    axes = {"fault": fault, "rates": None, "chips": None, "matrices": "pooler,classifier"}
+    with pytest.warns(UserWarning, match=r"has no cells of pooler: taken as fault-free") as said:
+        sweep(**axes)
+    assert len(said) == 1
 
 
 def test_a_degenerate_chip_is_counted_not_dropped():

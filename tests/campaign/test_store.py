@@ -74,6 +74,12 @@ def folder(tmp_path):
 # blocks ---------------------------------------------------------------------------------------
 
 
+def test_a_request_for_certain_chips_is_cut_where_numbers_are_left_out():
+    blocks = store.blocks_of(POINT, (3, 30, 31, 32, 33, 70))
+    assert [(b.first, b.last) for b in blocks] == [(3, 3), (30, 31), (32, 33), (70, 70)]
+    assert store.blocks_of(POINT, range(70)) == store.blocks_of(POINT, 70)
+
+
 def test_a_request_is_cut_into_blocks_of_32():
     blocks = store.blocks_of(POINT, 70)
     assert [(b.first, b.last) for b in blocks] == [(0, 31), (32, 63), (64, 69)]

@@ -1,0 +1,62 @@
+"""Points of measured chips: their chips and rates are those of the map. No JAX here."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rerax.campaign.point import Point
+from rerax.measured import PREFIX, absent_arrays, check_map, map_of, realised_rate
+from rerax.spec import MATRIX_GROUPS
+
+if TYPE_CHECKING:
+    from rerax.bert.config import BertConfig
+
+
+def is_measured(faults: Sequence[str]) -> bool:
+    """Whether a run is about measured chips.
+
+    Raises:
+        ValueError: a map beside other faults.
+    """
+    maps = [fault for fault in faults if fault.startswith(PREFIX)]
+    if maps and len(faults) > 1:
+        raise ValueError(f"{maps[0]} brings its own chips and rate: give it as the only fault")
+    return bool(maps)
+
+
+def with_realised_rates(points: Sequence[Point], config: "BertConfig") -> tuple[Point, ...]:
+    """Points of a map at the rate that it realises on their cells; any other as it is.
+
+    Args:
+        points: the points.
+        config: shape of the model that they evaluate.
+
+    Raises:
+        ValueError: a map with cells that the model does not have.
+    """
+    done, absent = [], {}
+    for point in points:
+        chips = map_of(point.fault)
+        if chips is None:
+            done.append(point)
+            continue
+        check_map(chips, config.matrix_shapes, point.spec)
+        names = {name for group in point.groups for name in MATRIX_GROUPS[group]}
+        shapes = {name: s for name, s in config.matrix_shapes.items() if name in names}
+        absent[chips.path] = absent_arrays(chips, shapes)
+        done.append(replace(point, rate=realised_rate(chips, shapes, point.spec)))
+    for path, arrays in absent.items():
+        if arrays:
+            warnings.warn(
+                f"{path} has no cells of {', '.join(arrays)}: taken as fault-free", stacklevel=2
+            )
+    return tuple(done)
+
+
+def chips_of(points: Sequence[Point], chips: int) -> int | tuple[int, ...]:
+    """Numbers of the chips to evaluate: those of the map, or so many from 0 on."""
+    if not is_measured(sorted({point.fault for point in points})):
+        return chips
+    measured = map_of(points[0].fault)
+    return chips if measured is None else tuple(measured.chips.tolist())

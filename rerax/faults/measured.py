@@ -1,0 +1,162 @@
+"""Measured faults: the stuck cells of real chips, read from a file (`rerax.measured`).
+
+The cells of all chips lie on the device in one list, and a table says where those of each chip,
+matrix and layer begin: the work follows the number of faults, as with sampled ones.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Int32, Key, UInt8, UInt32
+
+from rerax.faults.grids import Cells
+from rerax.faults.models import Disturbed, Site, counts_of, total
+from rerax.faults.process import Dose
+from rerax.measured import MATRICES, ChipMap, read_map
+from rerax.spec import ChipSpec
+
+CELLS_PER_CHUNK = 1024  # speed only
+
+
+class MapTables(NamedTuple):
+    """The cells of all chips.
+
+    Attributes:
+        used: whether they are stuck: not at rate 0, which stands for fault-free chips.
+        chips: [N] numbers of the chips.
+        start: [N, M, L + 1] where the cells of a chip's matrix and layer begin; those of a
+            layer end where the next begin.
+        wordline, bitline, level: [E] of each cell, with room behind the last.
+    """
+
+    used: np.bool_ | Bool[Array, ""]
+    chips: UInt32[np.ndarray, "N"] | UInt32[Array, "N"]
+    start: Int32[np.ndarray, "N M Lp1"] | Int32[Array, "N M Lp1"]
+    wordline: UInt32[np.ndarray, "E"] | UInt32[Array, "E"]
+    bitline: UInt32[np.ndarray, "E"] | UInt32[Array, "E"]
+    level: UInt8[np.ndarray, "E"] | UInt8[Array, "E"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Chips as measured: each cell in the file holds its level, whatever was written.
+
+    Chips, matrices and layers that are not in the file are fault-free. That its addresses exist
+    in the model at hand is for the caller to see to (`rerax.measured.check_map`).
+
+    Attributes:
+        path: the file.
+        digest: its hash, so that another content is another model.
+    """
+
+    path: str
+    digest: str
+    has_polarity: bool = False
+
+    @classmethod
+    def read(cls, path: str) -> "Measured":
+        """The chips in a file.
+
+        Raises:
+            ValueError: a bad file (`rerax.measured.read_map`).
+        """
+        return cls(path, read_map(path).digest)
+
+    def tables(self, rate: float) -> MapTables:
+        """The cells of the file; none is stuck at rate 0, and the rate means nothing else."""
+        chips = read_map(self.path)
+        if chips.digest != self.digest:
+            raise ValueError(f"{self.path} has changed since it was read: leave it alone in a run")
+        return _tables(chips)._replace(used=np.bool_(rate > 0))
+
+    def disturb(
+        self,
+        words: UInt8[Array, "G R C"],
+        key: Key[Array, ""],
+        dose: Dose,
+        spec: ChipSpec,
+        lanes: str | None = None,
+        site: Site | None = None,
+    ) -> Disturbed:
+        """Stuck cells hold their level whatever was written; without a site none is stuck.
+
+        Raises:
+            ValueError: a dose that was not made for this model.
+        """
+        if not isinstance(dose.tables, MapTables):
+            raise ValueError("the dose has no measured cells: make it by dose(rate, share, fault)")
+        if site is None:
+            return Disturbed(words, jnp.zeros_like(words), counts_of())
+        _, rows, columns = words.shape
+        tables = MapTables(*map(jnp.asarray, dose.tables))
+        levels = _levels(tables, site, Cells(spec, rows, columns), lanes)
+        return _hold(words, levels, spec)
+
+
+def _levels(tables: MapTables, site: Site, grid: Cells, lanes: str | None) -> UInt8[Array, "S R C"]:
+    """One more than the level that each cell is stuck at; 0 where it is healthy."""
+    row = jnp.searchsorted(tables.chips, site.chip)
+    last = len(tables.chips) - 1
+    layers = tables.start.shape[2] - 1
+    layer = jnp.asarray(site.layer, jnp.int32)
+    of_layers = tables.start[jnp.minimum(row, last), MATRICES.index(site.matrix)]
+    there = tables.used & (layer < layers)
+    there &= (row <= last) & (tables.chips[jnp.minimum(row, last)] == site.chip)
+    first = of_layers[jnp.minimum(layer, layers - 1)]
+    end = jnp.where(there, of_layers[jnp.minimum(layer, layers - 1) + 1], first)
+    trips = -(-(end - first) // CELLS_PER_CHUNK)
+    if lanes is not None:
+        trips = lax.pmax(trips, lanes)
+
+    def put(chunk: Array, levels: Array) -> Array:
+        at = first + chunk * CELLS_PER_CHUNK + jnp.arange(CELLS_PER_CHUNK, dtype=jnp.int32)
+        at = jnp.where(at < end, at, len(tables.level) - 1)
+        index = grid.place(tables.wordline[at], tables.bitline[at])
+        index = jnp.where(at < end, index, jnp.uint32(grid.rows * grid.width))
+        return levels.at[index].set(tables.level[at] + jnp.uint8(1), mode="drop")
+
+    levels = jnp.zeros(grid.rows * grid.width, jnp.uint8)
+    return lax.fori_loop(0, trips, put, levels).reshape(grid.planes)
+
+
+def _hold(words: UInt8[Array, "G R C"], levels: UInt8[Array, "S R C"], spec: ChipSpec) -> Disturbed:
+    known, value = [], []
+    at_0 = at_1 = stuck = jnp.int32(0)
+    for group in range(spec.groups):
+        mask = read = jnp.zeros(words.shape[1:], jnp.uint8)
+        for cell in range(spec.cells_per_group):
+            level = levels[group * spec.cells_per_group + cell]
+            top, shift = (1 << spec.bits_of_cell(cell)) - 1, cell * spec.bits_per_cell
+            held = (level > 0).astype(jnp.uint8)
+            mask |= held * jnp.uint8(top << shift)
+            read |= (level - held) << shift
+            stuck += total(held)
+            at_0 += total((level == 1).astype(jnp.uint8))
+            at_1 += total((level == top + 1).astype(jnp.uint8))
+        known.append(mask)
+        value.append(read)
+    mask, read = jnp.stack(known), jnp.stack(value)
+    counts = counts_of(stuck_at_0=at_0, stuck_at_1=at_1, stuck_other=stuck - at_0 - at_1)
+    return Disturbed((words & ~mask) | read, mask, counts)
+
+
+@functools.lru_cache(maxsize=4)
+def _tables(chips: ChipMap) -> MapTables:
+    n, layers = len(chips.chips), int(chips.layer.max()) + 1
+    row = np.searchsorted(chips.chips, chips.chip)
+    place = (row * len(MATRICES) + chips.matrix) * layers + chips.layer  # ascending
+    start = np.searchsorted(place, np.arange(n * len(MATRICES) * layers + 1)).astype(np.int32)
+    start = start[np.arange(n * len(MATRICES))[:, None] * layers + np.arange(layers + 1)]
+    room = (0, 1)  # for reads past the end
+    return MapTables(
+        np.bool_(True),
+        chips.chips.astype(np.uint32),
+        start.reshape(n, len(MATRICES), layers + 1),
+        np.pad(chips.wordline.astype(np.uint32), room),
+        np.pad(chips.bitline.astype(np.uint32), room),
+        np.pad(chips.level.astype(np.uint8), room),
+    )
