@@ -14,7 +14,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Int32, Key, UInt8, UInt32
 
 from rerax.faults.grids import Cells
-from rerax.faults.models import Disturbed, Site, counts_of, total
+from rerax.faults.models import Disturbed, Site, counts_of, lowest_bits, ones
 from rerax.faults.process import Dose
 from rerax.measured import MATRICES, ChipMap, read_map
 from rerax.spec import ChipSpec
@@ -125,7 +125,7 @@ def _levels(tables: MapTables, site: Site, grid: Cells, lanes: str | None) -> UI
 
 def _hold(words: UInt8[Array, "G R C"], levels: UInt8[Array, "S R C"], spec: ChipSpec) -> Disturbed:
     known, value = [], []
-    at_0 = at_1 = stuck = jnp.int32(0)
+    full = jnp.zeros(words.shape[1:], jnp.uint8)  # cells of each weight at their highest level
     for group in range(spec.groups):
         mask = read = jnp.zeros(words.shape[1:], jnp.uint8)
         for cell in range(spec.cells_per_group):
@@ -134,12 +134,16 @@ def _hold(words: UInt8[Array, "G R C"], levels: UInt8[Array, "S R C"], spec: Chi
             held = (level > 0).astype(jnp.uint8)
             mask |= held * jnp.uint8(top << shift)
             read |= (level - held) << shift
-            stuck += total(held)
-            at_0 += total((level == 1).astype(jnp.uint8))
-            at_1 += total((level == top + 1).astype(jnp.uint8))
+            full += (level == top + 1).astype(jnp.uint8)
         known.append(mask)
         value.append(read)
     mask, read = jnp.stack(known), jnp.stack(value)
+    lowest = jnp.uint8(lowest_bits(spec))
+    stuck, at_1 = ones(mask & lowest), jnp.sum(full, dtype=jnp.int32)
+    above_0 = read
+    for bit in range(1, spec.bits_per_cell):
+        above_0 |= read >> bit  # bits of the next cell arrive above the lowest one
+    at_0 = stuck - ones(above_0 & lowest)
     counts = counts_of(stuck_at_0=at_0, stuck_at_1=at_1, stuck_other=stuck - at_0 - at_1)
     return Disturbed((words & ~mask) | read, mask, counts)
 

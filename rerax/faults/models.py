@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Int32, Key, UInt8, UInt32
 
 from rerax._types import AnyArray
@@ -92,9 +93,9 @@ def stick(words: UInt8[Array, "G R C"], states: UInt8[Array, "S R C"], spec: Chi
         spec: how words become cells.
     """
     mask, value = stuck_words(states, spec)
-    at_1 = total(states >> 1)
-    at_0 = total(states & STUCK) - at_1
-    counts = counts_of(stuck_at_0=at_0, stuck_at_1=at_1)
+    lowest = jnp.uint8(lowest_bits(spec))  # words are fewer than cells, and so counted sooner
+    at_1 = ones(value & lowest)
+    counts = counts_of(stuck_at_0=ones(mask & lowest) - at_1, stuck_at_1=at_1)
     return Disturbed((words & ~mask) | value, mask, counts)
 
 
@@ -147,7 +148,7 @@ class Flip:
         planes = states.reshape(spec.groups, -1, rows, columns)[:, : spec.group_bits] & STUCK
         shifts = jnp.arange(spec.group_bits, dtype=jnp.uint8)[None, :, None, None]
         flips = jnp.sum(planes << shifts, axis=1, dtype=jnp.uint8)
-        return Disturbed(words ^ flips, jnp.zeros_like(words), counts_of(flipped=total(planes)))
+        return Disturbed(words ^ flips, jnp.zeros_like(words), counts_of(flipped=ones(flips)))
 
 
 @dataclass(frozen=True)
@@ -173,9 +174,14 @@ class Healthy:
         return Disturbed(words, jnp.zeros_like(words), counts_of())
 
 
-def total(states: UInt8[Array, "*shape"]) -> Int32[Array, ""]:
-    """Sum in int32."""
-    return jnp.sum(states, dtype=jnp.int32)
+def ones(words: UInt8[Array, "*shape"]) -> Int32[Array, ""]:
+    """Bits that are set in all of the words."""
+    return jnp.sum(lax.population_count(words), dtype=jnp.int32)
+
+
+def lowest_bits(spec: ChipSpec) -> int:
+    """A word with the lowest bit of each of its cells set."""
+    return sum(1 << low for low in range(0, spec.group_bits, spec.bits_per_cell))
 
 
 def counts_of(**known: Int32[Array, ""]) -> Counts:
