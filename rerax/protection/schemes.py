@@ -256,6 +256,21 @@ def protection(name: str) -> Protection:
     return PROTECTIONS[kind](parts)
 
 
+def scheme_name(scheme: Protection) -> str:
+    """Name of a protection of this package, as `protection` takes it."""
+    if isinstance(scheme, MsbEmbed):
+        depths = set(scheme.depths)
+        deep = (
+            f"{scheme.msbs}x{scheme.depths[0]}"
+            if len(depths) == 1
+            else ".".join(map(str, scheme.depths))
+        )
+        return f"msb:{deep}:{scheme.into}" + ":erasures" * scheme.erasures
+    if isinstance(scheme, Duplicate):
+        return f"duplicate:{scheme.copies}" + ":erasures" * scheme.erasures
+    return "none"
+
+
 def _none(parts: list[str]) -> Protection:
     if parts:
         raise ValueError(f"protection none takes nothing, not {':'.join(parts)!r}: use none")
@@ -271,12 +286,17 @@ def _duplicate(parts: list[str]) -> Protection:
 
 def _msb(parts: list[str]) -> Protection:
     parts, erasures = _erasures(parts)
-    msbs, x, copies = parts[0].partition("x") if parts else ("", "", "")
-    if len(parts) != 2 or not (x and msbs.isdecimal() and copies.isdecimal()):
-        raise ValueError(
-            f"msb:{':'.join(parts)} is not understood: use msb:2x3:pruned, :lsb or :pruned+lsb"
-        )
-    return MsbEmbed(int(msbs), int(copies), parts[1], erasures)
+    deep = parts[0] if parts else ""
+    msbs, x, copies = deep.partition("x")
+    depths = deep.split(".")
+    if len(parts) == 2 and x and msbs.isdecimal() and copies.isdecimal():
+        return MsbEmbed(int(msbs), int(copies), parts[1], erasures)
+    if len(parts) == 2 and all(depth.isdecimal() for depth in depths):
+        return MsbEmbed(len(depths), tuple(map(int, depths)), parts[1], erasures)
+    raise ValueError(
+        f"msb:{':'.join(parts)} is not understood: use msb:2x3:pruned, :lsb or :pruned+lsb, or a "
+        "depth for each bit, msb:5.3:pruned"
+    )
 
 
 def _erasures(parts: list[str]) -> tuple[list[str], bool]:
