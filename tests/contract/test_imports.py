@@ -66,6 +66,10 @@ ORDER = [
     "progress",
     "demo.sentences",
     "demo",
+    "cli.flags",
+    "cli.sweep",
+    "cli.train",
+    "cli.report",
     "cli",
 ]
 WITHOUT_JAX = [

@@ -1,0 +1,80 @@
+"""The command line: a thin caller of the Python API. Heavy imports wait until they are needed.
+
+One module for each command; `flags` holds what they share.
+"""
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+import rerax
+from rerax.cli import report, sweep, train  # noqa: F401 (each adds its commands)
+from rerax.cli.flags import app
+
+
+def _version(asked: bool | None) -> None:
+    if asked:
+        print(rerax.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool | None,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = None,
+) -> None:
+    pass
+
+
+def entry() -> None:
+    """Console script."""
+    sys.exit(main())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        0 done, 2 bad input (one line on standard error), 130 interrupted.
+    """
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        command = typer.main.get_command(app)
+        result = command.main(args=given, prog_name="rerax", standalone_mode=False)
+        return _interrupted(given[0]) if result == _INTERRUPTED else 0
+    except (ValueError, OSError) as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _interrupted(given[0])
+    except Exception as error:
+        if hasattr(error, "format_message"):  # a flag that does not exist or has a wrong value
+            return _fail(f"{error.format_message()}{_value(error, given)} (see rerax --help)")
+        raise
+
+
+_INTERRUPTED = 130
+
+
+def _value(error: Any, given: Sequence[str]) -> str:
+    """The value that a refused flag was given, which the parser's message leaves out."""
+    flags = [flag for flag in getattr(getattr(error, "param", None), "opts", ()) if flag in given]
+    return f", not {given[given.index(flags[0]) + 1]!r}" if flags and flags[0] != given[-1] else ""
+
+
+def _fail(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _interrupted(command: str) -> int:
+    kept = "finished blocks are kept, the same command goes on from there"
+    if command == "train":
+        kept = "the last checkpoint is kept, the same command with --resume goes on from there"
+    print(f"interrupted: {kept}", file=sys.stderr)
+    return _INTERRUPTED

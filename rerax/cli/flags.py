@@ -1,0 +1,77 @@
+"""What the commands share: the application, flags, lists, and the run that ends in a table."""
+
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="rerax",
+    help="BERT on faulty ReRAM crossbars: score, spread and yield of thousands of simulated chips.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def flag(text: str, metavar: str | None = None) -> Any:
+    """A flag with its line of help."""
+    return typer.Option(help=text, metavar=metavar, show_default=True)
+
+
+Model = Annotated[str, flag("Hugging Face folder of a fine-tuned BERT, or hub id.")]
+Task = Annotated[str, flag("GLUE task: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli.")]
+Data = Annotated[str, flag("Folder with <task>/<split>.parquet, or hub id.")]
+MaxLength = Annotated[int, flag("Most tokens of an example.", "N")]
+Labels = Annotated[str | None, flag("Label names in the order of the outputs.", "A,B")]
+Budget = Annotated[float, flag("Loss of score that a passing chip may have.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+
+Share = Annotated[str | None, flag("SA1 : SA0 parts, or the fraction of SA1 [9.04:1.75].")]
+Encoding = Annotated[str, flag("offset, twos_complement, sign_magnitude, differential.", "NAME,..")]
+Bits = Annotated[str, flag("Bits of a code, 2 to 8.", "B,..")]
+BitsPerCell = Annotated[str, flag("Bits of a cell: 1, 2 or 4.", "C,..")]
+Tile = Annotated[str, flag("Wordlines x bitlines of a crossbar.", "RxC,..")]
+Layout = Annotated[str, flag("interleaved or separate.", "NAME,..")]
+Matrices = Annotated[str, flag("On crossbars: encoder, pooler, classifier, embeddings.", "NAME,..")]
+Fault = Annotated[
+    str,
+    flag(
+        "uniform, clustered:2 (gamma shape), wordline, bitline, short, flip; or "
+        "map:FILE, measured chips, alone.",
+        "NAME,..",
+    ),
+]
+
+
+def run_and_print(work: Any, budget: float, quiet: bool) -> Any:
+    """Rows of a run, with progress on the way and the closing table at the end.
+
+    Raises:
+        ValueError: a budget outside [0, 1].
+    """
+    from rerax.progress import reporter
+    from rerax.report import print_table
+
+    if not 0 <= budget <= 1:
+        raise ValueError(f"budget {budget} is outside [0, 1]: give a loss of score such as 0.01")
+    with reporter(quiet) as tell:
+        rows = work(tell)
+    print_table(rows, budget)
+    return rows
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Entries of a comma list."""
+    return tuple(item.strip() for item in text.split(","))
+
+
+def numbers(text: str, flag: str) -> tuple[int, ...]:
+    """Whole numbers of a comma list.
+
+    Raises:
+        ValueError: an entry that is none.
+    """
+    try:
+        return tuple(int(item) for item in text.split(","))
+    except ValueError:
+        raise ValueError(f"{flag} {text!r} is not a whole number: give one such as 8") from None

@@ -1,0 +1,84 @@
+"""rerax train."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rerax.cli.flags import Data, Labels, MaxLength, Quiet, Task, app, flag, names
+
+
+@app.command()
+def train(
+    model: Annotated[str, flag("Hugging Face folder to start from, or hub id.")],
+    task: Task,
+    out: Annotated[Path, flag("Folder for the trained model.", "FOLDER")],
+    data: Data = "nyu-mll/glue",
+    train_split: Annotated[str, flag("Split to learn from.")] = "train",
+    max_examples: Annotated[int | None, flag("Learn from the first N examples.", "N")] = None,
+    max_length: MaxLength = 128,
+    labels: Labels = None,
+    epochs: Annotated[float | None, flag("Passes over the data [the task's own].", "E")] = None,
+    steps: Annotated[int | None, flag("Steps, in place of --epochs.", "N")] = None,
+    lr: Annotated[float | None, flag("Peak learning rate [the task's own].", "X")] = None,
+    batch: Annotated[int | None, flag("Sentences a step [the task's own].", "N")] = None,
+    sparsity: Annotated[
+        float | None, flag("Share of the gated weights to free, in [0, 1).", "S")
+    ] = None,
+    sparsity_scope: Annotated[
+        str, flag("matrix: that share of every matrix; global: of all together.")
+    ] = "matrix",
+    gates: Annotated[
+        str, flag("Matrices with gates: encoder, pooler, classifier.", "NAME,..")
+    ] = "encoder",
+    tie: Annotated[str, flag("Gates that share one number: none, ffn, all.")] = "all",
+    distil_from: Annotated[
+        str | None, flag("Trained model whose answers are imitated: folder or hub id.", "DIR")
+    ] = None,
+    quantised: Annotated[
+        bool, typer.Option("--quantised", help="Train through the chip's own codes.")
+    ] = False,
+    bits: Annotated[int, flag("Bits of a code, with --quantised.", "B")] = 8,
+    encoding: Annotated[str, flag("Encoding of the chip, with --quantised.")] = "offset",
+    seed: Annotated[int, flag("Seed of head, order and dropout.", "N")] = 0,
+    dtype: Annotated[str, flag("float32 or bfloat16 products.")] = "float32",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fine-tune a BERT on a GLUE task, and prune its rows and columns with --sparsity.
+
+    The last state is written to --out and the best to --out/best, both as Hugging Face folders.
+    """
+    from rerax.progress import reporter
+    from rerax.train.recipe import make_recipe
+    from rerax.train.run import fine_tune, read_job
+
+    choices = {
+        "sparsity": sparsity,
+        "scope": sparsity_scope,
+        "gates": names(gates),
+        "tie": tie,
+        "bits": bits if quantised else None,
+        "encoding": encoding,
+        "seed": seed,
+        "dtype": dtype,
+    }
+    job = read_job(
+        lambda examples: make_recipe(
+            task, examples, epochs, steps, lr, batch, distil_from is not None, **choices
+        ),
+        model,
+        task,
+        data=data,
+        train_split=train_split,
+        max_examples=max_examples,
+        max_length=max_length,
+        labels=names(labels) if labels else None,
+        teacher=distil_from,
+    )
+    with reporter(quiet, "steps") as tell:
+        last = fine_tune(job, out, resume=resume, on_progress=tell)
+    print(
+        f"{out}: score {100 * last['score']:.2f} %, best {100 * last['best']:.2f} % (best/), "
+        f"{100 * last['freed']:.2f} % of the gated weights freed"
+    )
