@@ -18,7 +18,6 @@ _HOMES = {
     "find_task": "rerax.glue.tasks",
     "Examples": "rerax.glue.data",
     "make_batches": "rerax.glue.data",
-    "quantise": "rerax.quantise",
     "encode": "rerax.encoding",
     "decode": "rerax.encoding",
     "open_gates": "rerax.gates",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Int8, Key, UInt8, UInt32
+from jaxtyping import Array, Bool, Int8, Key, UInt8, UInt32
 
 from rerax._types import AnyArray, Params
 from rerax.compaction import Lines, open_lines
@@ -171,18 +171,26 @@ def ledger(
     found = {}
     for matrices in on_crossbars(params, groups).values():
         for name, weights in matrices.items():
-            *_, rows, columns = weights.shape
             gate = (gates or {}).get(name)
-            opened = _open(gate) or (
-                np.ones(weights.shape[:-1], bool),
-                np.ones((*weights.shape[:-2], columns), bool),
-            )
-            layers = zip(opened[0].reshape(-1, rows), opened[1].reshape(-1, columns), strict=True)
             found[name] = [
                 protection.ledger(row, column, gate is not None, spec, name)
-                for row, column in layers
+                for row, column in zip(*lines_of(weights.shape, gate), strict=True)
             ]
     return found
+
+
+def lines_of(
+    shape: tuple[int, ...], gate: Mapping[str, Any] | None
+) -> tuple[Bool[np.ndarray, "L R"], Bool[np.ndarray, "L C"]]:
+    """Whether each row and column is open, layer by layer (L = 1 outside the encoder).
+
+    Args:
+        shape: [*L, R, C] of the matrix's weights.
+        gate: its gates; None: all lines are open.
+    """
+    *_, rows, columns = shape
+    row, column = _open(gate) or (np.ones(shape[:-1], bool), np.ones((*shape[:-2], columns), bool))
+    return row.reshape(-1, rows), column.reshape(-1, columns)
 
 
 def cells(programmed: Programmed, spec: ChipSpec) -> int:

@@ -103,8 +103,6 @@ def print_table(rows: pa.Table, budget: float = 0.01, file: IO[str] | None = Non
         file: where to; standard output by default.
     """
     from rich import box
-    from rich.console import Console
-    from rich.measure import Measurement
     from rich.table import Table
 
     lines = summarise_points(rows, budget)
@@ -116,11 +114,25 @@ def print_table(rows: pa.Table, budget: float = 0.01, file: IO[str] | None = Non
         table.add_column(name, justify="right")
     for line in lines:
         table.add_row(*(_shown(line.settings[name]) for name in vary), *_cells(line))
+    print_whole(table, *_footnotes(rows, lines, common, budget), file=file)
+
+
+def print_whole(table: Any, *notes: str, file: IO[str] | None = None) -> None:
+    """Print a rich table neither wrapped nor cut short, however narrow the terminal, and notes.
+
+    Args:
+        table: a `rich.table.Table`.
+        notes: lines to follow it.
+        file: where to; standard output by default.
+    """
+    from rich.console import Console
+    from rich.measure import Measurement
+
     console = Console(file=file)
     natural = Measurement.get(console, console.options.update(max_width=10_000), table)
-    console.width = max(console.width, natural.maximum)  # neither wrapped nor cut short
+    console.width = max(console.width, natural.maximum)
     console.print(table)
-    for text in _footnotes(rows, lines, common, budget):
+    for text in notes:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from rerax.campaign import store
+from rerax.campaign.allot import with_allocations
 from rerax.campaign.grid import expand
 from rerax.campaign.lot import chips_of, is_measured, with_realised_rates
 from rerax.campaign.point import Point, digest
@@ -36,6 +37,7 @@ def run(
     settings: Settings,
     out: Path | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    plans: Mapping[str, str] | None = None,
 ) -> pa.Table:
     """Evaluate what a folder lacks of `points` and give the rows of all of them.
 
@@ -45,6 +47,7 @@ def run(
         settings: chips, seed and pace.
         out: the campaign folder; None keeps rows in memory only.
         on_progress: told after every dispatch.
+        plans: allocations to keep in the folder (`allot.with_allocations`).
 
     Returns:
         Rows in the schema of `store.SCHEMA`, the requested chips of every point, in the order
@@ -68,6 +71,7 @@ def run(
         worker = Worker.start(subject, settings, points, on_progress, sum(b.chips for _, b in work))
         if out is not None:
             store.open_folder(out, settings.seed, SEMANTICS, pairs)
+            store.add_plans(out, plans or {})
             store.add_provenance(out, worker.provenance())
         fresh = _fill(worker, work, out)
     if out is None:
@@ -123,6 +127,8 @@ def sweep(
     bits_per_cell: int | Sequence[int] = 1,
     fault: str | Sequence[str] = "uniform",
     protection: str | Sequence[str] = "none",
+    plan_rate: float | None = None,
+    sensitivity: str | None = None,
     chips: int | None = None,
     seed: int = 0,
     chunk: int | None = None,
@@ -145,6 +151,8 @@ def sweep(
         rates: fractions of stuck cells, 0 to 1; by default 0, 1e-4, 1e-3 and 1e-2.
         encoding, bits, bits_per_cell, fault, protection: one value or several; several make a
             grid. A fault `map:FILE` (measured chips) stands alone, without rates and chips.
+        plan_rate, sensitivity: for protection `plan`: the rate it is made for (the highest below
+            0.5 by default) and an .npz file of weights (`rerax.sensitivity`).
         chips: chips for each point, 64 by default.
         seed: seed of all chips.
         chunk: chips a dispatch; changes no row.
@@ -199,7 +207,9 @@ def sweep(
     points = expand(Point(task=task, model=name, rate=0.0, **fixed), axes)
     points = with_realised_rates(points, config)
     settings = Settings(64 if chips is None else chips, seed, chunk, lanes)
-    return run(subject, points, settings, None if out is None else Path(out), on_progress)
+    folder = None if out is None else Path(out)
+    points, plans = with_allocations(points, subject, plan_rate, sensitivity, folder)
+    return run(subject, points, settings, folder, on_progress, plans)
 
 
 def _check_weights(tree: Any, name: str = "params") -> None:

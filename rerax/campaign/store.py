@@ -24,9 +24,10 @@ from rerax.campaign.point import Point
 BLOCK = 32
 FORMAT = 1
 LEFTOVER_SECONDS = 3600
-MANIFEST, REFERENCES, PROVENANCE, ASIDE = (
+MANIFEST, REFERENCES, PLANS, PROVENANCE, ASIDE = (
     "_campaign.json",
     "_references.json",
+    "_plans.json",
     "_provenance.jsonl",
     "_aside",
 )
@@ -373,6 +374,19 @@ def read_references(path: Path) -> dict[str, Any]:
 def write_references(path: Path, references: Mapping[str, Any]) -> None:
     """Replace the kept reference scores."""
     _write_json(path / REFERENCES, references)
+
+
+def read_plans(path: Path) -> dict[str, str]:
+    """Allocations found so far, {hash of what was asked: allocation}."""
+    file = path / PLANS
+    return _read_json(file) if file.is_file() else {}
+
+
+def add_plans(path: Path, plans: Mapping[str, str]) -> None:
+    """Keep allocations for the next run."""
+    known = read_plans(path)
+    if plans.keys() - known.keys():
+        _write_json(path / PLANS, {**known, **plans})
 
 
 def add_provenance(path: Path, entry: Mapping[str, Any]) -> None:

@@ -41,6 +41,12 @@ Fault = Annotated[
         "NAME,..",
     ),
 ]
+PlanRate = Annotated[
+    float | None, flag("Rate that a plan is made for [the highest below 0.5].", "P")
+]
+Sensitivity = Annotated[
+    str | None, flag("File .npz of what an error in each column matters, for a plan.", "FILE")
+]
 
 
 def run_and_print(work: Any, budget: float, quiet: bool) -> Any:

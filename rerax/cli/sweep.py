@@ -15,7 +15,9 @@ from rerax.cli.flags import (
     Matrices,
     MaxLength,
     Model,
+    PlanRate,
     Quiet,
+    Sensitivity,
     Share,
     Task,
     Tile,
@@ -66,9 +68,13 @@ def sweep(
     protection: Annotated[
         str,
         flag(
-            "none, duplicate:3, msb:2x3:pruned (or :lsb, :pruned+lsb); :erasures behind.", "NAME,.."
+            "none, duplicate:3, msb:2x3:pruned (or :lsb, :pruned+lsb), plan, plan:FILE; "
+            ":erasures behind.",
+            "NAME,..",
         ),
     ] = "none",
+    plan_rate: PlanRate = None,
+    sensitivity: Sensitivity = None,
     budget: Budget = 0.01,
     quiet: Quiet = False,
 ) -> None:
@@ -77,6 +83,7 @@ def sweep(
     Comma lists make a grid. What the folder holds already is not computed again, so the same
     command resumes a run that was cut off, and larger lists or more chips grow it.
     """
+    from rerax.campaign.allot import with_allocations
     from rerax.campaign.grid import expand
     from rerax.campaign.lot import is_measured, with_realised_rates
     from rerax.campaign.point import Point, parse_rates, parse_share, rate_and_share
@@ -135,4 +142,5 @@ def sweep(
         labels=names(labels) if labels else None,
     )
     points = with_realised_rates(points, subject.config)
-    run_and_print(lambda tell: run(subject, points, settings, out, tell), budget, quiet)
+    points, plans = with_allocations(points, subject, plan_rate, sensitivity, out)
+    run_and_print(lambda tell: run(subject, points, settings, out, tell, plans), budget, quiet)

@@ -85,13 +85,18 @@ def shortage(
     A wish without low bits fits when freed cells serve all kept weights; one with low bits fits
     when each group keeps at least the bits that are voted.
     """
-    short = _short(row, column, wish, spec)
-    if short <= 0:
+    if fits(row, column, wish, spec):
         return None
+    short = _short(row, column, wish, spec)
     fewer = len(wish.depths) - 1
-    while fewer and _short(row, column, Wish(wish.depths[:fewer], wish.freed, wish.low), spec) > 0:
+    while fewer and not fits(row, column, Wish(wish.depths[:fewer], wish.freed, wish.low), spec):
         fewer -= 1
     return short, fewer
+
+
+def fits(row: np.ndarray, column: np.ndarray, wish: Wish, spec: ChipSpec) -> bool:
+    """Whether the copies that a wish asks for have room."""
+    return _short(row, column, wish, spec) <= 0
 
 
 def _short(row: np.ndarray, column: np.ndarray, wish: Wish, spec: ChipSpec) -> int:

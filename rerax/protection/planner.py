@@ -5,10 +5,9 @@ that fits, what leaves the least expected damage. Damage is the expected squared
 codes as read (`damage`), each weighed by the sensitivity of its column.
 """
 
-import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from jaxtyping import Array, Float, Int8, UInt8
 from rerax.faults import Disturbed
 from rerax.protection.damage import CODES, Odds, Votes, plain, squared_error
 from rerax.protection.embed import rounded_codes
-from rerax.protection.ledger import Ledger, shortage
+from rerax.protection.ledger import Ledger, fits
 from rerax.protection.placement import Wish, low_bits, served_columns
 from rerax.protection.recover import voted_bits
 from rerax.protection.schemes import (
@@ -173,15 +172,23 @@ def weight_table(known: Codes) -> Float[np.ndarray, "L C 256"]:
 def _candidates(known: Codes, spec: ChipSpec, erasures: bool) -> list[Protection]:
     """Everything that fits the matrix in all of its layers."""
     found: list[Protection] = [Unprotected()]
-    purses = PURSES if known.gated else ("lsb",)
     lines = list(zip(known.row, known.column, strict=True))
-    for msbs in range(1, spec.group_bits + 1):
-        for shallow_first in itertools.combinations_with_replacement(DEPTHS, msbs):
-            depths = shallow_first[::-1]
-            for into in purses:
-                scheme = MsbEmbed(msbs, depths, into, erasures)
-                if all(shortage(r, c, scheme.wish, spec) is None for r, c in lines):
-                    found.append(scheme)
+    untried: list[MsbEmbed] = [
+        MsbEmbed(1, (depth,), into, erasures)
+        for into in (PURSES if known.gated else ("lsb",))
+        for depth in DEPTHS
+    ]
+    while untried:
+        scheme = untried.pop()
+        if all(fits(r, c, scheme.wish, spec) for r, c in lines):
+            found.append(scheme)  # a scheme of more bits needs more, so only this one may grow
+            depths = scheme.depths
+            if len(depths) < spec.group_bits:
+                untried += [
+                    replace(scheme, msbs=len(depths) + 1, copies=(*depths, depth))
+                    for depth in DEPTHS
+                    if depth <= depths[-1]
+                ]
     return found
 
 
@@ -229,12 +236,6 @@ def _error(votes: Votes, chances: Odds, spec: ChipSpec) -> np.ndarray:
     return squared_error(stored, votes, chances, spec)
 
 
-def save_allocation(allocation: Allocation, path: Path, further: Mapping[str, Any]) -> None:
-    """Write an allocation as JSON, for `plan:FILE`; `further` is for the reader only."""
-    text = json.dumps({"allocation": dict(allocation.chosen), **further}, indent=2)
-    path.write_text(text + "\n")
-
-
 def read_allocation(path: str) -> Allocation:
     """Read an allocation from a file that `rerax plan --json` wrote, or one like it.
 
@@ -242,9 +243,11 @@ def read_allocation(path: str) -> Allocation:
         ValueError: no such file, not JSON, or no allocation in it.
     """
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is no saved plan ({error}): write one with --json") from None
+        raise ValueError(
+            f"{path} is no saved plan ({error}): write one with rerax plan --json FILE"
+        ) from None
     chosen = content.get("allocation") if isinstance(content, dict) else None
     if not isinstance(chosen, dict) or not all(isinstance(v, str) for v in chosen.values()):
         raise ValueError(f"{path} holds no allocation: write one with rerax plan --json FILE")

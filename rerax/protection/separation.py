@@ -68,7 +68,7 @@ def _voted_bits_of(cell: int, wish: Wish, spec: ChipSpec) -> int:
 
 def _freed_images(
     layout: Layout, row: np.ndarray, wish: Wish, spec: ChipSpec
-) -> Int64[np.ndarray, "1+K X r c"]:
+) -> Int64[np.ndarray, "I X r c"]:
     assert layout.freed is not None
     freed = layout.freed
     kept = np.asarray(freed.kept)
@@ -86,7 +86,7 @@ def _freed_images(
 
 def _low_images(
     layout: Layout, row: np.ndarray, wish: Wish, spec: ChipSpec
-) -> Int64[np.ndarray, "1+K n"]:
+) -> Int64[np.ndarray, "I n"]:
     """Cells of all images of every bit that low bits pay for; -1 where a round has none."""
     low = layout.low
     assert low is not None
@@ -110,7 +110,7 @@ def _low_images(
 
 
 def _misses(
-    images: Int64[np.ndarray, "K n"], weight: np.ndarray, rows: int, columns: int, spec: ChipSpec
+    images: Int64[np.ndarray, "I n"], weight: np.ndarray, rows: int, columns: int, spec: ChipSpec
 ) -> Misses:
     row, slice_, column = split(images, spec, columns)
     bitline = spec.bitline(column, slice_, columns)

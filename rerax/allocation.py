@@ -1,0 +1,172 @@
+"""Plans for a whole model: what the planner asks of it, and what a protection takes in it."""
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rerax._types import Params
+from rerax.bert.config import BertConfig
+from rerax.chip import lines_of, on_crossbars
+from rerax.gates import Gates, open_cells, with_zeros
+from rerax.protection import Ledger, MsbEmbed, Unprotected, protection
+from rerax.protection.damage import Odds
+from rerax.protection.placement import lay_out
+from rerax.protection.planner import Allocation, Codes, allocate, damage
+from rerax.protection.separation import Misses, count_misses
+from rerax.quantise import quantise
+from rerax.sensitivity import input_power, read_sensitivity, sensitivity
+from rerax.spec import ChipSpec
+
+
+@dataclass(frozen=True)
+class Design:
+    """A model as the planner sees it.
+
+    Attributes:
+        params: its float parameters (`rerax.bert.model`).
+        config: its shape.
+        gates: closed rows and columns, if any.
+        weights_file: .npz file of sensitivities (`rerax.sensitivity`); None takes the default.
+    """
+
+    params: Params
+    config: BertConfig
+    gates: Gates | None = None
+    weights_file: str | None = None
+
+    @functools.cached_property
+    def powers(self) -> Mapping[str, np.ndarray]:
+        """Mean square of each matrix's inputs in a clean pass, the same for every spec."""
+        return input_power(with_zeros(self.params, self.gates or {}), self.config)
+
+    def matrices(self, spec: ChipSpec, groups: tuple[str, ...]) -> dict[str, Codes]:
+        """Codes, open lines and sensitivity of every matrix on crossbars.
+
+        Raises:
+            ValueError: a bad file of sensitivities, an unknown group.
+        """
+        found = on_crossbars(self.params, groups)
+        weights = {name: w for matrices in found.values() for name, w in matrices.items()}
+        gates = self.gates or {}
+        codes, scales = {}, {}
+        for name, weight in weights.items():
+            gate = gates.get(name)
+            kept = None if gate is None else open_cells(gate["row"], gate["column"])
+            codes[name], scales[name] = quantise(np.asarray(weight), spec.bits, kept)
+        if self.weights_file is None:
+            rows = {name: weight.shape[-2] for name, weight in weights.items()}
+            harm = sensitivity(scales, self.powers, rows)
+        else:
+            harm = read_sensitivity(self.weights_file, scales)
+        return {
+            name: Codes(
+                code.reshape(-1, *code.shape[-2:]),
+                *lines_of(code.shape, gates.get(name)),
+                name in gates,
+                harm[name].reshape(-1, code.shape[-1]),
+            )
+            for name, code in codes.items()
+        }
+
+    def allocate(
+        self, spec: ChipSpec, groups: tuple[str, ...], chances: Odds, erasures: bool = False
+    ) -> Allocation:
+        """The allocation of least expected damage (`protection.planner.allocate`)."""
+        return allocate(self.matrices(spec, groups), chances, spec, erasures)
+
+
+class Account(NamedTuple):
+    """What a protection does in one matrix, its layers added up.
+
+    Attributes:
+        protection: name of what protects it.
+        ledger: its cells and reads.
+        misses: voted bits whose images are not kept apart.
+        plain, protected: expected damage without protection, and with it; NaN for a protection
+            whose arithmetic is not known.
+    """
+
+    protection: str
+    ledger: Ledger
+    misses: Misses
+    plain: float
+    protected: float
+
+
+def account(
+    name: str, matrices: Mapping[str, Codes], chances: Odds, spec: ChipSpec
+) -> dict[str, Account]:
+    """What a protection stores in every matrix of a model, and what it saves.
+
+    Args:
+        name: the protection's name (`protection.protection`), or an allocation's.
+        matrices: the model (`Design.matrices`).
+        chances: odds of a cell at the design rate.
+        spec: geometry.
+
+    Raises:
+        ValueError: an unknown protection, or a matrix without room for it.
+    """
+    scheme = protection(name)
+    if not isinstance(scheme, Allocation):
+        return {m: _account(name, m, known, chances, spec) for m, known in matrices.items()}
+    chosen = dict(scheme.chosen)
+    return {
+        m: _account(chosen.get(m, "none"), m, known, chances, spec) for m, known in matrices.items()
+    }
+
+
+def _account(name: str, matrix: str, known: Codes, chances: Odds, spec: ChipSpec) -> Account:
+    scheme, ledger, misses = protection(name), Ledger(), Misses()
+    if isinstance(scheme, MsbEmbed) and not (known.gated or scheme.wish.low):
+        name, scheme = "none", Unprotected()  # nothing was freed
+    for row, column in zip(known.row, known.column, strict=True):
+        ledger += scheme.ledger(row, column, known.gated, spec, matrix)
+        if isinstance(scheme, MsbEmbed):
+            layout = lay_out(row, column, scheme.wish, spec)
+            misses += count_misses(layout, row, column, scheme.wish, spec)
+    plain = damage(Unprotected(), known, chances, spec)
+    try:
+        protected = damage(scheme, known, chances, spec)
+    except TypeError:  # a protection from elsewhere
+        protected = float("nan")
+    return Account(name, ledger, misses, plain, protected)
+
+
+def total(accounts: Mapping[str, Account]) -> Account:
+    """All matrices added up."""
+    ledger, misses, plain, protected = Ledger(), Misses(), 0.0, 0.0
+    for one in accounts.values():
+        ledger += one.ledger
+        misses += one.misses
+        plain += one.plain
+        protected += one.protected
+    return Account("", ledger, misses, plain, protected)
+
+
+def save_plan(path: Path, accounts: Mapping[str, Account], design: Mapping[str, Any]) -> None:
+    """Write accounts as JSON; `--protection plan:FILE` takes what they say is stored where.
+
+    Args:
+        path: the file.
+        accounts: of every matrix (`account`).
+        design: what was asked, for the reader.
+    """
+    chosen = {matrix: one.protection for matrix, one in accounts.items()}
+    table = {
+        matrix: {
+            "protection": one.protection,
+            **asdict(one.ledger),
+            "misses": asdict(one.misses),
+            "damage": one.protected,
+            "damage_unprotected": one.plain,
+        }
+        for matrix, one in accounts.items()
+    }
+    content = {"allocation": chosen, "design": dict(design), "matrices": table}
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,126 @@
+"""Points whose protection is `plan`: resolved to the allocation itself, before anything else.
+
+The allocation, not the word, is what a point's hash is made of. A folder remembers what was
+asked and found, so that a finished campaign is recognised without planning again. No JAX here.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rerax.campaign import store
+from rerax.campaign.point import Point, digest
+from rerax.campaign.subject import Subject
+
+if TYPE_CHECKING:
+    from rerax.allocation import Design
+
+PLANS = ("plan", "plan:erasures")
+"""Protections that are to be found; `plan:FILE` takes a saved one."""
+
+
+def is_plan(name: str) -> bool:
+    """Whether a protection's name stands for an allocation."""
+    return name.partition(":")[0] == "plan"
+
+
+def check_design_rate(rate: float) -> float:
+    """The rate to plan for.
+
+    Raises:
+        ValueError: outside (0, 0.5).
+    """
+    if not 0 < rate < 0.5:
+        raise ValueError(f"plan-rate {rate:g} is outside (0, 0.5): give a rate to plan for")
+    return rate
+
+
+def with_allocations(
+    points: Sequence[Point],
+    subject: Subject,
+    plan_rate: float | None = None,
+    sensitivity: str | None = None,
+    out: Path | None = None,
+) -> tuple[tuple[Point, ...], dict[str, str]]:
+    """Points of a plan with their allocation, any other as it is; and the plans made or found.
+
+    A plan is made once for all rates of a model, spec and fault model.
+
+    Args:
+        points: the points of a run.
+        subject: their model.
+        plan_rate: design rate; by default the highest rate of the points below 0.5.
+        sensitivity: .npz file (`rerax.sensitivity`); None takes the default.
+        out: campaign folder that may know the plan.
+
+    Returns:
+        The points, and {hash of what was asked: allocation} of this run's plans.
+
+    Raises:
+        ValueError: a plan without a design rate, a bad file, or flags of a plan without one.
+    """
+    if not any(p.protection in PLANS for p in points) and (plan_rate or sensitivity):
+        flag = "plan-rate" if plan_rate else "sensitivity"
+        raise ValueError(f"--{flag} is for a plan: leave it out, or ask for --protection plan")
+    known = {} if out is None else store.read_plans(out)
+    design, made, done = None, {}, []
+    for point in points:
+        if point.protection in PLANS:
+            rate = _design_rate(point, points, plan_rate)
+            asked = _request(replace(point, rate=rate), subject, sensitivity)
+            if asked not in known:
+                design = design or _design(subject, sensitivity)
+                known[asked] = _allocate(design, replace(point, rate=rate))
+            made[asked] = known[asked]
+            point = replace(point, protection=known[asked])
+        elif is_plan(point.protection):
+            point = replace(point, protection=_saved(point.protection))
+        done.append(point)
+    return tuple(done), made
+
+
+def _request(point: Point, subject: Subject, sensitivity: str | None) -> str:
+    """Hash of all that decides a plan."""
+    weights = None
+    if sensitivity is not None:
+        try:
+            weights = hashlib.sha256(Path(sensitivity).read_bytes()).hexdigest()
+        except OSError as error:
+            raise ValueError(
+                f"sensitivity {sensitivity} cannot be read ({error.strerror}): give an .npz file"
+            ) from None
+    return digest([point.identity(), subject.model_hash, weights])
+
+
+def _design(subject: Subject, sensitivity: str | None) -> "Design":
+    from rerax.allocation import Design
+
+    inputs = subject.load()
+    return Design(inputs.params, inputs.config, inputs.gates, sensitivity)
+
+
+def _allocate(design: "Design", point: Point) -> str:
+    from rerax.protection.damage import odds
+
+    share = 0.0 if point.sa1_share is None else float(point.sa1_share)
+    chances = odds(point.fault, point.rate, share)
+    erasures = point.protection.endswith(":erasures")
+    return design.allocate(point.spec, point.groups, chances, erasures).name
+
+
+def _saved(name: str) -> str:
+    from rerax.protection.planner import read_allocation
+
+    return read_allocation(name.partition(":")[2]).name
+
+
+def _design_rate(point: Point, points: Sequence[Point], given: float | None) -> float:
+    if given is not None:
+        return check_design_rate(given)
+    same = [p.rate for p in points if replace(p, rate=point.rate) == point]
+    rates = [rate for rate in same if 0 < rate < 0.5]
+    if not rates:
+        raise ValueError("plan needs a rate between 0 and 0.5 to plan for: give --plan-rate")
+    return max(rates)

@@ -1,0 +1,130 @@
+"""rerax plan."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from rerax.cli.flags import (
+    Bits,
+    BitsPerCell,
+    Encoding,
+    Fault,
+    Layout,
+    Matrices,
+    Model,
+    PlanRate,
+    Sensitivity,
+    Share,
+    Tile,
+    app,
+    flag,
+    names,
+    numbers,
+)
+
+if TYPE_CHECKING:
+    from rerax.allocation import Account
+
+DESIGN_RATE = 1e-2  # the highest of `rerax sweep`'s default rates
+
+
+@app.command()
+def plan(
+    model: Model,
+    protection: Annotated[
+        str, flag("What to lay out: plan finds the best that fits; or msb:2x3:pruned and such.")
+    ] = "plan",
+    plan_rate: PlanRate = None,
+    sensitivity: Sensitivity = None,
+    encoding: Encoding = "offset",
+    bits: Bits = "8",
+    bits_per_cell: BitsPerCell = "1",
+    tile: Tile = "128x128",
+    layout: Layout = "interleaved",
+    matrices: Matrices = "encoder,pooler,classifier",
+    fault: Fault = "uniform",
+    sa1_share: Share = None,
+    json: Annotated[
+        Path | None, flag("Write the plan here; --protection plan:FILE takes it.", "FILE")
+    ] = None,
+) -> None:
+    """Say which cells of a model hold what, and the damage expected of faults at a design rate.
+
+    Needs no data. One line for each matrix: its protection, cells, reads, and voted bits whose
+    images are not kept apart.
+    """
+    from rerax.allocation import Design, account, save_plan, total
+    from rerax.bert import convert
+    from rerax.campaign.allot import check_design_rate, is_plan
+    from rerax.campaign.point import parse_share
+    from rerax.gates import load_gates
+    from rerax.protection.damage import odds
+    from rerax.protection.planner import read_allocation
+    from rerax.spec import ChipSpec, parse_tile
+
+    spec = ChipSpec(
+        encoding,
+        numbers(bits, "bits")[0],
+        numbers(bits_per_cell, "bits-per-cell")[0],
+        parse_tile(tile),
+        layout,
+    )
+    rate = DESIGN_RATE if plan_rate is None else check_design_rate(plan_rate)
+    chances = odds(fault, rate, float(parse_share(sa1_share or "9.04:1.75")))
+    directory = convert.locate(model)
+    config, params = convert.load(directory)
+    params, gates = load_gates(directory, params)
+    design, groups = Design(params, config, gates, sensitivity), names(matrices)
+    name = protection
+    if protection in ("plan", "plan:erasures"):
+        name = design.allocate(spec, groups, chances, protection != "plan").name
+    elif is_plan(protection):
+        name = read_allocation(protection.partition(":")[2]).name
+    accounts = account(name, design.matrices(spec, groups), chances, spec)
+    asked = {
+        "model": Path(model).name or model,
+        "encoding": encoding,
+        "bits": spec.bits,
+        "bits_per_cell": spec.bits_per_cell,
+        "tile": tile,
+        "layout": layout,
+        "fault": fault,
+        "plan_rate": rate,
+    }
+    _print_accounts({**accounts, "all": total(accounts)}, asked)
+    if json is not None:
+        save_plan(json, accounts, asked)
+        print(f"written to {json}")
+
+
+def _print_accounts(accounts: "dict[str, Account]", asked: dict[str, Any]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from rerax.report import print_whole
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("matrix")
+    table.add_column("protection")
+    heads = ("physical", "used", "free", "copies", "left over", "spare", "reads/weight")
+    missed = ("voted bits", "same wordline", "same bitline", "adjacent", "few tiles")
+    for head in (*heads, *missed, "damage"):
+        table.add_column(head, justify="right")
+    for matrix, one in accounts.items():
+        book, misses = one.ledger, one.misses
+        cells = (book.physical, book.used, book.free, book.copies, book.left_over, book.spare)
+        apart = (misses.bits, misses.wordline, misses.bitline, misses.adjacent, misses.tile)
+        table.add_row(
+            matrix,
+            one.protection,
+            *(f"{n:,}" for n in cells),
+            f"{book.reads_per_weight:.2f}",
+            *(f"{n:,}" for n in apart),
+            f"{one.protected / one.plain:.3g}" if one.plain else "",
+        )
+    settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in asked.items())
+    print_whole(
+        table,
+        settings,
+        "physical = used + free + copies + left over; damage: expected squared error of what is "
+        "read, weighted, as a share of that without protection",
+    )

@@ -1,0 +1,180 @@
+"""Plans of whole models: `rerax plan`, and sweeps whose protection is `plan`."""
+
+import json
+
+import numpy as np
+import pytest
+import tiny
+
+import rerax
+from rerax import chip
+from rerax.allocation import Design, account, save_plan, total
+from rerax.cli import main
+from rerax.gates import gated_shapes, open_gates, save_gates, with_zeros
+from rerax.protection import Unprotected, protection
+from rerax.protection.damage import odds
+from rerax.quantise import quantise
+from rerax.sensitivity import input_power
+from rerax.spec import ENCODINGS, ChipSpec
+
+GROUPS = ("encoder", "pooler", "classifier")
+CHANCES = odds("uniform", 1e-2, 904 / 1079)
+PARAMS = tiny.random_params()
+
+
+@pytest.fixture(scope="module")
+def gates():
+    rng = np.random.default_rng(0)
+    made = open_gates(gated_shapes(PARAMS, ("encoder",)))
+    for gate in made.values():
+        for side in gate.values():
+            side[rng.random(side.shape) < 0.25] = -1
+    return made
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, gates):
+    folder = tiny.write_model(tmp_path_factory.mktemp("models") / "pruned")
+    rerax.save(folder, tiny.CONFIG, with_zeros(PARAMS, gates))
+    save_gates(folder, PARAMS, gates)
+    return folder
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_plan_fits_and_lessens_the_damage_of_every_matrix(gates, encoding):
+    spec = ChipSpec(encoding)
+    design = Design(PARAMS, tiny.CONFIG, gates)
+    plan = design.allocate(spec, GROUPS, CHANCES)
+    matrices = design.matrices(spec, GROUPS)
+    accounts = account(plan.name, matrices, CHANCES, spec)
+    stored = chip.program(PARAMS, spec, GROUPS, gates, plan)
+    dense = chip.program(PARAMS, spec, GROUPS)
+    for section, words in stored.words.items():
+        for name, array in words.items():
+            assert array.shape == dense.words[section][name].shape  # zero space
+    books = chip.ledger(PARAMS, spec, GROUPS, gates, plan)
+    for name, one in accounts.items():
+        assert one.protected <= one.plain
+        book = sum(books[name][1:], books[name][0])
+        assert book == one.ledger
+        assert book.used + book.free + book.copies + book.left_over == book.physical
+        assert book.spare == 0
+    everything = total(accounts)
+    assert everything.protected < 0.6 * everything.plain
+    for simple in ("msb:1x3:lsb", "msb:2x3:lsb", "msb:1x3:pruned+lsb"):
+        other = total(account(simple, matrices, CHANCES, spec))
+        assert everything.protected <= other.protected * (1 + 1e-12)
+
+
+def test_sensitivity_is_the_squared_error_of_outputs(gates):
+    """A code error moves a column's output by scale x input: check one column by hand."""
+    params = with_zeros(PARAMS, gates)
+    powers = input_power(params, tiny.CONFIG)
+    assert set(powers) == set(chip.ledger(PARAMS, ChipSpec(), GROUPS, gates, Unprotected()))
+    assert powers["query"].shape == (3,)
+    np.testing.assert_array_equal(powers["query"], powers["key"])  # driven by the same input
+    known = Design(PARAMS, tiny.CONFIG, gates).matrices(ChipSpec(), GROUPS)["ffn_in"]
+    _, scales = quantise(
+        params["encoder"]["ffn_in"]["kernel"], 8, params["encoder"]["ffn_in"]["kernel"] != 0
+    )
+    np.testing.assert_allclose(
+        known.sensitivity, scales.astype(float) ** 2 * powers["ffn_in"][:, None], rtol=1e-6
+    )
+
+
+def test_weights_of_ones_own_decide(gates, tmp_path):
+    """A matrix that is said not to matter is left alone."""
+    spec = ChipSpec()
+    plain = Design(PARAMS, tiny.CONFIG, gates).matrices(spec, GROUPS)
+    file = tmp_path / "weights.npz"
+    np.savez(file, **{n: np.float64(n != "key") * np.ones(1) for n in plain})
+    design = Design(PARAMS, tiny.CONFIG, gates, str(file))
+    chosen = dict(design.allocate(spec, GROUPS, CHANCES).chosen)
+    assert "key" not in chosen
+    assert "query" in chosen
+    np.savez(file, **{n: np.ones(1) for n in plain if n != "attention_output"})
+    with pytest.raises(ValueError, match="lacks attention_output: give one array for each of"):
+        design.matrices(spec, GROUPS)
+
+
+def test_accounts_of_other_protections(gates):
+    spec = ChipSpec()
+    matrices = Design(PARAMS, tiny.CONFIG, gates).matrices(spec, GROUPS)
+    pruned = account("msb:1x3:pruned", matrices, CHANCES, spec)
+    assert pruned["query"].misses.bits == int(pruned["query"].ledger.weights)
+    assert pruned["pooler"].protection == "none"  # it has no gates, so no cell was freed
+    assert pruned["pooler"].ledger.copies == 0
+    spare = total(account("duplicate:3", matrices, CHANCES, spec))
+    assert spare.ledger.spare == 2 * spare.ledger.physical
+    assert spare.ledger.reads_per_weight == 24
+
+
+def test_the_command_prints_and_saves_what_a_sweep_takes(model, tmp_path, capsys):
+    file, data = tmp_path / "plan.json", tiny.write_sst2(tmp_path / "glue")
+    small = ["--matrices", "pooler,classifier"]  # compiles sooner than all
+    assert main(["plan", "--model", str(model), "--json", str(file), *small]) == 0
+    printed = capsys.readouterr().out
+    saved = json.loads(file.read_text())
+    assert saved["design"]["plan_rate"] == 0.01
+    for matrix, one in saved["matrices"].items():
+        assert f"{one['physical']:,}" in printed
+        assert one["used"] + one["free"] + one["copies"] + one["left_over"] == one["physical"]
+        assert saved["allocation"][matrix] == one["protection"]
+    sweep = ["sweep", "--model", str(model), "--task", "sst2", "--data", str(data)]
+    sweep += ["--chips", "1", "--rates", "1e-2", "--max-length", "32", "--quiet", *small]
+    out = ["--out", str(tmp_path / "rows")]
+    assert main([*sweep, *out, "--protection", f"plan:{file}"]) == 0
+    first = sorted(p.name for p in (tmp_path / "rows").glob("*.parquet"))
+    assert main([*sweep, *out, "--protection", "plan"]) == 0  # the same allocation, so no new row
+    assert sorted(p.name for p in (tmp_path / "rows").glob("*.parquet")) == first
+
+
+def test_a_finished_plan_is_known_without_planning(monkeypatch, tmp_path, gates):
+    examples, labels = tiny.random_examples(6), tiny.random_labels(6)
+    fast = {"matrices": "pooler,classifier", "chips": 2, "out": tmp_path / "rows"}
+
+    def run(**changes):
+        how = {"protection": ["none", "plan"], "rates": [0.0, 1e-2], **fast, **changes}
+        return rerax.sweep(PARAMS, tiny.CONFIG, examples, labels, **how)
+
+    rows = run()
+    names = rows["protection"].unique().to_pylist()
+    assert names[0] == "none"
+    assert names[1].startswith("allocation:classifier=msb:")
+    assert protection(names[1]).spare_arrays == 0
+
+    def never(*_, **__):
+        raise AssertionError("planned again")
+
+    monkeypatch.setattr(Design, "allocate", never)
+    assert run().equals(rows)
+    with pytest.raises(AssertionError, match="planned again"):
+        run(plan_rate=0.1)
+
+
+def test_bad_plans(model, tmp_path, capsys, gates):
+    def refused(*flags):
+        assert main(["plan", "--model", str(model), *flags]) == 2
+        return capsys.readouterr().err
+
+    assert "plan-rate 0.7 is outside (0, 0.5)" in refused("--plan-rate", "0.7")
+    assert "is no saved plan" in refused("--protection", "plan:none.json")
+    assert "is no readable .npz file" in refused("--sensitivity", "none.npz")
+    assert "unknown protection 'luck'" in refused("--protection", "luck")
+    assert "has no room for 3 msbs x 5" in refused("--protection", "msb:3x5:pruned")
+    examples, labels = tiny.random_examples(4), tiny.random_labels(4)
+    with pytest.raises(ValueError, match="plan needs a rate between 0 and"):
+        rerax.sweep(PARAMS, tiny.CONFIG, examples, labels, rates=[0.0], protection="plan")
+    with pytest.raises(ValueError, match="--plan-rate is for a plan"):
+        rerax.sweep(PARAMS, tiny.CONFIG, examples, labels, plan_rate=0.1)
+    save_plan(
+        tmp_path / "spare.json",
+        account(
+            "duplicate:3",
+            Design(PARAMS, tiny.CONFIG).matrices(ChipSpec(), GROUPS),
+            CHANCES,
+            ChipSpec(),
+        ),
+        {},
+    )
+    assert "is not for one matrix" in refused("--protection", f"plan:{tmp_path / 'spare.json'}")
