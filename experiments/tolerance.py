@@ -1,0 +1,317 @@
+"""How much higher a fault rate protection bears: T for every encoding and scheme.
+
+    python experiments/tolerance.py --work WORK --data DATA [--seed 1] [--only offset]
+
+WORK holds the pruned models that `experiments/pruning.py` leaves (TASK-SEED-SPARSITY folders).
+For each task and encoding, every scheme runs on the smallest pruned model in which it fits, as a
+growing campaign in experiments/results/tolerance; stop and start it at will.
+
+T = r(scheme) / r(none), where r is the fault rate at which the mean over chips has lost one
+point against the same pruned model, unprotected, at rate 0: interpolated in log rate, the same
+chips throughout, 95 % interval by bootstrap over chips. Three rates around what the arithmetic
+of damage foretells, more where they do not bracket the loss. 64 chips for offset unprotected and
+msb:2x3:pruned, 16 for the rest, the first 400 sentences of each dev set.
+Takes about three hours on two CPU cores; `--print` shows the table from the rows alone.
+Expected: T >= 8 with offset and msb:2x3:pruned.
+"""
+
+import argparse
+import functools
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from rerax.allocation import Design, account, total
+from rerax.campaign.point import Point
+from rerax.campaign.run import run
+from rerax.campaign.source import read_subject
+from rerax.campaign.subject import Progress, Settings
+from rerax.progress import reporter
+from rerax.protection import MsbEmbed, Unprotected, protection
+from rerax.protection.damage import odds
+from rerax.protection.ledger import fits
+from rerax.protection.planner import Codes, damage
+from rerax.spec import ENCODINGS, ChipSpec
+
+RESULTS = Path(__file__).parent / "results"
+ROWS = RESULTS / "tolerance"
+TASKS = ("sst2", "stsb")
+SPARSITIES = (21, 35, 38, 50)
+SCHEMES = (
+    "msb:2x3:pruned",
+    "msb:1x3:pruned",
+    "msb:2x3:pruned:erasures",
+    "msb:1x3:lsb",
+    "msb:2x3:lsb",
+    "msb:2x3:pruned+lsb",
+    "plan",
+    "plan:erasures",
+    "duplicate:3",
+)
+PLAN_RATE = 1e-2
+EXAMPLES, CHIPS, HEADLINE_CHIPS = 400, 16, 64
+LOSS = 0.01
+GROUPS = ("encoder", "pooler", "classifier")
+SHARE = 904 / 1079
+FIRST_RATES = {
+    "offset": (1e-3, 2e-3, 4e-3),
+    "twos_complement": (5e-4, 1.5e-3, 4e-3),
+    "sign_magnitude": (1.5e-3, 4e-3, 8e-3),
+    "differential": (1e-3, 2e-3, 4e-3),
+}
+"""Where the unprotected models are looked at first."""
+MOST_RATES = 6
+
+
+@dataclass(frozen=True)
+class Model:
+    """One pruned model on its task."""
+
+    task: str
+    sparsity: int
+    folder: Path
+    data: str
+
+    @cached_property
+    def subject(self) -> Any:
+        """For campaigns; its name in the rows is TASK-SPARSITY."""
+        name = f"{self.task}-{self.sparsity}"
+        return read_subject(
+            str(self.folder), self.task, name, data=self.data, max_examples=EXAMPLES
+        )
+
+    @cached_property
+    def design(self) -> Design:
+        """For arithmetic."""
+        inputs = self.subject.load()
+        return Design(inputs.params, inputs.config, inputs.gates)
+
+    def fits(self, scheme: str, spec: ChipSpec) -> bool:
+        """Whether every gated matrix has room."""
+        shield = protection(scheme) if not scheme.startswith("plan") else Unprotected()
+        if not isinstance(shield, MsbEmbed):
+            return True
+        if len(shield.depths) > spec.group_bits:
+            return False
+        return all(
+            fits(row, column, shield.wish, spec)
+            for known in matrices_of(self, spec).values()
+            if known.gated
+            for row, column in zip(known.row, known.column, strict=True)
+        )
+
+    def named(self, scheme: str, spec: ChipSpec) -> str:
+        """The protection itself, where the scheme is a plan."""
+        if not scheme.startswith("plan"):
+            return scheme
+        chances = odds("uniform", PLAN_RATE, SHARE)
+        return self.design.allocate(spec, GROUPS, chances, scheme != "plan").name
+
+    def expected_damage(self, name: str, rate: float, spec: ChipSpec) -> float:
+        """Expected damage of all matrices."""
+        matrices, chances = matrices_of(self, spec), odds("uniform", rate, SHARE)
+        shield = protection(name)
+        protects = getattr(shield, "protects", lambda _: shield)
+        return sum(damage(protects(m), known, chances, spec) for m, known in matrices.items())
+
+
+@functools.cache
+def matrices_of(model: Model, spec: ChipSpec) -> dict[str, Codes]:
+    """Codes and sensitivities of a model."""
+    return model.design.matrices(spec, GROUPS)
+
+
+def round_rate(rate: float) -> float:
+    """Two significant digits, so that a second run asks for the same points."""
+    return float(f"{rate:.1e}")
+
+
+def measure(model: Model, name: str, encoding: str, rates: Sequence[float], chips: int) -> pa.Table:
+    """Rows of some rates, computed where they are missing."""
+    base = {"task": model.task, "model": model.subject.model, "encoding": encoding}
+    points = [Point(**base, rate=rate, protection=name) for rate in rates]
+    with reporter(False) as tell:
+
+        def told(progress: Progress) -> None:
+            tell(progress)
+
+        return run(model.subject, points, Settings(chips), ROWS, told)
+
+
+def scores(rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Ascending rates, and scores [rates, chips]."""
+    rate, score = rows["rate"].to_numpy(), rows["score"].to_numpy()
+    rates = np.unique(rate)
+    return rates, np.stack([score[rate == r] for r in rates])
+
+
+def crossing(rates: np.ndarray, loss: np.ndarray) -> float:
+    """Rate at which the loss first passes one point, in log rate; NaN if it never does.
+
+    Args:
+        rates: ascending, all positive.
+        loss: mean loss at each.
+    """
+    over = np.flatnonzero(loss >= LOSS)
+    if not len(over):
+        return math.nan
+    i = int(over[0])
+    if i == 0:  # from no loss at a tenth of the lowest rate
+        low, high, before = math.log(rates[0] / 10), math.log(rates[0]), 0.0
+    else:
+        low, high, before = math.log(rates[i - 1]), math.log(rates[i]), max(loss[i - 1], 0.0)
+    return math.exp(low + (high - low) * (LOSS - before) / (loss[i] - before))
+
+
+def curve(
+    model: Model, name: str, encoding: str, first: Sequence[float], chips: int, start: float | None
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Rates, scores [rates, chips], and the score at rate 0, with rates added until they bracket.
+
+    Args:
+        first: rates to begin with.
+        start: score to lose a point from; None: the one found at rate 0.
+    """
+    rates = sorted({round_rate(rate) for rate in first})
+    zero = scores(measure(model, name, encoding, [0.0], 1))[1][0, 0]
+    start = zero if start is None else start
+    while True:
+        found, score = scores(measure(model, name, encoding, rates, chips))
+        loss = start - score.mean(1)
+        if len(rates) >= MOST_RATES or start - zero >= LOSS:
+            return found, score, zero
+        if loss[-1] < LOSS and rates[-1] < 0.3:
+            rates.append(round_rate(rates[-1] * 2))
+        elif loss[0] > LOSS:
+            rates.insert(0, round_rate(rates[0] / 2))
+        else:
+            return found, score, zero
+
+
+def predicted(model: Model, name: str, encoding: str, at: float) -> float:
+    """Rate at which a protected model is expected to take the damage of an unprotected one."""
+    spec = ChipSpec(encoding)
+    harm = model.expected_damage("none", at, spec)
+    low, high = at / 100, 0.4
+    for _ in range(14):
+        middle = math.sqrt(low * high)
+        less = model.expected_damage(name, middle, spec) < harm
+        low, high = (middle, high) if less else (low, middle)
+    return low
+
+
+def bootstrap(
+    plain: tuple[np.ndarray, np.ndarray],
+    guarded: tuple[np.ndarray, np.ndarray],
+    start: float,
+) -> tuple[float, float]:
+    """95 % interval of T, the same chips drawn for both curves."""
+    draw = np.random.Generator(np.random.PCG64(0))
+    n = min(plain[1].shape[1], guarded[1].shape[1])
+    found = []
+    for _ in range(2000):
+        chips = draw.integers(0, n, n)
+        rates = [crossing(r, start - s[:, chips].mean(1)) for r, s in (plain, guarded)]
+        found.append(rates[1] / rates[0])
+    low, high = np.quantile(np.nan_to_num(found, nan=np.inf), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def tolerance(models: Sequence[Model], scheme: str, encoding: str) -> dict[str, Any] | None:
+    """One line of the table; None where the scheme fits no model."""
+    spec = ChipSpec(encoding)
+    model = next((m for m in models if m.fits(scheme, spec)), None)
+    if model is None:
+        return None
+    headline = encoding == "offset" and scheme == "msb:2x3:pruned"
+    chips = HEADLINE_CHIPS if headline else CHIPS
+    *plain, start = curve(model, "none", encoding, FIRST_RATES[encoding], chips, None)
+    at = crossing(plain[0], start - plain[1].mean(1))
+    name = model.named(scheme, spec)
+    guess = predicted(model, name, encoding, at)
+    *guarded, zero = curve(
+        model, name, encoding, [guess * f for f in (0.55, 1.0, 1.8)], chips, start
+    )
+    reached = crossing(guarded[0], start - guarded[1].mean(1)) if start - zero < LOSS else 0.0
+    interval = bootstrap((plain[0], plain[1]), (guarded[0], guarded[1]), start) if reached else None
+    matrices, chances = matrices_of(model, spec), odds("uniform", at, SHARE)
+    return {
+        "task": model.task,
+        "encoding": encoding,
+        "scheme": scheme,
+        "protection": name,
+        "sparsity": model.sparsity,
+        "chips": chips,
+        "rate_unprotected": at,
+        "rate_protected": None if math.isnan(reached) else reached,
+        "T": None if math.isnan(reached) else reached / at,
+        "T_interval": interval,
+        "T_predicted": guess / at,
+        "score_unprotected": start,
+        "score_protected": zero,
+        "reads_per_weight": total(account(name, matrices, chances, spec)).ledger.reads_per_weight,
+    }
+
+
+def print_table(lines: Sequence[dict[str, Any]]) -> None:
+    """Lines by task and encoding."""
+    print("task   encoding         scheme                    model  chips     T (95 %)  predicted")
+    for one in lines:
+        span = "" if one["T_interval"] is None else "({:.1f} .. {:.1f})".format(*one["T_interval"])
+        shown = ">" if one["T"] is None else f"{one['T']:.1f}"
+        print(
+            f"{one['task']:6} {one['encoding']:16} {one['scheme']:24} -{one['sparsity']} %  "
+            f"{one['chips']:3}  {shown:>5} {span:16} {one['T_predicted']:5.1f}   "
+            f"rate 0: {100 * one['score_unprotected']:.2f} -> {100 * one['score_protected']:.2f} %"
+            f"  reads {one['reads_per_weight']:.2f}"
+        )
+
+
+def main() -> None:
+    """Run what is missing and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", default="pruning-work", help="folder of the pruned models")
+    parser.add_argument("--data", default="nyu-mll/glue", help="GLUE folder or hub id")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the pruned models")
+    parser.add_argument("--tasks", default=",".join(TASKS), help="comma list")
+    parser.add_argument("--encodings", default=",".join(ENCODINGS), help="comma list")
+    parser.add_argument("--schemes", default=",".join(SCHEMES), help="comma list")
+    parser.add_argument("--print", action="store_true", help="only print the table")
+    args = parser.parse_args()
+    file = RESULTS / "tolerance.json"
+    lines = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    done = {(one["task"], one["encoding"], one["scheme"]): one for one in lines}
+    wanted = [
+        (task, encoding, scheme)
+        for encoding in args.encodings.split(",")
+        for scheme in args.schemes.split(",")
+        for task in args.tasks.split(",")
+    ]
+    for task, encoding, scheme in [] if args.print else wanted:
+        folders = {s: Path(args.work, f"{task}-{args.seed}-{s}") for s in SPARSITIES}
+        models = [
+            Model(task, s, folder, args.data)
+            for s, folder in folders.items()
+            if (folder / "model.safetensors").is_file()
+        ]
+        if not models:
+            warnings.warn(f"{args.work} has no pruned model of {task}", stacklevel=1)
+            continue
+        line = tolerance(models, scheme, encoding)
+        if line is not None:
+            done[task, encoding, scheme] = line
+            file.write_text(json.dumps(list(done.values()), indent=1) + "\n", encoding="utf-8")
+            print_table([line])
+    print_table(list(done.values()))
+
+
+if __name__ == "__main__":
+    main()
