@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from placed import lines
 
 from rerax.encoding import decode, encode
 from rerax.protection.embed import embed, rounded_codes
@@ -31,13 +32,6 @@ WISHES = {
     "lsb": Wish((3,), False, True),
     "both": Wish((3,), True, True),
 }
-
-
-def lines(rng, rows, columns, closed_rows, closed_columns):
-    row, column = np.ones(rows, bool), np.ones(columns, bool)
-    row[rng.permutation(rows)[:closed_rows]] = False
-    column[rng.permutation(columns)[:closed_columns]] = False
-    return row, column
 
 
 def random_codes(rng, row, column, spec):

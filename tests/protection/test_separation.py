@@ -3,23 +3,14 @@
 import collections
 import itertools
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from placed import address, images_read, lines
 
-from rerax.protection.embed import embed
 from rerax.protection.ledger import fits
-from rerax.protection.placement import (
-    Wish,
-    host_slices,
-    lay_out,
-    low_bits,
-    served_columns,
-)
-from rerax.protection.recover import read_images, voted_bits
+from rerax.protection.placement import Wish, host_slices, lay_out
 from rerax.protection.separation import Misses, count_misses
 from rerax.spec import ENCODINGS, ChipSpec
 
@@ -27,47 +18,13 @@ PRUNED, DEEP = Wish((3, 3), True, False), Wish((5, 3), True, False)
 LSB, BOTH = Wish((3,), False, True), Wish((3,), True, True)
 
 
-def lines(rng, rows, columns, closed_rows, closed_columns):
-    row, column = np.ones(rows, bool), np.ones(columns, bool)
-    row[rng.permutation(rows)[:closed_rows]] = False
-    column[rng.permutation(columns)[:closed_columns]] = False
-    return row, column
-
-
-def images_read(row, column, wish, spec):
-    """{(group, bit, row, column): cells} from what reading gives when a single bit is set."""
-    codes = np.zeros((row.size, column.size), np.int8)
-    words, layout = embed(codes, row, column, wish, spec)
-    layout = jax.tree.map(jnp.asarray, layout)
-    places = list(np.ndindex(spec.groups, spec.group_bits, row.size, column.size))
-    ones = np.zeros((len(places), *words.shape), np.uint8)
-    for one, (g, bit, r, c) in zip(ones, places, strict=True):
-        one[g, r, c] = 1 << bit
-    read = np.asarray(jax.jit(jax.vmap(lambda w: read_images(w, layout, wish, spec)))(ones))
-    kept = row[:, None] & column[None, :]
-    given_up = low_bits(wish, int(column.sum()), served_columns(wish, spec, row, column))
-    found = collections.defaultdict(list)
-    for q, mask in enumerate(voted_bits(wish, spec)):
-        for bit in range(given_up, spec.group_bits):
-            if mask >> bit & 1:
-                where = np.argwhere((read[:, q] >> bit & 1).astype(bool) & kept)
-                for place, g, r, c in where:
-                    host, host_bit, host_row, host_column = places[place]
-                    slice_ = host * spec.cells_per_group + host_bit // spec.bits_per_cell
-                    bitline = spec.bitline(host_column, slice_, column.size)
-                    found[g, bit, r, c].append((host_row, bitline))
-    for (g, bit, r, c), copies in found.items():
-        slice_ = g * spec.cells_per_group + bit // spec.bits_per_cell
-        copies.insert(0, (r, spec.bitline(c, slice_, column.size)))
-    return found
-
-
 def missed(found, row, column, spec):
     """Misses counted in plain loops."""
     down = -(-row.size // spec.tile[0])
     across = -(-spec.bitlines(column.size) // spec.tile[1])
     counts = collections.Counter()
-    for images in found.values():
+    for bits in found.values():
+        images = [address(bit, spec, column.size) for bit in bits]
         pairs = list(itertools.combinations(images, 2))
         counts["bits"] += 1
         counts["wordline"] += any(a[0] == b[0] for a, b in pairs)
@@ -88,7 +45,7 @@ def test_misses_are_those_of_the_cells_that_are_read(encoding, cell, wish, layou
     row, column = lines(np.random.default_rng(len(layout)), 9, 8, 5, 3)
     assert fits(row, column, wish, spec)
     found = images_read(row, column, wish, spec)
-    cells = [cell for images in found.values() for cell in images[1:]]
+    cells = [address(image, spec, 8) for images in found.values() for image in images[1:]]
     if cell == 1:  # every copy has a cell of its own
         assert len(set(cells)) == len(cells)
     expected = missed(found, row, column, spec)
