@@ -75,6 +75,7 @@ ORDER = [
     "cli.sweep",
     "cli.train",
     "cli.report",
+    "cli.size",
     "cli",
 ]
 WITHOUT_JAX = [
