@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rerax.stats import Summary, summarise, yield_interval
+from rerax.campaign.stopping import Rule
+from rerax.stats import Summary, looks, passes, summarise, yield_interval
 
 SETTINGS = (
     "task",
@@ -30,8 +31,6 @@ SETTINGS = (
 )
 """Columns that tell points apart, the rate aside."""
 
-_ROUNDING = 1e-12  # 0.07 - 0.01 is above 0.06 in floats: no chip may fail for that
-
 
 @dataclass(frozen=True)
 class Line:
@@ -42,7 +41,7 @@ class Line:
         rate: fault rate.
         summary: statistics of its chips' scores.
         passed: share of chips within the budget of the float score.
-        passed_interval: Wilson's 95 % interval of that share, None for a single chip.
+        passed_interval: 95 % interval of that share (`yield_interval`), None for a single chip.
         float_score, clean_score: the references.
         degenerate: chips whose predictions are constant or not finite.
         scores: the scores, one for each chip.
@@ -59,34 +58,39 @@ class Line:
     scores: np.ndarray
 
 
-def summarise_points(rows: pa.Table, budget: float = 0.01) -> list[Line]:
+def summarise_points(
+    rows: pa.Table, budget: float = 0.01, stopped: Rule | None = None
+) -> list[Line]:
     """One line for each point: series in the order in which they first appear, rates ascending.
 
     Args:
         rows: rows of a campaign.
         budget: how far below the float score a chip may be and still pass (0.01 is one point).
+        stopped: the rule that decided how many chips there are, if one did.
     """
     hashes = rows["point_hash"]
-    lines = [_line(rows.filter(pc.equal(hashes, h)), budget) for h in pc.unique(hashes)]
+    points = [rows.filter(pc.equal(hashes, h)) for h in pc.unique(hashes)]
+    lines = [_line(point, budget, stopped) for point in points]
     series: dict[tuple[Any, ...], list[Line]] = {}
     for line in lines:
         series.setdefault(tuple(line.settings.values()), []).append(line)
     return [line for group in series.values() for line in sorted(group, key=lambda x: x.rate)]
 
 
-def _line(rows: pa.Table, budget: float) -> Line:
+def _line(rows: pa.Table, budget: float, stopped: Rule | None) -> Line:
     first = rows.slice(0, 1).to_pylist()[0]
     scores = rows["score"].to_numpy()
     if first["rate"] == 0:  # the same chip written many times counts once
         scores = scores[:1]
-    passed = int((scores >= first["float_score"] - budget - _ROUNDING).sum())
+    passed = int(passes(scores, first["float_score"], budget).sum())
     n = len(scores)
+    early = stopped is not None and n <= stopped.max_chips  # more were asked for without it
     return Line(
         {name: first[name] for name in SETTINGS},
         first["rate"],
         summarise(scores),
         passed / n,
-        yield_interval(passed, n) if n > 1 else None,
+        yield_interval(passed, n, stopped_early=early) if n > 1 else None,
         first["float_score"],
         first["clean_score"],
         int(pc.sum(rows["degenerate"]).as_py()) if n > 1 else int(first["degenerate"]),
@@ -94,27 +98,35 @@ def _line(rows: pa.Table, budget: float) -> Line:
     )
 
 
-def print_table(rows: pa.Table, budget: float = 0.01, file: IO[str] | None = None) -> None:
+def print_table(
+    rows: pa.Table,
+    budget: float = 0.01,
+    file: IO[str] | None = None,
+    stopped: Rule | None = None,
+) -> None:
     """Print the closing table: one line per point, settings that all share below it.
 
     Args:
         rows: rows of a campaign.
         budget: see `summarise_points`.
         file: where to; standard output by default.
+        stopped: see `summarise_points`.
     """
     from rich import box
     from rich.table import Table
 
-    lines = summarise_points(rows, budget)
-    vary, common = _split_settings(lines)
+    lines = summarise_points(rows, budget, stopped)
+    vary, common = split_settings(lines)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in vary:
         table.add_column(name.replace("_", " "))
     for name in ("rate", "chips", "mean", "SE", "95 % interval", "worst", "yield", "(95 %)"):
         table.add_column(name, justify="right")
     for line in lines:
-        table.add_row(*(_shown(line.settings[name]) for name in vary), *_cells(line))
-    print_whole(table, *_footnotes(rows, lines, common, budget), file=file)
+        table.add_row(*(shown(line.settings[name]) for name in vary), *_cells(line))
+    notes = _footnotes(rows, lines, common, budget)
+    notes += [] if stopped is None else [_stopping_note(lines, stopped)]
+    print_whole(table, *notes, file=file)
 
 
 def print_whole(table: Any, *notes: str, file: IO[str] | None = None) -> None:
@@ -158,7 +170,7 @@ def _footnotes(
         "scores in %, SE and intervals over chips; "
         f"yield: chips within {100 * budget:g} points of the float score",
         "float score " + ", ".join(_percent(score) for score in floats),
-        ", ".join(f"{name.replace('_', ' ')} {_shown(value)}" for name, value in common.items()),
+        ", ".join(f"{name.replace('_', ' ')} {shown(value)}" for name, value in common.items()),
     ]
     clean = {
         tuple(line.settings[n] for n in ("encoding", "bits", "protection")): line.clean_score
@@ -179,7 +191,17 @@ def _footnotes(
     return notes
 
 
-def _split_settings(lines: Sequence[Line]) -> tuple[list[str], dict[str, Any]]:
+def _stopping_note(lines: Sequence[Line], stopped: Rule) -> str:
+    """The rule in words, and how many points it left unsettled."""
+    short = sum((line.summary.se or 0.0) > stopped.until_se for line in lines)
+    missed = f"; {short} of {len(lines)} points end above it" if short else ""
+    return (
+        f"chips added at {', '.join(map(str, looks(stopped.max_chips)))} until the SE is at most "
+        f"{100 * stopped.until_se:g}{missed}; yield intervals are Clopper and Pearson's"
+    )
+
+
+def split_settings(lines: Sequence[Line]) -> tuple[list[str], dict[str, Any]]:
     """Settings that vary over the points, and those that all share."""
     values = {name: {line.settings[name] for line in lines} for name in SETTINGS}
     vary = [name for name in SETTINGS if len(values[name]) > 1]
@@ -199,10 +221,10 @@ def figure_score_against_rate(rows: pa.Table, path: str | Path, title: str | Non
     from matplotlib.figure import Figure
 
     lines = summarise_points(rows)
-    vary, common = _split_settings(lines)
+    vary, common = split_settings(lines)
     series: dict[tuple[str, ...], list[Line]] = {}
     for line in lines:
-        label = tuple(_shown(line.settings[name]) for name in vary)
+        label = tuple(shown(line.settings[name]) for name in vary)
         series.setdefault(label, []).append(line)
     figure = Figure(figsize=(8.0, 5.0), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
@@ -229,9 +251,9 @@ def figure_score_against_rate(rows: pa.Table, path: str | Path, title: str | Non
     axes.grid(axis="y", color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower left", edgecolor="none")
-    shown = ("task", "model", "fault", "bits", "bits_per_cell", "input_bits", "protection")
+    heading = ("task", "model", "fault", "bits", "bits_per_cell", "input_bits", "protection")
     below = ", ".join(
-        f"{name.replace('_', ' ')} {_shown(common[name])}" for name in shown if name in common
+        f"{name.replace('_', ' ')} {shown(common[name])}" for name in heading if name in common
     )
     most = max(line.summary.chips for line in lines)
     axes.set_title(
@@ -288,5 +310,5 @@ def _range(interval: tuple[float, float]) -> str:
     return f"{100 * interval[0]:.0f} .. {100 * interval[1]:.0f}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -6,9 +6,11 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 import pytest
+import scipy.stats
 
 from rerax.campaign import store
 from rerax.campaign.point import Point
+from rerax.campaign.stopping import Rule
 from rerax.report import figure_score_against_rate, print_table, summarise_points
 
 POINT = Point(task="sst2", model="minilm", rate=1e-3)
@@ -68,6 +70,17 @@ def test_a_loss_of_exactly_the_budget_passes(examples):
         break_even = worse[0] >= right / examples - 0.01
         if not break_even:  # floats alone would have failed this chip
             return
+
+
+def test_yields_of_chips_that_the_scores_counted_have_exact_intervals():
+    rows = make_rows(POINT, [0.9, 0.8] * 32)
+    exact = scipy.stats.binomtest(32, 64).proportion_ci(method="exact")
+    wilson = scipy.stats.binomtest(32, 64).proportion_ci(method="wilson")
+    for rule, expected in ((None, wilson), (Rule(0.01, 64), exact), (Rule(0.01, 63), wilson)):
+        (line,) = summarise_points(rows, stopped=rule)
+        assert line.passed_interval == pytest.approx((expected.low, expected.high))
+    text = " ".join(printed(rows, stopped=Rule(0.0055, 200)).split())
+    assert "chips added at 64, 128, 200 until the SE is at most 0.55; 1 of 1 points end" in text
 
 
 def test_the_budget_is_a_parameter_of_reading():

@@ -17,6 +17,7 @@ from rerax.campaign.allot import with_allocations
 from rerax.campaign.grid import expand
 from rerax.campaign.lot import chips_of, is_measured, with_realised_rates
 from rerax.campaign.point import Point, digest
+from rerax.campaign.stopping import Rule, make_rule, settle
 from rerax.campaign.store import Block
 from rerax.campaign.subject import Inputs, Progress, Settings, Subject
 from rerax.glue.tasks import find_task
@@ -38,6 +39,7 @@ def run(
     out: Path | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     plans: Mapping[str, str] | None = None,
+    rule: Rule | None = None,
 ) -> pa.Table:
     """Evaluate what a folder lacks of `points` and give the rows of all of them.
 
@@ -48,6 +50,7 @@ def run(
         out: the campaign folder; None keeps rows in memory only.
         on_progress: told after every dispatch.
         plans: allocations to keep in the folder (`allot.with_allocations`).
+        rule: decides the chips of each point, in place of the settings.
 
     Returns:
         Rows in the schema of `store.SCHEMA`, the requested chips of every point, in the order
@@ -59,26 +62,80 @@ def run(
     """
     pairs = {f"{p.task}/{p.model}": subject.pair(p.input_bits) for p in points}
     finished: list[Block] = []
-    chips = chips_of(points, settings.chips)
     if out is not None:
         store.check_folder(out, settings.seed, SEMANTICS, pairs)
         finished = store.scan(out)
-    work = store.missing(finished, points, chips)
-    fresh: list[pa.Table] = []
-    if work:
+    job = _Job(subject, points, settings, out, on_progress, pairs, plans or {}, rule, finished)
+    if rule is not None:
+        job.fill(points, rule.looks[0])  # all together, so that progress knows what is to do
+        return job.rows(points, settle(points, rule, job.scores))
+    chips = chips_of(points, settings.chips)
+    job.fill(points, chips)
+    return job.rows(points, dict.fromkeys((point.hash for point in points), chips))
+
+
+Chips = int | tuple[int, ...]
+"""Chips from 0 on, or the numbers of measured ones."""
+
+
+@dataclasses.dataclass
+class _Job:
+    """A run in progress: what is finished, and the worker once there is work."""
+
+    subject: Subject
+    points: Sequence[Point]
+    settings: Settings
+    out: Path | None
+    on_progress: Callable[[Progress], None]
+    pairs: Mapping[str, Any]
+    plans: Mapping[str, str]
+    rule: Rule | None
+    finished: list[Block]
+    fresh: list[pa.Table] = dataclasses.field(default_factory=list)
+    worker: "Worker | None" = None
+
+    def fill(self, points: Sequence[Point], chips: Chips) -> None:
+        """Evaluate what lacks of some points."""
+        work = store.missing(self.finished, points, chips)
+        if not work:
+            return
+        if self.worker is None:
+            self.worker = self._start()
+        self.worker.pace.total += sum(block.chips for _, block in work)
+        self.fresh += _fill(self.worker, work, self.out)
+        new = [block for _, block in work]  # which replace what they cover
+        old = [b for b in self.finished if not any(block.covers(b) for block in new)]
+        self.finished = old + new
+
+    def _start(self) -> "Worker":
         from rerax.campaign.worker import Worker
 
-        worker = Worker.start(subject, settings, points, on_progress, sum(b.chips for _, b in work))
-        if out is not None:
-            store.open_folder(out, settings.seed, SEMANTICS, pairs)
-            store.add_plans(out, plans or {})
-            store.add_provenance(out, worker.provenance())
-        fresh = _fill(worker, work, out)
-    if out is None:
-        return pa.concat_tables(fresh)
-    wanted = {b for p in points for b in store.blocks_of(p, chips)}
-    serving = [b for b in store.scan(out) if any(b.point == w.point for w in wanted)]
-    return _select(store.read_rows(out, serving), points, chips)
+        worker = Worker.start(self.subject, self.settings, self.points, self.on_progress, 0)
+        if self.out is not None:
+            store.open_folder(self.out, self.settings.seed, SEMANTICS, self.pairs)
+            stopping = {} if self.rule is None else {"stopping": self.rule.record()}
+            store.add_plans(self.out, self.plans)
+            store.add_provenance(self.out, {**worker.provenance(), **stopping})
+        return worker
+
+    def scores(self, point: Point, chips: int) -> np.ndarray:
+        """Scores of a point's first chips, evaluated where they lack."""
+        self.fill([point], chips)
+        mine = [block for block in self.finished if block.point == point.hash[:16]]
+        return self._rows_of(mine, [point], {point.hash: chips})["score"].to_numpy()
+
+    def rows(self, points: Sequence[Point], chips: Mapping[str, Chips]) -> pa.Table:
+        """Rows of the chips asked of each point hash, in the order of the points."""
+        wanted = {point.hash[:16] for point in points}
+        there = [] if self.out is None else store.scan(self.out)
+        return self._rows_of([block for block in there if block.point in wanted], points, chips)
+
+    def _rows_of(
+        self, blocks: Sequence[Block], points: Sequence[Point], chips: Mapping[str, Chips]
+    ) -> pa.Table:
+        if self.out is None:
+            return _select(pa.concat_tables(self.fresh), points, chips)
+        return _select(store.read_rows(self.out, blocks), points, chips)
 
 
 def _fill(
@@ -101,13 +158,14 @@ def _fill(
     return kept
 
 
-def _select(rows: pa.Table, points: Sequence[Point], chips: int | tuple[int, ...]) -> pa.Table:
-    """Rows of the requested chips, in the order of the points."""
+def _select(rows: pa.Table, points: Sequence[Point], chips: Mapping[str, Chips]) -> pa.Table:
+    """Rows of the chips asked of each point hash, in the order of the points."""
     hashes = np.array(rows["point_hash"].to_pylist(), object)
     chip = rows["chip"].to_numpy()
-    wanted = np.isin(chip, np.arange(chips) if isinstance(chips, int) else chips)
     picked = []
     for point in points:
+        asked = chips[point.hash]
+        wanted = np.isin(chip, np.arange(asked) if isinstance(asked, int) else asked)
         mine = np.flatnonzero((hashes == point.hash) & wanted)
         picked.append(mine[np.argsort(chip[mine])])
     return rows.take(np.concatenate(picked))
@@ -130,6 +188,8 @@ def sweep(
     plan_rate: float | None = None,
     sensitivity: str | None = None,
     chips: int | None = None,
+    until_se: float | None = None,
+    max_chips: int | None = None,
     seed: int = 0,
     chunk: int | None = None,
     lanes: int | None = None,
@@ -154,6 +214,8 @@ def sweep(
         plan_rate, sensitivity: for protection `plan`: the rate it is made for (the highest below
             0.5 by default) and an .npz file of weights (`rerax.sensitivity`).
         chips: chips for each point, 64 by default.
+        until_se, max_chips: instead of `chips`: add chips to each point, looking at 64, 128,
+            256, ... of them, until the standard error is so small or there are so many.
         seed: seed of all chips.
         chunk: chips a dispatch; changes no row.
         lanes: chips in one `vmap`; part of the platform.
@@ -194,7 +256,8 @@ def sweep(
     )
     faults = _several(fault)
     measured = is_measured(faults)
-    if measured and not (rates is None and chips is None):
+    rule = make_rule(until_se, max_chips, chips)
+    if measured and not (rates is None and chips is None and rule is None):
         raise ValueError(f"{faults[0]} brings its own chips and rate: leave out rates and chips")
     axes = {
         "rate": (0.0,) if measured else DEFAULT_RATES if rates is None else rates,
@@ -209,7 +272,7 @@ def sweep(
     settings = Settings(64 if chips is None else chips, seed, chunk, lanes)
     folder = None if out is None else Path(out)
     points, plans = with_allocations(points, subject, plan_rate, sensitivity, folder)
-    return run(subject, points, settings, folder, on_progress, plans)
+    return run(subject, points, settings, folder, on_progress, plans, rule)
 
 
 def _check_weights(tree: Any, name: str = "params") -> None:

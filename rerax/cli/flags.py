@@ -49,8 +49,14 @@ Sensitivity = Annotated[
 ]
 
 
-def run_and_print(work: Any, budget: float, quiet: bool) -> Any:
+def run_and_print(work: Any, budget: float, quiet: bool, stopped: Any = None) -> Any:
     """Rows of a run, with progress on the way and the closing table at the end.
+
+    Args:
+        work: gives the rows; takes the function to be told of progress.
+        budget: loss of score that a passing chip may have.
+        quiet: no progress.
+        stopped: the rule that decides the number of chips, if one does.
 
     Raises:
         ValueError: a budget outside [0, 1].
@@ -62,7 +68,7 @@ def run_and_print(work: Any, budget: float, quiet: bool) -> Any:
         raise ValueError(f"budget {budget} is outside [0, 1]: give a loss of score such as 0.01")
     with reporter(quiet) as tell:
         rows = work(tell)
-    print_table(rows, budget)
+    print_table(rows, budget, stopped=stopped)
     return rows
 
 

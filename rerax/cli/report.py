@@ -15,6 +15,7 @@ def report(
     budget: Budget = 0.01,
 ) -> None:
     """Print the table of a campaign folder, and draw its figure."""
+    from rerax.campaign.stopping import recorded
     from rerax.campaign.store import MANIFEST, read_rows
     from rerax.report import figure_score_against_rate, print_table
 
@@ -23,7 +24,7 @@ def report(
     rows = read_rows(folder)
     if not len(rows):
         raise ValueError(f"{folder} has no finished rows: run rerax sweep first")
-    print_table(rows, budget)
+    print_table(rows, budget, stopped=recorded(folder))
     if figures is not None:
         figures.mkdir(parents=True, exist_ok=True)
         figure_score_against_rate(rows, figures / "score_against_rate.png")

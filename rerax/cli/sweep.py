@@ -51,6 +51,11 @@ def sweep(
     sa0: Annotated[str | None, flag("Rate of stuck-at-0 cells; with --sa1, sets the rate.")] = None,
     sa1: Annotated[str | None, flag("Rate of stuck-at-1 cells; with --sa0, sets the rate.")] = None,
     chips: Annotated[int | None, flag("Chips of every point [64].", "N")] = None,
+    until_se: Annotated[
+        float | None,
+        flag("Instead: 64, 128, 256, .. chips, until the mean's SE is at most X.", "X"),
+    ] = None,
+    max_chips: Annotated[int | None, flag("With --until-se: at most N chips.", "N")] = None,
     seed: Annotated[int, flag("Seed of all chips.", "N")] = 0,
     chunk: Annotated[int | None, flag("Chips a dispatch; changes no result.", "N")] = None,
     lanes: Annotated[int | None, flag("Chips side by side; part of the platform.", "N")] = None,
@@ -89,10 +94,12 @@ def sweep(
     from rerax.campaign.point import Point, parse_rates, parse_share, rate_and_share
     from rerax.campaign.run import run
     from rerax.campaign.source import read_subject
+    from rerax.campaign.stopping import make_rule
     from rerax.campaign.subject import Settings
 
     measured = is_measured(names(fault))
-    own = {"rates": rates, "sa0": sa0, "sa1": sa1, "chips": chips}
+    rule = make_rule(until_se, max_chips, chips)
+    own = {"rates": rates, "sa0": sa0, "sa1": sa1, "chips": chips, "until-se": until_se}
     given = [name for name, value in own.items() if value is not None]
     if measured and given:
         raise ValueError(f"--{given[0]} with {fault}: leave it out, the map has its own")
@@ -143,4 +150,6 @@ def sweep(
     )
     points = with_realised_rates(points, subject.config)
     points, plans = with_allocations(points, subject, plan_rate, sensitivity, out)
-    run_and_print(lambda tell: run(subject, points, settings, out, tell, plans), budget, quiet)
+    run_and_print(
+        lambda tell: run(subject, points, settings, out, tell, plans, rule), budget, quiet, rule
+    )

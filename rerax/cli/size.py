@@ -1,0 +1,97 @@
+"""rerax size."""
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rerax.cli.flags import app, flag
+
+TESTED_FROM = 32  # experiments/coverage.py
+
+
+@app.command()
+def size(
+    half_width: Annotated[
+        float, flag("Half-width of the 95 % interval, as a fraction: 0.01 is one point.", "X")
+    ],
+    sd: Annotated[float | None, flag("Standard deviation of the chips' scores.", "S")] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="Take it from this campaign's rows.", metavar="FOLDER"),
+    ] = None,
+    share: Annotated[
+        float | None,
+        typer.Option("--yield", help="For a yield near Y instead of a mean.", metavar="Y"),
+    ] = None,
+) -> None:
+    """How many chips an interval of a given half-width needs, of a mean score or of a yield."""
+    from rerax.stats import chips_for_mean, chips_for_yield
+
+    if sum(given is not None for given in (sd, source, share)) != 1:
+        raise ValueError("size needs one of --from, --sd and --yield: give exactly one")
+    _check("half-width", half_width, 0 < half_width < 1, "above 0 and below 1")
+    within = f"95 % interval of half-width {100 * half_width:g} points"
+    if sd is not None:
+        _check("sd", sd, 0 <= sd <= 1, "from 0 to 1")
+        chips = chips_for_mean(half_width, sd)
+        print(f"{chips} chips for a {within} (SD {100 * sd:g}){_tested(chips)}")
+    elif share is not None:
+        _check("yield", share, 0 <= share <= 1, "from 0 to 1")
+        chips = chips_for_yield(share, half_width)
+        print(f"{chips} chips for a {within} (yield {100 * share:g} %)")
+    elif source is not None:
+        _print_sizes(source, half_width, within)
+
+
+def _check(name: str, value: float, fine: bool, rule: str) -> None:
+    if not (fine and math.isfinite(value)):
+        raise ValueError(f"{name} {value:g} is outside its range: give a fraction {rule}")
+
+
+def _tested(chips: int) -> str:
+    return "" if chips >= TESTED_FROM else f"; intervals are tested from {TESTED_FROM} chips on"
+
+
+def _print_sizes(folder: Path, half_width: float, within: str) -> None:
+    """One line for each faulty point of a folder, and the most chips that any of them needs."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from rerax.report import shown, split_settings
+    from rerax.stats import chips_for_mean, skewness
+
+    lines = _lines(folder)
+    vary, _ = split_settings(lines)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in (*vary, "rate", "chips", "SD", "skewness", "needs"):
+        table.add_column(name.replace("_", " "), justify="left" if name in vary else "right")
+    needs = []
+    for line in lines:
+        sd, skew = line.summary.se * len(line.scores) ** 0.5, float(skewness(line.scores))
+        needs.append(chips_for_mean(half_width, sd, skew))
+        texts = (f"{line.rate:g}", len(line.scores), f"{100 * sd:.2f}", f"{skew:.2f}", needs[-1])
+        table.add_row(*(shown(line.settings[name]) for name in vary), *map(str, texts))
+    console = Console()
+    console.width = max(console.width, 120)
+    console.print(table)
+    print(
+        f"{max(needs)} chips a point for a {within}, if SD and skewness stay as they are"
+        f"{_tested(min(needs))}"
+    )
+
+
+def _lines(folder: Path) -> list[Any]:
+    """Points of a folder whose chips differ: those of two chips or more."""
+    from rerax.campaign.store import MANIFEST, read_rows
+    from rerax.report import summarise_points
+
+    if not (folder / MANIFEST).is_file():
+        raise ValueError(f"{folder} is no campaign folder: give one that rerax sweep has written")
+    rows = read_rows(folder)
+    lines = [x for x in (summarise_points(rows) if len(rows) else []) if x.summary.se is not None]
+    if not lines:
+        raise ValueError(f"{folder} has no faulty point with two chips: sweep some, or give --sd")
+    return lines

@@ -1,0 +1,42 @@
+"""Statistics over chips, the unit of replication. NumPy only.
+
+The examples of one chip share its faults, so nothing here counts examples.
+"""
+
+from rerax.stats.laws import normal_quantile, t_quantile
+from rerax.stats.mean import (
+    Summary,
+    bootstrap_interval,
+    mean_interval,
+    paired_difference,
+    quantiles,
+    skewness,
+    standard_error,
+    summarise,
+    t_interval,
+)
+from rerax.stats.planning import chips_for_mean, chips_for_yield, looks, stop_here
+from rerax.stats.share import clopper_pearson, first_misses, passes, wilson, yield_interval
+
+__all__ = [
+    "Summary",
+    "bootstrap_interval",
+    "chips_for_mean",
+    "chips_for_yield",
+    "clopper_pearson",
+    "first_misses",
+    "looks",
+    "mean_interval",
+    "normal_quantile",
+    "paired_difference",
+    "passes",
+    "quantiles",
+    "skewness",
+    "standard_error",
+    "stop_here",
+    "summarise",
+    "t_interval",
+    "t_quantile",
+    "wilson",
+    "yield_interval",
+]

@@ -1,0 +1,76 @@
+"""How many chips: where a campaign may stop, and how many a statement needs."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float
+
+from rerax.stats.mean import quantile_for, standard_error
+from rerax.stats.share import wilson_width
+
+FIRST_LOOK = 64
+
+
+def looks(max_chips: int) -> tuple[int, ...]:
+    """Numbers of chips at which a point may stop: 64, 128, 256, ... and the most.
+
+    Example:
+        >>> looks(300)
+        (64, 128, 256, 300)
+    """
+    doubling = (FIRST_LOOK << k for k in range(max(1, max_chips).bit_length()))
+    return (*(chips for chips in doubling if chips < max_chips), max_chips)
+
+
+def stop_here(scores: Float[np.ndarray, " chips"], until_se: float) -> bool:
+    """Whether the chips so far suffice: their standard error is at most `until_se`.
+
+    To be asked at `looks` only, as a look after every chip would stop at lucky moments. After
+    such a stop `mean_interval` holds as it is (`experiments/coverage.py`), while a yield needs
+    `yield_interval(stopped_early=True)`.
+    """
+    return len(scores) > 1 and bool(standard_error(scores) <= until_se)
+
+
+def chips_for_mean(half_width: float, sd: float, skew: float = 0.0, level: float = 0.95) -> int:
+    """Chips at which `mean_interval` has a half-width of at most so much.
+
+    Args:
+        half_width: what is asked, in units of the score.
+        sd: standard deviation of the chips' scores.
+        skew: skewness of the scores.
+        level: confidence level.
+
+    Returns:
+        The least number of chips, at least 2.
+    """
+    shape = np.asarray(skew, np.float64)
+
+    def wide(chips: int) -> bool:
+        return float(quantile_for(chips, shape, level)) * sd / math.sqrt(chips) > half_width
+
+    return _least(wide, 2)
+
+
+def chips_for_yield(share: float, half_width: float, level: float = 0.95) -> int:
+    """Chips at which Wilson's interval of a yield near `share` has such a half-width.
+
+    Args:
+        share: the yield expected, 0 to 1.
+        half_width: what is asked, a fraction of all chips.
+        level: confidence level.
+    """
+    return _least(lambda chips: wilson_width(share, chips, level)[1] > half_width, 1)
+
+
+def _least(too_few: Callable[[int], bool], start: int) -> int:
+    """Least number, from `start` on, that is not too few."""
+    high = start
+    while too_few(high):
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if too_few(middle) else (low, middle)
+    return max(high, start)

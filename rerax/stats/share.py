@@ -1,0 +1,97 @@
+"""The share of chips that pass: yields and their intervals, and where each chip first fails."""
+
+import functools
+import math
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from rerax.stats.laws import incomplete_beta, invert, normal_quantile
+
+_ROUNDING = 1e-12  # 0.07 - 0.01 is above 0.06 in floats: no chip may fail for that
+
+
+def passes(
+    scores: Float[np.ndarray, "*points chips"], reference: float, budget: float
+) -> Bool[np.ndarray, "*points chips"]:
+    """Which chips score at least the reference less the budget, rounding apart."""
+    return scores >= reference - budget - _ROUNDING
+
+
+def yield_interval(
+    passed: int, chips: int, level: float = 0.95, stopped_early: bool = False
+) -> tuple[float, float]:
+    """Interval for the share of chips that pass.
+
+    Args:
+        passed: chips that pass.
+        chips: all chips, at least one.
+        level: confidence level.
+        stopped_early: whether the scores decided how many chips there are: then the interval
+            is Clopper and Pearson's, whose reserve pays for the choice; else Wilson's.
+
+    Raises:
+        ValueError: no chip, or more that pass than there are.
+    """
+    if chips < 1 or not 0 <= passed <= chips:
+        raise ValueError(f"{passed} of {chips} chips cannot pass: give 0 to all of at least 1 chip")
+    return (clopper_pearson if stopped_early else wilson)(passed, chips, level)
+
+
+def wilson(passed: int, chips: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval for a share: covers as often as it says on average over shares.
+
+    Source: Wilson, J. Amer. Statist. Assoc. 22, 1927.
+    """
+    share = passed / chips
+    centre, half = wilson_width(share, chips, level)
+    # the ends may not cut off the share itself, whatever rounding does
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+
+
+def wilson_width(share: float, chips: int, level: float) -> tuple[float, float]:
+    """Centre and half-width of Wilson's interval."""
+    z = normal_quantile((1 + level) / 2)
+    scale = 1 + z * z / chips
+    half = z * math.sqrt(share * (1 - share) / chips + z * z / (4 * chips * chips))
+    return (share + z * z / (2 * chips)) / scale, half / scale
+
+
+@functools.lru_cache(maxsize=65536)
+def clopper_pearson(passed: int, chips: int, level: float = 0.95) -> tuple[float, float]:
+    """Clopper and Pearson's interval for a share: covers at least as often as it says.
+
+    Source: Clopper and Pearson, Biometrika 26, 1934.
+    """
+    tail = (1 - level) / 2
+    yes, no = float(passed), float(chips - passed)
+    low, high = 0.0, 1.0
+    if passed > 0:
+        low = invert(lambda p: incomplete_beta(yes, no + 1, p), tail, 0.0, 1.0)
+    if passed < chips:
+        high = invert(lambda p: incomplete_beta(yes + 1, no, p), 1 - tail, 0.0, 1.0)
+    return low, high
+
+
+def first_misses(
+    rates: Float[np.ndarray, " rates"], passed: Bool[np.ndarray, "rates chips"]
+) -> Float[np.ndarray, " chips"]:
+    """The lowest rate at which each chip misses its budget.
+
+    Args:
+        rates: fault rates, rising.
+        passed: whether a chip passes at a rate (`passes`).
+
+    Returns:
+        A rate for each chip; NaN for one that passes at all of them.
+
+    Raises:
+        ValueError: rates that do not rise.
+
+    Example:
+        >>> first_misses(np.array([1e-3, 1e-2]), np.array([[True, True], [True, False]]))
+        array([ nan, 0.01])
+    """
+    if not np.all(np.diff(rates) > 0):
+        raise ValueError(f"rates {rates.tolist()} do not rise: give each rate once, ascending")
+    return np.where(np.all(passed, axis=0), np.nan, rates[np.argmin(passed, axis=0)])
