@@ -13,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from rerax.campaign import store
+from rerax.campaign.files import Place, place
 from rerax.campaign.grid import expand
 from rerax.campaign.lot import chips_of, is_measured, with_realised_rates
+from rerax.campaign.pace import Pace
 from rerax.campaign.point import Point, digest
 from rerax.campaign.store import Block
 from rerax.campaign.subject import Inputs, Progress, Settings, Subject
@@ -34,8 +36,9 @@ def run(
     subject: Subject,
     points: Sequence[Point],
     settings: Settings,
-    out: Path | None = None,
+    out: Place | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    again: bool = False,
 ) -> pa.Table:
     """Evaluate what a folder lacks of `points` and give the rows of all of them.
 
@@ -43,8 +46,10 @@ def run(
         subject: the model and task of the points.
         points: what to evaluate.
         settings: chips, seed and pace.
-        out: the campaign folder; None keeps rows in memory only.
+        out: the campaign folder (`files.place`); None keeps rows in memory only.
         on_progress: told after every dispatch.
+        again: this is the second attempt, after a block that looked finished turned out to be
+            garbled inside when it was read.
 
     Returns:
         Rows in the schema of `store.SCHEMA`, the requested chips of every point, in the order
@@ -65,35 +70,46 @@ def run(
     if work:
         from rerax.campaign.worker import Worker
 
+        subject = subject.complete()
         worker = Worker.start(subject, settings, points, on_progress, sum(b.chips for _, b in work))
         if out is not None:
-            store.open_folder(out, settings.seed, SEMANTICS, pairs)
+            store.open_folder(out, settings.seed, SEMANTICS, pairs, subject.requests)
             store.add_provenance(out, worker.provenance())
         fresh = _fill(worker, work, out)
     if out is None:
         return pa.concat_tables(fresh)
-    wanted = {b for p in points for b in store.blocks_of(p, chips)}
-    serving = [b for b in store.scan(out) if any(b.point == w.point for w in wanted)]
-    return _select(store.read_rows(out, serving), points, chips)
+    rows = store.read_rows(out, points={p.hash[:16] for p in points})
+    asked = sum(block.chips for _, block in store.missing([], points, chips))
+    if len(picked := _select(rows, points, chips)) < asked and not again:
+        return run(subject, points, settings, out, on_progress, again=True)
+    return picked
 
 
 def _fill(
-    worker: "Worker", work: Sequence[tuple[Point, Block]], out: Path | None
+    worker: "Worker", work: Sequence[tuple[Point, Block]], out: Place | None
 ) -> list[pa.Table]:
     """Evaluate blocks one after the other; with a folder they go to disk, else they are kept."""
     references = store.read_references(out) if out is not None else {}
     known = dict(references.get(worker.platform, {}))
     kept = []
-    for point, block in work:
-        before = len(known)
-        rows = worker.rows(point, block, known)
-        if out is None:
-            kept.append(rows)
-            continue
-        if len(known) > before:
-            references = {**references, worker.platform: dict(known)}
-            store.write_references(out, references)
-        store.write_block(out, block, rows)
+    pace = Pace(worker.subject, worker.platform)
+    try:
+        for point, block in work:
+            if out is None:
+                kept.append(worker.rows(point, block, known))
+                continue
+            before = len(known)
+            begun = store.finished_part(out, block, worker.platform)
+            worker.pace.step(len(begun), point)
+            rest = Block(block.point, block.first + len(begun), block.last)
+            rows = pa.concat_tables([begun, worker.rows(point, rest, known)])
+            if len(known) > before:
+                store.write_references(out, {worker.platform: known})
+            store.write_block(out, block, rows)
+            pace.add(point, rest)
+    finally:
+        if out is not None:
+            pace.keep(out)
     return kept
 
 
@@ -199,7 +215,7 @@ def sweep(
     points = expand(Point(task=task, model=name, rate=0.0, **fixed), axes)
     points = with_realised_rates(points, config)
     settings = Settings(64 if chips is None else chips, seed, chunk, lanes)
-    return run(subject, points, settings, None if out is None else Path(out), on_progress)
+    return run(subject, points, settings, None if out is None else place(out), on_progress)
 
 
 def _check_weights(tree: Any, name: str = "params") -> None:

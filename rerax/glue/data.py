@@ -34,6 +34,11 @@ class Split:
     labels: np.ndarray
     parts: tuple[tuple[str, int], ...]
 
+    @property
+    def words(self) -> int:
+        """Words of all sentences, as spaces part them."""
+        return sum(len(text.split()) for field in self.texts for text in field)
+
     def digest(self, max_length: int) -> str:
         """Hash of all that decides which examples a model sees."""
         hasher = hashlib.sha256(repr((self.parts, max_length)).encode())
