@@ -423,6 +423,10 @@ def test_done_check_help_and_report_import_nothing_heavy(flags, tmp_path):
         (["sweep", "--help"], 0),
         (flags(rates="2"), 2),
         (["report", str(tmp_path / "out")], 0),
+        (["merge", str(tmp_path / "out"), "--out", str(tmp_path / "merged")], 0),
+        (["compact", str(tmp_path / "out")], 0),
+        (["export", str(tmp_path / "out"), "--csv", str(tmp_path / "rows.csv")], 0),
+        (flags(), 0),
     ):
         done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True)
         assert done.returncode == code, (arguments, done.stderr.decode())

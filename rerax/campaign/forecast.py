@@ -17,6 +17,8 @@ from rerax.spec import MATRIX_GROUPS, SEMANTICS, ChipSpec
 
 OPERATIONS_A_SECOND = 1.5e11
 """A guess for two CPU cores with 8-bit dot products: a MiniLM, SST-2, `experiments/cost.py`."""
+START_SECONDS = 15
+"""Loading and compiling, once a subject."""
 TOKENS_A_WORD = 1.3
 PROCESS_BYTES = 1.0e9
 """The process itself with its compiled programs, measured there too."""
@@ -92,9 +94,11 @@ def _part(
     todo = sum(block.chips for _, block in work)
     passes = sum(block.chips if point.rate else 1 for point, block in work)
     pace = seconds_a_chip(runs, f"{subject.task}/{subject.model}")
-    guess = _operations(subject) / OPERATIONS_A_SECOND or None
-    each = guess if pace is None else pace
-    seconds = None if each is None else passes * each
+    seconds = None
+    if pace is not None:
+        seconds = passes * pace
+    elif subject.words:
+        seconds = START_SECONDS + passes * _operations(subject) / OPERATIONS_A_SECOND
     peak = max((_peak(subject, point.spec) for point in points), default=0.0)
     return Part(subject, len(points), asked, asked - todo, seconds, pace is not None, peak)
 

@@ -21,7 +21,7 @@ def flag(text: str, metavar: str | None = None) -> Any:
 
 
 Folder = Annotated[str, typer.Argument(help="Campaign folder, or gs://.., s3://..")]
-Models = Annotated[
+Model = Annotated[
     str | None, flag("Hugging Face folder of a fine-tuned BERT, or hub id.", "DIR,..")
 ]
 Tasks = Annotated[

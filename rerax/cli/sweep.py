@@ -17,7 +17,7 @@ from rerax.cli.flags import (
     Layout,
     Matrices,
     MaxLength,
-    Models,
+    Model,
     Quiet,
     Share,
     Tasks,
@@ -44,7 +44,7 @@ def sweep(
     study: Annotated[
         Path | None, typer.Argument(help="Python file whose points() gives the points.")
     ] = None,
-    model: Models = None,
+    model: Model = None,
     task: Tasks = None,
     name: Annotated[
         str | None, flag("Name of the model in the rows [last part of --model].", "NAME,..")
@@ -102,7 +102,7 @@ def sweep(
     from rerax.campaign.study import read_study
     from rerax.campaign.subject import Settings
 
-    def finish(points: "Sequence[Point]", models: Mapping[str, str], data: str) -> None:
+    def finish(points: Sequence["Point"], models: Mapping[str, str], data: str) -> None:
         where = place(out)
         settings = Settings(64 if chips is None else chips, seed, chunk, lanes)
         shares = shares_of(

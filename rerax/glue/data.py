@@ -162,7 +162,7 @@ def _from_folder(task: Task, data: Path, part: str) -> pa.Table | None:
     if not files:
         return None
     try:
-        return pa.concat_tables([pq.read_table(file) for file in files])
+        return pa.concat_tables([pq.ParquetFile(file).read() for file in files])
     except (pa.ArrowInvalid, OSError) as error:
         line = str(error).splitlines()[0]
         raise ValueError(f"{files[0]} is no readable Parquet ({line}): fetch it again") from None
