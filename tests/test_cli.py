@@ -423,6 +423,36 @@ def test_done_check_help_and_report_import_nothing_heavy(flags, tmp_path):
         (["sweep", "--help"], 0),
         (flags(rates="2"), 2),
         (["report", str(tmp_path / "out")], 0),
+        (["merge", str(tmp_path / "out"), "--out", str(tmp_path / "merged")], 0),
+        (["compact", str(tmp_path / "out")], 0),
+        (["export", str(tmp_path / "out"), "--csv", str(tmp_path / "rows.csv")], 0),
+        (flags(), 0),
     ):
         done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True)
         assert done.returncode == code, (arguments, done.stderr.decode())
+
+
+def test_merge_compact_and_export(flags, tmp_path, capsys):
+    for name, rates in (("a", "0,0.02"), ("b", "0.02,0.05")):
+        assert main(flags(out=tmp_path / name, rates=rates)) == 0
+    parts = [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert main(["merge", *parts, "--out", str(tmp_path / "c")]) == 0
+    capsys.readouterr()
+    assert main(["report", str(tmp_path / "c")]) == 0
+    assert "0.05" in capsys.readouterr().out
+    before = pd.read_parquet(tmp_path / "c")
+    assert main(["compact", str(tmp_path / "c")]) == 0
+    assert pd.read_parquet(tmp_path / "c").equals(before)
+    assert main(["export", str(tmp_path / "c"), "--csv", str(tmp_path / "rows.csv")]) == 0
+    assert "9 rows" in capsys.readouterr().out
+    assert pd.read_csv(tmp_path / "rows.csv").score.tolist() == before.score.tolist()
+    done = {p: p.stat().st_mtime_ns for p in (tmp_path / "c").iterdir()}
+    assert main(flags(out=tmp_path / "c", rates="0,0.02,0.05")) == 0  # nothing is left to do
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "c").iterdir()} == done
+    assert main(flags(out=tmp_path / "d", seed=1)) == 0
+    capsys.readouterr()
+    line = refused(capsys, ["merge", parts[0], str(tmp_path / "d"), "--out", str(tmp_path / "e")])
+    assert "seed is 0 in" in line
+    assert "no campaign folder" in refused(capsys, ["compact", str(tmp_path)])
+    target = str(tmp_path / "x.csv")
+    assert "no campaign folder" in refused(capsys, ["export", str(tmp_path), "--csv", target])

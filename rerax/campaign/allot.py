@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rerax.campaign import store
+from rerax.campaign.files import Place
+from rerax.campaign.manifest import read_plans
 from rerax.campaign.point import Point, digest
 from rerax.campaign.subject import Subject
 
@@ -37,12 +38,24 @@ def check_design_rate(rate: float) -> float:
     return rate
 
 
+def check_flags(points: Sequence[Point], plan_rate: float | None, sensitivity: str | None) -> None:
+    """Refuse the flags of a plan where none is to be found.
+
+    Raises:
+        ValueError: which flag to leave out.
+    """
+    if not any(p.protection in PLANS for p in points) and (plan_rate or sensitivity):
+        flag = "plan-rate" if plan_rate else "sensitivity"
+        raise ValueError(f"--{flag} is for a plan: leave it out, or ask for --protection plan")
+
+
 def with_allocations(
     points: Sequence[Point],
     subject: Subject,
     plan_rate: float | None = None,
     sensitivity: str | None = None,
-    out: Path | None = None,
+    out: Place | None = None,
+    find: bool = True,
 ) -> tuple[tuple[Point, ...], dict[str, str]]:
     """Points of a plan with their allocation, any other as it is; and the plans made or found.
 
@@ -54,6 +67,7 @@ def with_allocations(
         plan_rate: design rate; by default the highest rate of the points below 0.5.
         sensitivity: .npz file (`rerax.sensitivity`); None takes the default.
         out: campaign folder that may know the plan.
+        find: make the plans that are not known; else such points stay as they are.
 
     Returns:
         The points, and {hash of what was asked: allocation} of this run's plans.
@@ -61,15 +75,16 @@ def with_allocations(
     Raises:
         ValueError: a plan without a design rate, a bad file, or flags of a plan without one.
     """
-    if not any(p.protection in PLANS for p in points) and (plan_rate or sensitivity):
-        flag = "plan-rate" if plan_rate else "sensitivity"
-        raise ValueError(f"--{flag} is for a plan: leave it out, or ask for --protection plan")
-    known = {} if out is None else store.read_plans(out)
+    check_flags(points, plan_rate, sensitivity)
+    known = {} if out is None else read_plans(out)
     design, made, done = None, {}, []
     for point in points:
         if point.protection in PLANS:
             rate = _design_rate(point, points, plan_rate)
             asked = _request(replace(point, rate=rate), subject, sensitivity)
+            if asked not in known and not find:
+                done.append(point)
+                continue
             if asked not in known:
                 design = design or _design(subject, sensitivity)
                 known[asked] = _allocate(design, replace(point, rate=rate))
@@ -97,7 +112,7 @@ def _request(point: Point, subject: Subject, sensitivity: str | None) -> str:
 def _design(subject: Subject, sensitivity: str | None) -> "Design":
     from rerax.allocation import Design
 
-    inputs = subject.load()
+    inputs = subject.complete().load()
     return Design(inputs.params, inputs.config, inputs.gates, sensitivity)
 
 

@@ -14,8 +14,11 @@ import pyarrow as pa
 
 from rerax.campaign import store
 from rerax.campaign.allot import with_allocations
+from rerax.campaign.files import Place, place
 from rerax.campaign.grid import expand
 from rerax.campaign.lot import chips_of, is_measured, with_realised_rates
+from rerax.campaign.manifest import add_plans
+from rerax.campaign.pace import Pace
 from rerax.campaign.point import Point, digest
 from rerax.campaign.stopping import Rule, make_rule, settle
 from rerax.campaign.store import Block
@@ -36,7 +39,7 @@ def run(
     subject: Subject,
     points: Sequence[Point],
     settings: Settings,
-    out: Path | None = None,
+    out: Place | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     plans: Mapping[str, str] | None = None,
     rule: Rule | None = None,
@@ -47,7 +50,7 @@ def run(
         subject: the model and task of the points.
         points: what to evaluate.
         settings: chips, seed and pace.
-        out: the campaign folder; None keeps rows in memory only.
+        out: the campaign folder (`files.place`); None keeps rows in memory only.
         on_progress: told after every dispatch.
         plans: allocations to keep in the folder (`allot.with_allocations`).
         rule: decides the chips of each point, in place of the settings.
@@ -85,7 +88,7 @@ class _Job:
     subject: Subject
     points: Sequence[Point]
     settings: Settings
-    out: Path | None
+    out: Place | None
     on_progress: Callable[[Progress], None]
     pairs: Mapping[str, Any]
     plans: Mapping[str, str]
@@ -110,51 +113,66 @@ class _Job:
     def _start(self) -> "Worker":
         from rerax.campaign.worker import Worker
 
-        worker = Worker.start(self.subject, self.settings, self.points, self.on_progress, 0)
+        subject = self.subject.complete()
+        worker = Worker.start(subject, self.settings, self.points, self.on_progress, 0)
         if self.out is not None:
-            store.open_folder(self.out, self.settings.seed, SEMANTICS, self.pairs)
+            seed, requests = self.settings.seed, subject.requests
+            store.open_folder(self.out, seed, SEMANTICS, self.pairs, requests)
             stopping = {} if self.rule is None else {"stopping": self.rule.record()}
-            store.add_plans(self.out, self.plans)
+            add_plans(self.out, self.plans)
             store.add_provenance(self.out, {**worker.provenance(), **stopping})
         return worker
 
     def scores(self, point: Point, chips: int) -> np.ndarray:
         """Scores of a point's first chips, evaluated where they lack."""
         self.fill([point], chips)
-        mine = [block for block in self.finished if block.point == point.hash[:16]]
-        return self._rows_of(mine, [point], {point.hash: chips})["score"].to_numpy()
+        return self.rows([point], {point.hash: chips})["score"].to_numpy()
 
     def rows(self, points: Sequence[Point], chips: Mapping[str, Chips]) -> pa.Table:
         """Rows of the chips asked of each point hash, in the order of the points."""
-        wanted = {point.hash[:16] for point in points}
-        there = [] if self.out is None else store.scan(self.out)
-        return self._rows_of([block for block in there if block.point in wanted], points, chips)
+        picked = self._rows_of(points, chips)
+        asked = (chips[point.hash] for point in points)
+        if self.out is not None and len(picked) < sum(
+            n if isinstance(n, int) else len(n) for n in asked
+        ):  # a block that looked finished was garbled inside, and has been set aside
+            self.finished = store.scan(self.out)
+            for point in points:
+                self.fill([point], chips[point.hash])
+            picked = self._rows_of(points, chips)
+        return picked
 
-    def _rows_of(
-        self, blocks: Sequence[Block], points: Sequence[Point], chips: Mapping[str, Chips]
-    ) -> pa.Table:
+    def _rows_of(self, points: Sequence[Point], chips: Mapping[str, Chips]) -> pa.Table:
         if self.out is None:
             return _select(pa.concat_tables(self.fresh), points, chips)
-        return _select(store.read_rows(self.out, blocks), points, chips)
+        wanted = {point.hash[:16] for point in points}
+        return _select(store.read_rows(self.out, points=wanted), points, chips)
 
 
 def _fill(
-    worker: "Worker", work: Sequence[tuple[Point, Block]], out: Path | None
+    worker: "Worker", work: Sequence[tuple[Point, Block]], out: Place | None
 ) -> list[pa.Table]:
     """Evaluate blocks one after the other; with a folder they go to disk, else they are kept."""
     references = store.read_references(out) if out is not None else {}
     known = dict(references.get(worker.platform, {}))
     kept = []
-    for point, block in work:
-        before = len(known)
-        rows = worker.rows(point, block, known)
-        if out is None:
-            kept.append(rows)
-            continue
-        if len(known) > before:
-            references = {**references, worker.platform: dict(known)}
-            store.write_references(out, references)
-        store.write_block(out, block, rows)
+    pace = Pace(worker.subject, worker.platform)
+    try:
+        for point, block in work:
+            if out is None:
+                kept.append(worker.rows(point, block, known))
+                continue
+            before = len(known)
+            begun = store.finished_part(out, block, worker.platform)
+            worker.pace.step(len(begun), point)
+            rest = Block(block.point, block.first + len(begun), block.last)
+            rows = pa.concat_tables([begun, worker.rows(point, rest, known)])
+            if len(known) > before:
+                store.write_references(out, {worker.platform: known})
+            store.write_block(out, block, rows)
+            pace.add(point, rest)
+    finally:
+        if out is not None:
+            pace.keep(out)
     return kept
 
 
@@ -270,7 +288,7 @@ def sweep(
     points = expand(Point(task=task, model=name, rate=0.0, **fixed), axes)
     points = with_realised_rates(points, config)
     settings = Settings(64 if chips is None else chips, seed, chunk, lanes)
-    folder = None if out is None else Path(out)
+    folder = None if out is None else place(out)
     points, plans = with_allocations(points, subject, plan_rate, sensitivity, folder)
     return run(subject, points, settings, folder, on_progress, plans, rule)
 

@@ -2,9 +2,14 @@
 
 import hashlib
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from rerax.bert import convert
+from rerax.campaign.files import Place
+from rerax.campaign.manifest import known_request
 from rerax.campaign.subject import Inputs, Subject
 from rerax.gates import FILE, load_gates
 from rerax.glue import data as glue
@@ -21,6 +26,7 @@ def read_subject(
     max_examples: int | None = None,
     max_length: int = 128,
     labels: tuple[str, ...] | None = None,
+    out: Place | None = None,
 ) -> Subject:
     """Identify a model and a split by their files; weights and tokens are loaded when needed.
 
@@ -33,6 +39,8 @@ def read_subject(
         max_examples: use only the first so many.
         max_length: most tokens of an example.
         labels: names of the outputs in order, where config.json has others.
+        out: the campaign folder; where it keeps the hash of these examples of the hub, they are
+            not fetched before they are needed.
 
     Raises:
         ValueError: bad model folder or data: the value, the rule, the fix.
@@ -44,32 +52,53 @@ def read_subject(
     if warning:
         warnings.warn(warning, stacklevel=2)
     glue.check_length(max_length, config.max_position_embeddings)
-    examples = glue.read_split(what, data, split, max_examples)
+    model_hash = files_hash(directory)
+    request = f"{data} {task} {split} max-examples={max_examples} max-length={max_length}"
+    on_hub = not Path(data).is_dir()
+    kept = known_request(out, request) if on_hub else None
 
-    def load() -> Inputs:
-        loaded, params = convert.load(directory)
-        if set(params["head"]) != {"pooler", "classifier"}:
-            raise ValueError(f"{directory} has no classifier: give a model fine-tuned on {task}")
-        tokens = glue.tokenise(
-            examples,
-            glue.load_tokenizer(directory),
-            max_length=max_length,
-            positions=loaded.max_position_embeddings,
-            vocab_size=loaded.vocab_size,
+    def with_examples() -> Subject:
+        examples = glue.read_split(what, data, split, max_examples)
+
+        def load() -> Inputs:
+            loaded, params = convert.load(directory)
+            if set(params["head"]) != {"pooler", "classifier"}:
+                raise ValueError(
+                    f"{directory} has no classifier: give a model fine-tuned on {task}"
+                )
+            tokens = glue.tokenise(
+                examples,
+                glue.load_tokenizer(directory),
+                max_length=max_length,
+                positions=loaded.max_position_embeddings,
+                vocab_size=loaded.vocab_size,
+            )
+            return Inputs(loaded, params, tokens, load_gates(directory, params)[1])
+
+        data_hash = examples.digest(max_length)
+        requests = {request: data_hash} if on_hub else {}
+        return replace(
+            bare,
+            data_hash=data_hash,
+            labels=examples.labels,
+            parts=examples.parts,
+            load=load,
+            requests=requests,
+            words=examples.words,
         )
-        return Inputs(loaded, params, tokens, load_gates(directory, params)[1])
 
-    return Subject(
+    bare = Subject(
         task=task,
         model=name,
-        model_hash=files_hash(directory),
-        data_hash=examples.digest(max_length),
+        model_hash=model_hash,
+        data_hash=kept or "",
         order=order,
-        labels=examples.labels,
-        parts=examples.parts,
+        labels=np.zeros(0),
+        parts=(),
         config=config,
-        load=load,
+        load=lambda: with_examples().load(),
     )
+    return with_examples() if kept is None else replace(bare, fetch=with_examples)
 
 
 def files_hash(directory: Path) -> str:

@@ -1,18 +1,16 @@
 """When a point has chips enough: a rule on the scores alone. No JAX here."""
 
-import contextlib
-import json
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from rerax.campaign.files import Place
+from rerax.campaign.manifest import read_provenance
 from rerax.campaign.point import Point
-from rerax.campaign.store import PROVENANCE
 from rerax.stats import looks, stop_here
 
 
@@ -89,12 +87,8 @@ def settle(
     return chips
 
 
-def recorded(folder: Path) -> Rule | None:
+def recorded(folder: Place) -> Rule | None:
     """The rule that runs of a folder have followed, of several the one with most chips."""
-    file = folder / PROVENANCE
-    rules = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
-        with contextlib.suppress(json.JSONDecodeError):  # cut short by a kill
-            entry = json.loads(line).get("stopping")
-            rules += [Rule(entry["until_se"], entry["max_chips"])] if entry else []
+    entries = (line.get("stopping") for line in read_provenance(folder))
+    rules = [Rule(entry["until_se"], entry["max_chips"]) for entry in entries if entry]
     return max(rules, key=lambda rule: rule.max_chips, default=None)

@@ -1,7 +1,7 @@
 """What a campaign is about, and the rows that it yields. No JAX here."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +46,10 @@ class Subject:
         parts: (name, examples) of the split's parts.
         config: the model's shape.
         load: gives the inputs; raises ValueError where they are bad.
+        requests: data hash by what was asked of the hub, empty for data in a folder.
+        words: words of the examples, for a forecast of the work; 0 where nobody has counted.
+        fetch: gives the subject with its examples where only their hash is known yet, as a folder
+            keeps it, so that labels and parts are still empty.
     """
 
     task: str
@@ -57,6 +61,26 @@ class Subject:
     parts: tuple[tuple[str, int], ...]
     config: "BertConfig"
     load: Callable[[], Inputs]
+    requests: Mapping[str, str] = field(default_factory=dict)
+    words: int = 0
+    fetch: "Callable[[], Subject] | None" = None
+
+    def complete(self) -> "Subject":
+        """The subject with its examples.
+
+        Raises:
+            ValueError: they are no longer what the folder's rows were computed on.
+        """
+        if self.fetch is None:
+            return self
+        whole = self.fetch()
+        if whole.data_hash != self.data_hash:
+            raise ValueError(
+                f"the hub's examples of {self.task} have changed (data_hash "
+                f"{self.data_hash[:12]}.. then and {whole.data_hash[:12]}.. now): give the old "
+                "ones with --data DIR, or another --out"
+            )
+        return whole
 
     def pair(self, input_bits: int | None) -> dict[str, Any]:
         """What a folder fixes for this task and model name."""
@@ -134,8 +158,8 @@ def rows_table(
         **facts,
     }
     arrays = []
-    for field in store.SCHEMA:
-        value = columns[field.name]
+    for column in store.SCHEMA:
+        value = columns[column.name]
         repeated = value if isinstance(value, list | np.ndarray) else [value] * n
-        arrays.append(pa.array(repeated, field.type, from_pandas=True))
+        arrays.append(pa.array(repeated, column.type, from_pandas=True))
     return pa.Table.from_arrays(arrays, schema=store.SCHEMA)

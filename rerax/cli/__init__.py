@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import rerax
-from rerax.cli import plan, report, size, sweep, train  # noqa: F401 (each adds its commands)
+from rerax.cli import folders, plan, report, size, sweep, train  # noqa: F401 (they add commands)
 from rerax.cli.flags import app
 
 

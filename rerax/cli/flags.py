@@ -1,5 +1,7 @@
 """What the commands share: the application, flags, lists, and the run that ends in a table."""
 
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +20,15 @@ def flag(text: str, metavar: str | None = None) -> Any:
     return typer.Option(help=text, metavar=metavar, show_default=True)
 
 
-Model = Annotated[str, flag("Hugging Face folder of a fine-tuned BERT, or hub id.")]
+Folder = Annotated[str, typer.Argument(help="Campaign folder, or gs://.., s3://..")]
+Model = Annotated[str, flag("Hugging Face folder of a fine-tuned BERT, or hub id.", "DIR")]
+Models = Annotated[
+    str | None, flag("Hugging Face folder of a fine-tuned BERT, or hub id.", "DIR,..")
+]
+Tasks = Annotated[
+    str | None,
+    flag("GLUE task: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli.", "NAME,.."),
+]
 Task = Annotated[str, flag("GLUE task: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli.")]
 Data = Annotated[str, flag("Folder with <task>/<split>.parquet, or hub id.")]
 MaxLength = Annotated[int, flag("Most tokens of an example.", "N")]
@@ -75,6 +85,20 @@ def run_and_print(work: Any, budget: float, quiet: bool, stopped: Any = None) ->
 def names(text: str) -> tuple[str, ...]:
     """Entries of a comma list."""
     return tuple(item.strip() for item in text.split(","))
+
+
+def changed(command: Callable[..., Any], values: Mapping[str, Any], *names: str) -> list[str]:
+    """Flags of a command that have another value than their default.
+
+    Args:
+        command: the function behind it.
+        values: values of its parameters.
+        names: those to look at.
+    """
+    parameters = inspect.signature(command).parameters
+    return [
+        "--" + name.replace("_", "-") for name in names if values[name] != parameters[name].default
+    ]
 
 
 def numbers(text: str, flag: str) -> tuple[int, ...]:

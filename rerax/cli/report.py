@@ -3,28 +3,27 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from rerax.cli.flags import Budget, Quiet, app, flag, run_and_print
+from rerax.cli.flags import Budget, Folder, Quiet, app, flag, run_and_print
 
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="Campaign folder.")],
+    folder: Folder,
     figures: Annotated[Path | None, flag("Write score_against_rate.png here.", "DIR")] = None,
     budget: Budget = 0.01,
 ) -> None:
     """Print the table of a campaign folder, and draw its figure."""
+    from rerax.campaign.files import place
+    from rerax.campaign.manifest import read_manifest
     from rerax.campaign.stopping import recorded
-    from rerax.campaign.store import MANIFEST, read_rows
+    from rerax.campaign.store import read_rows
     from rerax.report import figure_score_against_rate, print_table
 
-    if not (folder / MANIFEST).is_file():
-        raise ValueError(f"{folder} is no campaign folder: give one that rerax sweep has written")
-    rows = read_rows(folder)
+    read_manifest(place(folder))  # raises
+    rows = read_rows(place(folder))
     if not len(rows):
         raise ValueError(f"{folder} has no finished rows: run rerax sweep first")
-    print_table(rows, budget, stopped=recorded(folder))
+    print_table(rows, budget, stopped=recorded(place(folder)))
     if figures is not None:
         figures.mkdir(parents=True, exist_ok=True)
         figure_score_against_rate(rows, figures / "score_against_rate.png")

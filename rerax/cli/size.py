@@ -1,7 +1,6 @@
 """rerax size."""
 
 import math
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +17,7 @@ def size(
     ],
     sd: Annotated[float | None, flag("Standard deviation of the chips' scores.", "S")] = None,
     source: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--from", help="Take it from this campaign's rows.", metavar="FOLDER"),
     ] = None,
     share: Annotated[
@@ -54,7 +53,7 @@ def _tested(chips: int) -> str:
     return "" if chips >= TESTED_FROM else f"; intervals are tested from {TESTED_FROM} chips on"
 
 
-def _print_sizes(folder: Path, half_width: float, within: str) -> None:
+def _print_sizes(folder: str, half_width: float, within: str) -> None:
     """One line for each faulty point of a folder, and the most chips that any of them needs."""
     from rich import box
     from rich.console import Console
@@ -83,14 +82,15 @@ def _print_sizes(folder: Path, half_width: float, within: str) -> None:
     )
 
 
-def _lines(folder: Path) -> list[Any]:
+def _lines(folder: str) -> list[Any]:
     """Points of a folder whose chips differ: those of two chips or more."""
-    from rerax.campaign.store import MANIFEST, read_rows
+    from rerax.campaign.files import place
+    from rerax.campaign.manifest import read_manifest
+    from rerax.campaign.store import read_rows
     from rerax.report import summarise_points
 
-    if not (folder / MANIFEST).is_file():
-        raise ValueError(f"{folder} is no campaign folder: give one that rerax sweep has written")
-    rows = read_rows(folder)
+    read_manifest(place(folder))  # raises
+    rows = read_rows(place(folder))
     lines = [x for x in (summarise_points(rows) if len(rows) else []) if x.summary.se is not None]
     if not lines:
         raise ValueError(f"{folder} has no faulty point with two chips: sweep some, or give --sd")

@@ -34,6 +34,11 @@ class Split:
     labels: np.ndarray
     parts: tuple[tuple[str, int], ...]
 
+    @property
+    def words(self) -> int:
+        """Words of all sentences, as spaces part them."""
+        return sum(len(text.split()) for field in self.texts for text in field)
+
     def digest(self, max_length: int) -> str:
         """Hash of all that decides which examples a model sees."""
         hasher = hashlib.sha256(repr((self.parts, max_length)).encode())
@@ -157,7 +162,7 @@ def _from_folder(task: Task, data: Path, part: str) -> pa.Table | None:
     if not files:
         return None
     try:
-        return pa.concat_tables([pq.read_table(file) for file in files])
+        return pa.concat_tables([pq.ParquetFile(file).read() for file in files])
     except (pa.ArrowInvalid, OSError) as error:
         line = str(error).splitlines()[0]
         raise ValueError(f"{files[0]} is no readable Parquet ({line}): fetch it again") from None

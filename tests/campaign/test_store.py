@@ -5,63 +5,13 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
-import pyarrow as pa
+import pyarrow
 import pytest
+from folders import PAIRS, POINT, fill, make_rows, names
 
 from rerax.campaign import store
-from rerax.campaign.point import Point
 from rerax.campaign.store import Block
-
-POINT = Point(task="sst2", model="minilm", rate=1e-3)
-PAIRS = {
-    "sst2/minilm": {
-        "model_hash": "a" * 64,
-        "data_hash": "b" * 64,
-        "labels": [0, 1],
-        "input_bits": 8,
-    }
-}
-
-
-def make_rows(block: Block, point: Point = POINT, platform: str = "cpu", **changes) -> pa.Table:
-    """Rows that a chip's number decides."""
-    rows = [
-        {
-            **point.identity(),
-            "sa1_share": float(point.sa1_share),
-            "seed": 0,
-            "chip": chip,
-            "score": 1 / (1 + chip),
-            "accuracy": 1 / (1 + chip),
-            "degenerate": False,
-            "float_score": 0.9,
-            "clean_score": 0.89,
-            "examples": 9,
-            "cells": 800,
-            "cells_dense": 800,
-            "stuck_at_0": chip,
-            "correct": bytes([chip % 256, 1]),
-            "prediction": [np.float16("nan"), np.float16(0.5)],
-            "platform": platform,
-            "point_hash": point.hash,
-            **changes,
-        }
-        for chip in range(block.first, block.last + 1)
-    ]
-    return pa.Table.from_pylist(rows, schema=store.SCHEMA)
-
-
-def fill(path, chips: int, point: Point = POINT, **changes) -> list[Block]:
-    blocks = [block for _, block in store.missing(store.scan(path), [point], chips)]
-    for block in blocks:
-        store.write_block(path, block, make_rows(block, point, **changes))
-    return blocks
-
-
-def names(path) -> list[str]:
-    return sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("_"))
 
 
 @pytest.fixture
@@ -127,7 +77,7 @@ def test_pandas_reads_the_folder_at_once(folder):
 
 def test_rows_come_back_as_they_were(folder):
     fill(folder, 40)
-    expected = pa.concat_tables(make_rows(b) for b in store.blocks_of(POINT, 40))
+    expected = pyarrow.concat_tables(make_rows(b) for b in store.blocks_of(POINT, 40))
     found = store.read_rows(folder)
     assert found.schema.equals(store.SCHEMA)
     assert repr(found.to_pylist()) == repr(expected.to_pylist())
@@ -210,6 +160,47 @@ def test_a_block_garbled_inside_is_set_aside_on_reading(folder):
         rows = store.read_rows(folder)
     assert rows["chip"].to_pylist() == list(range(32))
     assert store.scan(folder) == blocks[:1]
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_garbled_blocks_on_opening_cost_nothing_else(folder, bad):
+    """Whichever of a cut block and the one that covers it is garbled, the other one stays."""
+    interrupted_between_rename_and_deletion(folder)
+    cut, full = Block(POINT.hash[:16], 0, 7), Block(POINT.hash[:16], 0, 31)
+    file = folder / (cut, full)[bad].name
+    data = bytearray(file.read_bytes())
+    data[4:400] = b"\xff" * 396
+    file.write_bytes(data)
+    with pytest.warns(UserWarning, match=f"{file.name} is garbled: set aside"):
+        assert store.scan(folder) == [(full, cut)[bad]]
+    assert len(store.read_rows(folder)) == (32, 8)[bad]
+
+
+def test_a_block_that_another_process_replaces_is_read_under_its_new_name(folder, monkeypatch):
+    fill(folder, 8)
+    real, told = store._read_blocks, []
+
+    def slow(path, blocks):
+        if not told:
+            told.append(blocks)
+            fill(folder, 32)  # which deletes the cut block that is about to be read
+        return real(path, blocks)
+
+    monkeypatch.setattr(store, "_read_blocks", slow)
+    assert len(store.read_rows(folder)) == 32
+
+
+def test_looking_a_folder_over_changes_nothing(folder):
+    interrupted_between_rename_and_deletion(folder)
+    (folder / "notes.txt").write_text("mine")
+    before = sorted(folder.iterdir())
+    found = store.survey(folder)
+    assert [b.last for b in found.blocks] == [31]
+    assert [(a.last, b.last) for a, b in found.covered.items()] == [(7, 31)]
+    assert [(file.name, trouble) for file, trouble in found.troubles] == [
+        ("notes.txt", "is not a block of this campaign")
+    ]
+    assert sorted(folder.iterdir()) == before
 
 
 def test_foreign_files_are_set_aside_and_named(folder):

@@ -1,0 +1,194 @@
+"""Blocks: which chips of which point a file holds, and what its rows look like. No JAX here."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from rerax.campaign.point import Point
+
+BLOCK = 32
+"""Chips of a full block, which begins at a multiple of it."""
+_NAME = re.compile(r"([0-9a-f]{16})-(\d{6,})-(\d{6,})\.parquet")
+
+_TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
+SCHEMA = pa.schema(
+    [
+        ("task", _TEXT),
+        ("model", _TEXT),
+        ("encoding", _TEXT),
+        ("bits", pa.int32()),
+        ("bits_per_cell", pa.int32()),
+        ("input_bits", pa.int32()),
+        ("dtype", _TEXT),
+        ("layout", _TEXT),
+        ("tile", _TEXT),
+        ("matrices", _TEXT),
+        ("protection", _TEXT),
+        ("fault", _TEXT),
+        ("rate", _REAL),
+        ("sa1_share", _REAL),
+        ("seed", _WHOLE),
+        ("chip", _WHOLE),
+        ("score", _REAL),
+        ("accuracy", _REAL),
+        ("f1", _REAL),
+        ("matthews", _REAL),
+        ("pearson", _REAL),
+        ("spearman", _REAL),
+        ("accuracy_mismatched", _REAL),
+        ("degenerate", pa.bool_()),
+        ("float_score", _REAL),
+        ("clean_score", _REAL),
+        ("examples", _WHOLE),
+        ("cells", _WHOLE),
+        ("cells_dense", _WHOLE),
+        ("stuck_at_0", _WHOLE),
+        ("stuck_at_1", _WHOLE),
+        ("stuck_other", _WHOLE),
+        ("shorted", _WHOLE),
+        ("flipped", _WHOLE),
+        ("sparsity", _REAL),
+        ("faulty", _TEXT),
+        ("correct", pa.binary()),
+        ("prediction", pa.list_(pa.float16())),
+        ("platform", _TEXT),
+        ("point_hash", _TEXT),
+        ("model_hash", _TEXT),
+        ("data_hash", _TEXT),
+    ]
+)
+"""The schema of every block of every campaign."""
+
+_MAY_DIFFER = {"platform", "float_score", "clean_score"}
+_SCORES = {
+    "score",
+    "accuracy",
+    "f1",
+    "matthews",
+    "pearson",
+    "spearman",
+    "accuracy_mismatched",
+    "degenerate",
+    "correct",
+    "prediction",
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Chips first..last (inclusive) of the point whose hash begins with `point`."""
+
+    point: str
+    first: int
+    last: int
+
+    @property
+    def name(self) -> str:
+        """File name."""
+        return f"{self.point}-{self.first:06d}-{self.last:06d}.parquet"
+
+    @property
+    def chips(self) -> int:
+        """Number of chips."""
+        return self.last - self.first + 1
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it begins and ends where full blocks do; compaction joins such blocks."""
+        return self.first % BLOCK == 0 and (self.last + 1) % BLOCK == 0
+
+    def covers(self, other: "Block") -> bool:
+        """Whether it holds all of another block's chips."""
+        return self.point == other.point and self.first <= other.first and other.last <= self.last
+
+
+def block_of(name: str) -> Block | None:
+    """The block that a file name means."""
+    match = _NAME.fullmatch(name)
+    return Block(match[1], int(match[2]), int(match[3])) if match else None
+
+
+def blocks_of(point: Point, chips: int | Sequence[int]) -> list[Block]:
+    """Blocks of a request for chips 0..chips-1, or for those numbers in ascending order."""
+    return cut(point.hash[:16], range(chips) if isinstance(chips, int) else chips)
+
+
+def cut(point: str, chips: Sequence[int]) -> list[Block]:
+    """Blocks of certain chips of a point, cut where a number is left out.
+
+    Args:
+        point: beginning of the point's hash.
+        chips: numbers in ascending order.
+    """
+    if isinstance(chips, range) and chips.start == 0 and chips.step == 1:
+        firsts = range(0, len(chips), BLOCK)
+        return [Block(point, first, min(first + BLOCK, len(chips)) - 1) for first in firsts]
+    blocks: list[Block] = []
+    for number in chips:
+        last = blocks[-1] if blocks else None
+        if last is not None and number == last.last + 1 and number % BLOCK:
+            blocks[-1] = Block(point, last.first, number)
+        else:
+            blocks.append(Block(point, number, number))
+    return blocks
+
+
+def missing(
+    here: Iterable[Block], points: Iterable[Point], chips: int | Sequence[int]
+) -> list[tuple[Point, Block]]:
+    """Blocks of a request that no finished block covers, in the order of the points."""
+    at: dict[tuple[str, int], list[Block]] = {}
+    for block in here:
+        for slot in range(block.first // BLOCK, block.last // BLOCK + 1):
+            at.setdefault((block.point, slot), []).append(block)
+    return [
+        (point, block)
+        for point in points
+        for block in blocks_of(point, chips)
+        if not any(d.covers(block) for d in at.get((block.point, block.first // BLOCK), ()))
+    ]
+
+
+def superfluous(blocks: Iterable[Block]) -> dict[Block, Block]:
+    """Blocks of which another one holds every chip, and that other one."""
+    found: dict[Block, Block] = {}
+    reach: Block | None = None  # of those so far, the one that goes furthest
+    for block in sorted(blocks, key=lambda b: (b.point, b.first, -b.last)):
+        if reach is not None and reach.covers(block):
+            found[block] = reach
+        elif reach is None or reach.point != block.point or reach.last < block.last:
+            reach = block
+    return found
+
+
+def rank(block: Block) -> tuple[bool, str]:
+    """Whose row counts where two blocks hold a chip: that of the block of the lower rank.
+
+    A full (or longer) block comes before a cut one, and then the name that sorts first.
+    """
+    return block.chips < BLOCK, block.name
+
+
+def compare_rows(here: str, rows: pa.Table, there: str, others: pa.Table) -> None:
+    """Refuse two blocks that say different things about a chip of both.
+
+    Args:
+        here, there: names of the two, for the error.
+        rows, others: their rows.
+
+    Raises:
+        ValueError: identity or cell counts differ, or scores do on one platform.
+    """
+    theirs = {row["chip"]: row for row in others.to_pylist()}
+    for mine in rows.to_pylist():
+        row = theirs.get(mine["chip"], mine)
+        skip = _MAY_DIFFER | (_SCORES if row["platform"] != mine["platform"] else set())
+        # repr, since a prediction may be NaN and NaN equals nothing
+        wrong = [n for n in mine if n not in skip and repr(row[n]) != repr(mine[n])]
+        if wrong:
+            raise ValueError(
+                f"{here}: chip {mine['chip']} disagrees with {there} in {', '.join(wrong)}: "
+                "remove the wrong one"
+            )

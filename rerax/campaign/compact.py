@@ -1,0 +1,69 @@
+"""Compaction: fewer, larger files with the same rows. No JAX here."""
+
+from dataclasses import dataclass
+from itertools import groupby
+
+import pyarrow as pa
+
+from rerax.campaign.block import Block
+from rerax.campaign.files import Place, locked, remove_leftovers
+from rerax.campaign.manifest import read_manifest
+from rerax.campaign.store import read_block, scan, write_rows
+
+MOST_CHIPS = 1 << 14
+"""Chips of the longest block, so that the memory of compaction has a bound."""
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What compaction did: number of blocks before and after, and of leftovers deleted."""
+
+    before: int
+    after: int
+    leftovers: int
+
+
+def compact(path: Place) -> Compacted:
+    """Join consecutive full blocks of each point into longer ones.
+
+    The rows stay as they are, and so do cut blocks, so that growth replaces them as ever. A
+    longer block appears before those that it holds go: a kill at any moment leaves each chip in
+    a file, and the next opening deletes what is there twice. Superfluous blocks, torn files and
+    leftovers of killed runs are dealt with as on every opening.
+
+    Raises:
+        ValueError: no campaign folder, or blocks that disagree.
+        OSError: no room for a longer block; nothing is lost.
+    """
+    read_manifest(path)  # raises
+    with locked(path):
+        leftovers = remove_leftovers(path)
+        blocks = scan(path)
+        runs = _runs(blocks)
+        for run in runs:
+            rows = pa.concat_tables([read_block(path, block) for block in run])
+            joined = Block(run[0].point, run[0].first, run[-1].last)
+            write_rows(path / joined.name, rows)
+            for block in run:
+                (path / block.name).unlink(missing_ok=True)
+    fewer = sum(len(run) - 1 for run in runs)
+    return Compacted(len(blocks), len(blocks) - fewer, leftovers)
+
+
+def _runs(blocks: list[Block]) -> list[list[Block]]:
+    """Blocks to join: two or more in a row, each beginning and ending where full ones do."""
+    whole = sorted((b for b in blocks if b.is_whole), key=lambda b: (b.point, b.first))
+    runs: list[list[Block]] = []
+    for _, of_point in groupby(whole, key=lambda b: b.point):
+        for block in of_point:
+            last = runs[-1] if runs else None
+            if (
+                last is not None
+                and last[-1].point == block.point
+                and last[-1].last + 1 == block.first
+                and block.last - last[0].first < MOST_CHIPS
+            ):
+                last.append(block)
+            else:
+                runs.append([block])
+    return [run for run in runs if len(run) > 1]

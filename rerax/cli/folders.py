@@ -1,0 +1,41 @@
+"""rerax merge, rerax compact and rerax export: campaign folders as a whole."""
+
+from typing import Annotated
+
+import typer
+
+from rerax.cli.flags import Folder, app, flag
+
+
+@app.command()
+def merge(
+    folders: Annotated[list[str], typer.Argument(help="Campaign folders.")],
+    out: Annotated[str, flag("Campaign folder to fill or grow.", "FOLDER")],
+) -> None:
+    """Bring the rows of several folders of one campaign together in one folder."""
+    from rerax.campaign.files import place
+    from rerax.campaign.merge import merge as merge_folders
+
+    written = merge_folders([place(folder) for folder in folders], place(out))
+    print(f"{out}: {written} blocks written")
+
+
+@app.command()
+def compact(folder: Folder) -> None:
+    """Join the files of a campaign folder into fewer, larger ones; the rows stay as they are."""
+    from rerax.campaign.compact import compact as compact_folder
+    from rerax.campaign.files import place
+
+    done = compact_folder(place(folder))
+    print(f"{folder}: {done.before} blocks before, {done.after} now")
+
+
+@app.command()
+def export(
+    folder: Folder, csv: Annotated[str, flag("File to write, or to replace.", "FILE")]
+) -> None:
+    """Write the rows of a campaign folder as CSV."""
+    from rerax.campaign.export import export_csv
+    from rerax.campaign.files import place
+
+    print(f"{csv}: {export_csv(place(folder), place(csv))} rows")

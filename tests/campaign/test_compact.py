@@ -1,0 +1,108 @@
+"""Compaction: fewer files, the same rows, and everything goes on as before."""
+
+import os
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from folders import PAIRS, POINT, fill, make_rows, names, same
+
+from rerax.campaign import compact as compaction
+from rerax.campaign import store
+from rerax.campaign.block import Block
+from rerax.campaign.compact import compact
+
+OTHER = replace(POINT, rate=0.5)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "campaign"
+    store.open_folder(path, 0, 1, PAIRS)
+    return path
+
+
+def test_full_blocks_of_a_point_become_one_file(folder):
+    fill(folder, 104)
+    fill(folder, 64, OTHER)
+    rows, frame = store.read_rows(folder), pd.read_parquet(folder)
+    done = compact(folder)
+    assert (done.before, done.after) == (6, 3)
+    assert names(folder) == sorted(
+        Block(p.hash[:16], first, last).name
+        for p, first, last in ((POINT, 0, 95), (POINT, 96, 103), (OTHER, 0, 63))
+    )
+    assert same(store.read_rows(folder), rows)
+    pd.testing.assert_frame_equal(pd.read_parquet(folder), frame)
+    again = {f: f.stat().st_mtime_ns for f in folder.iterdir()}
+    assert compact(folder).after == 3
+    assert {f: f.stat().st_mtime_ns for f in folder.iterdir()} == again
+
+
+def test_a_compacted_folder_is_done_and_grows(folder):
+    fill(folder, 104)
+    compact(folder)
+    assert fill(folder, 104) == fill(folder, 20) == []  # the done-check
+    grown = fill(folder, 200)
+    assert [b.first for b in grown] == [96, 128, 160, 192]
+    assert pd.read_parquet(folder).chip.tolist() == list(range(200))
+    compact(folder)  # a long block joins others as a full one does
+    assert [b.last for b in store.scan(folder)] == [191, 199]
+    assert store.read_rows(folder)["chip"].to_pylist() == list(range(200))
+
+
+def test_a_missing_block_parts_two_files(folder):
+    for block in store.blocks_of(POINT, 160):
+        if block.first != 64:
+            store.write_block(folder, block, make_rows(block))
+    compact(folder)
+    assert [(b.first, b.last) for b in store.scan(folder)] == [(0, 63), (96, 159)]
+    assert [b.first for b in fill(folder, 160)] == [64]
+
+
+def test_no_file_grows_without_bound(folder, monkeypatch):
+    monkeypatch.setattr(compaction, "MOST_CHIPS", 64)
+    fill(folder, 160)
+    compact(folder)
+    assert [b.chips for b in store.scan(folder)] == [64, 64, 32]
+
+
+@pytest.mark.parametrize("deleted", [0, 1, 2])
+def test_a_kill_between_writing_and_deleting_loses_nothing(folder, monkeypatch, deleted):
+    fill(folder, 96)
+    rows = store.read_rows(folder)
+    real, count = type(folder).unlink, []
+
+    def killed(path, missing_ok=False):
+        if path.name[0] != "_":
+            count.append(path)
+            if len(count) > deleted:
+                raise KeyboardInterrupt
+        real(path, missing_ok)
+
+    monkeypatch.setattr(type(folder), "unlink", killed)
+    with pytest.raises(KeyboardInterrupt):
+        compact(folder)
+    monkeypatch.undo()
+    assert len(names(folder)) == 4 - deleted
+    assert same(store.read_rows(folder), rows)  # which opens the folder, so that
+    assert len(pd.read_parquet(folder)) == 96  # plain pandas counts each chip once again
+    assert len(names(folder)) == 1
+
+
+def test_what_is_damaged_or_left_over_is_dealt_with(folder):
+    blocks = fill(folder, 128)
+    (folder / blocks[1].name).write_bytes(b"PAR1")
+    leftover = folder / "_writing-7-x.parquet"
+    leftover.write_bytes(b"half")
+    os.utime(leftover, (0, 0))
+    with pytest.warns(UserWarning, match="set aside"):
+        done = compact(folder)
+    assert (done.before, done.after, done.leftovers) == (3, 2, 1)
+    assert (folder / "_aside" / blocks[1].name).exists()
+    assert not leftover.exists()
+
+
+def test_no_campaign_is_no_folder_to_compact(tmp_path):
+    with pytest.raises(ValueError, match="is no campaign folder: give one"):
+        compact(tmp_path)

@@ -1,0 +1,57 @@
+"""Rows as CSV."""
+
+import numpy as np
+import pandas as pd
+import pyarrow.csv as pacsv
+import pytest
+from folders import PAIRS, POINT, fill, names
+
+from rerax.campaign import store
+from rerax.campaign.export import export_csv
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "campaign"
+    store.open_folder(path, 0, 1, PAIRS)
+    return path
+
+
+def test_every_row_and_column_reads_back(folder, tmp_path):
+    from dataclasses import replace
+
+    fill(folder, 40)
+    fill(folder, 5, replace(POINT, rate=1 / 3, input_bits=None))
+    file = tmp_path / "rows.csv"
+    assert export_csv(folder, file) == 45
+    found = pacsv.read_csv(file).to_pandas()
+    expected = pd.read_parquet(folder)
+    assert list(found.columns) == store.SCHEMA.names
+    for name in ("chip", "score", "rate", "sa1_share", "point_hash", "degenerate", "stuck_at_0"):
+        assert found[name].tolist() == expected[name].tolist(), name
+    assert found.input_bits.isna().sum() == 5
+    assert [bytes.fromhex(text) for text in found.correct] == expected.correct.tolist()
+    scores = [np.array(text.split(), np.float16) for text in found.prediction]
+    np.testing.assert_array_equal(np.stack(scores), np.stack(expected.prediction.tolist()))
+
+
+def test_an_old_file_is_replaced_whole_or_not_at_all(folder, tmp_path, monkeypatch):
+    fill(folder, 8)
+    file = tmp_path / "rows.csv"
+    file.write_text("old")
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(OSError, match="No space left"):
+        export_csv(folder, file)
+    monkeypatch.undo()
+    assert file.read_text() == "old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["campaign", "rows.csv"]
+    assert export_csv(folder, file) == 8
+    assert names(folder) == [b.name for b in store.blocks_of(POINT, 8)]
+
+
+def test_nothing_to_export(folder, tmp_path):
+    with pytest.raises(ValueError, match="has no finished rows: run rerax sweep"):
+        export_csv(folder, tmp_path / "rows.csv")
+    with pytest.raises(ValueError, match="is no campaign folder"):
+        export_csv(tmp_path, tmp_path / "rows.csv")
+    assert not (tmp_path / "rows.csv").exists()
