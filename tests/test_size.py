@@ -8,7 +8,7 @@ import pytest
 import tiny
 from test_cli import refused, without
 
-from rerax.campaign import stopping, store
+from rerax.campaign import manifest, stopping, store
 from rerax.campaign.point import Point
 from rerax.cli import main
 from rerax.stats import chips_for_mean, chips_for_yield, skewness, standard_error
@@ -157,7 +157,7 @@ def test_a_torn_line_of_provenance_is_passed_over(tmp_path):
     store.add_provenance(tmp_path, {"host": "a"})
     for rule in (stopping.Rule(0.01, 128), stopping.Rule(0.002, 512), stopping.Rule(0.01, 64)):
         store.add_provenance(tmp_path, {"stopping": rule.record()})
-    with (tmp_path / store.PROVENANCE).open("a") as file:
+    with (tmp_path / manifest.PROVENANCE).open("a") as file:
         file.write('{"stopping": {"until')
     assert stopping.recorded(tmp_path) == stopping.Rule(0.002, 512)
 
