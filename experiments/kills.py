@@ -3,13 +3,13 @@
     python experiments/kills.py [--kills 20] [--seed 0] [--out experiments/results/kills.json]
 
 About ten minutes on two CPU cores. The demo's model, 64 sentences, two encodings at two rates and
-fault-free, 400 chips a point: 78 blocks, thirteen of each point and the last one cut. A process is
-killed (SIGKILL) at a random moment, and the same command starts again. Every other moment is drawn
-evenly between the start and the time that an undisturbed run took for its first four blocks, so
-mostly while it imports and compiles; the others from its first block on, over the time of four
-blocks, so while it computes or writes. After the last kill it runs to its end. Expected: the final
-rows equal those of the undisturbed run, no chip is there twice in plain pandas, at most one block
-(32 chips) was computed in vain for each kill, and nothing was set aside.
+fault-free, 1000 chips a point: 192 blocks, 32 of each point and the last one cut. Each process
+is killed (SIGKILL) at a random moment, and the same command starts again. Every other moment is
+drawn evenly between the start and the time that an undisturbed run took for its first three blocks,
+so mostly while it imports and compiles; the others from its first block on, over the time of three
+blocks, so while it computes or writes. After the last kill it runs to its end. Expected: the
+final rows equal those of the undisturbed run, no chip is there twice in plain pandas, at most one
+block (32 chips) was computed in vain for each kill, and nothing was set aside.
 """
 
 import argparse
@@ -29,8 +29,8 @@ from rerax.campaign.store import BLOCK, read_rows
 from rerax.demo import MODEL
 from rerax.demo.sentences import write_data
 
-CHIPS = 400
-BLOCKS_BEFORE_A_KILL = 4
+CHIPS = 1000
+BLOCKS_BEFORE_A_KILL = 3
 TELL = """
 import sys
 from rerax.campaign import worker
