@@ -69,6 +69,14 @@ def read_subject(
         parts=examples.parts,
         config=config,
         load=load,
+        source={
+            "model": model,
+            "data": str(data),
+            "split": split,
+            "max_examples": max_examples,
+            "max_length": max_length,
+            "labels": None if labels is None else list(labels),
+        },
     )
 
 

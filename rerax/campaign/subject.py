@@ -46,6 +46,8 @@ class Subject:
         parts: (name, examples) of the split's parts.
         config: the model's shape.
         load: gives the inputs; raises ValueError where they are bad.
+        source: where model and examples were read, as `source.read_subject` takes it; no
+            identity.
     """
 
     task: str
@@ -57,6 +59,7 @@ class Subject:
     parts: tuple[tuple[str, int], ...]
     config: "BertConfig"
     load: Callable[[], Inputs]
+    source: Mapping[str, Any] | None = None
 
     def pair(self, input_bits: int | None) -> dict[str, Any]:
         """What a folder fixes for this task and model name."""
@@ -77,12 +80,14 @@ class Settings:
         seed: the campaign's seed.
         chunk: chips a dispatch; None lets memory and pace decide.
         lanes: width of the `vmap` over chips; None takes the backend's.
+        reuse: start chips at their first faulty layer, from the clean chip's activations.
     """
 
     chips: int = 64
     seed: int = 0
     chunk: int | None = None
     lanes: int | None = None
+    reuse: bool = True
 
     def __post_init__(self) -> None:
         for name in ("chips", "chunk", "lanes"):
@@ -105,7 +110,8 @@ class Progress:
     def text(self) -> str:
         """The point in words."""
         at = self.point
-        return f"{at.task} {at.encoding} {at.fault} rate {at.rate:g}"
+        where = "" if at.faulty is None else f" in {at.faulty}"
+        return f"{at.task} {at.encoding} {at.fault}{where} rate {at.rate:g}"
 
 
 def rows_table(

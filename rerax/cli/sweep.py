@@ -10,6 +10,9 @@ from rerax.cli.flags import (
     Data,
     Encoding,
     Fault,
+    FaultyBits,
+    FaultyLayers,
+    FaultyMatrices,
     Labels,
     Layout,
     Matrices,
@@ -63,6 +66,9 @@ def sweep(
     ] = "float32",
     matrices: Matrices = "encoder,pooler,classifier",
     fault: Fault = "uniform",
+    faulty_layers: FaultyLayers = None,
+    faulty_matrices: FaultyMatrices = None,
+    faulty_bits: FaultyBits = None,
     protection: Annotated[
         str,
         flag(
@@ -77,12 +83,13 @@ def sweep(
     Comma lists make a grid. What the folder holds already is not computed again, so the same
     command resumes a run that was cut off, and larger lists or more chips grow it.
     """
-    from rerax.campaign.grid import expand
+    from rerax.campaign.grid import expand, spread
     from rerax.campaign.lot import is_measured, with_realised_rates
     from rerax.campaign.point import Point, parse_rates, parse_share, rate_and_share
     from rerax.campaign.run import run
     from rerax.campaign.source import read_subject
     from rerax.campaign.subject import Settings
+    from rerax.scope import combine
 
     measured = is_measured(names(fault))
     own = {"rates": rates, "sa0": sa0, "sa1": sa1, "chips": chips}
@@ -135,4 +142,6 @@ def sweep(
         labels=names(labels) if labels else None,
     )
     points = with_realised_rates(points, subject.config)
+    scopes = combine(faulty_layers, faulty_matrices, faulty_bits)
+    points = spread(points, scopes, subject.config.num_hidden_layers)
     run_and_print(lambda tell: run(subject, points, settings, out, tell), budget, quiet)
