@@ -188,9 +188,10 @@ def _reader(
 def _embed(
     network: Network, programmed: Programmed, block: Block, read_section: ReadSection
 ) -> tuple[tuple[Array, ...], dict[str, Counts]]:
-    words, scales, params, _, extras = (part["embeddings"] for part in programmed)
+    words, extras = programmed.words["embeddings"], programmed.extras["embeddings"]
     codes, counts = read_section(words, extras, 0)
-    lookup = crossbar_lookup(codes, scales)
+    lookup = crossbar_lookup(codes, programmed.scales["embeddings"])
+    params = programmed.params["embeddings"]
     embed = Embeddings(network.config, lookup, jnp.dtype(network.dtype))
     stream = tuple(
         lax.map(lambda b: embed.apply({"params": params}, *b), (b.ids, b.types)) for b in block

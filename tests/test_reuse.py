@@ -9,20 +9,46 @@ import pytest
 import tiny
 
 from rerax import chip, evaluate, faults, reuse
+from rerax.faults.models import counts_of
 from rerax.glue.data import make_batches
 from rerax.scope import Scope
 from rerax.spec import ChipSpec
 
-BATCHES = make_batches(tiny.random_examples(lengths=(8, 16)), tokens=64)
+BATCHES = make_batches(tiny.random_examples(24, lengths=(7, 8)), tokens=48)
 BLOCKS = evaluate.to_device(BATCHES, 2)
 PARAMS = tiny.random_params()
-SCOPES = ("layers=0", "layers=1+2;matrices=query", "layers=2", "matrices=pooler", "matrices=encoder")
-WIDTHS = [(8, 1), (None, 1), (None, 4)]
-widths = pytest.mark.parametrize(("input_bits", "lanes"), WIDTHS, ids=str)
 
 
-def made(input_bits, lanes):
-    network = evaluate.Network(tiny.CONFIG, ChipSpec(), faults.Uniform(), input_bits, lanes=lanes)
+@dataclasses.dataclass(frozen=True)
+class Halves:
+    """Bit 6 of random words is inverted: a fault model that compiles at once."""
+
+    has_polarity: bool = False
+
+    def tables(self, rate):
+        return ()
+
+    def disturb(self, words, key, dose, spec, lanes=None, site=None):
+        hit = jax.random.bernoulli(key, 0.1, words.shape) & (jnp.asarray(dose.intervals) > 0)
+        known = jnp.zeros_like(words)
+        counts = counts_of(flipped=jnp.sum(hit, dtype=jnp.int32))
+        return faults.Disturbed(words ^ (hit.astype(jnp.uint8) << 6), known, counts)
+
+
+HALVES = Halves()
+SCOPES = (
+    "layers=0",
+    "layers=1+2;matrices=query",
+    "layers=2",
+    "matrices=pooler",
+    "matrices=encoder",
+)
+WIDTHS = [(8, 1, HALVES), (None, 1, HALVES), (None, 4, faults.Uniform())]
+widths = pytest.mark.parametrize(("input_bits", "lanes", "fault"), WIDTHS, ids=str)
+
+
+def made(input_bits, lanes, fault=HALVES):
+    network = evaluate.Network(tiny.CONFIG, ChipSpec(), fault, input_bits, lanes=lanes)
     return network, jax.tree.map(jnp.asarray, chip.program(PARAMS, network.spec))
 
 
@@ -44,8 +70,8 @@ def entries_into(network, programmed, layer, kept=None, **limits):
 
 
 @widths
-def test_bit_equal_to_not_reusing_and_one_compile(input_bits, lanes):
-    network, programmed = made(input_bits, lanes)
+def test_bit_equal_to_not_reusing_and_one_compile(input_bits, lanes, fault):
+    network, programmed = made(input_bits, lanes, fault)
     compiled, kept = [], None
     for text in SCOPES:
         expected, counts = logits(network, programmed, text)
@@ -60,15 +86,15 @@ def test_bit_equal_to_not_reusing_and_one_compile(input_bits, lanes):
 
 
 @widths
-def test_the_whole_chip_restricted_to_everything_is_the_whole_chip(input_bits, lanes):
-    network, programmed = made(input_bits, lanes)
+def test_the_whole_chip_restricted_to_everything_is_the_whole_chip(input_bits, lanes, fault):
+    network, programmed = made(input_bits, lanes, fault)
     everything = "matrices=encoder+pooler+classifier"
     expected, counts = logits(network, programmed, None)
     got, got_counts = logits(network, programmed, everything)
     np.testing.assert_array_equal(got, expected)
     np.testing.assert_array_equal(got_counts, counts)
-    parts = [logits(network, programmed, text) for text in ("layers=0", "layers=1", "layers=2",
-                                                            "matrices=pooler+classifier")]  # fmt: skip
+    places = ("layers=0", "layers=1", "layers=2", "matrices=pooler+classifier")
+    parts = [logits(network, programmed, text) for text in places]
     np.testing.assert_array_equal(sum(counts for _, counts in parts), counts)
     assert all((part != expected).any() for part, _ in parts)
 

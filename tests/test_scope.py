@@ -100,7 +100,7 @@ def test_rates_run_within_scopes_and_rate_zero_stands_once():
 # Planes: the chip's own faults, those of other bits unheard.
 
 SPECS = [ChipSpec(tile=(16, 24)), ChipSpec("differential", 6, 4, (7, 30), "separate")]
-NAMES = ("uniform", "clustered:0.5", "wordline", "bitline", "short", "flip", "map")
+NAMES = ("uniform", "map", "wordline", "short", "clustered:0.5", "flip")
 
 
 @functools.partial(jax.jit, static_argnames=("fault", "spec", "whole"))
@@ -122,8 +122,10 @@ def cells_of(mask, spec):
     return sum(int(((mask & top) != 0).sum()) for top in tops)
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=str)
-@pytest.mark.parametrize("name", NAMES)
+CASES = [(name, SPECS[i % 2]) for i, name in enumerate(NAMES)] + [("uniform", SPECS[1])]
+
+
+@pytest.mark.parametrize(("name", "spec"), CASES, ids=str)
 def test_planes_mask_what_the_whole_chip_reads(name, spec, tmp_path):
     rng = np.random.default_rng(1)
     words = rng.integers(0, 1 << spec.group_bits, (spec.groups, 31, 23), np.uint8)

@@ -87,8 +87,9 @@ class Worker:
                 layers = subject.config.num_hidden_layers
                 point.scope.check(point.groups, point.spec, layers)  # raises
         inputs = subject.load()
-        plain = {"rate": 0.0, "sa1_share": None, "fault": "uniform", "faulty": None}
-        for point in {replace(p, **plain) for p in points}:
+        for point in {
+            replace(p, rate=0.0, sa1_share=None, fault="uniform", faulty=None) for p in points
+        }:
             shield = protection(point.protection)
             chip.ledger(inputs.params, point.spec, point.groups, inputs.gates, shield)  # raises
         longest = max(len(row) for row in inputs.examples.ids)
@@ -142,18 +143,18 @@ class Worker:
         floating = self._float_score(point, known)
         clean = self._clean_score(point, known)  # last: it is laid out as the point itself is
         if point.rate == 0:  # every chip of a fault-free point is the same chip
-            facts = self._facts(point, Block(block.point, 0, 0))
+            facts = self.facts(point, Block(block.point, 0, 0))
             facts = {name: _repeat(value, block.chips) for name, value in facts.items()}
             self.pace.step(block.chips, point)
         else:
-            facts = self._facts(point, block, self.pace.step)
+            facts = self.facts(point, block, self.pace.step)
         facts |= {"clean_score": clean, "float_score": floating, "platform": self.platform}
         return rows_table(point, self.subject, self.settings, facts, block)
 
     def _clean_score(self, point: Point, known: dict[str, float]) -> float:
         key = digest({"clean": point.clean_hash, **self._pair(point)})
         if key not in known:
-            facts = self._facts(replace(point, rate=0.0), Block("", 0, 0))
+            facts = self.facts(replace(point, rate=0.0), Block("", 0, 0))
             known[key] = float(facts["score"][0])
         return known[key]
 
@@ -169,18 +170,18 @@ class Worker:
                 bits=8,
                 protection="none",
             )
-            facts = self._facts(plain, Block("", 0, 0))
+            facts = self.facts(plain, Block("", 0, 0))
             known[key] = float(facts["score"][0])
         return known[key]
 
     def _pair(self, point: Point) -> dict[str, Any]:
         return self.subject.pair(point.input_bits)
 
-    def _facts(
+    def facts(
         self, point: Point, block: Block, step: Callable[[int, Point], None] | None = None
     ) -> dict[str, Any]:
         """Outcome columns of a block's chips."""
-        network, programmed, blocks, chunk = self._prepared(point)
+        network, programmed, blocks, chunk = self.prepared(point)
         where, entries = self._restricted(point)
         share = DEFAULT_SA1_SHARE if point.sa1_share is None else point.sa1_share
         outcomes = []
@@ -229,13 +230,13 @@ class Worker:
         first = scope.first_layer(point.groups, layers)
         if first is None or not self.settings.reuse:
             return where, None
-        network, programmed, blocks, _ = self._prepared(point)
+        network, programmed, blocks, _ = self.prepared(point)
         last = self.kept.get("last")
         kept = reuse.clean_entries(network, programmed, blocks, first, where, last)
         self.kept["last"] = kept
         return where, None if kept is None else kept.entries
 
-    def _prepared(self, point: Point) -> tuple[Any, ...]:
+    def prepared(self, point: Point) -> tuple[Any, ...]:
         """Network, model on the device, example blocks and chunk of a point (the last is kept)."""
         key = replace(point, rate=0.0, sa1_share=None, faulty=None)
         if key not in self.programmed:

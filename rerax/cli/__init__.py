@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import rerax
-from rerax.cli import report, sweep, train  # noqa: F401 (each adds its commands)
+from rerax.cli import chip, report, sweep, train  # noqa: F401 (each adds its commands)
 from rerax.cli.flags import app
 
 
