@@ -4,20 +4,25 @@
 act on the words and the words become codes.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool, Int8, Key, UInt8, UInt32
 
 from rerax._types import AnyArray, Params
 from rerax.compaction import Lines, open_lines
 from rerax.encoding import decode
-from rerax.faults import Counts, Dose, FaultModel, Site
+from rerax.faults import Counts, Disturbed, Dose, FaultModel, Healthy, Site, disturb_planes
 from rerax.gates import Gates, open_cells
 from rerax.keys import matrix_key, spare_key
+from rerax.measured import MATRICES
 from rerax.protection import Ledger, Protection, Unprotected
 from rerax.quantise import quantise
+from rerax.scope import Scope
 from rerax.spec import MATRIX_GROUPS, ChipSpec
 
 DEFAULT_GROUPS = ("encoder", "pooler", "classifier")
@@ -41,6 +46,30 @@ class Programmed(NamedTuple):
     params: Params
     lines: dict[str, dict[str, Lines]]
     extras: dict[str, dict[str, Any]]
+
+
+class Acting(NamedTuple):
+    """Where faults act, as data, so that one compile serves every layer, matrix and bit.
+
+    Attributes:
+        arrays: [M, L] whether they do in a matrix (as in `measured.MATRICES`) of a layer.
+        planes: a word with the bits set in which they do; None: in all.
+    """
+
+    arrays: AnyArray
+    planes: AnyArray | None
+
+
+def acting(scope: Scope, groups: tuple[str, ...], layers: int) -> Acting:
+    """A scope as arrays.
+
+    Args:
+        scope: where faults act.
+        groups: groups of matrices on crossbars.
+        layers: layers of the model.
+    """
+    planes = None if scope.planes is None else np.array(scope.planes, np.uint8)
+    return Acting(scope.arrays(groups, layers), planes)
 
 
 def on_crossbars(params: Params, groups: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]]:
@@ -121,6 +150,7 @@ def read(
     extras: Mapping[str, Any] | None = None,
     lanes: str | None = None,
     chip: UInt32[Array, ""] | None = None,
+    where: Acting | None = None,
 ) -> tuple[dict[str, Int8[Array, "R C"]], dict[str, Counts]]:
     """Codes of one layer's matrices as one chip reads them.
 
@@ -135,6 +165,7 @@ def read(
         extras: where it finds its copies in each matrix.
         lanes: name of the enclosing `vmap` axis over chips, if any.
         chip: the chip's number, for measured chips.
+        where: where faults act; None: everywhere.
 
     Returns:
         Codes, and faulty cells (spare arrays included), of each matrix.
@@ -144,16 +175,39 @@ def read(
     for name, stored in words.items():
         sites = [None if chip is None else Site(chip, name, layer)]
         sites += [None] * protection.spare_arrays
-        arrays = [
-            fault.disturb(stored, matrix_key(key, name, layer), dose, spec, lanes, site)
-            for key, site in zip(chips, sites, strict=True)
-        ]
+        site_keys = [matrix_key(key, name, layer) for key in chips]
+        how = (stored, site_keys, sites, dose, spec, lanes)
+        if where is None:
+            arrays = _disturb(fault, None, *how)
+        else:  # what is not faulty is not sampled either
+            arrays = lax.cond(
+                jnp.asarray(where.arrays)[MATRICES.index(name)][layer],
+                functools.partial(_disturb, fault, where.planes, *how),
+                functools.partial(_disturb, Healthy(), None, *how),
+            )
         counts[name] = Counts(
             *(sum(column) for column in zip(*(a.counts for a in arrays), strict=True))
         )
         recovered = protection.recover(arrays, (extras or {}).get(name), spec, name)
         codes[name] = decode(recovered, spec)
     return codes, counts
+
+
+def _disturb(
+    fault: FaultModel,
+    planes: AnyArray | None,
+    stored: UInt8[Array, "G R C"],
+    array_keys: list[Key[Array, ""]],
+    sites: list[Site | None],
+    dose: Dose,
+    spec: ChipSpec,
+    lanes: str | None,
+) -> list[Disturbed]:
+    """What the base array and its spare ones read."""
+    places = [(key, dose, spec, lanes, site) for key, site in zip(array_keys, sites, strict=True)]
+    if planes is None:
+        return [fault.disturb(stored, *place) for place in places]
+    return [disturb_planes(fault, jnp.asarray(planes), stored, *place) for place in places]
 
 
 def ledger(

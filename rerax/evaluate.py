@@ -9,35 +9,26 @@ each static shape.
 
 import functools
 import platform as machine
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, Int8, Int32, Key, UInt32
+from jaxtyping import Array, Bool, Float, Int, Int32, Key, UInt32
 
 from rerax import keys
-from rerax._types import AnyArray
 from rerax.bert.config import BertConfig
-from rerax.bert.model import (
-    Embeddings,
-    EncoderLayer,
-    Head,
-    Lookup,
-    Product,
-    float_lookup,
-    float_product,
-)
-from rerax.chip import UNPROTECTED, Programmed, read
-from rerax.compaction import Lines, masked_codes, open_product, take_out
+from rerax.bert.model import Embeddings, EncoderLayer, Head
+from rerax.chip import UNPROTECTED, Acting, Programmed, read
 from rerax.faults import Counts, Dose, FaultModel
+from rerax.faults.models import counts_of
 from rerax.glue.data import Batches
+from rerax.products import crossbar_lookup, crossbar_product
 from rerax.protection import Protection
-from rerax.quantise import quantise_inputs
 from rerax.spec import ChipSpec
 
 NUMERICS = 1
@@ -97,6 +88,19 @@ class Bucket(NamedTuple):
 Block = tuple[Bucket, ...]
 
 
+class Entry(NamedTuple):
+    """Where chips start whose first layers are free of faults.
+
+    Attributes:
+        stream: of each bucket, the clean chip's residual stream into a layer [*lanes, n, B, T, D],
+            with an axis of lanes where there are several, since a width may change a last bit.
+        layer: that layer; the number of layers where only the head is left.
+    """
+
+    stream: tuple[Array, ...]
+    layer: Int32[Array, ""]
+
+
 class Outcome(NamedTuple):
     """What some chips answered.
 
@@ -109,67 +113,7 @@ class Outcome(NamedTuple):
     counts: Counts
 
 
-def crossbar_product(
-    codes: dict[str, Int8[Array, "R C"]],
-    scales: Mapping[str, AnyArray],
-    input_bits: int | None,
-    lines: Mapping[str, Lines] | None = None,
-    compact: bool = False,
-) -> Product:
-    """Matrix product of `rerax.bert` that multiplies by the codes read from crossbars.
-
-    With `input_bits=8` inputs are quantised per token and each product is an exact sum of
-    int8 x int8 products in int32; otherwise codes are scaled back and multiplied in float.
-    Matrices without codes fall back to their float kernels. Closed lines (those not in `lines`)
-    take no part, whatever is read from them: their codes are zeros, or with `compact` left out.
-    """
-    lines = lines or {}
-    compact = compact and input_bits is not None
-    leave_out = take_out if compact else masked_codes
-    codes = {n: leave_out(c, lines[n]) if n in lines else c for n, c in codes.items()}
-
-    def product(
-        names: tuple[str, ...], x: Array, kernels: tuple[Array | None, ...]
-    ) -> tuple[Array, ...]:
-        if not any(name in codes for name in names):
-            return float_product(names, x, kernels)
-        if input_bits is None:
-            weights = tuple(
-                codes[n].astype(x.dtype) * scales[n][None].astype(x.dtype) for n in names
-            )
-            return float_product(names, x, weights)
-        inputs, token_scale = quantise_inputs(x)
-        outputs = []
-        for name in names:
-            column_scale = scales[name].reshape((1,) * (x.ndim - 1) + (-1,))
-            if compact and name in lines:
-                sums = open_product(inputs, codes[name], lines[name], integer_product)
-            else:
-                sums = integer_product(inputs, codes[name])
-            outputs.append(
-                (sums.astype(jnp.float32) * (token_scale * column_scale)).astype(x.dtype)
-            )
-        return tuple(outputs)
-
-    return product
-
-
-def integer_product(inputs: Int8[Array, "*B R"], codes: Int8[Array, "R C"]) -> Int32[Array, "*B C"]:
-    """Exact product of input codes and weight codes."""
-    contract = (((inputs.ndim - 1,), (0,)), ((), ()))
-    return lax.dot_general(inputs, codes, contract, preferred_element_type=jnp.int32)
-
-
-def crossbar_lookup(codes: dict[str, Int8[Array, "R C"]], scales: Mapping[str, AnyArray]) -> Lookup:
-    """Table look-up of `rerax.bert` on crossbars: a one-hot input drives a single wordline."""
-
-    def lookup(name: str, ids: Array, table: Array | None) -> Array:
-        if name not in codes:
-            return float_lookup(name, ids, table)
-        scale = scales[name].reshape((1,) * ids.ndim + (-1,))
-        return codes[name][ids].astype(jnp.float32) * scale
-
-    return lookup
+ReadSection = Callable[[Any, Any, int | Array], tuple[dict, dict]]
 
 
 def chip_logits(
@@ -180,6 +124,8 @@ def chip_logits(
     dose: Dose,
     chip: UInt32[Array, ""],
     lanes: str | None = None,
+    where: Acting | None = None,
+    entry: Entry | None = None,
 ) -> tuple[tuple[Float[Array, "n B N"], ...], dict[str, dict[str, Counts]]]:
     """Logits of one chip on one block of examples, and its faulty cells.
 
@@ -191,52 +137,157 @@ def chip_logits(
         dose: fault rate and share.
         chip: which chip.
         lanes: name of the enclosing `vmap` axis over chips, if any.
+        where: where faults act; None: everywhere.
+        entry: the clean stream into the first layer with faults; None: from the embeddings on.
 
     Returns:
         Logits of each bucket, and {section: {matrix: counts}}, encoder counts [L].
     """
     words, scales, params, lines, extras = programmed
-    chip_key = keys.chip_key(root, chip)
-    dtype = jnp.dtype(network.dtype)
-
-    def codes_of(section: dict, extras: dict, layer: int | Array) -> tuple[dict, dict]:
-        how = (dose, network.fault, network.spec, network.protection, extras, lanes, chip)
-        return read(section, chip_key, layer, *how)
-
-    codes, counts_embeddings = codes_of(words["embeddings"], extras["embeddings"], 0)
-    embed = Embeddings(network.config, crossbar_lookup(codes, scales["embeddings"]), dtype)
-    stream = tuple(
-        lax.map(lambda b: embed.apply({"params": params["embeddings"]}, *b), (b.ids, b.types))
-        for b in block
+    read_section = _reader(network, root, dose, chip, lanes, where)
+    if entry is None:
+        stream, counts_embeddings = _embed(network, programmed, block, read_section)
+        first: int | Array = 0
+    else:
+        stream, first = entry
+        counts_embeddings = {name: counts_of() for name in words["embeddings"]}
+    last = network.config.num_hidden_layers
+    stream, counts_encoder = _through_layers(
+        network, programmed, block, read_section, stream, first, last
     )
-
-    def through_layer(stream: tuple[Array, ...], layer: tuple) -> tuple[tuple[Array, ...], dict]:
-        words, scales, params, lines, extras, index = layer
-        codes, counts = codes_of(words, extras, index)
-        product = crossbar_product(codes, scales, network.input_bits, lines, network.compact)
-        encoder = EncoderLayer(network.config, product, dtype)
-
-        def through_batch(i: Array, x: Array, bucket: Bucket) -> Array:
-            return x.at[i].set(encoder.apply({"params": params}, x[i], bucket.mask[i]))
-
-        return tuple(
-            lax.fori_loop(0, b.used, functools.partial(through_batch, bucket=b), x)
-            for b, x in zip(block, stream, strict=True)
-        ), counts
-
-    numbers = jnp.arange(network.config.num_hidden_layers, dtype=jnp.uint32)
-    layers = tuple(part["encoder"] for part in (words, scales, params, lines, extras))
-    stream, counts_encoder = lax.scan(through_layer, stream, (*layers, numbers))
-    codes, counts_head = codes_of(words["head"], extras["head"], 0)
+    codes, counts_head = read_section(words["head"], extras["head"], 0)
     product = crossbar_product(
         codes, scales["head"], network.input_bits, lines["head"], network.compact
     )
-    head = Head(network.config, product, dtype)
+    head = Head(network.config, product, jnp.dtype(network.dtype))
     logits = tuple(  # batch by batch, so that no block size can change a bit
         lax.map(lambda x: head.apply({"params": params["head"]}, x[:, :1]), x) for x in stream
     )
     counts = {"embeddings": counts_embeddings, "encoder": counts_encoder, "head": counts_head}
     return logits, counts
+
+
+def _reader(
+    network: Network,
+    root: Key[Array, ""],
+    dose: Dose,
+    chip: UInt32[Array, ""],
+    lanes: str | None,
+    where: Acting | None,
+) -> ReadSection:
+    """What reads one layer of a section: (words, extras, layer) -> codes and counts."""
+    chip_key = keys.chip_key(root, chip)
+
+    def read_section(section: Any, extras: Any, layer: int | Array) -> tuple[dict, dict]:
+        how = (dose, network.fault, network.spec, network.protection, extras, lanes, chip, where)
+        return read(section, chip_key, layer, *how)
+
+    return read_section
+
+
+def _embed(
+    network: Network, programmed: Programmed, block: Block, read_section: ReadSection
+) -> tuple[tuple[Array, ...], dict[str, Counts]]:
+    words, extras = programmed.words["embeddings"], programmed.extras["embeddings"]
+    codes, counts = read_section(words, extras, 0)
+    lookup = crossbar_lookup(codes, programmed.scales["embeddings"])
+    params = programmed.params["embeddings"]
+    embed = Embeddings(network.config, lookup, jnp.dtype(network.dtype))
+    stream = tuple(
+        lax.map(lambda b: embed.apply({"params": params}, *b), (b.ids, b.types)) for b in block
+    )
+    return stream, counts
+
+
+def _through_layers(
+    network: Network,
+    programmed: Programmed,
+    block: Block,
+    read_section: ReadSection,
+    stream: tuple[Array, ...],
+    first: int | Array,
+    last: int | Array,
+) -> tuple[tuple[Array, ...], dict[str, Counts]]:
+    """The stream behind layers first .. last - 1, and their counts [L], 0 in all others."""
+    layers = tuple(part["encoder"] for part in programmed)
+
+    def through_layer(i: Array, carry: tuple) -> tuple[tuple[Array, ...], dict]:
+        stream, counts = carry
+        words, scales, params, lines, extras = jax.tree.map(
+            lambda a: lax.dynamic_index_in_dim(jnp.asarray(a), i, keepdims=False), layers
+        )
+        codes, found = read_section(words, extras, i.astype(jnp.uint32))
+        product = crossbar_product(codes, scales, network.input_bits, lines, network.compact)
+        encoder = EncoderLayer(network.config, product, jnp.dtype(network.dtype))
+
+        def through_batch(j: Array, x: Array, bucket: Bucket) -> Array:
+            return x.at[j].set(encoder.apply({"params": params}, x[j], bucket.mask[j]))
+
+        stream = tuple(
+            lax.fori_loop(0, b.used, functools.partial(through_batch, bucket=b), x)
+            for b, x in zip(block, stream, strict=True)
+        )
+        return stream, jax.tree.map(
+            lambda room, n: lax.dynamic_update_index_in_dim(room, n, i, 0), counts, found
+        )
+
+    room = jnp.zeros(network.config.num_hidden_layers, jnp.int32)
+    counts = {name: Counts(*[room] * len(Counts._fields)) for name in layers[0]}
+    if not isinstance(first, int):  # traced: one compile serves every first layer
+        last = jnp.asarray(last, jnp.int32)
+    return lax.fori_loop(first, last, through_layer, (stream, counts))
+
+
+@functools.partial(jax.jit, static_argnames="network")
+def clean_entry(
+    network: Network, programmed: Programmed, block: Block, dose: Dose, where: Acting
+) -> Entry:
+    """The clean chip's stream into layer 0.
+
+    Args:
+        network: static description.
+        programmed: the model on crossbars.
+        block: batches of examples.
+        dose: of rate 0.
+        where: nowhere.
+    """
+
+    def one(chip: Array, lanes: str | None, _: None) -> tuple[Array, ...]:
+        read_section = _reader(network, keys.root_key(0), dose, chip, lanes, where)
+        return _embed(network, programmed, block, read_section)[0]
+
+    return Entry(_in_lanes(network, one, jnp.uint32(0)), jnp.int32(0))
+
+
+@functools.partial(jax.jit, static_argnames="network")
+def clean_advance(
+    network: Network,
+    programmed: Programmed,
+    block: Block,
+    dose: Dose,
+    where: Acting,
+    entry: Entry,
+    layer: Int32[Array, ""],
+) -> Entry:
+    """The clean chip's stream into a further layer; see `clean_entry`.
+
+    It runs what chips themselves run, in as many lanes: that is why the bits are theirs.
+    """
+
+    def one(chip: Array, lanes: str | None, stream: tuple[Array, ...]) -> tuple[Array, ...]:
+        read_section = _reader(network, keys.root_key(0), dose, chip, lanes, where)
+        span = (entry.layer, layer)
+        return _through_layers(network, programmed, block, read_section, stream, *span)[0]
+
+    return Entry(_in_lanes(network, one, jnp.uint32(0), entry.stream), layer)
+
+
+def _in_lanes(network: Network, one: Callable[..., Any], first: Array, stream: Any = None) -> Any:
+    """`one` (chip, lane axis, stream) for a lane group; each lane has its own part of a stream."""
+    if network.lanes == 1:  # a vmap of width 1 would turn every product into a batched one
+        return one(first, None, stream)
+    chips = first + jnp.arange(network.lanes, dtype=jnp.uint32)
+    return jax.vmap(lambda chip, own: one(chip, "lanes", own), axis_name="lanes")(chips, stream)
 
 
 @functools.partial(jax.jit, static_argnames=("network", "chunk"))
@@ -249,6 +300,8 @@ def chunk_logits(
     dose: Dose,
     first: UInt32[Array, ""],
     groups: Int32[Array, ""],
+    where: Acting | None = None,
+    entry: Entry | None = None,
 ) -> tuple[tuple[Float[Array, "chunk n B N"], ...], dict[str, dict[str, Counts]]]:
     """`chip_logits` of chips first, first + 1, ... in `groups` lane groups of fixed width.
 
@@ -257,15 +310,13 @@ def chunk_logits(
     """
     lanes = network.lanes
 
+    def one(chip: Array, axis: str | None, stream: tuple[Array, ...] | None) -> tuple:
+        start = None if entry is None or stream is None else Entry(stream, entry.layer)
+        return chip_logits(network, programmed, block, root, dose, chip, axis, where, start)
+
     def group(first: Array) -> tuple:
-        if lanes == 1:  # a vmap of width 1 would turn every product into a batched one
-            one = chip_logits(network, programmed, block, root, dose, first)
-            return jax.tree.map(lambda a: a[None], one)
-        chips = first + jnp.arange(lanes, dtype=jnp.uint32)
-        return jax.vmap(
-            lambda c: chip_logits(network, programmed, block, root, dose, c, "lanes"),
-            axis_name="lanes",
-        )(chips)
+        found = _in_lanes(network, one, first, None if entry is None else entry.stream)
+        return found if lanes > 1 else jax.tree.map(lambda a: a[None], found)
 
     shapes = jax.eval_shape(group, first)
     room = jax.tree.map(lambda s: jnp.zeros((chunk, *s.shape[1:]), s.dtype), shapes)
@@ -378,6 +429,8 @@ def evaluate_chips(
     first: int,
     chips: int,
     chunk: int,
+    where: Acting | None = None,
+    entries: tuple[Entry, ...] | None = None,
 ) -> Iterator[Outcome]:
     """Logits of chips first .. first + chips - 1, a chunk at a time.
 
@@ -390,6 +443,8 @@ def evaluate_chips(
         dose: fault rate and share (`faults.dose`).
         first, chips: which chips.
         chunk: chips a dispatch, a multiple of the lane width; changes no result.
+        where: where faults act (`chip.acting`); None: everywhere.
+        entries: of each block, where chips start (`reuse.clean_entries`); changes no result.
 
     Yields:
         One `Outcome` for each dispatch.
@@ -398,9 +453,10 @@ def evaluate_chips(
     for start in range(first, first + chips, chunk):
         n = min(chunk, first + chips - start)
         groups = jnp.int32(-(-n // network.lanes))
+        chips_at = (dose, jnp.uint32(start), groups, where)
         results = [
-            chunk_logits(network, chunk, programmed, b, root, dose, jnp.uint32(start), groups)
-            for b in blocks
+            chunk_logits(network, chunk, programmed, block, root, *chips_at, entry)
+            for block, entry in zip(blocks, entries or [None] * len(blocks), strict=True)
         ]
         counts = jax.device_get(results[0][1])
         logits = _in_order([jax.device_get(r[0]) for r in results], batches)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
-from rerax import chip, compaction, evaluate, faults
+from rerax import chip, compaction, evaluate, faults, products
 from rerax.gates import gated_shapes, open_cells, open_gates
 from rerax.glue.data import make_batches
 from rerax.spec import ChipSpec
@@ -37,7 +37,7 @@ def test_sums_are_those_of_the_masked_codes(shape, closed):
     @jax.jit
     def sums(codes, lines):
         small = compaction.take_out(codes, lines)
-        found = compaction.open_product(inputs, small, lines, evaluate.integer_product)
+        found = compaction.open_product(inputs, small, lines, products.integer_product)
         return found, compaction.masked_codes(codes, lines)
 
     for layer in range(3):
@@ -89,7 +89,7 @@ def test_logits_are_those_of_the_masked_model(rate, monkeypatch):
     compact = logits(replace(net, compact=True), gates, rate)
     np.testing.assert_array_equal(compact, masked)
     # Had the closed lines been left in, faults there would have been heard.
-    monkeypatch.setattr(evaluate, "masked_codes", lambda codes, _: codes)
+    monkeypatch.setattr(products, "masked_codes", lambda codes, _: codes)
     evaluate.chunk_logits.clear_cache()
     assert (masked != logits(net, gates, rate)).any() == (rate > 0)
     evaluate.chunk_logits.clear_cache()

@@ -107,8 +107,8 @@ def test_a_key_that_depends_on_the_chunk_is_caught(monkeypatch):
     expected, _ = logits(network(), chunk=4)
     real = evaluate.chunk_logits
 
-    def planted(net, chunk, programmed, block, root, dose, first, groups):
-        return real(net, chunk, programmed, block, root, dose, first % chunk, groups)
+    def planted(net, chunk, programmed, block, root, dose, first, *rest):
+        return real(net, chunk, programmed, block, root, dose, first % chunk, *rest)
 
     monkeypatch.setattr(evaluate, "chunk_logits", planted)
     assert (logits(network(), chunk=7)[0] != expected).any()

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from rerax import faults, keys
 from rerax.chip import program, read
 from rerax.encoding import decode, encode
-from rerax.evaluate import integer_product
 from rerax.gates import open_cells
+from rerax.products import integer_product
 from rerax.quantise import quantise, quantise_inputs
 from rerax.spec import BITS_PER_CELL, ENCODINGS, ChipSpec
 

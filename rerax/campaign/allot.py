@@ -81,7 +81,7 @@ def with_allocations(
     for point in points:
         if point.protection in PLANS:
             rate = _design_rate(point, points, plan_rate)
-            asked = _request(replace(point, rate=rate), subject, sensitivity)
+            asked = _request(replace(point, rate=rate, faulty=None), subject, sensitivity)
             if asked not in known and not find:
                 done.append(point)
                 continue

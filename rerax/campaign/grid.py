@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from rerax.campaign.point import Point
+from rerax.scope import places
 
 AXES = (
     "task",
@@ -51,6 +52,37 @@ def expand(base: Point, axes: Mapping[str, Sequence[Any]]) -> tuple[Point, ...]:
         for values in itertools.product(*(axes[name] for name in names))
     )
     return unique(points)
+
+
+def spread(points: Iterable[Point], scopes: Sequence[str | None], layers: int) -> tuple[Point, ...]:
+    """Each point with its faults in each of the scopes; rates run faster than scopes.
+
+    A point of rate 0 has no faults anywhere, and stands once for all scopes.
+
+    Args:
+        points: the points.
+        scopes: as `scope.places` takes them, perhaps with `each`.
+        layers: layers of the model.
+
+    Raises:
+        ValueError: a place that is not there.
+
+    Example:
+        >>> point = Point(task="sst2", model="m", rate=0.1)
+        >>> [p.faulty for p in spread([point], ["layers=each", "matrices=pooler"], 2)]
+        ['layers=0', 'layers=1', 'matrices=pooler']
+    """
+    found: dict[tuple[Point, str | None], list[Point]] = {}
+    for point in points:
+        if list(scopes) == [None]:
+            found.setdefault((point, None), []).append(point)
+            continue
+        family = replace(point, rate=0.0, sa1_share=None)
+        for text in scopes:
+            for place in places(text, point.groups, point.spec, layers):
+                place = place if point.rate else None
+                found.setdefault((family, place), []).append(replace(point, faulty=place))
+    return unique(point for group in found.values() for point in group)
 
 
 def unique(points: Iterable[Point]) -> tuple[Point, ...]:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from rerax.measured import map_of
+from rerax.scope import Scope
 from rerax.spec import MATRIX_GROUPS, ChipSpec, parse_tile
 
 
@@ -16,8 +17,8 @@ from rerax.spec import MATRIX_GROUPS, ChipSpec, parse_tile
 class Point:
     """Everything that decides a chip's row, apart from what the folder fixes for all.
 
-    `sa1_share` is exact, and None for fault models without polarity; `matrices` and `faulty`
-    are comma lists in a fixed order, `faulty` None for everywhere.
+    `sa1_share` is exact, and None for fault models without polarity; `matrices` is a comma list
+    in a fixed order; `faulty` says where faults act (`rerax.scope`), None for everywhere.
     """
 
     task: str
@@ -48,11 +49,18 @@ class Point:
             if group not in MATRIX_GROUPS:
                 known = ", ".join(MATRIX_GROUPS)
                 raise ValueError(f"unknown matrices {group!r}: use some of {known}")
+        if self.scope is not None:
+            self.scope.check(self.groups, self.spec)
 
     @property
     def groups(self) -> tuple[str, ...]:
         """Groups of matrices on crossbars."""
         return tuple(filter(None, self.matrices.split(",")))
+
+    @property
+    def scope(self) -> Scope | None:
+        """Where faults act; None for everywhere."""
+        return None if self.faulty is None else Scope.parse(self.faulty)
 
     @property
     def spec(self) -> ChipSpec:
@@ -65,7 +73,9 @@ class Point:
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         share = None if self.sa1_share is None else str(Fraction(str(self.sa1_share)))
         rate = float(self.rate) + 0.0  # no minus 0
-        return {**fields, "rate": rate, "sa1_share": share, "fault": canonical_fault(self.fault)}
+        faulty = None if self.scope is None else self.scope.text
+        plain = {"rate": rate, "sa1_share": share, "faulty": faulty}
+        return {**fields, **plain, "fault": canonical_fault(self.fault)}
 
     @property
     def hash(self) -> str:

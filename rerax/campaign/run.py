@@ -15,7 +15,7 @@ import pyarrow as pa
 from rerax.campaign import store
 from rerax.campaign.allot import with_allocations
 from rerax.campaign.files import Place, place
-from rerax.campaign.grid import expand
+from rerax.campaign.grid import expand, spread
 from rerax.campaign.lot import chips_of, is_measured, with_realised_rates
 from rerax.campaign.manifest import add_plans
 from rerax.campaign.pace import Pace
@@ -211,6 +211,7 @@ def sweep(
     seed: int = 0,
     chunk: int | None = None,
     lanes: int | None = None,
+    faulty: str | Sequence[str | None] | None = None,
     gates: Any = None,
     order: Sequence[int] | None = None,
     out: str | Path | None = None,
@@ -237,6 +238,8 @@ def sweep(
         seed: seed of all chips.
         chunk: chips a dispatch; changes no row.
         lanes: chips in one `vmap`; part of the platform.
+        faulty: where faults act (`rerax.scope`): "layers=0+3;matrices=query", "layers=each";
+            None: everywhere; several make a grid.
         gates: closed rows and columns, if any.
         order: GLUE label id of each output; GLUE's own order by default.
         out: campaign folder to fill or grow; None keeps the rows in memory.
@@ -287,6 +290,7 @@ def sweep(
     }
     points = expand(Point(task=task, model=name, rate=0.0, **fixed), axes)
     points = with_realised_rates(points, config)
+    points = spread(points, _several(faulty), config.num_hidden_layers)
     settings = Settings(64 if chips is None else chips, seed, chunk, lanes)
     folder = None if out is None else place(out)
     points, plans = with_allocations(points, subject, plan_rate, sensitivity, folder)
@@ -316,4 +320,4 @@ def tree_hash(tree: Any) -> str:
 
 
 def _several(value: Any) -> Sequence[Any]:
-    return (value,) if isinstance(value, str | int) else value
+    return (value,) if value is None or isinstance(value, str | int) else value

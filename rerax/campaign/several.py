@@ -9,6 +9,7 @@ import pyarrow as pa
 from rerax.campaign import store
 from rerax.campaign.allot import PLANS, check_flags, with_allocations
 from rerax.campaign.files import Place
+from rerax.campaign.grid import spread
 from rerax.campaign.lot import chips_of, with_realised_rates
 from rerax.campaign.point import Point
 from rerax.campaign.run import run
@@ -21,12 +22,18 @@ Share = tuple[Subject, tuple[Point, ...]]
 """A subject and its points."""
 
 
-def shares_of(points: Sequence[Point], models: Mapping[str, str], **options: Any) -> list[Share]:
+def shares_of(
+    points: Sequence[Point],
+    models: Mapping[str, str],
+    scopes: Sequence[str | None] = (None,),
+    **options: Any,
+) -> list[Share]:
     """Points by their model and task, in the order in which those first appear.
 
     Args:
         points: the points.
         models: folder or hub id of each model, by name.
+        scopes: where faults act (`grid.spread`).
         options: see `source.read_subject`.
 
     Raises:
@@ -45,7 +52,11 @@ def shares_of(points: Sequence[Point], models: Mapping[str, str], **options: Any
     shares = []
     for (task, model), own in pairs.items():
         subject = read_subject(models[model], task, model, **options)
-        shares.append((subject, with_realised_rates(own, subject.config)))
+        realised = with_realised_rates(own, subject.config)
+        layers = subject.config.num_hidden_layers
+        shares.append(
+            (subject, realised if scopes == (None,) else spread(realised, scopes, layers))
+        )
     return shares
 
 

@@ -97,6 +97,14 @@ def read_subject(
         parts=(),
         config=config,
         load=lambda: with_examples().load(),
+        source={
+            "model": model,
+            "data": str(data),
+            "split": split,
+            "max_examples": max_examples,
+            "max_length": max_length,
+            "labels": None if labels is None else list(labels),
+        },
     )
     return with_examples() if kept is None else replace(bare, fetch=with_examples)
 

@@ -50,6 +50,8 @@ class Subject:
         words: words of the examples, for a forecast of the work; 0 where nobody has counted.
         fetch: gives the subject with its examples where only their hash is known yet, as a folder
             keeps it, so that labels and parts are still empty.
+        source: where model and examples were read, as `source.read_subject` takes it; no
+            identity.
     """
 
     task: str
@@ -61,6 +63,7 @@ class Subject:
     parts: tuple[tuple[str, int], ...]
     config: "BertConfig"
     load: Callable[[], Inputs]
+    source: Mapping[str, Any] | None = None
     requests: Mapping[str, str] = field(default_factory=dict)
     words: int = 0
     fetch: "Callable[[], Subject] | None" = None
@@ -101,12 +104,14 @@ class Settings:
         seed: the campaign's seed.
         chunk: chips a dispatch; None lets memory and pace decide.
         lanes: width of the `vmap` over chips; None takes the backend's.
+        reuse: start chips at their first faulty layer, from the clean chip's activations.
     """
 
     chips: int = 64
     seed: int = 0
     chunk: int | None = None
     lanes: int | None = None
+    reuse: bool = True
 
     def __post_init__(self) -> None:
         for name in ("chips", "chunk", "lanes"):
@@ -129,7 +134,8 @@ class Progress:
     def text(self) -> str:
         """The point in words."""
         at = self.point
-        return f"{at.task} {at.encoding} {at.fault} rate {at.rate:g}"
+        where = "" if at.faulty is None else f" in {at.faulty}"
+        return f"{at.task} {at.encoding} {at.fault}{where} rate {at.rate:g}"
 
 
 def rows_table(

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
-from rerax import chip, evaluate
+from rerax import chip, evaluate, reuse
 from rerax.campaign.point import Point, digest
 from rerax.campaign.store import Block
 from rerax.campaign.subject import Inputs, Progress, Settings, Subject, rows_table
@@ -22,6 +22,7 @@ from rerax.faults import DEFAULT_SA1_SHARE, Counts, dose, fault_model
 from rerax.glue.data import check_ids, check_length, make_batches
 from rerax.glue.metrics import correct_bits, predictions_of, scores
 from rerax.glue.tasks import find_task
+from rerax.measured import PREFIX
 from rerax.protection import protection
 
 
@@ -50,6 +51,8 @@ class Worker:
         platform: on what the scores are computed; scores are bit-equal within one.
         pace: reports progress.
         programmed: the last model laid out, by what decides it.
+        kept: the clean streams of that model that chips started from last.
+        maps: files of measured chips, by what names them in rows.
     """
 
     subject: Subject
@@ -59,6 +62,8 @@ class Worker:
     platform: str
     pace: _Pace
     programmed: dict[Any, Any] = field(default_factory=dict)
+    kept: dict[Any, reuse.Kept | None] = field(default_factory=dict)
+    maps: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def start(
@@ -78,8 +83,13 @@ class Worker:
         for point in points:
             fault_model(point.fault)
             protection(point.protection)
+            if point.scope is not None:
+                layers = subject.config.num_hidden_layers
+                point.scope.check(point.groups, point.spec, layers)  # raises
         inputs = subject.load()
-        for point in {replace(p, rate=0.0, sa1_share=None, fault="uniform") for p in points}:
+        for point in {
+            replace(p, rate=0.0, sa1_share=None, fault="uniform", faulty=None) for p in points
+        }:
             shield = protection(point.protection)
             chip.ledger(inputs.params, point.spec, point.groups, inputs.gates, shield)  # raises
         longest = max(len(row) for row in inputs.examples.ids)
@@ -99,6 +109,11 @@ class Worker:
             make_batches(inputs.examples, inputs.config.pad_token_id),
             evaluate.platform_name(settings.lanes),
             _Pace(total, on_progress),
+            maps={
+                p.identity()["fault"]: str(Path(p.fault.removeprefix(PREFIX)).absolute())
+                for p in points
+                if p.fault.startswith(PREFIX)
+            },
         )
 
     def provenance(self) -> dict[str, Any]:
@@ -110,6 +125,8 @@ class Worker:
             "platform": self.platform,
             "versions": {name: importlib.metadata.version(name) for name in packages},
             "revision": _revision(),
+            "sources": {f"{self.subject.task}/{self.subject.model}": self.subject.source},
+            "maps": self.maps,
         }
 
     def rows(self, point: Point, block: Block, known: dict[str, float]) -> pa.Table:
@@ -126,18 +143,18 @@ class Worker:
         floating = self._float_score(point, known)
         clean = self._clean_score(point, known)  # last: it is laid out as the point itself is
         if point.rate == 0:  # every chip of a fault-free point is the same chip
-            facts = self._facts(point, Block(block.point, 0, 0))
+            facts = self.facts(point, Block(block.point, 0, 0))
             facts = {name: _repeat(value, block.chips) for name, value in facts.items()}
             self.pace.step(block.chips, point)
         else:
-            facts = self._facts(point, block, self.pace.step)
+            facts = self.facts(point, block, self.pace.step)
         facts |= {"clean_score": clean, "float_score": floating, "platform": self.platform}
         return rows_table(point, self.subject, self.settings, facts, block)
 
     def _clean_score(self, point: Point, known: dict[str, float]) -> float:
         key = digest({"clean": point.clean_hash, **self._pair(point)})
         if key not in known:
-            facts = self._facts(replace(point, rate=0.0), Block("", 0, 0))
+            facts = self.facts(replace(point, rate=0.0), Block("", 0, 0))
             known[key] = float(facts["score"][0])
         return known[key]
 
@@ -145,20 +162,27 @@ class Worker:
         key = digest({"float": [point.task, point.model], **self._pair(point)})
         if key not in known:
             plain = replace(
-                point, rate=0.0, dtype="float32", matrices="", bits=8, protection="none"
+                point,
+                rate=0.0,
+                dtype="float32",
+                faulty=None,
+                matrices="",
+                bits=8,
+                protection="none",
             )
-            facts = self._facts(plain, Block("", 0, 0))
+            facts = self.facts(plain, Block("", 0, 0))
             known[key] = float(facts["score"][0])
         return known[key]
 
     def _pair(self, point: Point) -> dict[str, Any]:
         return self.subject.pair(point.input_bits)
 
-    def _facts(
+    def facts(
         self, point: Point, block: Block, step: Callable[[int, Point], None] | None = None
     ) -> dict[str, Any]:
         """Outcome columns of a block's chips."""
-        network, programmed, blocks, chunk = self._prepared(point)
+        network, programmed, blocks, chunk = self.prepared(point)
+        where, entries = self._restricted(point)
         share = DEFAULT_SA1_SHARE if point.sa1_share is None else point.sa1_share
         outcomes = []
         for outcome in evaluate.evaluate_chips(
@@ -171,6 +195,8 @@ class Worker:
             first=block.first,
             chips=block.chips,
             chunk=chunk,
+            where=where,
+            entries=entries,
         ):
             outcomes.append(outcome)
             if step is not None:
@@ -193,11 +219,29 @@ class Worker:
             return {**scored, "correct": None, "prediction": list(answers.astype(np.float16))}
         return {**scored, "correct": correct_bits(answers, labels), "prediction": None}
 
-    def _prepared(self, point: Point) -> tuple[Any, ...]:
+    def _restricted(
+        self, point: Point
+    ) -> tuple[chip.Acting | None, tuple[evaluate.Entry, ...] | None]:
+        """Where the point's faults act, and the clean streams from which its chips start."""
+        scope, layers = point.scope, self.inputs.config.num_hidden_layers
+        if scope is None:
+            return None, None
+        where = chip.acting(scope, point.groups, layers)
+        first = scope.first_layer(point.groups, layers)
+        if first is None or not self.settings.reuse:
+            return where, None
+        network, programmed, blocks, _ = self.prepared(point)
+        last = self.kept.get("last")
+        kept = reuse.clean_entries(network, programmed, blocks, first, where, last)
+        self.kept["last"] = kept
+        return where, None if kept is None else kept.entries
+
+    def prepared(self, point: Point) -> tuple[Any, ...]:
         """Network, model on the device, example blocks and chunk of a point (the last is kept)."""
-        key = replace(point, rate=0.0, sa1_share=None)
+        key = replace(point, rate=0.0, sa1_share=None, faulty=None)
         if key not in self.programmed:
             self.programmed.clear()
+            self.kept.clear()
             config = self.inputs.config
             network = evaluate.Network(
                 config,

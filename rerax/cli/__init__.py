@@ -11,7 +11,15 @@ from typing import Annotated, Any
 import typer
 
 import rerax
-from rerax.cli import folders, plan, report, size, sweep, train  # noqa: F401 (they add commands)
+from rerax.cli import (  # noqa: F401 (they add commands)
+    chip,
+    folders,
+    plan,
+    report,
+    size,
+    sweep,
+    train,
+)
 from rerax.cli.flags import app
 
 

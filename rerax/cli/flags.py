@@ -58,6 +58,16 @@ Sensitivity = Annotated[
     str | None, flag("File .npz of what an error in each column matters, for a plan.", "FILE")
 ]
 
+FaultyLayers = Annotated[
+    str | None, flag("Encoder layers in which faults act: 0,3 or 0+3 or each or all.", "L,..")
+]
+FaultyMatrices = Annotated[
+    str | None, flag("Matrices in which faults act: query,ffn_in+ffn_out or each.", "NAME,..")
+]
+FaultyBits = Annotated[
+    str | None, flag("Stored bits of a word in which faults act, 0 the lowest.", "B,..")
+]
+
 
 def run_and_print(work: Any, budget: float, quiet: bool, stopped: Any = None) -> Any:
     """Rows of a run, with progress on the way and the closing table at the end.

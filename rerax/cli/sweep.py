@@ -13,6 +13,9 @@ from rerax.cli.flags import (
     Data,
     Encoding,
     Fault,
+    FaultyBits,
+    FaultyLayers,
+    FaultyMatrices,
     Labels,
     Layout,
     Matrices,
@@ -36,6 +39,7 @@ RATES = "0,1e-4,1e-3,1e-2"
 OF_A_POINT = (
     *("rates", "sa1_share", "sa0", "sa1", "encoding", "bits", "bits_per_cell", "tile", "layout"),
     *("input_bits", "dtype", "matrices", "fault", "protection"),
+    *("faulty_layers", "faulty_matrices", "faulty_bits"),
 )
 """Parameters that a study's points have in themselves."""
 
@@ -82,6 +86,9 @@ def sweep(
     ] = "float32",
     matrices: Matrices = "encoder,pooler,classifier",
     fault: Fault = "uniform",
+    faulty_layers: FaultyLayers = None,
+    faulty_matrices: FaultyMatrices = None,
+    faulty_bits: FaultyBits = None,
     protection: Annotated[
         str,
         flag(
@@ -113,8 +120,10 @@ def sweep(
     from rerax.campaign.stopping import make_rule
     from rerax.campaign.study import read_study
     from rerax.campaign.subject import Settings
+    from rerax.scope import combine
 
     rule = make_rule(until_se, max_chips, chips)
+    scopes = combine(faulty_layers, faulty_matrices, faulty_bits)
 
     def finish(points: Sequence["Point"], models: Mapping[str, str], data: str) -> None:
         where = place(out)
@@ -128,6 +137,7 @@ def sweep(
             max_length=max_length,
             labels=names(labels) if labels else None,
             out=where,
+            scopes=scopes,
         )
         resolved, plans = with_plans(shares, plan_rate, sensitivity, where, find=not dry_run)
         if dry_run:

@@ -6,6 +6,7 @@ from rerax.faults.clustered import Clustered
 from rerax.faults.lines import Bitline, Short, Wordline
 from rerax.faults.measured import Measured
 from rerax.faults.models import Counts, Disturbed, FaultModel, Flip, Healthy, Site, Uniform
+from rerax.faults.planes import disturb_planes
 from rerax.faults.process import DEFAULT_SA1_SHARE, Dose, dose, stuck_cells, stuck_words
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Site",
     "Uniform",
     "Wordline",
+    "disturb_planes",
     "dose",
     "fault_model",
     "stuck_cells",

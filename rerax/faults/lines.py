@@ -12,7 +12,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Key, UInt8
 
 from rerax.faults.grids import Plane
-from rerax.faults.models import Disturbed, Site, counts_of, stick
+from rerax.faults.models import Counts, Disturbed, Site, counts_of, stick
 from rerax.faults.process import STUCK, Dose, sample
 from rerax.spec import ChipSpec
 
@@ -100,10 +100,35 @@ class Short:
         if lanes is not None:
             any_joined = lax.pmax(any_joined, lanes)
         read = lax.cond(any_joined, lambda: _read_shorted(words, joined, spec), lambda: words)
-        heights = np.minimum(spec.tile[0], rows - spec.tile[0] * np.arange(len(joined)))
-        lines = jnp.sum(joined | _shift(joined, -1), axis=1, dtype=jnp.int32)
-        shorted = jnp.sum(lines * jnp.asarray(heights, jnp.int32))
+        shorted = _cells_on_lines(joined | _shift(joined, -1), rows, spec)
         return Disturbed(read, jnp.zeros_like(words), counts_of(shorted=shorted))
+
+    def counts_in(
+        self,
+        planes: UInt8[Array, ""],
+        words: UInt8[Array, "G R C"],
+        key: Key[Array, ""],
+        dose: Dose,
+        spec: ChipSpec,
+        lanes: str | None = None,
+    ) -> Counts:
+        """Cells of shorted lines that hold one of the chosen bits."""
+        _, rows, columns = words.shape
+        joined = shorted_pairs(key, dose, spec, rows, columns, lanes)
+        _, slice_ = spec.locate(np.arange(spec.bitlines(columns)), columns)
+        cells = range(spec.cells_per_group)
+        held = [((1 << spec.bits_of_cell(c)) - 1) << c * spec.bits_per_cell for c in cells]
+        acts = jnp.asarray(np.array(held, np.uint8)[slice_ % spec.cells_per_group]) & planes != 0
+        shorted = _cells_on_lines((joined | _shift(joined, -1)) & acts[None], rows, spec)
+        return counts_of(shorted=shorted)
+
+
+def _cells_on_lines(lines: Bool[Array, "I bitlines"], rows: int, spec: ChipSpec) -> Array:
+    """Cells of the chosen bitlines, whose length is that of their row of tiles."""
+    heights = np.minimum(spec.tile[0], rows - spec.tile[0] * np.arange(len(lines)))
+    return jnp.sum(
+        jnp.sum(lines, axis=1, dtype=jnp.int32) * jnp.asarray(heights, jnp.int32), dtype=jnp.int32
+    )
 
 
 def stuck_wordlines(

@@ -1,0 +1,99 @@
+"""rerax chip."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rerax.cli.flags import Quiet, app, flag
+
+SHOWN = 10  # examples printed
+
+
+@app.command()
+def chip(
+    folder: Annotated[Path, typer.Argument(help="Campaign folder.")],
+    point: Annotated[str, flag("Beginning of the row's point_hash.", "HASH")],
+    chip: Annotated[int, flag("Number of the chip.", "I")],
+    model: Annotated[
+        str | None, flag("Folder or hub id of the model [as recorded in the folder].")
+    ] = None,
+    data: Annotated[
+        str | None, flag("Folder or hub id of the data [as recorded in the folder].")
+    ] = None,
+    max_length: Annotated[
+        int | None, flag("Most tokens of an example [as recorded in the folder].", "N")
+    ] = None,
+    map_file: Annotated[
+        Path | None, typer.Option("--map", help="File of measured chips, if it has moved.")
+    ] = None,
+    worst: Annotated[int, flag("Matrices to evaluate alone.", "N")] = 5,
+    save: Annotated[
+        Path | None, flag("Write its faulty weights here, a Hugging Face folder.", "DIR")
+    ] = None,
+    export_map: Annotated[
+        Path | None, flag("Write its stuck cells here, for --fault map:FILE.", "FILE")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Look at one chip of a campaign: its row again, its worst matrices, what it gets wrong.
+
+    The row must come out as it was, to the last example, where the platform is the row's.
+    """
+    from rerax.campaign.recall import recall
+    from rerax.progress import reporter
+
+    if worst < 0:
+        raise ValueError(f"worst {worst} is too few: give 0 or more matrices")
+    for target in filter(None, (save, export_map)):
+        if not target.absolute().parent.is_dir():
+            raise ValueError(f"{target.parent} is no folder: make it first")
+    file = None if map_file is None else str(map_file)
+    found = recall(
+        folder, point, chip, model=model, data=data, max_length=max_length, map_file=file
+    )
+    from rerax.campaign import lens
+
+    if save is not None:
+        lens.check_new(save)
+    with reporter(quiet, "passes") as tell:
+        worker = lens.open_lens(found, worst, tell)
+        view = lens.look(worker, found, worst)
+    _show(found, view)
+    if save is not None:
+        lens.save_weights(worker, found, save)
+        print(f"weights: {save}")
+    if export_map is not None:
+        cells = lens.export_map(worker, found, export_map)
+        print(f"stuck cells: {cells} in {export_map}")
+        if worker.prepared(found.point)[0].protection.spare_arrays:
+            print("warning: the map leaves out spare crossbars", file=sys.stderr)
+
+
+def _show(found, view) -> None:  # type: ignore[no-untyped-def]  # their modules are heavy
+    row, at = found.row, found.point
+    where = "" if at.faulty is None else f" in {at.faulty}"
+    print(
+        f"chip {row['chip']} of {row['point_hash'][:16]}: {at.task} {at.model} {at.encoding} "
+        f"{at.protection} {at.fault}{where} rate {at.rate:g}"
+    )
+    if view.same_platform:
+        print(f"score {100 * view.score:.2f} %, as in its row")
+    else:
+        print(
+            f"score {100 * view.score:.2f} % on {view.platform}, {100 * row['score']:.2f} % in its "
+            f"row on {row['platform']}: another platform, where last bits may differ; the cells "
+            "are the same"
+        )
+    print(f"clean chip {100 * view.clean_score:.2f} %")
+    if view.worst:
+        print("worst matrices: score with only its faults, faulty cells, relative squared error")
+    for m in view.worst:
+        print(f"  {m.name} layer {m.layer}: {100 * m.alone:.2f} %, {m.faulty}, {m.error:.3g}")
+    print(f"{len(view.lost)} examples wrong that the clean chip gets right")
+    for i in view.lost[:SHOWN]:
+        text = " | ".join(field[i] for field in found.texts)
+        print(f"  {i}: {text[:80]}")
+    if len(view.lost) > SHOWN:
+        print(f"  and {len(view.lost) - SHOWN} more: {', '.join(map(str, view.lost[SHOWN:]))}")
