@@ -49,6 +49,7 @@ ORDER = [
     "glue.data",
     "glue.metrics",
     "products",
+    "network",
     "evaluate",
     "reuse",
     "stats",
