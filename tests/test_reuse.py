@@ -35,7 +35,6 @@ class Halves:
         return faults.Disturbed(words ^ (hit.astype(jnp.uint8) << 6), known, counts)
 
 
-HALVES = Halves()
 SCOPES = (
     "layers=0",
     "layers=1+2;matrices=query",
@@ -43,12 +42,12 @@ SCOPES = (
     "matrices=pooler",
     "matrices=encoder",
 )
-WIDTHS = [(8, 1, HALVES), (None, 1, HALVES), (None, 4, faults.Uniform())]
-widths = pytest.mark.parametrize(("input_bits", "lanes", "fault"), WIDTHS, ids=str)
+WIDTHS = [(8, 1), (None, 1), (None, 4)]
+widths = pytest.mark.parametrize(("input_bits", "lanes"), WIDTHS, ids=str)
 
 
-def made(input_bits, lanes, fault=HALVES):
-    network = evaluate.Network(tiny.CONFIG, ChipSpec(), fault, input_bits, lanes=lanes)
+def made(input_bits, lanes):
+    network = evaluate.Network(tiny.CONFIG, ChipSpec(), Halves(), input_bits, lanes=lanes)
     return network, jax.tree.map(jnp.asarray, chip.program(PARAMS, network.spec))
 
 
@@ -70,8 +69,8 @@ def entries_into(network, programmed, layer, kept=None, **limits):
 
 
 @widths
-def test_bit_equal_to_not_reusing_and_one_compile(input_bits, lanes, fault):
-    network, programmed = made(input_bits, lanes, fault)
+def test_bit_equal_to_not_reusing_and_one_compile(input_bits, lanes):
+    network, programmed = made(input_bits, lanes)
     compiled, kept = [], None
     for text in SCOPES:
         expected, counts = logits(network, programmed, text)
@@ -86,8 +85,8 @@ def test_bit_equal_to_not_reusing_and_one_compile(input_bits, lanes, fault):
 
 
 @widths
-def test_the_whole_chip_restricted_to_everything_is_the_whole_chip(input_bits, lanes, fault):
-    network, programmed = made(input_bits, lanes, fault)
+def test_the_whole_chip_restricted_to_everything_is_the_whole_chip(input_bits, lanes):
+    network, programmed = made(input_bits, lanes)
     everything = "matrices=encoder+pooler+classifier"
     expected, counts = logits(network, programmed, None)
     got, got_counts = logits(network, programmed, everything)

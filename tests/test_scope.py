@@ -193,3 +193,29 @@ def test_a_restricted_chip_is_the_whole_chip_masked(shield):
             for n, whole_n in zip(counts[name], all_counts[name], strict=True):
                 assert n == (whole_n if acts else 0)
         assert (whole["query"] != clean["query"]).any()
+
+
+def test_lanes_change_no_restricted_cell():
+    """The sampler's own agreement among lanes lies within the choice of faulty arrays."""
+    words = {"query": jnp.asarray(np.full((1, 20, 9), 7, np.uint8))}
+    dose = jax.tree.map(jnp.asarray, faults.dose(0.3))
+
+    def one(number, layer, where, lanes):
+        key = keys.chip_key(keys.root_key(0), number)
+        how = (dose, faults.Uniform(), ChipSpec(), chip.UNPROTECTED, None, lanes, number, where)
+        return chip.read(words, key, layer, *how)
+
+    @functools.partial(jax.jit, static_argnums=2)
+    def several(layer, where, wide):
+        chips = jnp.arange(3, dtype=jnp.uint32)
+        if wide:
+            lane = functools.partial(one, layer=layer, where=where, lanes="lanes")
+            return jax.vmap(lane, axis_name="lanes")(chips)
+        return jax.lax.map(lambda c: one(c, layer, where, None), chips)
+
+    for text in ("layers=1", "layers=1;bits=7"):
+        where = jax.tree.map(jnp.asarray, chip.acting(Scope.parse(text), GROUPS, 2))
+        for layer in range(2):
+            wide, alone = (several(jnp.uint32(layer), where, w) for w in (True, False))
+            jax.tree.map(np.testing.assert_array_equal, wide, alone)
+            assert (wide[0]["query"] != wide[0]["query"][0, 0, 0]).any() == (layer == 1)

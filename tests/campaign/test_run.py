@@ -71,6 +71,20 @@ def test_plain_lists_and_several_values_make_a_grid():
     assert cells == {"offset": 30 * 2 * 8, "differential": 30 * 2 * 14}
 
 
+def test_faults_act_where_they_are_asked_for():
+    frame = sweep(faulty=("bits=each", None), bits=4, matrices="pooler,classifier").to_pandas()
+    planes = [f"bits={bit}" for bit in range(4)]
+    assert frame.faulty.where(frame.faulty.notna(), None).tolist() == [
+        *[None] * 6, *np.repeat(planes, 3).tolist()
+    ]  # fmt: skip
+    at = frame[frame.rate > 0].assign(stuck=frame.stuck_at_0 + frame.stuck_at_1)
+    whole, parts = at[at.faulty.isna()], at[at.faulty.notna()]
+    assert parts.groupby("chip").stuck.sum().tolist() == whole.stuck.tolist()
+    assert frame.clean_score.nunique() == 1
+    with pytest.raises(ValueError, match=r"faulty bit 4 is outside 0..3: give"):
+        sweep(faulty="bits=4", bits=4)
+
+
 def test_flips_have_no_polarity():
     rows = sweep(fault="flip", rates=(0.1,))
     assert rows["sa1_share"].null_count == len(rows)

@@ -51,6 +51,7 @@ ORDER = [
     "glue.data",
     "glue.metrics",
     "products",
+    "network",
     "evaluate",
     "reuse",
     "stats.laws",
