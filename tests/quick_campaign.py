@@ -36,7 +36,7 @@ class Worker:
 
     platform = "cpu"
     subject = SUBJECT
-    pace = types.SimpleNamespace(step=lambda chips, point: None)
+    pace = types.SimpleNamespace(total=0, step=lambda chips, point: None)
     log: Path
     seconds: float
 

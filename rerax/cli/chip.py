@@ -2,11 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rerax.cli.flags import Quiet, app, flag
+
+if TYPE_CHECKING:
+    from rerax.campaign.lens import View
+    from rerax.campaign.recall import Recalled
 
 SHOWN = 10  # examples printed
 
@@ -71,7 +75,7 @@ def chip(
             print("warning: the map leaves out spare crossbars", file=sys.stderr)
 
 
-def _show(found, view) -> None:  # type: ignore[no-untyped-def]  # their modules are heavy
+def _show(found: "Recalled", view: "View") -> None:
     row, at = found.row, found.point
     where = "" if at.faulty is None else f" in {at.faulty}"
     print(
@@ -90,7 +94,8 @@ def _show(found, view) -> None:  # type: ignore[no-untyped-def]  # their modules
     if view.worst:
         print("worst matrices: score with only its faults, faulty cells, relative squared error")
     for m in view.worst:
-        print(f"  {m.name} layer {m.layer}: {100 * m.alone:.2f} %, {m.faulty}, {m.error:.3g}")
+        left = "" if m.alone is None else f"{100 * m.alone:.2f} %"
+        print(f"  {m.name} layer {m.layer}: {left}, {m.faulty}, {m.error:.3g}")
     print(f"{len(view.lost)} examples wrong that the clean chip gets right")
     for i in view.lost[:SHOWN]:
         text = " | ".join(field[i] for field in found.texts)

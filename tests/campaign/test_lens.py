@@ -198,7 +198,7 @@ def test_cells_lie_where_the_sampler_put_them(spec):
     found = cells_of((words & ~mask) | value, mask, spec)
     at = physical(states, spec)
     assert {(w, b) for w, b, _ in found.tolist()} == set(map(tuple, np.argwhere(at).tolist()))
-    for wordline, bitline, level in found:
-        _, slice_ = spec.locate(bitline, 4)
+    for wordline, bitline, level in found.tolist():
+        _, slice_ = spec.locate(int(bitline), 4)
         top = (1 << spec.bits_of_cell(slice_ % spec.cells_per_group)) - 1
         assert level == (top if at[wordline, bitline] == 3 else 0)

@@ -74,9 +74,7 @@ def test_plain_lists_and_several_values_make_a_grid():
 def test_faults_act_where_they_are_asked_for():
     frame = sweep(faulty=("bits=each", None), bits=4, matrices="pooler,classifier").to_pandas()
     planes = [f"bits={bit}" for bit in range(4)]
-    assert frame.faulty.where(frame.faulty.notna(), None).tolist() == [
-        *[None] * 6, *np.repeat(planes, 3).tolist()
-    ]  # fmt: skip
+    assert frame.faulty.fillna("").tolist() == [""] * 6 + [p for p in planes for _ in range(3)]
     at = frame[frame.rate > 0].assign(stuck=frame.stuck_at_0 + frame.stuck_at_1)
     whole, parts = at[at.faulty.isna()], at[at.faulty.notna()]
     assert parts.groupby("chip").stuck.sum().tolist() == whole.stuck.tolist()
