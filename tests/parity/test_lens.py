@@ -49,7 +49,7 @@ def test_three_chips_of_sst2_score_the_same_in_pytorch(tmp_path):
         expected = np.unpackbits(np.frombuffer(row.correct, np.uint8), bitorder="little")
         print(f"chip {row.chip}: {int(right.sum())} right in PyTorch, score {row.score:.6f}")
         np.testing.assert_array_equal(right, expected[: len(right)].astype(bool))
-        assert right.mean() == row.score
+        assert right.sum() == round(row.score * len(right), 9)  # means may differ in a last bit
         scores.append(row.score)
     assert len(scores) == 3
     assert len({*scores, 778 / 872}) > 1  # chips, and not the clean model
