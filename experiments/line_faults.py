@@ -131,7 +131,8 @@ def place_naively(row: np.ndarray, column: np.ndarray, spec: ChipSpec, order: st
     rest = cell[free]
     if len(rest) < len(waiting):
         raise ValueError(f"{len(waiting) - len(rest)} copies have no cell: prune more")
-    at[tuple(np.array(waiting).T)] = rest[: len(waiting)]
+    if waiting:
+        at[tuple(np.array(waiting).T)] = rest[: len(waiting)]
     return at
 
 
