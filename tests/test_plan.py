@@ -150,6 +150,8 @@ def test_a_finished_plan_is_known_without_planning(monkeypatch, tmp_path, gates)
     assert run().equals(rows)
     with pytest.raises(AssertionError, match="planned again"):
         run(plan_rate=0.1)
+    placed = run(faulty="matrices=pooler", protection="plan")  # the same plan, wherever faults act
+    assert placed["protection"].unique().to_pylist() == names[1:]
 
 
 def test_bad_plans(model, tmp_path, capsys, gates):

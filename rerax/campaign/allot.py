@@ -91,7 +91,7 @@ def with_allocations(
             made[asked] = known[asked]
             point = replace(point, protection=known[asked])
         elif is_plan(point.protection):
-            point = replace(point, protection=_saved(point.protection))
+            point = replace(point, protection=saved_plan(point.protection))
         done.append(point)
     return tuple(done), made
 
@@ -125,7 +125,12 @@ def _allocate(design: "Design", point: Point) -> str:
     return design.allocate(point.spec, point.groups, chances, erasures).name
 
 
-def _saved(name: str) -> str:
+def saved_plan(name: str) -> str:
+    """The allocation that `plan:FILE` stands for.
+
+    Raises:
+        ValueError: a bad file.
+    """
     from rerax.protection.planner import read_allocation
 
     return read_allocation(name.partition(":")[2]).name
@@ -134,7 +139,8 @@ def _saved(name: str) -> str:
 def _design_rate(point: Point, points: Sequence[Point], given: float | None) -> float:
     if given is not None:
         return check_design_rate(given)
-    same = [p.rate for p in points if replace(p, rate=point.rate) == point]
+    plain = replace(point, rate=0.0, faulty=None)  # one plan, wherever faults act
+    same = [p.rate for p in points if replace(p, rate=0.0, faulty=None) == plain]
     rates = [rate for rate in same if 0 < rate < 0.5]
     if not rates:
         raise ValueError("plan needs a rate between 0 and 0.5 to plan for: give --plan-rate")

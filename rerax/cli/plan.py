@@ -54,11 +54,11 @@ def plan(
     """
     from rerax.allocation import Design, account, save_plan, total
     from rerax.bert import convert
-    from rerax.campaign.allot import check_design_rate, is_plan
+    from rerax.campaign.allot import PLANS, check_design_rate, is_plan, saved_plan
     from rerax.campaign.point import parse_share
     from rerax.gates import load_gates
+    from rerax.protection import allocate
     from rerax.protection.damage import odds
-    from rerax.protection.planner import read_allocation
     from rerax.spec import ChipSpec, parse_tile
 
     spec = ChipSpec(
@@ -73,13 +73,13 @@ def plan(
     directory = convert.locate(model)
     config, params = convert.load(directory)
     params, gates = load_gates(directory, params)
-    design, groups = Design(params, config, gates, sensitivity), names(matrices)
+    known = Design(params, config, gates, sensitivity).matrices(spec, names(matrices))
     name = protection
-    if protection in ("plan", "plan:erasures"):
-        name = design.allocate(spec, groups, chances, protection != "plan").name
+    if protection in PLANS:
+        name = allocate(known, chances, spec, protection != "plan").name
     elif is_plan(protection):
-        name = read_allocation(protection.partition(":")[2]).name
-    accounts = account(name, design.matrices(spec, groups), chances, spec)
+        name = saved_plan(protection)
+    accounts = account(name, known, chances, spec)
     asked = {
         "model": Path(model).name or model,
         "encoding": encoding,
