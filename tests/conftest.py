@@ -17,6 +17,7 @@ import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_default_device", jax.devices()[0])  # or every sweep compiles for both
 
 hypothesis.settings.register_profile("rerax", derandomize=True, deadline=None, max_examples=30)
 hypothesis.settings.load_profile("rerax")

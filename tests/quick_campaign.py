@@ -36,13 +36,19 @@ class Worker:
 
     platform = "cpu"
     subject = SUBJECT
-    pace = types.SimpleNamespace(total=0, step=lambda chips, point: None)
+    pace = types.SimpleNamespace(
+        total=0, step=lambda chips, point: None, others=lambda point, left: None
+    )
+    lanes = 1
     log: Path
     seconds: float
 
     @classmethod
     def start(cls, *_):
         return cls()
+
+    def crew(self):
+        return [self]
 
     def provenance(self):
         return {"platform": self.platform}

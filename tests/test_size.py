@@ -162,16 +162,17 @@ def test_a_torn_line_of_provenance_is_passed_over(tmp_path):
     assert stopping.recorded(tmp_path) == stopping.Rule(0.002, 512)
 
 
-def test_points_are_settled_one_by_one():
+def test_settled_points_take_no_more_chips():
     import numpy as np
 
     points = [Point("sst2", "m", rate) for rate in (1e-3, 1e-2)]
     seen = []
 
-    def scores_of(point, chips):
-        seen.append((point.rate, chips))
-        return np.random.default_rng(0).normal(0, 10 * point.rate, 1000)[:chips]
+    def scores_of(going, chips):
+        seen.append(([point.rate for point in going], chips))
+        draws = (np.random.default_rng(0).normal(0, 10 * point.rate, 1000) for point in going)
+        return [scores[:chips] for scores in draws]
 
     chips = stopping.settle(points, stopping.Rule(0.01, 200), scores_of)
     assert list(chips.values()) == [64, 128]
-    assert seen == [(1e-3, 64), (1e-2, 64), (1e-2, 128)]
+    assert seen == [([1e-3, 1e-2], 64), ([1e-2], 128)]

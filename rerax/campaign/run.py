@@ -14,15 +14,16 @@ import pyarrow as pa
 
 from rerax.campaign import store
 from rerax.campaign.allot import with_allocations
+from rerax.campaign.crew import fill, spans
 from rerax.campaign.files import Place, place
 from rerax.campaign.grid import expand, spread
 from rerax.campaign.lot import chips_of, is_measured, with_realised_rates
 from rerax.campaign.manifest import add_plans
-from rerax.campaign.pace import Pace
 from rerax.campaign.point import Point, digest
 from rerax.campaign.stopping import Rule, make_rule, settle
 from rerax.campaign.store import Block
 from rerax.campaign.subject import Inputs, Progress, Settings, Subject
+from rerax.campaign.team import Chips, Team, current_team
 from rerax.glue.tasks import find_task
 from rerax.spec import SEMANTICS
 
@@ -70,15 +71,10 @@ def run(
         finished = store.scan(out)
     job = _Job(subject, points, settings, out, on_progress, pairs, plans or {}, rule, finished)
     if rule is not None:
-        job.fill(points, rule.looks[0])  # all together, so that progress knows what is to do
         return job.rows(points, settle(points, rule, job.scores))
     chips = chips_of(points, settings.chips)
     job.fill(points, chips)
     return job.rows(points, dict.fromkeys((point.hash for point in points), chips))
-
-
-Chips = int | tuple[int, ...]
-"""Chips from 0 on, or the numbers of measured ones."""
 
 
 @dataclasses.dataclass
@@ -95,38 +91,51 @@ class _Job:
     rule: Rule | None
     finished: list[Block]
     fresh: list[pa.Table] = dataclasses.field(default_factory=list)
-    worker: "Worker | None" = None
+    crew: "list[Worker]" = dataclasses.field(default_factory=list)
+    team: Team = dataclasses.field(default_factory=current_team)
 
     def fill(self, points: Sequence[Point], chips: Chips) -> None:
-        """Evaluate what lacks of some points."""
-        work = store.missing(self.finished, points, chips)
+        """Evaluate what lacks of some points, or this process's share of it."""
+        work = self.team.agree(self.finished, points, chips)
         if not work:
             return
-        if self.worker is None:
-            self.worker = self._start()
-        self.worker.pace.total += sum(block.chips for _, block in work)
-        self.fresh += _fill(self.worker, work, self.out)
+        if not self.crew:
+            self.crew = self._start()
+        todo = self.team.share(spans(work, self.crew[0].lanes))
+        pace = self.crew[0].pace
+        pace.total += sum(block.chips for _, blocks in todo for block in blocks)
+        self.fresh += fill(self.crew, todo, self.out)
+        if self.out is not None:
+            self.team.wait(self.out, points, chips, pace.others)
         new = [block for _, block in work]  # which replace what they cover
         old = [b for b in self.finished if not any(block.covers(b) for block in new)]
         self.finished = old + new
 
-    def _start(self) -> "Worker":
+    def _start(self) -> "list[Worker]":
         from rerax.campaign.worker import Worker
 
         subject = self.subject.complete()
         worker = Worker.start(subject, self.settings, self.points, self.on_progress, 0)
         if self.out is not None:
-            seed, requests = self.settings.seed, subject.requests
-            store.open_folder(self.out, seed, SEMANTICS, self.pairs, requests)
-            stopping = {} if self.rule is None else {"stopping": self.rule.record()}
-            add_plans(self.out, self.plans)
-            store.add_provenance(self.out, {**worker.provenance(), **stopping})
-        return worker
+            if self.team.leads:
+                self._open(self.out, worker, subject.requests)
+            self.team.follow((self.out / store.MANIFEST).is_file)
+        elif self.team.count > 1:
+            raise ValueError("out is missing: processes share a campaign through its folder")
+        return worker.crew()
 
-    def scores(self, point: Point, chips: int) -> np.ndarray:
-        """Scores of a point's first chips, evaluated where they lack."""
-        self.fill([point], chips)
-        return self.rows([point], {point.hash: chips})["score"].to_numpy()
+    def _open(self, out: Place, worker: "Worker", requests: Mapping[str, str]) -> None:
+        store.open_folder(out, self.settings.seed, SEMANTICS, self.pairs, requests)
+        add_plans(out, self.plans)
+        stopping = {} if self.rule is None else {"stopping": self.rule.record()}
+        team = {} if self.team.count == 1 else {"processes": self.team.count}
+        store.add_provenance(out, {**worker.provenance(), **stopping, **team})
+
+    def scores(self, points: Sequence[Point], chips: int) -> list[np.ndarray]:
+        """Scores of the first chips of some points, evaluated where they lack."""
+        self.fill(points, chips)
+        rows = self.rows(points, dict.fromkeys((point.hash for point in points), chips))
+        return list(rows["score"].to_numpy().reshape(len(points), chips))
 
     def rows(self, points: Sequence[Point], chips: Mapping[str, Chips]) -> pa.Table:
         """Rows of the chips asked of each point hash, in the order of the points."""
@@ -146,34 +155,6 @@ class _Job:
             return _select(pa.concat_tables(self.fresh), points, chips)
         wanted = {point.hash[:16] for point in points}
         return _select(store.read_rows(self.out, points=wanted), points, chips)
-
-
-def _fill(
-    worker: "Worker", work: Sequence[tuple[Point, Block]], out: Place | None
-) -> list[pa.Table]:
-    """Evaluate blocks one after the other; with a folder they go to disk, else they are kept."""
-    references = store.read_references(out) if out is not None else {}
-    known = dict(references.get(worker.platform, {}))
-    kept = []
-    pace = Pace(worker.subject, worker.platform)
-    try:
-        for point, block in work:
-            if out is None:
-                kept.append(worker.rows(point, block, known))
-                continue
-            before = len(known)
-            begun = store.finished_part(out, block, worker.platform)
-            worker.pace.step(len(begun), point)
-            rest = Block(block.point, block.first + len(begun), block.last)
-            rows = pa.concat_tables([begun, worker.rows(point, rest, known)])
-            if len(known) > before:
-                store.write_references(out, {worker.platform: known})
-            store.write_block(out, block, rows)
-            pace.add(point, rest)
-    finally:
-        if out is not None:
-            pace.keep(out)
-    return kept
 
 
 def _select(rows: pa.Table, points: Sequence[Point], chips: Mapping[str, Chips]) -> pa.Table:

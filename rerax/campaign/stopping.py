@@ -1,7 +1,7 @@
 """When a point has chips enough: a rule on the scores alone. No JAX here."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,26 +64,29 @@ def make_rule(
 
 
 def settle(
-    points: Iterable[Point],
+    points: Sequence[Point],
     rule: Rule,
-    scores_of: Callable[[Point, int], Float[np.ndarray, " chips"]],
+    scores_of: Callable[[Sequence[Point], int], Sequence[Float[np.ndarray, " chips"]]],
 ) -> dict[str, int]:
     """Chips of each point by the rule.
 
     Args:
         points: the points.
         rule: when to stop.
-        scores_of: evaluates what lacks of a point's first so many chips and gives their scores.
+        scores_of: evaluates what lacks of the first so many chips of some points and gives the
+            scores of each.
 
     Returns:
         {point hash: chips}.
     """
-    chips = {}
-    for point in points:
-        for look in rule.looks:
-            chips[point.hash] = look
-            if stop_here(scores_of(point, look), rule.until_se):
-                break
+    chips: dict[str, int] = {}
+    going = list(points)
+    for look in rule.looks:
+        if not going:
+            break
+        chips |= {point.hash: look for point in going}
+        scores = dict(zip(going, scores_of(going, look), strict=True))
+        going = [point for point in going if not stop_here(scores[point], rule.until_se)]
     return chips
 
 

@@ -1,9 +1,11 @@
 """The part of a run that computes: from blocks to rows. Imported once there is work."""
 
+import contextlib
 import datetime
 import importlib.metadata
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,10 +35,16 @@ class _Pace:
     total: int
     tell: Callable[[Progress], None]
     done: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def step(self, chips: int, point: Point) -> None:
-        self.done += chips
-        self.tell(Progress(self.done, self.total, point))
+        with self.lock:
+            self.done += chips
+            self.tell(Progress(self.done, self.total, point))
+
+    def others(self, point: Point, left: int) -> None:
+        """Told of a point that other processes are at, and of all chips that they still owe."""
+        self.tell(Progress(self.done, self.done + left, point))
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,7 @@ class Worker:
         batches: the examples in fixed shapes.
         platform: on what the scores are computed; scores are bit-equal within one.
         pace: reports progress.
+        device: where it computes; None: where JAX does by default.
         programmed: the last model laid out, by what decides it.
         kept: the clean streams of that model that chips started from last.
         maps: files of measured chips, by what names them in rows.
@@ -61,6 +70,7 @@ class Worker:
     batches: Any
     platform: str
     pace: _Pace
+    device: jax.Device | None = None
     programmed: dict[Any, Any] = field(default_factory=dict)
     kept: dict[Any, reuse.Kept | None] = field(default_factory=dict)
     maps: dict[str, str] = field(default_factory=dict)
@@ -116,6 +126,23 @@ class Worker:
             },
         )
 
+    def crew(self) -> "list[Worker]":
+        """A worker for each device of this process, or for the one that the user has chosen.
+
+        Each runs the very executable that a single device would: that is why the bits agree.
+        """
+        devices = jax.local_devices()
+        chosen = jax.config.jax_default_device  # type: ignore[attr-defined]
+        if len(devices) == 1 or chosen is not None:
+            return [self]
+        return [replace(self, device=device, programmed={}, kept={}) for device in devices]
+
+    @property
+    def lanes(self) -> int:
+        """Chips that a device evaluates side by side."""
+        backend = jax.default_backend()
+        return self.settings.lanes or evaluate.lane_width(self.inputs.config, backend)
+
     def provenance(self) -> dict[str, Any]:
         """When, where and with which versions this run is made; kept beside, never hashed."""
         packages = ("rerax", "jax", "jaxlib", "flax", "numpy")
@@ -125,6 +152,7 @@ class Worker:
             "platform": self.platform,
             "versions": {name: importlib.metadata.version(name) for name in packages},
             "revision": _revision(),
+            "devices": jax.device_count(),
             "sources": {f"{self.subject.task}/{self.subject.model}": self.subject.source},
             "maps": self.maps,
         }
@@ -140,6 +168,10 @@ class Worker:
         Returns:
             Its rows.
         """
+        with contextlib.nullcontext() if self.device is None else jax.default_device(self.device):
+            return self._rows(point, block, known)
+
+    def _rows(self, point: Point, block: Block, known: dict[str, float]) -> pa.Table:
         floating = self._float_score(point, known)
         clean = self._clean_score(point, known)  # last: it is laid out as the point itself is
         if point.rate == 0:  # every chip of a fault-free point is the same chip
@@ -249,7 +281,7 @@ class Worker:
                 fault_model(point.fault),
                 point.input_bits,
                 point.dtype,
-                self.settings.lanes or evaluate.lane_width(config, jax.default_backend()),
+                self.lanes,
                 protection=protection(point.protection),
             )
             placed = chip.program(

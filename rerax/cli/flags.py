@@ -69,7 +69,9 @@ FaultyBits = Annotated[
 ]
 
 
-def run_and_print(work: Any, budget: float, quiet: bool, stopped: Any = None) -> Any:
+def run_and_print(
+    work: Any, budget: float, quiet: bool, stopped: Any = None, silent: bool = False
+) -> Any:
     """Rows of a run, with progress on the way and the closing table at the end.
 
     Args:
@@ -77,6 +79,7 @@ def run_and_print(work: Any, budget: float, quiet: bool, stopped: Any = None) ->
         budget: loss of score that a passing chip may have.
         quiet: no progress.
         stopped: the rule that decides the number of chips, if one does.
+        silent: neither progress nor table; another process prints them.
 
     Raises:
         ValueError: a budget outside [0, 1].
@@ -86,9 +89,10 @@ def run_and_print(work: Any, budget: float, quiet: bool, stopped: Any = None) ->
 
     if not 0 <= budget <= 1:
         raise ValueError(f"budget {budget} is outside [0, 1]: give a loss of score such as 0.01")
-    with reporter(quiet) as tell:
+    with reporter(quiet or silent) as tell:
         rows = work(tell)
-    print_table(rows, budget, stopped=stopped)
+    if not silent:
+        print_table(rows, budget, stopped=stopped)
     return rows
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -34,6 +35,9 @@ from rerax.cli.flags import (
     numbers,
     run_and_print,
 )
+
+if TYPE_CHECKING:
+    from rerax.campaign.point import Point
 
 RATES = "0,1e-4,1e-3,1e-2"
 OF_A_POINT = (
@@ -100,6 +104,19 @@ def sweep(
     plan_rate: PlanRate = None,
     sensitivity: Sensitivity = None,
     budget: Budget = 0.01,
+    distributed: Annotated[
+        bool,
+        typer.Option(
+            "--distributed",
+            help="Share the work with the other processes of this SLURM, Open MPI, Kubernetes or "
+            "TPU pod job.",
+        ),
+    ] = False,
+    coordinator: Annotated[
+        str | None, flag("Or with N processes, of which number 0 listens there.", "HOST:PORT")
+    ] = None,
+    processes: Annotated[int | None, flag("With --coordinator: how many.", "N")] = None,
+    process: Annotated[int | None, flag("With --coordinator: which one this is.", "I")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it would cost, and do nothing.")
     ] = False,
@@ -111,23 +128,20 @@ def sweep(
     command resumes a run that was cut off, and larger lists or more chips grow it. In place of
     --model, --task and the flags of a point, a Python file may give the points.
     """
-    values = dict(locals())
+    given = SimpleNamespace(**locals())
     from rerax.campaign.files import place
-    from rerax.campaign.grid import expand
-    from rerax.campaign.lot import is_measured
-    from rerax.campaign.point import Point, parse_rates, parse_share, rate_and_share
     from rerax.campaign.several import run_all, shares_of, with_plans
     from rerax.campaign.stopping import make_rule
-    from rerax.campaign.study import read_study
     from rerax.campaign.subject import Settings
+    from rerax.campaign.team import joined
     from rerax.scope import combine
 
     rule = make_rule(until_se, max_chips, chips)
     scopes = combine(faulty_layers, faulty_matrices, faulty_bits)
-
-    def finish(points: Sequence["Point"], models: Mapping[str, str], data: str) -> None:
-        where = place(out)
-        settings = Settings(64 if chips is None else chips, seed, chunk, lanes)
+    points, models, data = _of_study(study, given) if study is not None else _of_flags(given)
+    where = place(out)
+    settings = Settings(64 if chips is None else chips, seed, chunk, lanes)
+    with joined(distributed and not dry_run, coordinator, processes, process) as team:
         shares = shares_of(
             points,
             models,
@@ -144,64 +158,92 @@ def sweep(
             _foretell(resolved, settings, where)
             return
         run_and_print(
-            lambda tell: run_all(resolved, settings, where, tell, plans, rule), budget, quiet, rule
+            lambda tell: run_all(resolved, settings, where, tell, plans, rule),
+            budget,
+            quiet,
+            rule,
+            silent=not team.leads,
         )
 
-    if study is not None:
-        unwanted = changed(sweep, values, "model", "task", "name", *OF_A_POINT)
-        if unwanted:
-            raise ValueError(f"{unwanted[0]} with {study}: leave it out, the study says it")
-        found = read_study(study)
-        return finish(
-            found.points,
-            found.models,
-            data if changed(sweep, values, "data") else found.data or data,
-        )
-    if model is None or task is None:
-        missing = "--model" if model is None else "--task"
+
+Asked = tuple[Sequence["Point"], Mapping[str, str], str]
+"""Points, the folder or hub id of each model by name, and the data."""
+
+
+def _of_study(study: Path, given: Any) -> Asked:
+    """What a study's file asks for.
+
+    Raises:
+        ValueError: a bad file, or a flag beside it that the study says itself.
+    """
+    from rerax.campaign.study import read_study
+
+    unwanted = changed(sweep, vars(given), "model", "task", "name", *OF_A_POINT)
+    if unwanted:
+        raise ValueError(f"{unwanted[0]} with {study}: leave it out, the study says it")
+    found = read_study(study)
+    own = found.data or given.data
+    return found.points, found.models, given.data if changed(sweep, vars(given), "data") else own
+
+
+def _of_flags(given: Any) -> Asked:
+    """The grid that the flags ask for.
+
+    Raises:
+        ValueError: a bad value, or flags that do not go together.
+    """
+    from rerax.campaign.grid import expand
+    from rerax.campaign.lot import is_measured
+    from rerax.campaign.point import Point
+
+    if given.model is None or given.task is None:
+        missing = "--model" if given.model is None else "--task"
         raise ValueError(f"{missing} is missing: give --model and --task, or a study FILE.py")
-    measured = is_measured(names(fault))
-    own = {"rates": rates, "sa0": sa0, "sa1": sa1, "chips": chips, "until-se": until_se}
-    their = [flag for flag, value in own.items() if value is not None]
+    measured = is_measured(names(given.fault))
+    own = ("rates", "sa0", "sa1", "chips", "until_se")
+    their = [name.replace("_", "-") for name in own if getattr(given, name) is not None]
     if measured and their:
-        raise ValueError(f"--{their[0]} with {fault}: leave it out, the map has its own")
-    if (sa0 is None) != (sa1 is None):
-        raise ValueError("--sa0 and --sa1 belong together: give both, or --rates and --sa1-share")
-    if sa0 is not None and sa1 is not None:
-        if sa1_share is not None or rates is not None:
-            raise ValueError(
-                "--sa0 and --sa1 set rate and share: leave out --rates and --sa1-share"
-            )
-        rate, share = rate_and_share(sa0, sa1)
-        all_rates: tuple[float, ...] = (rate,)
-    else:
-        all_rates, share = (
-            parse_rates(RATES if rates is None else rates),
-            parse_share(sa1_share or "9.04:1.75"),
-        )
-    models = _named(model, name)
+        raise ValueError(f"--{their[0]} with {given.fault}: leave it out, the map has its own")
+    rates, share = _rates(given)
+    models = _named(given.model, given.name)
     axes = {
-        "task": names(task),
+        "task": names(given.task),
         "model": tuple(models),
-        "rate": (0.0,) if measured else all_rates,
-        "encoding": names(encoding),
-        "bits": numbers(bits, "bits"),
-        "bits_per_cell": numbers(bits_per_cell, "bits-per-cell"),
-        "tile": names(tile),
-        "layout": names(layout),
-        "fault": names(fault),
-        "protection": names(protection),
+        "rate": (0.0,) if measured else rates,
+        "encoding": names(given.encoding),
+        "bits": numbers(given.bits, "bits"),
+        "bits_per_cell": numbers(given.bits_per_cell, "bits-per-cell"),
+        "tile": names(given.tile),
+        "layout": names(given.layout),
+        "fault": names(given.fault),
+        "protection": names(given.protection),
     }
+    inputs = given.input_bits
     base = Point(
         task="",
         model="",
         rate=0.0,
         sa1_share=share,
-        input_bits=None if input_bits == "none" else numbers(input_bits, "input-bits")[0],
-        dtype=dtype,
-        matrices=",".join(names(matrices)),
+        input_bits=None if inputs == "none" else numbers(inputs, "input-bits")[0],
+        dtype=given.dtype,
+        matrices=",".join(names(given.matrices)),
     )
-    finish(expand(base, axes), models, data)
+    return expand(base, axes), models, given.data
+
+
+def _rates(given: Any) -> tuple[tuple[float, ...], Any]:
+    """Rates and the share of SA1 among stuck cells, from either pair of flags."""
+    from rerax.campaign.point import parse_rates, parse_share, rate_and_share
+
+    if given.sa0 is None and given.sa1 is None:
+        rates = RATES if given.rates is None else given.rates
+        return parse_rates(rates), parse_share(given.sa1_share or "9.04:1.75")
+    if given.sa0 is None or given.sa1 is None:
+        raise ValueError("--sa0 and --sa1 belong together: give both, or --rates and --sa1-share")
+    if given.sa1_share is not None or given.rates is not None:
+        raise ValueError("--sa0 and --sa1 set rate and share: leave out --rates and --sa1-share")
+    rate, share = rate_and_share(given.sa0, given.sa1)
+    return (rate,), share
 
 
 def _named(model: str, name: str | None) -> dict[str, str]:

@@ -1,0 +1,190 @@
+"""Processes that share a campaign, joined by JAX's own distributed runtime.
+
+They agree once on what is missing and deal it out; results meet in the campaign folder and
+nowhere else. JAX is imported only where processes are joined.
+"""
+
+import contextlib
+import hashlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from rerax.campaign.block import Block, block_of, blocks_of, missing
+from rerax.campaign.files import Place, entries
+from rerax.campaign.point import Point
+
+SECONDS_BETWEEN_LOOKS = 0.5
+SHUTDOWN_SECONDS = 60
+"""Time that a process which has ended, or failed, gives the others to do so too."""
+
+Work = tuple[Point, Block]
+Chips = int | tuple[int, ...]
+"""Chips from 0 on, or the numbers of measured ones."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Team:
+    """This process among those that share a campaign.
+
+    Attributes:
+        index: which of them it is.
+        count: how many there are.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether it opens the folder and prints; one does."""
+        return self.index == 0
+
+    def share(self, parts: Sequence[T]) -> Sequence[T]:
+        """What of some parts this process computes."""
+        return parts[self.index :: self.count]
+
+    def agree(self, here: Sequence[Block], points: Sequence[Point], chips: Chips) -> list[Work]:
+        """Missing blocks of a request, as the leading process sees them; all must ask together.
+
+        Args:
+            here: finished blocks that this process sees.
+            points, chips: the request.
+
+        Raises:
+            ValueError: the processes ask for different things.
+        """
+        lacking = missing(here, points, chips)
+        if self.count == 1:
+            return lacking
+        asked = [(point, block) for point in points for block in blocks_of(point, chips)]
+        text = "\n".join(block.name for _, block in asked)
+        own = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
+        if not np.array_equal(own, _leaders(own)):
+            raise ValueError(
+                f"process {self.index} was given another campaign than process 0: start all with "
+                "the same command"
+            )
+        wanted = set(lacking)
+        mask = _leaders(np.array([work in wanted for work in asked], np.uint8))
+        return [work for work, is_missing in zip(asked, mask, strict=True) if is_missing]
+
+    def follow(self, opened: Callable[[], bool]) -> None:
+        """Wait until the leading process has opened the folder.
+
+        Args:
+            opened: whether this process sees it.
+
+        Raises:
+            ValueError: it does not.
+        """
+        if self.count == 1:
+            return
+        _leaders(np.zeros(1, np.uint8))
+        if not opened():
+            raise ValueError(
+                f"process {self.index} does not see the folder that process 0 has opened: give "
+                "--out on a file system or in an object store that all of them share"
+            )
+
+    def wait(
+        self,
+        out: Place,
+        points: Sequence[Point],
+        chips: Chips,
+        tell: Callable[[Point, int], None],
+    ) -> None:
+        """Wait until the others have written their blocks too.
+
+        A process that dies takes the others with it: JAX's runtime sees to that.
+
+        Args:
+            out: the campaign folder.
+            points, chips: what was asked for.
+            tell: told of a point that others are at, and of the chips that lack.
+        """
+        while self.count > 1:
+            named = (block_of(file.name) for file in entries(out))
+            left = missing([block for block in named if block is not None], points, chips)
+            if not left:
+                return
+            tell(left[0][0], sum(block.chips for _, block in left))
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def current_team() -> Team:
+    """The processes that have been joined; this one alone if none have."""
+    if "jax" not in sys.modules:
+        return Team()
+    import jax
+
+    if not jax.distributed.is_initialized():
+        return Team()
+    return Team(jax.process_index(), jax.process_count())
+
+
+@contextlib.contextmanager
+def joined(
+    distributed: bool = False,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+) -> Iterator[Team]:
+    """Context in which processes are joined, if they are to be.
+
+    Args:
+        distributed: as SLURM, Open MPI, Kubernetes or a TPU pod say it.
+        coordinator: else HOST:PORT of process 0,
+        processes: the number of processes,
+        process: and which of them this is.
+
+    Raises:
+        ValueError: flags that do not belong together, or no cluster to be found.
+    """
+    given = (coordinator, processes, process)
+    if any(value is not None for value in given):
+        _check_flags(distributed, *given)
+    elif not distributed:
+        yield Team()
+        return
+    import jax
+
+    try:
+        jax.distributed.initialize(
+            coordinator, processes, process, shutdown_timeout_seconds=SHUTDOWN_SECONDS
+        )
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"processes cannot be joined ({error}): start them under SLURM, Open MPI, Kubernetes "
+            "or on a TPU pod, or give --coordinator HOST:PORT --processes N --process I"
+        ) from None
+    yield current_team()
+    jax.distributed.shutdown()
+
+
+def _check_flags(
+    distributed: bool, coordinator: str | None, processes: int | None, process: int | None
+) -> None:
+    if distributed:
+        raise ValueError("--distributed finds the others by itself: leave out --coordinator")
+    if coordinator is None or processes is None or process is None:
+        raise ValueError("--coordinator, --processes and --process belong together: give all three")
+    host, colon, port = coordinator.rpartition(":")
+    if not (host and colon and port.isdecimal()):
+        raise ValueError(f"--coordinator {coordinator!r} is no address: give HOST:PORT")
+    if not 0 <= process < processes:
+        raise ValueError(
+            f"--process {process} is not one of {processes}: give 0 to {processes - 1}"
+        )
+
+
+def _leaders(value: np.ndarray) -> np.ndarray:
+    """What the leading process holds, in all of them."""
+    from jax.experimental import multihost_utils
+
+    return np.asarray(multihost_utils.broadcast_one_to_all(value))

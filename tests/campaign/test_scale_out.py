@@ -1,0 +1,251 @@
+"""One campaign on several devices and by several processes: rows are those of a single device."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import types
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import quick_campaign
+import team_campaign
+import tiny
+from folders import POINT, make_rows, same
+
+from rerax.campaign import crew, store
+from rerax.campaign.grid import expand
+from rerax.campaign.manifest import read_provenance
+from rerax.campaign.team import Team, joined
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+def free_address():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@pytest.fixture
+def start():
+    """Starts processes that see so many virtual devices; none outlives the test."""
+    path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+    begun = []
+
+    def begin(command, devices=1):
+        flags = f"--xla_force_host_platform_device_count={devices}"
+        process = subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            env={**os.environ, "PYTHONPATH": path, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        begun.append(process)
+        return process
+
+    yield begin
+    for process in begun:
+        process.kill()
+        with process:  # closes its pipes
+            pass
+
+
+def finish(processes):
+    """Standard output of each, once all have ended well."""
+    ended = [process.communicate(timeout=240) for process in processes]
+    for process, (_, errors) in zip(processes, ended, strict=True):
+        assert process.returncode == 0, errors
+    return [out for out, _ in ended]
+
+
+def computed(logs):
+    return [line for log in logs if log.exists() for line in log.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def flags(tmp_path_factory):
+    """A small sweep of three points, five blocks each."""
+    model = tiny.write_model(tmp_path_factory.mktemp("models") / "tiny")
+    data = tiny.write_sst2(tmp_path_factory.mktemp("glue"))
+    flags = ["-c", "from rerax.cli import entry; entry()", "sweep", "--task", "sst2"]
+    flags += ["--model", model, "--data", data]
+    flags += ["--rates", "0,0.01,0.05", "--chips", 130, "--max-length", 16, "--quiet"]
+    return [*flags, "--matrices", "pooler,classifier"]  # compiles sooner than all
+
+
+def test_rows_do_not_depend_on_devices_and_processes(start, flags, tmp_path):
+    """1 process of 1 device, 1 of 8, 2 of 4 each, in chunks of 1, 7 and 64."""
+    out = [tmp_path / name for name in ("alone", "devices", "processes")]
+    address = free_address()
+    team = [*flags, "--chunk", 64, "--out", out[2], "--coordinator", address, "--processes", 2]
+    begun = [
+        start([*flags, "--chunk", 1, "--out", out[0]]),
+        start([*flags, "--chunk", 7, "--out", out[1]], devices=8),
+        *(start([*team, "--process", i], devices=4) for i in range(2)),
+    ]
+    alone, devices, leader, follower = finish(begun)
+    assert alone == devices
+    assert leader.endswith(alone)
+    assert not [line for line in follower.splitlines() if not line.startswith("[Gloo]")]
+    rows = [store.read_rows(folder) for folder in out]
+    assert len(rows[0]) == 3 * 130
+    assert len(set(rows[0]["score"].to_pylist())) > 3  # faults must be felt
+    assert same(rows[0], rows[1])
+    assert same(rows[0], rows[2])
+    assert [read_provenance(folder)[0]["devices"] for folder in out] == [1, 8, 8]
+    assert len({block.name for block in store.scan(out[0])}) == 15
+
+
+def test_processes_killed_and_started_again_in_another_number(start, tmp_path):
+    """What is finished stays; every block is computed by one process only."""
+    out, logs = tmp_path / "out", [tmp_path / f"log{i}" for i in range(5)]
+    for processes in (3, 2):
+        address = free_address()
+        begun = [
+            start([team_campaign.__file__, address, processes, i, out, 300, logs[i], 0.3])
+            for i in range(processes)
+        ]
+        before, deadline = len(computed(logs)), time.monotonic() + 120
+        while len(computed(logs)) < before + 12:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        for process in begun:
+            process.kill()
+    kept = len(store.scan(out))
+    assert 20 <= kept < 91
+    finish([start([team_campaign.__file__, free_address(), 1, 0, out, 300, logs[4]])])
+
+    rows = store.read_rows(out)
+    expected = pa.concat_tables(
+        make_rows(store.Block(point.hash[:16], 0, 299), point) for point in quick_campaign.POINTS
+    )
+    order = [("point_hash", "ascending"), ("chip", "ascending")]
+    assert same(rows.sort_by(order), expected.sort_by(order))
+    assert len(computed(logs)) - len(store.scan(out)) <= 3 + 2  # lost: one a process that died
+
+
+def test_processes_deal_out_the_work(start, tmp_path):
+    logs = [tmp_path / "log0", tmp_path / "log1"]
+    address = free_address()
+    command = [team_campaign.__file__, address, 2]
+    finish([start([*command, i, tmp_path / "out", 300, logs[i], 0.01]) for i in range(2)])
+    shares = [computed([log]) for log in logs]
+    assert abs(len(shares[0]) - len(shares[1])) <= 1
+    assert len(set(shares[0] + shares[1])) == len(shares[0] + shares[1])
+
+
+@pytest.mark.parametrize(
+    ("outs", "chips", "said"),
+    [
+        (("out", "out"), (300, 301), "was given another campaign than process 0"),
+        (("out", "elsewhere"), (300, 300), "does not see the folder that process 0 has opened"),
+    ],
+)
+def test_processes_that_do_not_belong_together(start, tmp_path, outs, chips, said):
+    address = free_address()
+    begun = [
+        start([team_campaign.__file__, address, 2, i, tmp_path / outs[i], chips[i], tmp_path / "l"])
+        for i in range(2)
+    ]
+    watchdog = threading.Timer(60, begun[1].kill)
+    watchdog.start()
+    assert any(said in line for line in begun[1].stderr)  # it tells at once, and then waits a while
+    watchdog.cancel()
+
+
+def test_blocks_fill_wide_lanes():
+    zero, *rest = expand(POINT, {"rate": (0.0, 0.1, 0.2)})
+    work = store.missing([], [zero, *rest], 150)
+    assert [len(blocks) for _, blocks in crew.spans(work, 1)] == [5] + 10 * [1]
+    assert [len(blocks) for _, blocks in crew.spans(work, 64)] == [5, 2, 2, 1, 2, 2, 1]
+    gaps = [work[5], work[7], work[8], work[10]]
+    assert [len(blocks) for _, blocks in crew.spans(gaps, 128)] == [1, 2, 1]
+    for lanes in (1, 64, 1000):
+        dealt = [(point, b) for point, blocks in crew.spans(work, lanes) for b in blocks]
+        assert dealt == work
+
+
+def workers(n, rows):
+    """Stand-ins for the workers of so many devices."""
+    pace = types.SimpleNamespace(step=lambda chips, point: None)
+    subject = quick_campaign.SUBJECT
+    return [
+        types.SimpleNamespace(platform="cpu", pace=pace, subject=subject, rows=rows)
+        for _ in range(n)
+    ]
+
+
+def test_devices_work_side_by_side(tmp_path):
+    meeting = threading.Barrier(4, timeout=30)  # of all devices at once, over and over
+
+    def rows(point, block, known):
+        meeting.wait()
+        known[block.name] = 0.5
+        return make_rows(block, point)
+
+    work = store.missing([], [POINT], 8 * store.BLOCK)
+    assert crew.fill(workers(4, rows), crew.spans(work, 1), tmp_path) == []
+    assert len(store.read_rows(tmp_path)) == 8 * store.BLOCK
+    assert len(store.read_references(tmp_path)["cpu"]) == 8
+    kept = pa.concat_tables(crew.fill(workers(4, rows), crew.spans(work, 1), None))
+    assert same(kept.sort_by("chip"), store.read_rows(tmp_path))
+
+
+def test_a_device_that_fails_stops_the_others(tmp_path):
+    failed = threading.Event()
+
+    def rows(point, block, known):
+        if block.first == 0:
+            failed.set()
+            raise OSError("no space left")
+        assert failed.wait(30)
+        time.sleep(0.05)
+        return make_rows(block, point)
+
+    work = store.missing([], [POINT], 200 * store.BLOCK)
+    with pytest.raises(OSError, match="no space left"):
+        crew.fill(workers(2, rows), crew.spans(work, 1), tmp_path)
+    assert len(store.scan(tmp_path)) < 10
+
+
+def test_spans_of_wide_lanes_are_written_as_blocks(tmp_path):
+    """The block that was cut is completed, not begun again."""
+    seen = []
+
+    def rows(point, block, known):
+        seen.append((block.first, block.last))
+        return make_rows(block, point)
+
+    for chips in (40, 150):
+        work = store.missing(store.scan(tmp_path), [POINT], chips)
+        crew.fill(workers(1, rows), crew.spans(work, 96), tmp_path)
+    assert seen == [(0, 39), (40, 127), (128, 149)]
+    assert same(store.read_rows(tmp_path), make_rows(store.Block("", 0, 149)))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ((True, "host:1", 2, 0), "leave out --coordinator"),
+        ((False, "host:1", None, 0), "give all three"),
+        ((False, None, 2, None), "give all three"),
+        ((False, "host", 2, 0), "give HOST:PORT"),
+        ((False, "host:1", 2, 2), "give 0 to 1"),
+        ((True, None, None, None), "cannot be joined"),
+    ],
+)
+def test_flags_that_join_nothing(given, said):
+    with pytest.raises(ValueError, match=said), joined(*given):
+        pass
+
+
+def test_a_process_alone_is_a_team():
+    with joined() as team:
+        assert team == Team(0, 1)
+        assert team.leads
+        assert team.share([1, 2, 3]) == [1, 2, 3]
