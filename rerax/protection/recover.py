@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, UInt8
+from jaxtyping import Array, Int32, UInt8
 
+from rerax._types import AnyArray
 from rerax.protection.placement import Freed, Layout, Low, Wish, copied_cells, host_slices
 from rerax.spec import ChipSpec
 from rerax.voting import majority_vote
@@ -102,34 +103,44 @@ def _from_freed(
     assert freed is not None
     rows, width = words.shape[1], freed.kept.shape[0]
     served = jnp.sum(freed.kept < words.shape[2])
-    longest = len(copied_cells(wish, 0, spec)) * width
-    closed = words.take(freed.rows, axis=1, mode="fill", fill_value=0)
+    longest, a_weight = len(copied_cells(wish, 0, spec)) * width, len(host_slices(wish, spec))
+    before = -(-longest // (words.shape[2] * a_weight))  # lines of zeros, so that no slice is cut
+    closed = words.take(_with_room(freed.rows, before, before), axis=1, mode="fill", fill_value=0)
     closed = _cells(closed, wish, spec).ravel()
-    closed = jnp.pad(closed, (longest, longest))
-    beside = words.take(freed.columns, axis=-1, mode="fill", fill_value=0)
+    room = -(-longest // a_weight)
+    beside = words.take(_with_room(freed.columns, 0, room), axis=-1, mode="fill", fill_value=0)
     beside = _cells(beside, wish, spec).reshape(rows, -1)
-    beside = jnp.pad(beside, ((0, 0), (0, longest)))
+    origin = before * words.shape[2] * a_weight
+    copied = [copied_cells(wish, q, spec) for q in range(wish.rounds)]  # the first copies most
+
+    def runs(round_: tuple[Array, ...]) -> tuple[Array, Array]:
+        cells, start, quota, base, partners = round_
+        on_line = lax.dynamic_slice_in_dim(beside, start, longest, axis=1).take(partners, axis=0)
+        begin = origin + base + layout.rank * (cells * served - quota) - quota
+        return on_line, jax.vmap(lambda b: lax.dynamic_slice_in_dim(closed, b, longest))(begin)
+
+    cells = jnp.asarray([len(those) for those in copied])
+    # A loop, or XLA would unpack the cells again for every run.
+    on_line, below = lax.map(runs, (cells, freed.start, freed.quota, freed.base, layout.rows))
     images = []
     for q in range(wish.rounds):
-        copied = copied_cells(wish, q, spec)
-        span = len(copied) * width
-        on_line = lax.dynamic_slice_in_dim(beside, freed.start[q], span, axis=1)
-        on_line = on_line.take(layout.rows[q], axis=0)
-        rest = len(copied) * served - freed.quota[q]
-        begin = longest + freed.base[q] + layout.rank * rest - freed.quota[q]
-        below = jax.vmap(lambda b, n=span: lax.dynamic_slice_in_dim(closed, b, n))(begin)
-        run = jnp.where(jnp.arange(span)[None, :] < freed.quota[q], on_line, below)
-        images.append(_image(run, served, width, copied, spec))
+        run = jnp.where(jnp.arange(longest)[None, :] < freed.quota[q], on_line[q], below[q])
+        images.append(_image(run, served, width, copied[q], spec))
     return _with_fixes(jnp.stack(images), words, freed, wish, spec)
+
+
+def _with_room(lines: AnyArray, before: int, behind: int) -> Int32[Array, " n"]:
+    """Numbers of lines, with some that do not exist on either side, which read as zeros."""
+    none = jnp.iinfo(jnp.int32).max
+    return jnp.pad(jnp.asarray(lines), (before, behind), constant_values=none)
 
 
 def _cells(words: UInt8[Array, "G R C"], wish: Wish, spec: ChipSpec) -> UInt8[Array, "R C S"]:
     """Levels of the cells that may hold copies, weight by weight."""
-    levels = []
-    for slice_ in host_slices(wish, spec):
-        group, shift, mask = _bits_of(slice_, spec)
-        levels.append((words[group] >> jnp.uint8(shift)) & jnp.uint8(mask))
-    return jnp.stack(levels, axis=-1)
+    places = zip(*(_bits_of(slice_, spec) for slice_ in host_slices(wish, spec)), strict=True)
+    group, shift, mask = (jnp.asarray(numbers, jnp.uint8)[:, None, None] for numbers in places)
+    levels = (words.take(group[:, 0, 0], axis=0) >> shift) & mask
+    return levels.transpose(1, 2, 0)  # stacked slice by slice, this is several times slower
 
 
 def _bits_of(slice_: int, spec: ChipSpec) -> tuple[int, int, int]:
@@ -147,7 +158,6 @@ def _image(
 ) -> UInt8[Array, "G R c"]:
     """Copied cells of a run, put where they belong in a word."""
     image = [jnp.zeros((run.shape[0], width), jnp.uint8)] * spec.groups
-    run = jnp.pad(run, ((0, 0), (0, width)))
     for i, slice_ in enumerate(copied):
         group, shift, mask = _bits_of(slice_, spec)
         cell = lax.dynamic_slice_in_dim(run, i * served, width, axis=1)
