@@ -12,6 +12,7 @@ import typer
 
 import rerax
 from rerax.cli import (  # noqa: F401 (they add commands)
+    bench,
     chip,
     folders,
     plan,

@@ -1,0 +1,130 @@
+"""What is timed: a BERT on crossbars and sentences, random ones of usual shapes or the user's."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rerax import chip, evaluate, keys
+from rerax.bench.timing import Work
+from rerax.bert.config import BertConfig
+from rerax.bert.model import init_params
+from rerax.campaign.subject import Inputs
+from rerax.faults import FaultModel, Uniform, dose
+from rerax.gates import gated_shapes, open_gates
+from rerax.glue.data import Batches, Examples, make_batches
+from rerax.network import Network
+from rerax.protection import protection
+from rerax.spec import ChipSpec
+
+SHAPES = {
+    "minilm": BertConfig(
+        hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
+    ),
+    "base": BertConfig(),
+}
+SENTENCES = 872
+"""As many as SST-2's dev set has."""
+LENGTHS = (4, 47)
+"""Tokens of the shortest and longest sentence; SST-2's are about as many."""
+CLOSED = 0.2
+"""Share of rows and of columns that are closed, so that two MSBs fit in threefold."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model laid out on crossbars and a split on the device.
+
+    Attributes:
+        inputs: the model and examples.
+        network: static description.
+        programmed: the model on crossbars.
+        batches: the split's batches.
+        blocks: the same on the device.
+    """
+
+    inputs: Inputs
+    network: Network
+    programmed: Any
+    batches: Batches
+    blocks: tuple[Any, ...]
+
+    @property
+    def weights(self) -> int:
+        """Weights of the encoder."""
+        words = self.programmed.words["encoder"].values()
+        return sum(int(np.prod(stored.shape)) // stored.shape[1] for stored in words)
+
+    def chips(self, rate: float, groups: int = 1) -> Work:
+        """The work of so many lane groups of chips.
+
+        Args:
+            rate: fault rate.
+            groups: lane groups; on a CPU a group is a chip.
+        """
+        at = jax.tree.map(jnp.asarray, dose(rate))
+        root = keys.root_key(0)
+        chunk = groups * self.network.lanes
+
+        def work() -> Any:
+            args = (root, at, jnp.uint32(0), jnp.int32(groups))
+            return [
+                evaluate.chunk_logits(self.network, chunk, self.programmed, block, *args)
+                for block in self.blocks
+            ]
+
+        return work
+
+
+def make_job(inputs: Inputs, scheme: str = "none", fault: FaultModel | None = None) -> Job:
+    """Lay a model out.
+
+    Args:
+        inputs: the model and examples.
+        scheme: protection.
+        fault: fault model; uniform by default.
+
+    Raises:
+        ValueError: no room for the protection.
+    """
+    shield, spec = protection(scheme), ChipSpec()
+    lanes = evaluate.lane_width(inputs.config, jax.default_backend())
+    network = Network(
+        inputs.config, spec, Uniform() if fault is None else fault, lanes=lanes, protection=shield
+    )
+    placed = chip.program(inputs.params, spec, gates=inputs.gates, protection=shield)
+    batches = make_batches(inputs.examples, inputs.config.pad_token_id)
+    _, blocks = evaluate.fit_memory(network, batches)
+    on_device = jax.tree.map(jnp.asarray, placed)
+    return Job(inputs, network, on_device, batches, evaluate.to_device(batches, blocks))
+
+
+def random_inputs(
+    config: BertConfig, sentences: int = SENTENCES, pruned: bool = False, seed: int = 0
+) -> Inputs:
+    """A random model and random sentences: the work is that of real ones.
+
+    Args:
+        config: the model's shape.
+        sentences: how many.
+        pruned: close a fifth of all rows and columns of the encoder's matrices.
+        seed: of all of it.
+    """
+    draw = np.random.default_rng(seed)
+    shape = replace(config, vocab_size=min(config.vocab_size, 1000))  # tables are not timed
+    params = jax.device_get(init_params(shape, jax.random.key(seed)))
+    lengths = draw.integers(*LENGTHS, sentences)
+    ids = [draw.integers(5, shape.vocab_size, n).astype(np.int32) for n in lengths]
+    examples = Examples(ids, [np.zeros_like(row) for row in ids])
+    return Inputs(shape, params, examples, _random_gates(params, draw) if pruned else None)
+
+
+def _random_gates(params: Any, draw: np.random.Generator) -> Any:
+    gates = open_gates(gated_shapes(params, ("encoder",)))
+    for sides in gates.values():
+        for lines in sides.values():
+            order = draw.random(lines.shape).argsort(-1).argsort(-1)
+            lines[order < CLOSED * lines.shape[-1]] = -1.0
+    return gates

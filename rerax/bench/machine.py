@@ -1,0 +1,88 @@
+"""What this machine can do at best: products a second by number format, bytes a second."""
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rerax.bench.timing import Work, seconds
+
+SIDE = {"cpu": 1536}
+"""Rows and columns of the matrices multiplied; elsewhere OTHER_SIDE."""
+OTHER_SIDE = 8192
+MEMORY_BYTES, CACHE_BYTES = 1 << 28, 1 << 21
+TRIES = 7
+FORMATS = {"int8": jnp.int32, "bfloat16": jnp.float32, "float32": jnp.float32}
+"""Number formats of a product's factors, and of its sums."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Measured limits of a device.
+
+    Attributes:
+        products: operations a second (a multiplication and an addition are two), by format.
+        bandwidth: bytes a second, read and written, of arrays that fit in no cache.
+        cache: the same for arrays as large as the vectors of one batch.
+    """
+
+    products: dict[str, float]
+    bandwidth: float
+    cache: float
+
+
+def measure_limits() -> Limits:
+    """The best of a few tries of large products and of a large copy."""
+    side = SIDE.get(jax.default_backend(), OTHER_SIDE)
+    rates = {name: 2 * side**3 / _best(_product(name, side)) for name in FORMATS}
+    return Limits(rates, _bandwidth(MEMORY_BYTES), _bandwidth(CACHE_BYTES))
+
+
+def _product(name: str, side: int) -> Work:
+    factor = jnp.ones((side, side), name)
+    multiply = jax.jit(
+        lambda a, b: lax.dot_general(
+            a, b, (((1,), (0,)), ((), ())), preferred_element_type=FORMATS[name]
+        )
+    )
+    return lambda: multiply(factor, factor)
+
+
+def _bandwidth(size: int) -> float:
+    """Bytes a second when an array of so many bytes is read and written over and over."""
+    times = max(1, MEMORY_BYTES // size)
+    block = jnp.ones(size // 4, jnp.float32)
+    copy = jax.jit(lambda a: lax.fori_loop(0, times, lambda _, a: a + jnp.float32(1), a))
+    return 2 * size * times / _best(lambda: copy(block))
+
+
+def _best(work: Work) -> float:
+    seconds(work)
+    return min(seconds(work) for _ in range(TRIES))
+
+
+def describe() -> dict[str, str | int]:
+    """The device, the processor and the cores that may be used; no name of the machine."""
+    device = jax.local_devices()[0]
+    affinity = getattr(os, "sched_getaffinity", None)
+    return {
+        "device": device.device_kind if device.platform != "cpu" else _processor(),
+        "backend": device.platform,
+        "cores": len(affinity(0)) if affinity else os.cpu_count() or 0,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "unknown")

@@ -1,0 +1,125 @@
+"""One benchmark from end to end: measured, printed, and as plain values for JSON."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import jax
+
+from rerax.bench.growth import curves
+from rerax.bench.jobs import make_job
+from rerax.bench.machine import describe, measure_limits
+from rerax.bench.stages import take_apart
+from rerax.campaign.subject import Inputs
+from rerax.report import print_whole
+
+
+def measure(
+    inputs: Inputs,
+    rates: Sequence[float],
+    protections: Sequence[str],
+    rounds: int,
+    growth: bool,
+    tell: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Measure the machine, and chips on it.
+
+    Args:
+        inputs: the model and examples.
+        rates: fault rates.
+        protections: by their names.
+        rounds: how often each piece is timed.
+        growth: also measure how cost grows.
+        tell: told of what is at work.
+
+    Raises:
+        ValueError: no room for a protection.
+    """
+    tell("limits of this machine")
+    limits = measure_limits()
+    chips = []
+    for name in protections:
+        job = make_job(inputs, name)
+        for rate in rates:
+            tell(f"a chip at rate {rate:g}, protection {name}")
+            whole, stages = take_apart(job, rate, limits, rounds)
+            chips.append(
+                {
+                    "protection": name,
+                    "rate": rate,
+                    "lanes": job.network.lanes,
+                    "seconds_a_chip": whole / job.network.lanes,
+                    "stages": [asdict(stage) for stage in stages],
+                }
+            )
+    found = {
+        "machine": describe(),
+        "limits": asdict(limits),
+        "model": {
+            "hidden_size": inputs.config.hidden_size,
+            "layers": inputs.config.num_hidden_layers,
+            "sentences": len(inputs.examples),
+            "tokens": job.batches.tokens,
+        },
+        "chips": chips,
+    }
+    if growth:
+        grown = curves(inputs.config, len(inputs.examples), rounds, tell)
+        found["growth"] = [{**asdict(curve), "exponent": curve.exponent} for curve in grown]
+    return jax.tree.map(_rounded, found)
+
+
+def print_bench(found: dict[str, Any]) -> None:
+    """Print what `measure` found: a line for each stage, then how cost grows."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("protection")
+    table.add_column("rate", justify="right")
+    table.add_column("stage")
+    for name in ("ms a chip", "share", "floor", "x floor"):
+        table.add_column(name, justify="right")
+    table.add_column("what the floor counts")
+    for chip in found["chips"]:
+        _add(table, chip)
+    speeds = found["limits"]["products"].items()
+    rates = ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in speeds)
+    machine = ", ".join(str(value) for value in found["machine"].values())
+    print_whole(
+        table,
+        machine,
+        f"measured here: products {rates} G operations a second, "
+        f"memory {found['limits']['bandwidth'] / 1e9:.1f} and cache "
+        f"{found['limits']['cache'] / 1e9:.1f} GB a second",
+    )
+    for curve in found.get("growth", ()):
+        times = ", ".join(
+            f"{size:g}: {1e3 * time:.0f} ms"
+            for size, time in zip(curve["sizes"], curve["seconds"], strict=True)
+        )
+        print(f"time grows as {curve['name']} ^ {curve['exponent']:.2f}   ({times})")
+
+
+def _add(table: Any, chip: dict[str, Any]) -> None:
+    """The lines of one chip: the whole, then its stages."""
+    lanes, whole = chip["lanes"], chip["seconds_a_chip"]
+    floor = sum(stage["floor"] for stage in chip["stages"]) / lanes
+    head = (chip["protection"], f"{chip['rate']:g}", "whole chip", f"{1e3 * whole:.1f}", "")
+    table.add_row(*head, f"{1e3 * floor:.1f}", f"{whole / floor:.1f}", "")
+    for stage in chip["stages"]:
+        time, least = stage["seconds"] / lanes, stage["floor"] / lanes
+        table.add_row(
+            "",
+            "",
+            f"  {stage['name']}",
+            f"{1e3 * time:.1f}",
+            f"{100 * time / whole:.0f} %",
+            f"{1e3 * least:.1f}",
+            f"{time / least:.1f}" if least else "",
+            stage["what"],
+        )
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.4g}") if isinstance(value, float) else value

@@ -1,0 +1,236 @@
+"""A chip taken apart: the time of each stage, and the least that this machine needs for it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from rerax import keys
+from rerax.bench.jobs import Job, make_job
+from rerax.bench.machine import Limits
+from rerax.bench.timing import Work, medians
+from rerax.bert.model import EncoderLayer
+from rerax.faults import Healthy, dose
+from rerax.network import reader
+from rerax.products import integer_product
+
+INT8, FLOAT = 1, 4  # bytes
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a chip.
+
+    Attributes:
+        name: which.
+        seconds: time it takes, of all lanes together.
+        floor: operations over the measured product rate, or bytes over the measured bandwidth.
+        what: what the floor counts.
+    """
+
+    name: str
+    seconds: float
+    floor: float
+    what: str
+
+
+def take_apart(
+    job: Job,
+    rate: float,
+    limits: Limits,
+    rounds: int = 5,
+) -> tuple[float, list[Stage]]:
+    """Time the stages of one lane group of chips.
+
+    Faults, votes and decoding are differences of three readings of all codes: with faults and
+    protection, without protection, without either. Products and attention run alone, on the
+    shapes of the split; the rest is what is left of the whole.
+
+    Args:
+        job: what is timed.
+        rate: fault rate.
+        limits: of this machine.
+        rounds: how often each piece is timed.
+
+    Returns:
+        Seconds of the whole, and its stages.
+    """
+    plain = make_job(job.inputs)
+    clean = replace(plain, network=replace(plain.network, fault=Healthy()))
+    works = {
+        "whole": job.chips(rate),
+        "voted": _reading(job, rate),
+        "faulty": _reading(plain, rate),
+        "clean": _reading(clean, 0.0),
+        "products": _products(job),
+        "attention": _attention(job),
+    }
+    took = medians(works, rounds)
+    votes = max(took["voted"] - took["faulty"], 0.0)
+    faults = max(took["faulty"] - took["clean"], 0.0)
+    known = took["voted"] + took["products"] + took["attention"]
+    rest = max(took["whole"] - known, 0.0)
+    return took["whole"], [
+        Stage("sample and stick", faults, *_floor_of_faults(job, limits)),
+        Stage("vote", votes, *_floor_of_votes(job, limits)),
+        Stage("decode", took["clean"], *_floor_of_decoding(job, limits)),
+        Stage("crossbar products", took["products"], *_floor_of_products(job, limits)),
+        Stage("attention products and softmax", took["attention"], *_floor_of_mixing(job, limits)),
+        Stage("inputs, GELU, norms, head", rest, *_floor_of_rest(job, limits)),
+    ]
+
+
+def _in_lanes(job: Job, one: Callable[[Array], Any]) -> Any:
+    if job.network.lanes == 1:
+        return one(jnp.uint32(0))
+    return jax.vmap(one, axis_name="lanes")(jnp.arange(job.network.lanes, dtype=jnp.uint32))
+
+
+def _reading(job: Job, rate: float) -> Work:
+    """Reads the codes of all encoder layers, one after the other."""
+    network, programmed = job.network, job.programmed
+    at = jax.tree.map(jnp.asarray, dose(rate))
+    lanes = None if network.lanes == 1 else "lanes"
+
+    @jax.jit
+    def read(words: Any, extras: Any, at: Any) -> Any:
+        def one(chip: Array) -> Any:
+            section = reader(network, keys.root_key(0), at, chip, lanes, None)
+
+            def layer(i: Array, last: Any = None) -> Any:
+                stored, places = jax.tree.map(
+                    lambda a: lax.dynamic_index_in_dim(jnp.asarray(a), i, keepdims=False),
+                    (words, extras),
+                )
+                return section(stored, places, i.astype(jnp.uint32))
+
+            room = jax.eval_shape(layer, jnp.int32(0))
+            start = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), room)
+            return lax.fori_loop(0, network.config.num_hidden_layers, layer, start)
+
+        return _in_lanes(job, one)
+
+    return lambda: read(programmed.words["encoder"], programmed.extras["encoder"], at)
+
+
+def _through_split(job: Job, make: Callable[[int, int], tuple[Any, Callable[[Any], Any]]]) -> Work:
+    """Something done once for each layer, lane and batch of the split, on its shapes.
+
+    Args:
+        job: what is timed.
+        make: (batch, tokens) -> what it needs, and what is done with it.
+    """
+    shapes = [(bucket.ids.shape[1:], int(bucket.used)) for block in job.blocks for bucket in block]
+    pieces = []
+    for (batch, tokens), used in shapes:
+        needs, do = make(batch, tokens)
+        times = used * job.network.config.num_hidden_layers
+        pieces.append((_repeated(job, do), needs, times))
+    return lambda: [repeat(needs, jnp.int32(times)) for repeat, needs, times in pieces]
+
+
+def _repeated(job: Job, do: Callable[[Any], Any]) -> Callable[[Any, Array], Any]:
+    lanes = job.network.lanes
+
+    @jax.jit
+    def repeat(needs: Any, times: Array) -> Any:
+        def again(_: Array, last: tuple[Any, Any]) -> tuple[Any, Any]:
+            needs, _ = lax.optimization_barrier(last)  # or one time would do for all
+            return needs, _all_lanes(needs)
+
+        def _all_lanes(needs: Any) -> Any:
+            wide = do if lanes == 1 else jax.vmap(do)
+            return wide(needs)
+
+        if lanes > 1:
+            needs = jax.tree.map(lambda a: jnp.broadcast_to(a, (lanes, *a.shape)), needs)
+        room = jax.eval_shape(_all_lanes, needs)
+        start = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), room)
+        return lax.fori_loop(0, times, again, (needs, start))[1]
+
+    return repeat
+
+
+def _products(job: Job) -> Work:
+    shapes = [stored.shape[-2:] for stored in job.programmed.words["encoder"].values()]
+
+    def make(batch: int, tokens: int) -> tuple[Any, Callable[[Any], Any]]:
+        needs = [
+            (jnp.ones((batch, tokens, rows), jnp.int8), jnp.ones((rows, columns), jnp.int8))
+            for rows, columns in shapes
+        ]
+        return needs, lambda pairs: [integer_product(x, codes) for x, codes in pairs]
+
+    return _through_split(job, make)
+
+
+def _attention(job: Job) -> Work:
+    config = job.network.config
+    layer = EncoderLayer(config, dtype=jnp.dtype(job.network.dtype))
+    size = config.hidden_size
+
+    def make(batch: int, tokens: int) -> tuple[Any, Callable[[Any], Any]]:
+        vectors = jnp.ones((batch, tokens, size), job.network.dtype)
+        mask = jnp.ones((batch, tokens), bool)
+
+        def do(needs: Any) -> Any:
+            vectors, mask = needs
+            return layer.apply({}, *[vectors] * 3, mask, False, method=EncoderLayer._attend)
+
+        return (vectors, mask), do
+
+    return _through_split(job, make)
+
+
+def _cells(job: Job) -> int:
+    return job.weights * job.network.spec.cells_per_weight * job.network.lanes
+
+
+def _floor_of_faults(job: Job, limits: Limits) -> tuple[float, str]:
+    """States of cells written and read once, words read and written once."""
+    moved = 2 * _cells(job) * INT8 + 2 * _words(job)
+    return moved / limits.bandwidth, "a byte a cell and the words, written and read once"
+
+
+def _floor_of_votes(job: Job, limits: Limits) -> tuple[float, str]:
+    if not job.programmed.extras["encoder"]:
+        return 0.0, "nothing is voted"
+    return 2 * _words(job) / limits.bandwidth, "words read and written once"
+
+
+def _floor_of_decoding(job: Job, limits: Limits) -> tuple[float, str]:
+    return 2 * _words(job) / limits.bandwidth, "words read, codes written once"
+
+
+def _floor_of_products(job: Job, limits: Limits) -> tuple[float, str]:
+    operations = 2 * job.batches.tokens * job.weights / job.network.config.num_hidden_layers
+    operations *= job.network.config.num_hidden_layers * job.network.lanes
+    name = max(("int8", "bfloat16"), key=lambda kind: limits.products[kind])
+    return operations / limits.products[name], f"operations at the {name} rate measured"
+
+
+def _floor_of_mixing(job: Job, limits: Limits) -> tuple[float, str]:
+    config = job.network.config
+    pairs = sum(
+        int(bucket.used) * bucket.ids.shape[1] * bucket.ids.shape[2] ** 2
+        for block in job.blocks
+        for bucket in block
+    )
+    operations = 4 * pairs * config.hidden_size * config.num_hidden_layers * job.network.lanes
+    return operations / limits.products["float32"], "operations at the float32 rate measured"
+
+
+def _floor_of_rest(job: Job, limits: Limits) -> tuple[float, str]:
+    """The stream and the inner vectors of the FFN in float, read and written between products."""
+    config = job.network.config
+    a_token = 2 * FLOAT * (6 * config.hidden_size + 2 * config.intermediate_size)
+    moved = a_token * job.batches.tokens * config.num_hidden_layers * job.network.lanes
+    return moved / limits.cache, "float vectors between products, read and written once in cache"
+
+
+def _words(job: Job) -> float:
+    return job.weights * job.network.spec.groups * job.network.lanes * INT8

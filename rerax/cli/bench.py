@@ -1,0 +1,77 @@
+"""rerax bench."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rerax.cli.flags import MaxLength, Quiet, app, flag, names
+
+if TYPE_CHECKING:
+    from rerax.campaign.subject import Inputs
+
+
+@app.command()
+def bench(
+    shape: Annotated[str, flag("A random BERT of this shape: minilm or base.")] = "minilm",
+    model: Annotated[str | None, flag("Instead: folder or hub id of a BERT.", "DIR")] = None,
+    task: Annotated[str, flag("With --model: its GLUE task.", "NAME")] = "sst2",
+    data: Annotated[str, flag("With --model: GLUE folder or hub id.", "DIR")] = "nyu-mll/glue",
+    max_length: MaxLength = 128,
+    examples: Annotated[int, flag("Random sentences, or the first N of the split.", "N")] = 872,
+    rates: Annotated[str, flag("Fault rates.", "P,..")] = "1e-3,1e-2",
+    protection: Annotated[str, flag("Protections.", "NAME,..")] = "none,msb:2x3:pruned",
+    rounds: Annotated[int, flag("How often each piece is timed.", "N")] = 5,
+    growth: Annotated[
+        bool, typer.Option("--growth", help="Also double chips, sentences, model and rate.")
+    ] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the raw numbers here.", metavar="FILE")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Take a chip apart on this machine: where its time goes, and the least that would do.
+
+    Each stage stands beside a floor, from product rates and a memory bandwidth that are measured
+    in the same run.
+    """
+    from rerax.campaign.point import parse_rates
+
+    asked = parse_rates(rates)
+    for name, value in (("examples", examples), ("rounds", rounds)):
+        if value < 1:
+            raise ValueError(f"{name} {value} is too few: give at least 1")
+    if model is None:
+        inputs = _random(shape, examples)
+    else:
+        from rerax.campaign.source import read_subject
+
+        subject = read_subject(
+            model, task, "model", data=data, max_examples=examples, max_length=max_length
+        )
+        inputs = subject.load()
+    from rerax.bench.record import measure, print_bench
+
+    def tell(text: str) -> None:
+        if not quiet:
+            print(f"measuring {text}", file=sys.stderr, flush=True)
+
+    found = measure(inputs, asked, names(protection), rounds, growth, tell)
+    print_bench(found)
+    if json_file is not None:
+        _write(json_file, found)
+
+
+def _random(shape: str, examples: int) -> "Inputs":
+    from rerax.bench.jobs import SHAPES, random_inputs
+
+    if shape not in SHAPES:
+        raise ValueError(f"shape {shape!r} is unknown: give {' or '.join(SHAPES)}, or a --model")
+    return random_inputs(SHAPES[shape], examples, pruned=True)
+
+
+def _write(file: Path, found: dict[str, Any]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
