@@ -60,11 +60,16 @@
     const look = event => {
       const place = svg.getScreenCTM();
       const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(place.inverse());
-      const nearest = (items, reach) => items.reduce((best, item) => {
-        const far = Math.hypot(item.x - at.x, item.y - at.y);
-        return far < best[1] && !item.group.classList.contains("off") ? [item, far] : best;
-      }, [null, reach])[0];
-      const found = nearest(points, 9) ?? nearest(chipsOf(svg), 6) ?? nearest(points, 22);
+      // A mark is wanted rather than a chip where both are close, and from further away.
+      let found = null;
+      let best = 18;
+      for (const item of [...points, ...chipsOf(svg)]) {
+        const far = Math.hypot(item.x - at.x, item.y - at.y) + (item.mark ? -4 : 0);
+        const reach = item.mark ? 18 : 6;
+        if (far < Math.min(best, reach) && !item.group.classList.contains("off")) {
+          [found, best] = [item, far];
+        }
+      }
       if (found) tell(found, place); else hide();
     };
     svg.addEventListener("pointermove", look);
