@@ -53,6 +53,8 @@ wheel: $(VENV)/.dev
 	cp "$$away/deps.pth" "$$("$$away/venv/bin/python" -c 'import site; print(site.getsitepackages()[0])')/zz_deps.pth"; \
 	cd "$$away"; venv/bin/rerax --version; venv/bin/python -c "import rerax, sys; \
 	assert rerax.__file__.startswith(sys.prefix), rerax.__file__; \
+	from importlib.resources import files; \
+	assert all(files('rerax.report').joinpath(f'page.{kind}').is_file() for kind in ('css', 'js')); \
 	from rerax.demo import MODEL; assert (MODEL / 'model.safetensors').is_file(); \
 	print(rerax.load(MODEL)[0].num_labels, 'labels: the wheel works outside the tree')"
 

@@ -13,10 +13,10 @@ from rerax.campaign.stopping import Rule
 from rerax.report.charts import colour_of
 from rerax.report.lines import Line, percent, shown, split_settings, summarise_points
 from rerax.report.palette import LIGHT, SHADES, shade
-from rerax.report.panels import Panel, gains, make_panels
+from rerax.report.panels import Panel, gains, in_order, make_panels
 from rerax.report.places import HeatMap, loss, make_heat_maps
+from rerax.report.wording import budget_text, rate_text
 from rerax.report.wording import points as hundredths
-from rerax.report.wording import rate_text
 
 MOST_NAMED = 16
 """Series up to which a figure has a legend; more leave no room for anything else."""
@@ -73,7 +73,7 @@ def figure_score_against_rate(rows: pa.Table, path: str | Path, title: str | Non
         path: where to, a `.png` or an `.svg`.
         title: first line of the heading; the settings that all points share come below it.
     """
-    lines = summarise_points(rows)
+    lines = sorted(summarise_points(rows), key=in_order)
     everywhere = [line for line in lines if line.settings["faulty"] is None]
     lines = everywhere if any(line.rate for line in everywhere) else lines
     vary, common = split_settings(lines)
@@ -89,7 +89,7 @@ def figure_score_against_rate(rows: pa.Table, path: str | Path, title: str | Non
     room = min([3.0, *(b / a for a, b in itertools.pairwise(positive))]) ** (0.6 / len(series))
     for k, (label, points) in enumerate(series.items()):
         shift = room ** (k - (len(series) - 1) / 2)
-        _draw_series(axes, ", ".join(label) or "chips", points, zero, shift, room, f"C{k}", noise)
+        _draw_series(axes, ", ".join(label) or "chips", points, zero, shift, room, k, noise)
     for score in sorted({line.float_score for line in lines}):
         axes.axhline(100 * score, ls="--", lw=1, color="0.4", label=f"float score {percent(score)}")
     _rate_axis(axes, [line.rate for line in lines], zero)
@@ -114,24 +114,26 @@ def _draw_series(
     zero: float,
     shift: float,
     room: float,
-    colour: str,
+    place: int,
     noise: np.random.Generator,
 ) -> None:
     """Dots of all chips, the mean with its 95 % interval, a line through the rates above 0."""
     points = sorted(points, key=lambda line: line.rate)
-    place = np.array([(line.rate or zero) * shift for line in points])
-    for x, line in zip(place, points, strict=True):
+    kind = colour_of(place)
+    colour = LIGHT[f"s{kind}"]
+    across = np.array([(line.rate or zero) * shift for line in points])
+    for x, line in zip(across, points, strict=True):
         spread = x * room ** noise.uniform(-0.35, 0.35, len(line.scores))
         axes.plot(spread, 100 * line.scores, ".", ms=4, alpha=0.35, color=colour, mew=0, zorder=2)
     mean = np.array([line.summary.mean for line in points])
     ends = [line.summary.interval for line in points]
     half = np.array([0 if end is None else end[1] - end[0] for end in ends]) / 2
     axes.errorbar(
-        place,
+        across,
         100 * mean,
         100 * half,
         color=colour,
-        fmt="o",
+        fmt=_MARKERS[kind],
         elinewidth=1.5,
         capsize=2.5,
         ms=5,
@@ -141,7 +143,7 @@ def _draw_series(
         zorder=4,
     )
     faulty = np.array([line.rate > 0 for line in points])
-    axes.plot(place[faulty], 100 * mean[faulty], color=colour, lw=1.5, zorder=3)
+    axes.plot(across[faulty], 100 * mean[faulty], color=colour, lw=1.5, zorder=3)
 
 
 def _figure(width: float, height: float) -> Any:
@@ -175,7 +177,7 @@ def _rate_axis(axes: Any, rates: Sequence[float], zero: float) -> None:
     axes.minorticks_off()
     if positive and len(ticks) > len(positive):  # the log axis breaks between 0 and the rates
         axes.axvline((zero * positive[0]) ** 0.5, color="0.75", lw=1, ls=":")
-    axes.set_xlabel("fault rate (expected fraction of what is faulty), log scale")
+    axes.set_xlabel("fault rate, log scale")
     axes.grid(axis="y", color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -201,7 +203,7 @@ def _draw_yields(panel: Panel, axes: Any, budget: float) -> None:
         _draw_points(axes, place, series.label, rates, x, share, ends)
     _rate_axis(axes, panel.rates, zero)
     axes.set_ylim(-3, 103)
-    axes.set_ylabel(f"chips within {hundredths(budget)} points, %")
+    axes.set_ylabel(f"chips within {budget_text(budget)}, %")
 
 
 def _draw_gains(panel: Panel, axes: Any) -> None:

@@ -22,7 +22,7 @@ from rerax.report.lines import Line, split_settings, summarise_points
 from rerax.report.palette import DARK, LIGHT, variables
 from rerax.report.panels import Panel, gains, in_order, make_panels
 from rerax.report.places import HeatMap, make_heat_maps
-from rerax.report.wording import listed
+from rerax.report.wording import budget_text, listed
 
 
 def write_page(
@@ -209,7 +209,7 @@ def _found(found: Sequence[words.Finding]) -> str:
 
 
 def _scores(panels: Sequence[Panel], budget: float) -> str:
-    keys = f"float score, and what is within {words.budget_text(budget)} of it"
+    keys = f"float score, and what is within {budget_text(budget)} of it"
     extra = f'<li class="fixed"><i class="swatch"></i>{keys}</li>'
 
     def draw(panel: Panel, part: charts.Numbered, name: str) -> str:
@@ -227,7 +227,7 @@ def _yields(panels: Sequence[Panel], budget: float) -> str:
         return charts.yield_chart(part, name) + _legend(part)
 
     lead = (
-        f"Share of chips within {words.budget_text(budget)} of the float score, "
+        f"Share of chips within {budget_text(budget)} of the float score, "
         "with its 95 % binomial interval."
     )
     return _section("yields", "Chips that pass", lead, _figures("yield", panels, draw))

@@ -27,6 +27,16 @@ def points(value: float, sign: bool = False, digits: int = 2) -> str:
     return (MINUS if value < 0 else "+" if sign else "") + text
 
 
+def budget_text(budget: float) -> str:
+    """A budget in points.
+
+    Example:
+        >>> budget_text(0.01), budget_text(0.025)
+        ('1 point', '2.5 points')
+    """
+    return f"{100 * budget:g} point{'' if budget == 0.01 else 's'}"
+
+
 def interval(ends: tuple[float, float] | None, sign: bool = False, digits: int = 2) -> str:
     """An interval in hundredths; nothing for none."""
     if ends is None:

@@ -9,7 +9,7 @@ from rerax.campaign.stopping import Rule
 from rerax.report.lines import Line
 from rerax.report.panels import Gain, Panel, Series, gains
 from rerax.report.places import HeatMap, loss
-from rerax.report.wording import count, interval, listed, points, rate_text
+from rerax.report.wording import budget_text, count, interval, listed, points, rate_text
 from rerax.stats import passes
 
 MOST_RATES = 6
@@ -48,16 +48,6 @@ def what_was_run(lines: Sequence[Line], panels: Sequence[Panel], rows: int) -> s
         f"on {examples} examples. {count(rows, 'row')} of {count(len(lines), 'point')}."
     )
     return text[0].upper() + text[1:]
-
-
-def budget_text(budget: float) -> str:
-    """A budget in points.
-
-    Example:
-        >>> budget_text(0.01), budget_text(0.025)
-        ('1 point', '2.5 points')
-    """
-    return f"{100 * budget:g} point{'' if budget == 0.01 else 's'}"
 
 
 def findings(panel: Panel, budget: float) -> list[Finding]:
