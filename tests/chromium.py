@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-PROBE = """<script>addEventListener("load", () => {
+PROBE = """<script>addEventListener("load", async () => {
   const root = document.documentElement;
   const box = e => { const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; };
   const seen = [...document.querySelectorAll("figure svg.chart, table.heat")]

@@ -32,6 +32,7 @@
       const box = cell.getBoundingClientRect();
       show(cell.dataset.told, box.left + box.width / 2, box.top);
     };
+    cell.tell = tell;
     for (const kind of ["pointerenter", "focus", "click"]) cell.addEventListener(kind, tell);
     for (const kind of ["pointerleave", "blur"]) cell.addEventListener(kind, hide);
   });
@@ -78,11 +79,18 @@
       if (event.pointerType === "mouse") hide();
     });
     for (const point of points) {
-      point.mark.addEventListener("focus", () => tell(point, svg.getScreenCTM()));
+      point.mark.tell = () => tell(point, svg.getScreenCTM());
+      point.mark.addEventListener("focus", point.mark.tell);
       point.mark.addEventListener("blur", hide);
     }
   });
-  addEventListener("scroll", hide, {passive: true});
+  // The box of what has the focus follows it: a step to a mark out of sight scrolls there.
+  addEventListener("scroll", () => {
+    if (!tip.hidden && document.activeElement?.tell) document.activeElement.tell(); else hide();
+  }, {capture: true, passive: true});
+  addEventListener("click", event => {
+    if (!event.target.closest(".chart, td")) hide();
+  });
   addEventListener("keydown", event => { if (event.key === "Escape") hide(); });
 
   // A name in a legend hides and shows its curve.

@@ -1,9 +1,9 @@
 """Colours of page and figures, for light and dark paper.
 
-Curves are told apart by colour, marker and place at once. The first one, against which the others
+Curves are told apart by colour, mark and place at once. The first one, against which the others
 are measured, is grey. Every colour of a curve has a contrast of at least 3 to its paper, every
-colour of text at least 4.5 (`tests/report/test_palette.py`); the order keeps neighbours apart for
-readers who see no red or no green.
+colour of text at least 4.5. Curves differ in lightness too, so that readers who see no red or no
+green can tell them (`tests/report/test_palette.py`).
 """
 
 LIGHT = {
@@ -14,14 +14,14 @@ LIGHT = {
     "wash": "#f2efe8",
     "accent": "#0a5c80",
     "pass": "#e7efe9",
-    "s0": "#6b7078",
-    "s1": "#0072b2",
-    "s2": "#c4500a",
-    "s3": "#00785a",
-    "s4": "#a63f86",
-    "s5": "#8a6a00",
-    "s6": "#2a8fb8",
-    "s7": "#7a2e2e",
+    "s0": "#4f545c",
+    "s1": "#1f6bbf",
+    "s2": "#d3440c",
+    "s3": "#1f8a74",
+    "s4": "#7a3287",
+    "s5": "#789a3c",
+    "s6": "#2d86bd",
+    "s7": "#5a1010",
     "h0": "#f2efe8",
     "h1": "#e4e6e0",
     "h2": "#c9d9db",
@@ -40,14 +40,14 @@ DARK = {
     "wash": "#1e2125",
     "accent": "#7cc4e4",
     "pass": "#1d2a24",
-    "s0": "#9a9ea5",
-    "s1": "#56b4e9",
-    "s2": "#f08a4b",
-    "s3": "#3dbf98",
-    "s4": "#dd8fc3",
-    "s5": "#d9b53a",
-    "s6": "#9ad3ea",
-    "s7": "#e49a9a",
+    "s0": "#82868d",
+    "s1": "#27b0f5",
+    "s2": "#d67d1a",
+    "s3": "#6fd3a0",
+    "s4": "#a552b3",
+    "s5": "#e6dc50",
+    "s6": "#d3ebfb",
+    "s7": "#b05c40",
     "h0": "#1e2125",
     "h1": "#20303a",
     "h2": "#203f4f",

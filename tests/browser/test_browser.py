@@ -109,6 +109,9 @@ STEPS = """
     .find(e => e.getBoundingClientRect().width > 0);
   chart.querySelector(".point").focus();
   more.focused = tip.hidden ? null : tip.textContent;
+  scrollTo(0, 40);
+  await new Promise(done => setTimeout(done, 200));
+  more.scrolled = tip.hidden ? null : tip.textContent;
   document.dispatchEvent(new KeyboardEvent("keydown", {key: "Escape", bubbles: true}));
   more.escaped = tip.hidden;
   const dots = [...chart.querySelectorAll(".dots")].at(-1);
@@ -149,6 +152,7 @@ def test_values_come_on_focus_and_tap_tables_sort_and_curves_hide(tmp_path):
     write_page(campaign(), page)
     told, _ = measured(page, PHONE, steps=STEPS)
     assert told["focused"].startswith("offset at 0\nmean 89.00 %")
+    assert told["scrolled"] == told["focused"]
     assert told["escaped"]
     assert told["tapped"] == told["first"]
     assert told["up"] == sorted(told["up"])

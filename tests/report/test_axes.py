@@ -3,7 +3,6 @@ import itertools
 import pytest
 
 from rerax.report.axes import LETTER, NARROW, WIDE, RateAxis, ValueAxis, nice_step
-from rerax.report.palette import DARK, LIGHT, SHADES, shade
 from rerax.report.wording import rate_text
 
 RATES = [
@@ -70,33 +69,3 @@ def test_steps_are_nice():
 def test_rates_are_written_so_that_they_can_be_read_back(rate, text):
     assert float(rate_text(rate)) == rate
     assert text is None or rate_text(rate) == text
-
-
-def luminance(colour):
-    parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
-    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-    return sum(a * b for a, b in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-
-def contrast(one, other):
-    high, low = sorted((luminance(one), luminance(other)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
-
-
-@pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
-def test_colours_can_be_told_from_their_paper(colours):
-    for name in ("ink", "quiet", "accent"):
-        for paper in ("paper", "wash"):
-            assert contrast(colours[name], colours[paper]) >= 4.5, name
-    for k in range(8):
-        assert contrast(colours[f"s{k}"], colours["paper"]) >= 3, k
-    for k in range(SHADES):
-        text = "ink" if k <= SHADES // 2 else "paper"
-        assert contrast(colours[f"h{k}"], colours[text]) >= 4.5, k
-    shades = [luminance(colours[f"h{k}"]) for k in range(SHADES)]
-    assert shades == sorted(shades, reverse=colours is LIGHT)
-
-
-def test_shades_follow_the_loss():
-    assert [shade(value, 8.0) for value in (-1.0, 0.0, 4.0, 8.0)] == [0, 0, 4, 8]
-    assert shade(0.0, 0.0) == 0
