@@ -24,6 +24,9 @@ from rerax.report.panels import Panel, gains, in_order, make_panels
 from rerax.report.places import HeatMap, make_heat_maps
 from rerax.report.wording import budget_text, listed
 
+MOST_OPEN = 4
+"""Panels up to which all findings are in sight; those of more open on request."""
+
 
 def write_page(
     rows: pa.Table,
@@ -196,7 +199,11 @@ def _summary(
 ) -> str:
     parts = [f'<p class="lead">{escape(words.what_was_run(lines, panels, rows))}</p>']
     for panel in panels:
-        parts.append(_subheading(panel, panels) + _found(words.findings(panel, budget)))
+        found = _found(words.findings(panel, budget))
+        if len(panels) > MOST_OPEN:
+            parts.append(f"<details><summary>{escape(panel.title)}</summary>{found}</details>")
+        else:
+            parts.append(_subheading(panel, panels) + found)
     parts.append(_found(words.hot_spots(maps)))
     return _section("summary", "Summary", "", "".join(parts))
 

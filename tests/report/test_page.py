@@ -230,6 +230,16 @@ def test_a_page_has_what_its_rows_allow():
     assert sections(told)[-1] == "runs"
 
 
+def test_findings_of_many_subjects_open_on_request():
+    few, many = (
+        make_page(pa.concat_tables(campaign([{"model": f"m{k}"}], chips=3) for k in range(count)))
+        for count in (4, 5)
+    )
+    assert "<details>" not in few
+    assert re.findall(r"<summary>(.*?)</summary>", many) == [f"m{k} on sst2" for k in range(5)]
+    assert [text.count("<dt>Budget</dt>") for text in (few, many)] == [4, 5]
+
+
 def test_no_rows_are_refused():
     with pytest.raises(ValueError, match="no rows"):
         make_page(make_rows(POINT, []))
