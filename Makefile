@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: help demo test lint types check wheel parity format pins clean
+.PHONY: help demo test lint types check wheel browser parity format pins clean
 
 help:
 	@echo "make demo     install, then sweep a small BERT over faulty chips (about a minute)"
 	@echo "make test     install, then run the tests"
 	@echo "make check    lint, types, tests, and the wheel outside the tree (what CI runs)"
+	@echo "make browser  look at the report in Chromium (installs it where apt-get may)"
 	@echo "make parity   compare with transformers' PyTorch models (installs torch)"
 	@echo "make format   put the code into shape"
 	@echo "make pins     write constraints.txt anew from this environment"
@@ -52,8 +53,18 @@ wheel: $(VENV)/.dev
 	cp "$$away/deps.pth" "$$("$$away/venv/bin/python" -c 'import site; print(site.getsitepackages()[0])')/zz_deps.pth"; \
 	cd "$$away"; venv/bin/rerax --version; venv/bin/python -c "import rerax, sys; \
 	assert rerax.__file__.startswith(sys.prefix), rerax.__file__; \
+	from importlib.resources import files; \
+	assert all(files('rerax.report').joinpath(f'page.{kind}').is_file() for kind in ('css', 'js')); \
 	from rerax.demo import MODEL; assert (MODEL / 'model.safetensors').is_file(); \
 	print(rerax.load(MODEL)[0].num_labels, 'labels: the wheel works outside the tree')"
+
+# Only Debian's package is tried, and only by a user who may install one.
+browser: $(VENV)/.dev
+	@command -v chromium > /dev/null || command -v chromium-browser > /dev/null || \
+	(command -v apt-get > /dev/null && test "$$(id -u)" = 0 && apt-get update -qq && \
+	apt-get install -y -qq --no-install-recommends chromium) || \
+	{ echo "no chromium, and it cannot be installed here: run 'apt-get install chromium' as root"; exit 1; }
+	$(BIN)/python -m pytest tests/browser
 
 # PyTorch's CPU build is found by its exact version, and by pip only.
 parity: $(VENV)/.dev

@@ -50,6 +50,7 @@ _HOMES = {
     "sweep": "rerax.campaign.run",
     "summarise_points": "rerax.report",
     "print_table": "rerax.report",
+    "write_page": "rerax.report",
     "figure_score_against_rate": "rerax.report",
 }
 

@@ -9,24 +9,35 @@ from rerax.cli.flags import Budget, Folder, Quiet, app, flag, run_and_print
 @app.command()
 def report(
     folder: Folder,
-    figures: Annotated[Path | None, flag("Write score_against_rate.png here.", "DIR")] = None,
+    html: Annotated[Path | None, flag("Write the whole report as one page.", "FILE")] = None,
+    figures: Annotated[Path | None, flag("Write the figures as PNG and SVG.", "DIR")] = None,
     budget: Budget = 0.01,
 ) -> None:
-    """Print the table of a campaign folder, and draw its figure."""
+    """Print the table of a campaign folder; write its report as a page, draw its figures."""
     from rerax.campaign.files import place
-    from rerax.campaign.manifest import read_manifest
+    from rerax.campaign.manifest import read_manifest, read_provenance
     from rerax.campaign.stopping import recorded
     from rerax.campaign.store import read_rows
-    from rerax.report import figure_score_against_rate, print_table
+    from rerax.report import check_path, draw_figures, print_table, write_page
 
+    if not 0 <= budget <= 1:
+        raise ValueError(f"budget {budget} is outside [0, 1]: give a loss of score such as 0.01")
+    if html is not None:
+        check_path(html)  # raises
+    if figures is not None and figures.exists() and not figures.is_dir():
+        raise ValueError(f"--figures {figures} is a file: give a folder")
     read_manifest(place(folder))  # raises
     rows = read_rows(place(folder))
     if not len(rows):
         raise ValueError(f"{folder} has no finished rows: run rerax sweep first")
-    print_table(rows, budget, stopped=recorded(place(folder)))
+    stopped = recorded(place(folder))
+    print_table(rows, budget, stopped=stopped)
+    if html is not None:
+        write_page(rows, html, budget, stopped, read_provenance(place(folder)))
+        print(f"page: {html}")
     if figures is not None:
-        figures.mkdir(parents=True, exist_ok=True)
-        figure_score_against_rate(rows, figures / "score_against_rate.png")
+        written = draw_figures(rows, figures, budget, stopped)
+        print(f"figures: {', '.join(path.name for path in written)} in {figures}")
 
 
 @app.command()

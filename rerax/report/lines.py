@@ -1,0 +1,129 @@
+"""The points of a campaign as lines of statistics over their chips. No JAX here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rerax.campaign.stopping import Rule
+from rerax.stats import Summary, passes, summarise, yield_interval
+
+SETTINGS = (
+    "task",
+    "model",
+    "encoding",
+    "bits",
+    "bits_per_cell",
+    "input_bits",
+    "dtype",
+    "layout",
+    "tile",
+    "matrices",
+    "protection",
+    "fault",
+    "faulty",
+    "sa1_share",
+)
+"""Columns that tell points apart, the rate aside."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One point of the closing table.
+
+    Attributes:
+        settings: its value in each of `SETTINGS`.
+        rate: fault rate.
+        summary: statistics of its chips' scores.
+        passed: share of chips within the budget of the float score.
+        passed_interval: 95 % interval of that share (`yield_interval`), None for a single chip.
+        float_score, clean_score: the references.
+        degenerate: chips whose predictions are constant or not finite.
+        scores: the scores, one for each chip.
+        chips: the numbers of those chips.
+        cells, cells_dense: cells that the point stores, and that the unprotected dense model does.
+        sparsity: share of the weights that are pruned; None where no row says so.
+        examples: examples that each chip was scored on.
+    """
+
+    settings: dict[str, Any]
+    rate: float
+    summary: Summary
+    passed: float
+    passed_interval: tuple[float, float] | None
+    float_score: float
+    clean_score: float
+    degenerate: int
+    scores: np.ndarray
+    chips: np.ndarray
+    cells: int | None
+    cells_dense: int | None
+    sparsity: float | None
+    examples: int
+
+
+def summarise_points(
+    rows: pa.Table, budget: float = 0.01, stopped: Rule | None = None
+) -> list[Line]:
+    """One line for each point: series in the order in which they first appear, rates ascending.
+
+    Args:
+        rows: rows of a campaign.
+        budget: how far below the float score a chip may be and still pass (0.01 is one point).
+        stopped: the rule that decided how many chips there are, if one did.
+    """
+    hashes = rows["point_hash"]
+    points = [rows.filter(pc.equal(hashes, h)) for h in pc.unique(hashes)]
+    lines = [_line(point, budget, stopped) for point in points]
+    series: dict[tuple[Any, ...], list[Line]] = {}
+    for line in lines:
+        series.setdefault(tuple(line.settings.values()), []).append(line)
+    return [line for group in series.values() for line in sorted(group, key=lambda x: x.rate)]
+
+
+def _line(rows: pa.Table, budget: float, stopped: Rule | None) -> Line:
+    first = rows.slice(0, 1).to_pylist()[0]
+    scores = rows["score"].to_numpy()
+    if first["rate"] == 0:  # the same chip written many times counts once
+        scores = scores[:1]
+    chips = rows["chip"].to_numpy()[: len(scores)]
+    passed = int(passes(scores, first["float_score"], budget).sum())
+    n = len(scores)
+    early = stopped is not None and n <= stopped.max_chips  # more were asked for without it
+    return Line(
+        {name: first[name] for name in SETTINGS},
+        first["rate"],
+        summarise(scores),
+        passed / n,
+        yield_interval(passed, n, stopped_early=early) if n > 1 else None,
+        first["float_score"],
+        first["clean_score"],
+        int(pc.sum(rows["degenerate"]).as_py()) if n > 1 else int(first["degenerate"]),
+        scores,
+        chips,
+        first["cells"],
+        first["cells_dense"],
+        first["sparsity"],
+        first["examples"],
+    )
+
+
+def split_settings(lines: Sequence[Line]) -> tuple[list[str], dict[str, Any]]:
+    """Settings that vary over the points, and those that all share."""
+    values = {name: {line.settings[name] for line in lines} for name in SETTINGS}
+    vary = [name for name in SETTINGS if len(values[name]) > 1]
+    common = {name: next(iter(v)) for name, v in values.items() if len(v) == 1}
+    return vary, {name: value for name, value in common.items() if value is not None}
+
+
+def percent(score: float) -> str:
+    """A score in percent, two digits behind the point."""
+    return f"{100 * score:.2f}"
+
+
+def shown(value: Any) -> str:
+    """A setting as tables show it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

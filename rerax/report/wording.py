@@ -1,0 +1,67 @@
+"""Numbers and lists as the report writes them. No JAX here."""
+
+from collections.abc import Sequence
+
+MINUS = "−"
+
+
+def rate_text(rate: float) -> str:
+    """A rate as one would give it to `--rates`, short.
+
+    Example:
+        >>> rate_text(0.003), rate_text(0.25), rate_text(0.0)
+        ('3e-3', '0.25', '0')
+    """
+    if rate == 0 or rate >= 0.1:
+        return f"{rate:g}" if float(f"{rate:g}") == rate else repr(rate)
+    digits = next(n for n in range(17) if float(f"{rate:.{n}e}") == rate or n == 16)
+    mantissa, _, exponent = f"{rate:.{digits}e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def points(value: float, sign: bool = False, digits: int = 2) -> str:
+    """A score or a difference of scores, in hundredths; with its sign where that matters."""
+    text = f"{abs(100 * value):.{digits}f}"
+    if float(text) == 0:
+        return text
+    return (MINUS if value < 0 else "+" if sign else "") + text
+
+
+def budget_text(budget: float) -> str:
+    """A budget in points.
+
+    Example:
+        >>> budget_text(0.01), budget_text(0.025)
+        ('1 point', '2.5 points')
+    """
+    return f"{100 * budget:g} point{'' if budget == 0.01 else 's'}"
+
+
+def interval(ends: tuple[float, float] | None, sign: bool = False, digits: int = 2) -> str:
+    """An interval in hundredths; nothing for none."""
+    if ends is None:
+        return ""
+    return f"{points(ends[0], sign, digits)} to {points(ends[1], sign, digits)}"
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun.
+
+    Example:
+        >>> count(1, "chip"), count(1200, "chip"), count(2, "series", "series")
+        ('1 chip', '1,200 chips', '2 series')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def listed(items: Sequence[str], most: int = 6) -> str:
+    """Items in a sentence; those beyond the first few are counted.
+
+    Example:
+        >>> listed(["a", "b", "c"]), listed(["a", "b", "c"], most=2)
+        ('a, b and c', 'a, b and 1 more')
+    """
+    shown = list(items[:most])
+    if len(items) > most:
+        shown.append(f"{len(items) - most} more")
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
