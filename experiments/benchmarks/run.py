@@ -56,7 +56,8 @@ def call(tool: str, where: Sequence[Any], rate: float, chips: int, first: int) -
         function: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), name)
         row = function(model, data, rate, chips, max_examples, first=first, **options)
     except Exception as error:  # whatever a third party throws is the result
-        row = error_row(tool, rate, f"{type(error).__name__}: {str(error).splitlines()[:1]}")
+        said = (str(error).splitlines() or [""])[0]
+        row = error_row(tool, rate, f"{type(error).__name__}: {said}")
     return {**row, "tool": tool, "first": first}
 
 
@@ -101,9 +102,10 @@ def fold(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     }
     rates = [row["rate"] for row in rows if row["tool"] == "rerax"]
     entries = []
-    for (tool, rate), group in groups.items():
-        if "error" in group[0]:
-            entries.append({"tool": tool, "rate": rate, "error": group[0]["error"]})
+    for (tool, rate), whole in groups.items():
+        group = [row for row in whole if "error" not in row]
+        if not group:
+            entries.append({"tool": tool, "rate": rate, "error": whole[0]["error"]})
             continue
         paired = [(r, ours.get((rates[0] if rate is None else rate, r["round"]))) for r in group]
         ratios = [r["seconds_a_chip"] / base for r, base in paired if base]
