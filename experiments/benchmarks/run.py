@@ -23,7 +23,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rows import error_row
 
@@ -46,15 +46,26 @@ TOOLS: dict[str, tuple[str, str, dict[str, Any]]] = {
 """Module, function and options of everything that is timed."""
 
 RATELESS = ("aihwkit",)
+BATCHED = ("torch_dense", "torch_sparse")
 
 
-def call(tool: str, where: Sequence[Any], rate: float, chips: int, first: int) -> dict[str, Any]:
+class Where(NamedTuple):
+    """What is scored: folders, how many sentences, and PyTorch's batch if not its default."""
+
+    model: str
+    data: str
+    max_examples: int | None = None
+    batch: int | None = None
+
+
+def call(tool: str, where: Where, rate: float, chips: int, first: int) -> dict[str, Any]:
     """One row of a tool, or one that says why there is none."""
     module, name, options = TOOLS[tool]
-    model, data, max_examples = where
+    if where.batch is not None and module in BATCHED:
+        options = {**options, "batch": where.batch}
     try:
         function: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), name)
-        row = function(model, data, rate, chips, max_examples, first=first, **options)
+        row = function(*where[:2], rate, chips, where.max_examples, first=first, **options)
     except Exception as error:  # whatever a third party throws is the result
         said = (str(error).splitlines() or [""])[0]
         row = error_row(tool, rate, f"{type(error).__name__}: {said}")
@@ -62,7 +73,7 @@ def call(tool: str, where: Sequence[Any], rate: float, chips: int, first: int) -
 
 
 def take_rounds(
-    tools: Sequence[str], where: Sequence[Any], rates: Sequence[float], chips: int, rounds: int
+    tools: Sequence[str], where: Where, rates: Sequence[float], chips: int, rounds: int
 ) -> list[dict[str, Any]]:
     """All rows: every tool at every rate in every round, every other round backwards."""
     rows: list[dict[str, Any]] = []
@@ -187,6 +198,7 @@ def main() -> None:
     parser.add_argument("--chips", type=int, default=2, help="chips of a call, without its first")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--max-examples", type=int)
+    parser.add_argument("--batch", type=int, help="of torch_dense and torch_sparse")
     parser.add_argument("--only", type=lambda s: s.split(","), default=list(TOOLS))
     parser.add_argument("--out", type=Path)
     parser.add_argument("--print", type=Path, dest="printed")
@@ -201,11 +213,12 @@ def main() -> None:
     found = machine()
     with tempfile.TemporaryDirectory() as folder:
         model = write_base(folder, given.model) if given.shape == "base" else given.model
-        where = (model, given.data, given.max_examples)
+        where = Where(model, given.data, given.max_examples, given.batch)
         rows = take_rounds(given.only, where, given.rates, given.chips, given.rounds)
     settings = {
         "model": "BERT-base shape, random weights" if given.shape == "base" else Path(model).name,
         "max_examples": given.max_examples,
+        "batch": given.batch,
         "rounds": given.rounds,
         "chips_a_call": given.chips,
     }

@@ -42,6 +42,7 @@ def run(
     max_examples: int | None = None,
     *,
     dtype: str = "float32",
+    batch: int = torch_model.BATCH,
     first: int = 0,
 ) -> dict[str, Any]:
     """Time some chips of a method after a warm-up.
@@ -55,13 +56,14 @@ def run(
         chips: chips to time.
         max_examples: use only the first so many sentences.
         dtype: of the products, see `torch_model.DTYPES`.
+        batch: sentences a batch.
         first: number of the first chip, which seeds it.
 
     Returns:
         The row of the method (`rows.make_row`).
     """
     start = time.perf_counter()
-    job = torch_model.kept(model_dir, data_dir, max_examples, dtype)
+    job = torch_model.kept(model_dir, data_dir, max_examples, dtype, batch)
     method = make(job.store)
     one_chip(job, method, rate, first)
     warm = time.perf_counter() - start

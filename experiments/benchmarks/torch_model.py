@@ -9,8 +9,8 @@ Three ways to multiply: float32 and bfloat16 weights (inputs stay float), and in
 are quantised per token and each product is an exact integer one, which is what rerax computes by
 default.
 
-Tuned once on two cores of an AMD EPYC with AVX-512 (`python torch_model.py --model DIR --data DIR`
-measures again): see BATCH and ATTENTION.
+`python experiments/benchmarks/torch_model.py --model DIR --data DIR` times all batch sizes and both
+attentions; do so on a quiet machine before timing anything else, and give `run.py` the best batch.
 """
 
 import argparse

@@ -148,7 +148,9 @@ def test_a_broken_tool_is_a_row_with_a_reason(small, monkeypatch):
     import run
 
     monkeypatch.setitem(run.TOOLS, "absent", ("no_such_module", "absent", {}))
-    rows = run.take_rounds(["absent", "torch_sparse-f32"], (*small, None), (0.01,), 1, 2)
+    rows = run.take_rounds(
+        ["absent", "torch_sparse-f32"], run.Where(*small, batch=7), (0.01,), 1, 2
+    )
     broken, timed = run.fold(rows)
     assert "no_such_module" in broken["error"]
     assert timed["chips"] == 2
