@@ -1,0 +1,128 @@
+"""What one would write first in JAX: a whole faulty parameter tree for every chip.
+
+One jitted function draws a uniform number for every cell of the model, makes a float tree of the
+faulty weights, and runs `rerax.bert`'s model on all batches. It uses nothing of rerax's sampler,
+its layer-by-layer evaluation or its integer products: only the model, the quantiser and the
+batches. Chips come one after the other in a Python loop.
+"""
+
+import functools
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from rows import BITS, SA1_SHARE, Chip, Watch, accuracy, make_row
+
+from rerax import evaluate
+from rerax.bert.model import Bert
+from rerax.campaign.source import read_subject
+from rerax.chip import on_crossbars
+from rerax.glue.data import make_batches
+from rerax.quantise import quantise
+
+HALF = 1 << (BITS - 1)
+GROUPS = ("encoder", "pooler", "classifier")
+
+
+def faulty_words(words: Any, key: Any, rate: Any) -> tuple[Any, Any]:
+    """Words of one matrix on one chip, and how many of its cells are stuck."""
+    uniform = jax.random.uniform(key, (BITS, *words.shape))
+    bit = jnp.uint8(1) << jnp.arange(BITS, dtype=jnp.uint8).reshape(-1, *[1] * words.ndim)
+    hit, at_1 = uniform < rate, uniform < rate * jnp.float32(SA1_SHARE)
+    stuck = jnp.where(hit, bit, jnp.uint8(0)).sum(axis=0, dtype=jnp.uint8)
+    value = jnp.where(at_1, bit, jnp.uint8(0)).sum(axis=0, dtype=jnp.uint8)
+    return (words & ~stuck) | value, hit.sum(dtype=jnp.int32)
+
+
+def chip_logits(
+    config: Any, dtype: str, params: Any, words: Any, scales: Any, block: Any, key: Any, rate: Any
+) -> tuple[Any, Any]:
+    """Logits of one chip on all batches, and its stuck cells."""
+    kind = jnp.dtype(dtype)
+    leaves, tree = jax.tree.flatten(words)
+    keys = jax.random.split(key, len(leaves))
+    struck = [faulty_words(leaf, k, rate) for leaf, k in zip(leaves, keys, strict=True)]
+    read = jax.tree.unflatten(tree, [word for word, _ in struck])
+    faulty = {section: dict(held) for section, held in params.items()}
+    for section, held in read.items():
+        for name, word in held.items():
+            codes = word.astype(jnp.float32) - HALF
+            kernel = (codes * scales[section][name][..., None, :]).astype(kind)
+            faulty[section][name] = {**params[section][name], "kernel": kernel}
+    model = Bert(config, dtype=kind)
+    logits = tuple(
+        lax.map(lambda b: model.apply({"params": faulty}, *b), (b.ids, b.types, b.mask))
+        for b in block
+    )
+    return logits, sum(count for _, count in struck)
+
+
+@functools.cache
+def prepare(model_dir: str, data_dir: str, max_examples: int | None, dtype: str) -> tuple[Any, ...]:
+    """The jitted chip (key, rate) -> logits and count; the batches, and what scores need."""
+    subject = read_subject(model_dir, "sst2", "model", data=data_dir, max_examples=max_examples)
+    inputs = subject.load()
+    batches = make_batches(inputs.examples, inputs.config.pad_token_id)
+    words: dict[str, dict[str, Any]] = {}
+    scales: dict[str, dict[str, Any]] = {}
+    for section, held in on_crossbars(inputs.params, GROUPS).items():
+        coded = {name: quantise(weights, BITS) for name, weights in held.items()}
+        words[section] = {
+            name: jnp.asarray((codes.astype(np.int16) + HALF).astype(np.uint8))
+            for name, (codes, _) in coded.items()
+        }
+        scales[section] = {name: jnp.asarray(scale) for name, (_, scale) in coded.items()}
+    params = jax.tree.map(jnp.asarray, inputs.params)
+    (block,) = evaluate.to_device(batches)
+    jitted = jax.jit(functools.partial(chip_logits, inputs.config, dtype))
+    cells = BITS * sum(leaf.size for leaf in jax.tree.leaves(words))
+    chip = functools.partial(jitted, params, words, scales, block)
+    return chip, batches, subject, cells
+
+
+def one_chip(prepared: tuple[Any, ...], rate: float, number: int) -> Chip:
+    """Make and score chip `number`."""
+    chip, batches, subject, _ = prepared
+    watch, key = Watch(), jax.random.key(number)
+
+    def forward() -> tuple[float, int]:
+        rows, stuck = jax.device_get(chip(key, jnp.float32(rate)))
+        logits = np.zeros((batches.examples, rows[0].shape[-1]), np.float32)
+        for bucket, part in zip(batches.buckets, rows, strict=True):
+            real = bucket.index >= 0
+            logits[bucket.index[real]] = part[: len(real)][real]
+        return accuracy(logits, subject.labels, subject.order), int(stuck)
+
+    score, stuck = watch.time("chip", forward)
+    return Chip(watch.stages, score, stuck)
+
+
+def jax_tree(
+    model_dir: str,
+    data_dir: str,
+    rate: float,
+    chips: int,
+    max_examples: int | None = None,
+    *,
+    dtype: str = "float32",
+    first: int = 0,
+) -> dict[str, Any]:
+    """Time some chips after a warm-up; arguments as in `torch_chips.run`."""
+    start = time.perf_counter()
+    prepared = prepare(model_dir, data_dir, max_examples, dtype)
+    one_chip(prepared, rate, first)
+    warm = time.perf_counter() - start
+    timed = [one_chip(prepared, rate, first + i) for i in range(chips)]
+    return make_row(
+        "jax_tree",
+        dtype,
+        rate,
+        timed,
+        cells=prepared[-1],
+        packages=("jax", "jaxlib"),
+        first_call_seconds=warm,
+        note="float inputs and products; the whole faulty tree is held at once",
+    )

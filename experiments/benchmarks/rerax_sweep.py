@@ -1,0 +1,104 @@
+"""rerax itself, through the call that its users make: `rerax.sweep`.
+
+A sweep first takes the float and the clean score, two passes over the sentences that a campaign
+makes once for each model and protection. Seconds a chip are therefore taken after the first
+dispatch: from the moment when chip 0 is done to the moment when the table of rows is there,
+scoring included, over the chips in between. The first call of a process, which compiles, is told
+apart.
+"""
+
+import functools
+import time
+from typing import Any
+
+from rows import Chip, make_row
+
+import rerax
+from rerax.campaign.source import read_subject
+
+PROTECTIONS = ("msb:2x3:pruned", "msb:1x3:lsb")
+
+
+@functools.cache
+def prepare(model_dir: str, data_dir: str, max_examples: int | None) -> tuple[Any, ...]:
+    """Loaded model and sentences, and the subject that names them."""
+    subject = read_subject(model_dir, "sst2", "model", data=data_dir, max_examples=max_examples)
+    return subject, subject.load()
+
+
+def best_protection(model_dir: str, data_dir: str, max_examples: int | None = None) -> str:
+    """The scheme to time: copies in freed cells where the model has gates, else in low bits."""
+    _, inputs = prepare(model_dir, data_dir, max_examples)
+    return PROTECTIONS[0] if inputs.gates else PROTECTIONS[1]
+
+
+def rerax_sweep(
+    model_dir: str,
+    data_dir: str,
+    rate: float,
+    chips: int,
+    max_examples: int | None = None,
+    *,
+    protection: str = "none",
+    input_bits: int | None = 8,
+    dtype: str = "float32",
+    first: int = 0,
+) -> dict[str, Any]:
+    """Time some chips after the first dispatch.
+
+    Args:
+        model_dir: Hugging Face folder of a BERT fine-tuned on SST-2.
+        data_dir: folder with sst2/validation.parquet.
+        rate: expected fraction of stuck cells, above 0.
+        chips: chips to time.
+        max_examples: use only the first so many sentences.
+        protection: scheme, or `best` (`best_protection`).
+        input_bits: 8 for integer products, None for float inputs.
+        dtype: of what is not on crossbars, and of products with float inputs.
+        first: seed of the chips.
+
+    Returns:
+        The row (`rows.make_row`); its seconds are equal shares of the measured span.
+    """
+    start = time.perf_counter()
+    subject, inputs = prepare(model_dir, data_dir, max_examples)
+    if protection == "best":
+        protection = best_protection(model_dir, data_dir, max_examples)
+    done: list[tuple[int, float]] = []
+    table = rerax.sweep(
+        inputs.params,
+        inputs.config,
+        inputs.examples,
+        subject.labels,
+        rates=(rate,),
+        chips=chips + 1,
+        chunk=1,
+        seed=first,
+        protection=protection,
+        gates=inputs.gates,
+        order=subject.order,
+        input_bits=input_bits,
+        dtype=dtype,
+        on_progress=lambda progress: done.append((progress.done, time.perf_counter())),
+    )
+    span = time.perf_counter() - done[0][1]
+    scores = table["score"].to_pylist()
+    stuck = [sum(pair) for pair in zip(*_stuck(table), strict=True)]
+    share = {"chip": span / chips}
+    timed = [Chip(share, scores[i], stuck[i]) for i in range(1, chips + 1)]
+    kind = "int8" if input_bits == 8 else dtype
+    return make_row(
+        "rerax" if protection == "none" else f"rerax {protection}",
+        kind,
+        rate,
+        timed,
+        cells=table["cells"][0].as_py(),
+        packages=("rerax", "jax", "jaxlib"),
+        first_call_seconds=done[0][1] - start,
+        note="inputs in 8 bits a token, exact integer products" if input_bits else "float inputs",
+        protection=protection,
+    )
+
+
+def _stuck(table: Any) -> list[list[int]]:
+    return [table[name].to_pylist() for name in ("stuck_at_0", "stuck_at_1")]
