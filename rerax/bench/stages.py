@@ -17,6 +17,7 @@ from rerax.bert.model import EncoderLayer
 from rerax.faults import Healthy, dose
 from rerax.network import reader
 from rerax.products import integer_product
+from rerax.protection import Unprotected
 
 INT8, FLOAT = 1, 4  # bytes
 
@@ -197,7 +198,7 @@ def _floor_of_faults(job: Job, limits: Limits) -> tuple[float, str]:
 
 
 def _floor_of_votes(job: Job, limits: Limits) -> tuple[float, str]:
-    if not job.programmed.extras["encoder"]:
+    if isinstance(job.network.protection, Unprotected):
         return 0.0, "nothing is voted"
     return 2 * _words(job) / limits.bandwidth, "words read and written once"
 
@@ -207,8 +208,7 @@ def _floor_of_decoding(job: Job, limits: Limits) -> tuple[float, str]:
 
 
 def _floor_of_products(job: Job, limits: Limits) -> tuple[float, str]:
-    operations = 2 * job.batches.tokens * job.weights / job.network.config.num_hidden_layers
-    operations *= job.network.config.num_hidden_layers * job.network.lanes
+    operations = 2 * job.batches.tokens * job.weights * job.network.lanes
     name = max(("int8", "bfloat16"), key=lambda kind: limits.products[kind])
     return operations / limits.products[name], f"operations at the {name} rate measured"
 
@@ -232,5 +232,5 @@ def _floor_of_rest(job: Job, limits: Limits) -> tuple[float, str]:
     return moved / limits.cache, "float vectors between products, read and written once in cache"
 
 
-def _words(job: Job) -> float:
+def _words(job: Job) -> int:
     return job.weights * job.network.spec.groups * job.network.lanes * INT8

@@ -102,6 +102,13 @@ ORDER = [
     "report.tables",
     "report.page",
     "report",
+    "bench.timing",
+    "bench.machine",
+    "bench.jobs",
+    "bench.stages",
+    "bench.growth",
+    "bench.record",
+    "bench",
     "progress",
     "demo.sentences",
     "demo",
@@ -113,6 +120,7 @@ ORDER = [
     "cli.size",
     "cli.folders",
     "cli.chip",
+    "cli.bench",
     "cli",
 ]
 WITHOUT_JAX = [

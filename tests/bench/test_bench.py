@@ -1,0 +1,113 @@
+"""rerax bench: what is counted, and that every part of it runs."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import tiny
+
+from rerax.bench.growth import Curve
+from rerax.bench.jobs import CLOSED, SHAPES, make_job, random_inputs
+from rerax.bench.machine import Limits
+from rerax.bench.record import print_bench
+from rerax.bench.stages import take_apart
+from rerax.bench.timing import medians
+from rerax.cli import main
+
+LIMITS = Limits({"int8": 4e9, "bfloat16": 2e9, "float32": 1e9}, 1e9, 2e9)
+
+
+@pytest.fixture(scope="module")
+def job():
+    return make_job(random_inputs(tiny.CONFIG, 6))
+
+
+@pytest.fixture(scope="module")
+def parts(job):
+    whole, stages = take_apart(job, 0.02, LIMITS, rounds=1)
+    return whole, {stage.name: stage for stage in stages}
+
+
+def test_stages_make_up_the_chip(parts):
+    whole, stages = parts
+    assert whole > 0
+    assert stages["crossbar products"].seconds > 0
+    assert sum(stage.seconds for stage in stages.values()) >= 0.99 * whole
+
+
+def test_floors_count_what_the_model_has(job, parts):
+    """Against counts made by hand from the shape."""
+    _, stages = parts
+    config, tokens = job.network.config, job.batches.tokens
+    d, f, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    weights = layers * (4 * d * d + 2 * d * f)
+    assert job.weights == weights
+    assert stages["crossbar products"].floor == pytest.approx(2 * tokens * weights / 4e9)
+    assert stages["sample and stick"].floor == pytest.approx((2 * 8 + 2) * weights / 1e9)
+    assert stages["decode"].floor == pytest.approx(2 * weights / 1e9)
+    assert stages["vote"].floor == 0  # nothing is protected
+    pairs = sum(b.ids.shape[0] * b.ids.shape[1] * b.ids.shape[2] ** 2 for b in job.batches.buckets)
+    mixing = stages["attention products and softmax"].floor
+    assert mixing == pytest.approx(4 * pairs * d * layers / 1e9)
+
+
+def test_random_models_have_room_for_protection():
+    inputs = random_inputs(tiny.CONFIG, 3, pruned=True)
+    closed = np.mean(inputs.gates["ffn_in"]["row"] < 0, axis=-1)
+    np.testing.assert_allclose(closed, CLOSED)
+    wide = dataclasses.replace(tiny.CONFIG, hidden_size=96, intermediate_size=192)
+    assert make_job(random_inputs(wide, 2, pruned=True), "msb:2x3:pruned").weights
+
+
+def test_an_exponent_is_a_slope():
+    assert Curve("chips", (1.0, 2.0, 4.0), (3.0, 5.0, 12.0)).exponent == pytest.approx(1)
+    assert Curve("rate", (1.0, 8.0), (2.0, 2.0)).exponent == 0
+    assert Curve("x", (1.0, 4.0), (1.0, 2.0)).exponent == pytest.approx(math.log(2) / math.log(4))
+
+
+def test_work_is_done_in_turns():
+    seen = []
+    works = {name: lambda name=name: seen.append(name) for name in "ab"}
+    assert set(medians(works, 2)) == {"a", "b"}
+    assert seen == list("ababab")
+
+
+def test_the_command_writes_what_it_prints(monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(SHAPES, "minilm", tiny.CONFIG)
+    monkeypatch.setattr("rerax.bench.machine.SIDE", {"cpu": 32})
+    monkeypatch.setattr("rerax.bench.machine.MEMORY_BYTES", 1 << 20)
+    file = tmp_path / "new" / "bench.json"
+    flags = ["--examples", "4", "--rates", "1e-3", "--protection", "none", "--rounds", "1"]
+    assert main(["bench", *flags, "--json", str(file)]) == 0
+    printed = capsys.readouterr().out
+    found = json.loads(file.read_text())
+    assert found["chips"][0]["rate"] == 1e-3
+    assert found["model"]["sentences"] == 4
+    assert set(found["limits"]["products"]) == {"int8", "bfloat16", "float32"}
+    assert f"{1e3 * found['chips'][0]['seconds_a_chip']:.1f}" in printed
+    for stage in found["chips"][0]["stages"]:
+        assert stage["name"] in printed
+    found["growth"] = [
+        {"name": "chips", "sizes": [1.0, 2.0], "seconds": [0.1, 0.2], "exponent": 1.0}
+    ]
+    print_bench(found)
+    assert "time grows as chips ^ 1.00   (1: 100 ms, 2: 200 ms)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--shape", "large"], "give minilm or base"),
+        (["--examples", "0"], "give at least 1"),
+        (["--rounds", "0"], "give at least 1"),
+        (["--rates", "2"], "rate"),
+        (["--protection", "msb:9"], "msb"),
+    ],
+)
+def test_bad_flags(capsys, flags, said):
+    assert main(["bench", *flags, "--quiet"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert said in error
+    assert len(error.splitlines()) == 1
