@@ -278,8 +278,39 @@ def print_table(lines: Sequence[dict[str, Any]]) -> None:
         )
 
 
+def draw(lines: Sequence[dict[str, Any]]) -> None:
+    """T with its interval for every scheme and encoding, what was predicted beside it."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 5.5), layout="constrained")
+    panels = figure.subplots(1, len(TASKS), sharey=True, squeeze=False)[0]
+    for panel, task in zip(panels, TASKS, strict=True):
+        for k, encoding in enumerate(ENCODINGS):
+            own = [one for one in lines if (one["task"], one["encoding"]) == (task, encoding)]
+            own = [one for one in own if one["T"]]
+            y = [SCHEMES.index(one["scheme"]) + 0.18 * (k - 1.5) for one in own]
+            for place, one in zip(y, own, strict=True):
+                low, high = one["T_interval"]
+                panel.plot([max(low, 0.1), high or 60], [place] * 2, color=f"C{k}", linewidth=1.2)
+            panel.plot(
+                [one["T"] for one in own], y, "o", color=f"C{k}", markersize=5, label=encoding
+            )
+            expected = [one["T_predicted"] for one in own]
+            panel.plot(expected, y, "|", color=f"C{k}", markersize=9, markeredgewidth=1.6)
+        panel.axvline(8, color="0.5", linewidth=0.8, linestyle=":")
+        panel.set(
+            xscale="log", xlim=(0.5, 60), title=task, xlabel="T; dashes: predicted; dotted: 8"
+        )
+        panel.set_yticks(range(len(SCHEMES)), SCHEMES)
+        panel.set_xticks([1, 2, 4, 8, 16, 32], ["1", "2", "4", "8", "16", "32"])
+        panel.minorticks_off()
+    panels[0].invert_yaxis()
+    panels[0].legend(loc="lower right", frameon=False, fontsize=8)
+    figure.savefig(RESULTS / "figures" / "tolerance.png", dpi=110)
+
+
 def main() -> None:
-    """Run what is missing and write the table."""
+    """Run what is missing, write the table and draw it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", default="pruning-work", help="folder of the pruned models")
     parser.add_argument("--data", default="nyu-mll/glue", help="GLUE folder or hub id")
@@ -287,7 +318,7 @@ def main() -> None:
     parser.add_argument("--tasks", default=",".join(TASKS), help="comma list")
     parser.add_argument("--encodings", default=",".join(ENCODINGS), help="comma list")
     parser.add_argument("--schemes", default=",".join(SCHEMES), help="comma list")
-    parser.add_argument("--print", action="store_true", help="only print the table")
+    parser.add_argument("--print", action="store_true", help="only print and draw the table")
     args = parser.parse_args()
     file = RESULTS / "tolerance.json"
     lines = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
@@ -314,6 +345,7 @@ def main() -> None:
             file.write_text(json.dumps(list(done.values()), indent=1) + "\n", encoding="utf-8")
             print_table([line])
     print_table(list(done.values()))
+    draw(list(done.values()))
 
 
 if __name__ == "__main__":
