@@ -139,7 +139,8 @@ def _cells(words: UInt8[Array, "G R C"], wish: Wish, spec: ChipSpec) -> UInt8[Ar
     """Levels of the cells that may hold copies, weight by weight."""
     places = zip(*(_bits_of(slice_, spec) for slice_ in host_slices(wish, spec)), strict=True)
     group, shift, mask = (jnp.asarray(numbers, jnp.uint8)[:, None, None] for numbers in places)
-    levels = (words.take(group[:, 0, 0], axis=0) >> shift) & mask
+    of_group = words if len(words) == 1 else words.take(group[:, 0, 0], axis=0)
+    levels = (of_group >> shift) & mask
     return levels.transpose(1, 2, 0)  # stacked slice by slice, this is several times slower
 
 
