@@ -9,8 +9,6 @@ most 1.15 x. Rounds are interleaved and medians taken; only ratios mean anything
 
 import argparse
 import json
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from rerax import chip, evaluate, faults, keys
+from rerax.bench.timing import medians
 from rerax.campaign.source import read_subject
 from rerax.glue.data import make_batches
 from rerax.protection import protection
@@ -28,13 +27,6 @@ SCHEMES = ("none", "msb:2x3:pruned", "msb:2x3:pruned:erasures", "msb:1x3:lsb", "
 RATE = 1e-3
 ROUNDS = 7
 OUT = Path("experiments/results/protection_cost.json")
-
-
-def seconds(work: Callable[[], Any]) -> float:
-    """Wall time of a piece of work, its results awaited."""
-    start = time.perf_counter()
-    jax.block_until_ready(work())
-    return time.perf_counter() - start
 
 
 def layer_reader(inputs: Any, name: str) -> Callable[[], Any]:
@@ -66,15 +58,9 @@ def chip_runner(inputs: Any, name: str) -> Callable[[], Any]:
 
 def ratios(works: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
     """Median time of each over that of the first, rounds interleaved."""
-    for work in works.values():
-        seconds(work)
-    taken: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(rounds):
-        for name, work in works.items():
-            taken[name].append(seconds(work))
-    medians = {name: statistics.median(times) for name, times in taken.items()}
-    first = next(iter(medians.values()))
-    return {name: round(median / first, 3) for name, median in medians.items()}
+    took = medians(works, rounds)
+    first = next(iter(took.values()))
+    return {name: round(median / first, 3) for name, median in took.items()}
 
 
 def main() -> None:

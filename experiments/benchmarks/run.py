@@ -18,7 +18,6 @@ import argparse
 import importlib
 import json
 import os
-import platform
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -160,15 +159,10 @@ def print_table(entries: Sequence[dict[str, Any]]) -> None:
 
 def machine() -> dict[str, Any]:
     """What the times were taken on; no names."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    models = {line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")}
-    return {
-        "cpu": ", ".join(sorted(models)) or platform.machine(),
-        "cores": os.cpu_count(),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
-        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "load_before": os.getloadavg(),
-    }
+    from rerax.bench.machine import describe
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {**describe(), "memory_gb": round(memory / 1e9, 1), "load_before": os.getloadavg()}
 
 
 def write_base(folder: str, model: str) -> str:

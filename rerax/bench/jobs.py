@@ -12,7 +12,7 @@ from rerax.bench.timing import Work
 from rerax.bert.config import BertConfig
 from rerax.bert.model import init_params
 from rerax.campaign.subject import Inputs
-from rerax.faults import FaultModel, Uniform, dose
+from rerax.faults import Uniform, dose
 from rerax.gates import gated_shapes, open_gates
 from rerax.glue.data import Batches, Examples, make_batches
 from rerax.network import Network
@@ -78,22 +78,19 @@ class Job:
         return work
 
 
-def make_job(inputs: Inputs, scheme: str = "none", fault: FaultModel | None = None) -> Job:
+def make_job(inputs: Inputs, scheme: str = "none") -> Job:
     """Lay a model out.
 
     Args:
         inputs: the model and examples.
         scheme: protection.
-        fault: fault model; uniform by default.
 
     Raises:
         ValueError: no room for the protection.
     """
     shield, spec = protection(scheme), ChipSpec()
     lanes = evaluate.lane_width(inputs.config, jax.default_backend())
-    network = Network(
-        inputs.config, spec, Uniform() if fault is None else fault, lanes=lanes, protection=shield
-    )
+    network = Network(inputs.config, spec, Uniform(), lanes=lanes, protection=shield)
     placed = chip.program(inputs.params, spec, gates=inputs.gates, protection=shield)
     batches = make_batches(inputs.examples, inputs.config.pad_token_id)
     _, blocks = evaluate.fit_memory(network, batches)

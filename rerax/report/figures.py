@@ -20,6 +20,7 @@ from rerax.report.wording import points as hundredths
 
 MOST_NAMED = 16
 """Series up to which a figure has a legend; more leave no room for anything else."""
+_BARS = {"elinewidth": 1.5, "capsize": 2.5, "ms": 5, "mec": "white", "mew": 0.7}
 _MARKERS = "os^DvPhX"
 
 
@@ -134,12 +135,8 @@ def _draw_series(
         100 * half,
         color=colour,
         fmt=_MARKERS[kind],
-        elinewidth=1.5,
-        capsize=2.5,
-        ms=5,
-        mec="white",
-        mew=0.7,
         label=label,
+        **_BARS,
         zorder=4,
     )
     faulty = np.array([line.rate > 0 for line in points])
@@ -251,12 +248,8 @@ def _draw_points(
         [np.maximum(y - low, 0), np.maximum(high - y, 0)],
         color=LIGHT[f"s{kind}"],
         fmt=_MARKERS[kind],
-        elinewidth=1.5,
-        capsize=2.5,
-        ms=5,
-        mec="white",
-        mew=0.7,
         label=label,
+        **_BARS,
     )
     axes.plot(x[faulty], y[faulty], color=LIGHT[f"s{kind}"], lw=1.2)
 
