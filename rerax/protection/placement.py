@@ -25,7 +25,7 @@ from rerax._types import AnyArray
 from rerax.protection.repair import join, repair, split
 from rerax.spec import ChipSpec
 
-NOWHERE = 1 << 30  # no row, column or place: it reads as zeros and writes nowhere
+NOWHERE = 1 << 30  # no row, column or place: it reads as the last one and writes nowhere
 
 
 @dataclass(frozen=True)
