@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Int8, Int32
+from jaxtyping import Array, BFloat16, Int8, Int32
 
 from rerax._types import AnyArray
 
@@ -56,7 +56,10 @@ def take_out(codes: Int8[Array, "R C"], lines: Lines) -> Int8[Array, "r c"]:
 
 
 def open_product(
-    inputs: Int8[Array, "*B R"], codes: Int8[Array, "r c"], lines: Lines, product: IntegerProduct
+    inputs: Int8[Array, "*B R"],
+    codes: Int8[Array, "r c"] | BFloat16[Array, "r c"],
+    lines: Lines,
+    product: IntegerProduct,
 ) -> Int32[Array, "*B C"]:
     """The product of the open lines alone, at full width with 0 in closed columns.
 

@@ -8,9 +8,7 @@ each static shape.
 """
 
 import functools
-import platform as machine
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +22,7 @@ from rerax.bert.config import BertConfig
 from rerax.chip import Acting, Programmed
 from rerax.faults import Counts, Dose
 from rerax.glue.data import Batches
+from rerax.instructions import instruction_set
 from rerax.network import (
     Block,
     Bucket,
@@ -35,7 +34,7 @@ from rerax.network import (
     through_layers,
 )
 
-NUMERICS = 1
+NUMERICS = 2
 """Raised whenever float details, and so a last bit of a logit, may change."""
 
 LANES = ((128, 256), (384, 64), (768, 16), (1024, 8))
@@ -220,19 +219,9 @@ def platform_name(lanes: int | None = None) -> str:
         lanes: lane width if the user overrides the backend's.
     """
     device = jax.local_devices()[0]
-    kind = _instruction_set() if device.platform == "cpu" else device.device_kind
+    kind = instruction_set() if device.platform == "cpu" else device.device_kind
     name = f"{device.platform}:{kind}:jax-{jax.__version__}:numerics-{NUMERICS}"
     return name if lanes is None else f"{name}:lanes-{lanes}"
-
-
-def _instruction_set() -> str:
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
-    except OSError:
-        flags = set()
-    widest = ("amx_int8", "avx512_vnni", "avx512f", "avx_vnni", "avx2", "asimddp")
-    best = next((flag for flag in widest if flag in flags), "base")
-    return f"{machine.machine()}-{best}"
 
 
 def _padded(array: Int[np.ndarray, "..."] | Bool[np.ndarray, "..."], n: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from rerax import faults, keys
 from rerax.chip import program, read
 from rerax.encoding import decode, encode
 from rerax.gates import open_cells
-from rerax.products import integer_product
+from rerax.products import EXACT_ROWS, integer_product
 from rerax.quantise import quantise, quantise_inputs
 from rerax.spec import BITS_PER_CELL, ENCODINGS, ChipSpec
 
@@ -24,6 +24,7 @@ ALL_SPECS = [
     for layout in (("interleaved", "separate")[(bits + per_cell) % 2],)
 ]
 SHAPE = (5, 7)
+FACTORS = ("int8", "bfloat16")
 
 
 def spec_name(spec):
@@ -144,14 +145,31 @@ def test_product(seed, rows):
     codes = rng.integers(-128, 128, (9, 6)).astype(np.int8)
     expected = oracle.product(inputs, codes)
     for f in (integer_product, jax.jit(integer_product)):
-        np.testing.assert_array_equal(f(jnp.asarray(inputs), jnp.asarray(codes)), expected)
+        for form in FACTORS:
+            found = f(jnp.asarray(inputs), jnp.asarray(codes).astype(form))
+            np.testing.assert_array_equal(found, expected)
 
 
-def test_product_does_not_overflow_at_its_worst():
-    codes = jnp.full((4096, 1), -128, jnp.int8)
-    assert (
-        int(integer_product(jnp.full((1, 4096), -127, jnp.int8), codes)[0, 0]) == 4096 * 127 * 128
-    )
+@pytest.mark.parametrize("form", FACTORS)
+@pytest.mark.parametrize("rows", [1, EXACT_ROWS - 1, EXACT_ROWS, EXACT_ROWS + 1, 3072, 4096])
+def test_product_is_exact_at_its_worst(form, rows):
+    inputs = np.full((3, rows), -127, np.int8)
+    inputs[1, ::2] = 127  # sums that stay small pass through large ones
+    inputs[2, :-1] = 127
+    codes = np.full((rows, 2), -128, np.int8)
+    codes[-1, 1] = 1  # an odd sum, which a rounded one would miss
+    found = integer_product(jnp.asarray(inputs), jnp.asarray(codes).astype(form))
+    np.testing.assert_array_equal(found, oracle.product(inputs, codes))
+
+
+@pytest.mark.parametrize("form", FACTORS)
+def test_product_of_inputs_fresh_from_a_look_up(form):
+    rng = np.random.default_rng(1)
+    inputs = rng.integers(-127, 128, (4, 16, 30)).astype(np.int8)
+    codes, order = rng.integers(-128, 128, (30, 21)).astype(np.int8), rng.permutation(30)
+    look_up = jax.jit(lambda x, c: integer_product(x.take(order, axis=-1), c.astype(form)))
+    expected = oracle.product(inputs[..., order].reshape(-1, 30), codes).reshape(4, 16, 21)
+    np.testing.assert_array_equal(look_up(jnp.asarray(inputs), jnp.asarray(codes)), expected)
 
 
 @given(seed=st.integers(0, 10**6))

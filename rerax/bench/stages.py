@@ -16,7 +16,7 @@ from rerax.bench.timing import Work, medians
 from rerax.bert.model import EncoderLayer
 from rerax.faults import Healthy, dose
 from rerax.network import reader
-from rerax.products import integer_product
+from rerax.products import factor_format, integer_product
 from rerax.protection import Unprotected
 
 INT8, FLOAT = 1, 4  # bytes
@@ -161,7 +161,7 @@ def _products(job: Job) -> Work:
 
     def make(batch: int, tokens: int) -> tuple[Any, Callable[[Any], Any]]:
         needs = [
-            (jnp.ones((batch, tokens, rows), jnp.int8), jnp.ones((rows, columns), jnp.int8))
+            (jnp.ones((batch, tokens, rows), jnp.int8), jnp.ones((rows, columns), factor_format()))
             for rows, columns in shapes
         ]
         return needs, lambda pairs: [integer_product(x, codes) for x, codes in pairs]

@@ -36,8 +36,15 @@ Lookup = Callable[[str, Array, Array | None], Array]
 
 MASKED = -1e9  # finite, so that a row of padding alone stays finite too
 
+
+def _gelu(x: Array) -> Array:
+    """GELU by the error function, half as dear as Flax's, which saves the tail by another one."""
+    half = jnp.asarray(0.5, x.dtype)
+    return half * x * (1 + lax.erf(x * jnp.sqrt(half)))
+
+
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "gelu": lambda x: nn.gelu(x, approximate=False),
+    "gelu": _gelu,
     "gelu_new": lambda x: nn.gelu(x, approximate=True),
     "relu": nn.relu,
 }
@@ -189,14 +196,15 @@ class EncoderLayer(nn.Module):
 
     def _attend(self, q: Array, k: Array, v: Array, mask: Array, train: bool) -> Array:
         heads = (*q.shape[:2], self.config.num_attention_heads, -1)
-        q, k, v = (a.reshape(heads) for a in (q, k, v))
+        # Heads lead, so that XLA multiplies plain matrices; it transposes worse by itself.
+        q, k, v = (a.reshape(heads).swapaxes(1, 2) for a in (q, k, v))
         exact = lax.Precision.HIGHEST
-        scores = jnp.einsum("bthd,bshd->bhts", q, k, precision=exact).astype(jnp.float32)
+        scores = jnp.einsum("bhtd,bhsd->bhts", q, k, precision=exact).astype(jnp.float32)
         scores = scores * jnp.float32(q.shape[-1] ** -0.5)
         scores = jnp.where(mask[:, None, None, :], scores, jnp.float32(MASKED))
         weights = jax.nn.softmax(scores, axis=-1).astype(self.dtype)
         weights = self.attention_dropout(weights, deterministic=not train)
-        mixed = jnp.einsum("bhts,bshd->bthd", weights, v, precision=exact)
+        mixed = jnp.einsum("bhts,bhsd->bhtd", weights, v, precision=exact).swapaxes(1, 2)
         return mixed.reshape(*mixed.shape[:2], -1)
 
 

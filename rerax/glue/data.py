@@ -15,7 +15,10 @@ from jaxtyping import Int32
 from rerax.glue.tasks import Task
 
 HUB = "nyu-mll/glue"
-LENGTHS = (8, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512)
+LENGTHS = (
+    *(8, 12, 16, 20, 24, 28, 32, 36, 40, 48, 56, 64),
+    *(80, 96, 112, 128, 192, 256, 384, 512),
+)
 """Token lengths T that batches come in."""
 BATCH_TOKENS = 1024
 

@@ -50,6 +50,7 @@ ORDER = [
     "glue.tasks",
     "glue.data",
     "glue.metrics",
+    "instructions",
     "products",
     "network",
     "evaluate",
