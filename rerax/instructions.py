@@ -5,6 +5,7 @@ import platform
 from pathlib import Path
 
 WIDEST = ("amx_int8", "avx512_vnni", "avx512f", "avx_vnni", "avx2", "asimddp")
+LISTS = ("flags", "Features")
 BFLOAT16 = frozenset(("amx_bf16", "avx512_bf16"))
 
 
@@ -12,9 +13,13 @@ BFLOAT16 = frozenset(("amx_bf16", "avx512_bf16"))
 def cpu_flags() -> frozenset[str]:
     """Instruction sets that the operating system lists; none where it does not say."""
     try:
-        return frozenset(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return frozenset()
+    named = (line.partition(":") for line in lines)
+    return frozenset(
+        flag for name, _, listed in named if name.strip() in LISTS for flag in listed.split()
+    )
 
 
 def instruction_set() -> str:

@@ -3,6 +3,7 @@
 One module for each command; `flags` holds what they share.
 """
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from rerax.cli import (  # noqa: F401 (they add commands)
     train,
 )
 from rerax.cli.flags import app
+from rerax.cli.programs import keep_programs
 
 
 def _version(asked: bool | None) -> None:
@@ -52,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 2 bad input (one line on standard error), 130 interrupted.
     """
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    keep_programs(os.environ)
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         command = typer.main.get_command(app)

@@ -113,6 +113,7 @@ ORDER = [
     "progress",
     "demo.sentences",
     "demo",
+    "cli.programs",
     "cli.flags",
     "cli.sweep",
     "cli.plan",

@@ -1,0 +1,85 @@
+"""Compiled programs kept on disk between commands of the command line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rerax import instructions
+from rerax.cli import programs
+
+PROGRAM = """
+import os, sys
+from rerax.cli.programs import keep_programs
+keep_programs(os.environ)
+import jax, jax.numpy as jnp
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+told = []
+jax.monitoring.register_event_listener(lambda name, **_: told.append(name))
+jax.jit(lambda x: jnp.sin(x) @ x)(jnp.ones((3, 3)))
+print(sum(name == "/jax/compilation_cache/cache_hits" for name in told))
+"""
+
+
+def hits(home, **more):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    env = {**kept, "JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(home), **more}
+    command = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=120)
+    return int(done.stdout)
+
+
+def test_the_next_process_finds_what_this_one_compiled(tmp_path):
+    assert hits(tmp_path) == 0
+    assert hits(tmp_path) > 0
+    assert hits(tmp_path, JAX_ENABLE_COMPILATION_CACHE="false") == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"rerax"}
+
+
+def test_what_the_user_says_goes_first(monkeypatch, tmp_path):
+    monkeypatch.delitem(sys.modules, "jax")
+    environ = {"XDG_CACHE_HOME": str(tmp_path), "JAX_COMPILATION_CACHE_DIR": "mine"}
+    programs.keep_programs(environ)
+    assert environ["JAX_COMPILATION_CACHE_DIR"] == "mine"
+
+
+def test_unlike_processors_share_no_programs(monkeypatch, tmp_path):
+    monkeypatch.delitem(sys.modules, "jax")
+    places = set()
+    for flags in ({"avx2"}, {"avx2", "avx512f"}):
+        monkeypatch.setattr(programs, "cpu_flags", lambda flags=flags: frozenset(flags))
+        environ = {"XDG_CACHE_HOME": str(tmp_path)}
+        programs.keep_programs(environ)
+        places.add(environ["JAX_COMPILATION_CACHE_DIR"])
+    assert len(places) == 2
+    assert not list(tmp_path.iterdir())  # JAX makes the folder when it has something to keep
+
+
+def test_without_a_home_nothing_is_kept(monkeypatch):
+    monkeypatch.delitem(sys.modules, "jax")
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    environ = {}
+    programs.keep_programs(environ)
+    assert environ == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "best", "bfloat16"),
+    [
+        ("flags\t: fpu avx2 avx512f avx512_bf16\ncpu MHz : 2450.1", "avx512f", True),
+        ("Features : fp asimddp", "asimddp", False),
+        ("cpu MHz : avx2", "base", False),
+    ],
+)
+def test_instruction_sets_are_read_from_the_list_alone(text, best, bfloat16, monkeypatch):
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: text)
+    instructions.cpu_flags.cache_clear()
+    try:
+        assert instructions.instruction_set().endswith(f"-{best}")
+        assert instructions.multiplies_bfloat16() == bfloat16
+        assert all("2450" not in flag for flag in instructions.cpu_flags())
+    finally:
+        monkeypatch.undo()
+        instructions.cpu_flags.cache_clear()
