@@ -20,6 +20,8 @@ from rerax.products import factor_format, integer_product
 from rerax.protection import Unprotected
 
 INT8, FLOAT = 1, 4  # bytes
+READ_TOGETHER = ("query", "key", "value")
+"""Matrices that read the same input and are multiplied as one."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,10 @@ def _repeated(job: Job, do: Callable[[Any], Any]) -> Callable[[Any, Array], Any]
 
 
 def _products(job: Job) -> Work:
-    shapes = [stored.shape[-2:] for stored in job.programmed.words["encoder"].values()]
+    sizes = {name: w.shape[-2:] for name, w in job.programmed.words["encoder"].items()}
+    together = [sizes.pop(name) for name in READ_TOGETHER if name in sizes]
+    joined = (together[0][0], sum(columns for _, columns in together))
+    shapes = [joined, *sizes.values()]
 
     def make(batch: int, tokens: int) -> tuple[Any, Callable[[Any], Any]]:
         needs = [
