@@ -41,6 +41,7 @@ ORDER = [
     "protection.damage",
     "protection.planner",
     "protection",
+    "fused",
     "chip",
     "bert.config",
     "bert.model",
