@@ -107,6 +107,7 @@ ORDER = [
     "bench.machine",
     "bench.jobs",
     "bench.stages",
+    "bench.kernel",
     "bench.growth",
     "bench.record",
     "bench",
