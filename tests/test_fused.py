@@ -1,6 +1,7 @@
 """The fused kernel, interpreted, against its twin, the plain path: bit for bit."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -21,19 +22,20 @@ CHIPS = jnp.arange(2, dtype=jnp.uint32)
 INTERPRETED = ("gpu:interpreted", "tpu:interpreted")
 
 
-def readers(spec, words, shield=None, extra=None, kernels=INTERPRETED, matrix="query"):
+def readers(spec, words, shield=None, extra=None, kernels=INTERPRETED):
     """Jitted: a dose -> what each kernel, and the plain path (first), reads in lanes of chips."""
     shield = shield or protection("none")
 
-    def read(chips, dose, kernel):
+    def read(kernel, words, extra, dose):
         def one(chip_number):
             key = keys.chip_key(keys.root_key(3), chip_number)
-            how = (dose, Uniform(), spec, shield, {matrix: extra}, "lanes", chip_number)
-            return chip.read({matrix: words}, key, 1, *how, kernel=kernel)
+            how = (dose, Uniform(), spec, shield, {"query": extra}, "lanes", chip_number)
+            return chip.read({"query": words}, key, 1, *how, kernel=kernel)
 
-        return jax.vmap(one, axis_name="lanes")(chips)
+        return jax.vmap(one, axis_name="lanes")(CHIPS)
 
-    return jax.jit(lambda d: [read(CHIPS, d, kernel) for kernel in (None, *kernels)])
+    run = jax.jit(lambda *stored: [read(kernel, *stored) for kernel in (None, *kernels)])
+    return functools.partial(run, words, extra)
 
 
 def random_words(spec, rows, columns):
@@ -110,13 +112,13 @@ def test_copies_are_voted_behind_the_kernel(name):
 
 
 def test_logits_and_counts_of_a_model():
-    config = dataclasses.replace(tiny.CONFIG, num_hidden_layers=2)
+    config = dataclasses.replace(tiny.CONFIG, num_hidden_layers=1)
     batches = make_batches(tiny.random_examples(6, lengths=(8,)), tokens=64)
     spec = ChipSpec()
     found = []
     for kernel in (None, INTERPRETED[0]):
         network = evaluate.Network(config, spec, Uniform(), lanes=2, kernel=kernel)
-        programmed = chip.program(tiny.random_params(config), spec)
+        programmed = chip.program(tiny.random_params(config), spec, ("pooler", "classifier"))
         blocks = evaluate.to_device(batches)
         found += evaluate.evaluate_chips(
             network,
@@ -157,7 +159,7 @@ def test_lowers_without_the_hardware(kernel, platform, name):
     """As far as JAX itself goes: what the compilers behind it make of it is not seen here."""
     spec = ChipSpec("differential", 8, 1, layout="separate")
     run = readers(spec, random_words(spec, 131, 300), protection(name), None, (kernel,))
-    traced = run.trace(jax.tree.map(jnp.asarray, dose(0.01)))
+    traced = run.func.trace(*run.args, jax.tree.map(jnp.asarray, dose(0.01)))
     text = traced.lower(lowering_platforms=(platform,)).as_text()
     assert ("triton" if kernel == "gpu" else "tpu_custom_call") in text
 
