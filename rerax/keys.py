@@ -85,7 +85,9 @@ def purpose_keys(key: Key[Array, ""], n: int) -> UInt32[Array, "n 2"]:
     )
 
 
-def threefry(key: UInt32[Array, "2"], x0: Array, x1: Array) -> tuple[Array, Array]:
+def threefry(
+    key: UInt32[Array, "2"] | tuple[Array, Array], x0: Array, x1: Array
+) -> tuple[Array, Array]:
     """Threefry-2x32 with 20 rounds: two random words for each pair of counter words.
 
     Args:

@@ -39,8 +39,8 @@ def majority_vote(
     if len(images) % 2 == 0:
         raise ValueError(f"{len(images)} images can tie: give an odd number")
     if stuck is None:
-        return _at_least(_count(images), (len(images) + 1) // 2, images[0])
-    ones, zeros = _count(images & ~stuck), _count(~images & ~stuck)
+        return at_least(count_votes(images), (len(images) + 1) // 2, images[0])
+    ones, zeros = count_votes(images & ~stuck), count_votes(~images & ~stuck)
     more, fewer = _greater(ones, zeros), _greater(zeros, ones)
     return more | (images[0] & ~fewer)
 
@@ -98,7 +98,7 @@ def _check(bits: int, msbs: int) -> None:
         raise ValueError(f"msbs {msbs} is outside 1..{bits}: copy at least 1 bit, at most all")
 
 
-def _count(images: UInt[Array, "k *shape"]) -> Counter:
+def count_votes(images: Array | Sequence[Array]) -> Counter:
     """How many images have each bit set."""
     counter: Counter = []
     for carry in images:
@@ -109,7 +109,7 @@ def _count(images: UInt[Array, "k *shape"]) -> Counter:
     return counter
 
 
-def _at_least(counter: Counter, least: int, like: Array) -> Array:
+def at_least(counter: Counter, least: int, like: Array) -> Array:
     """Bits whose count is `least` or more: no carry is lost in count + (2^n - least)."""
     carry = jnp.zeros_like(like)
     for place, digit in enumerate(counter):

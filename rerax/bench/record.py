@@ -8,6 +8,7 @@ import jax
 
 from rerax.bench.growth import curves
 from rerax.bench.jobs import make_job
+from rerax.bench.kernel import compare, kernel_here
 from rerax.bench.machine import describe, measure_limits
 from rerax.bench.stages import take_apart
 from rerax.campaign.subject import Inputs
@@ -20,6 +21,7 @@ def measure(
     protections: Sequence[str],
     rounds: int,
     growth: bool,
+    fused: bool = False,
     tell: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Measure the machine, and chips on it.
@@ -30,11 +32,13 @@ def measure(
         protections: by their names.
         rounds: how often each piece is timed.
         growth: also measure how cost grows.
+        fused: also compare the fused kernel of this accelerator with the plain path.
         tell: told of what is at work.
 
     Raises:
-        ValueError: no room for a protection.
+        ValueError: no room for a protection, or no kernel for this backend.
     """
+    kernel = kernel_here() if fused else None
     tell("limits of this machine")
     limits = measure_limits()
     chips = []
@@ -52,6 +56,9 @@ def measure(
                     "stages": [asdict(stage) for stage in stages],
                 }
             )
+            if kernel is not None:
+                tell("the fused kernel on it")
+                chips[-1]["fused"] = asdict(compare(job, rate, kernel, rounds))
     found = {
         "machine": describe(),
         "limits": asdict(limits),
@@ -93,6 +100,9 @@ def print_bench(found: dict[str, Any]) -> None:
         f"memory {found['limits']['bandwidth'] / 1e9:.1f} and cache "
         f"{found['limits']['cache'] / 1e9:.1f} GB a second",
     )
+    for chip in found["chips"]:
+        if "fused" in chip:
+            print(_beside(chip))
     for curve in found.get("growth", ()):
         times = ", ".join(
             f"{size:g}: {1e3 * time:.0f} ms"
@@ -119,6 +129,17 @@ def _add(table: Any, chip: dict[str, Any]) -> None:
             f"{time / least:.1f}" if least else "",
             stage["what"],
         )
+
+
+def _beside(chip: dict[str, Any]) -> str:
+    """What the fused kernel of one chip did beside the plain path."""
+    fused, lanes = chip["fused"], chip["lanes"]
+    plain, ours = (f"{1e3 * fused[name] / lanes:.2f} ms" for name in ("plain", "fused"))
+    verdict = f"WRONG: {fused['differ']} values differ" if fused["differ"] else "bits agree"
+    return (
+        f"all codes of a chip, {chip['protection']} at rate {chip['rate']:g}: "
+        f"plain {plain}, fused {ours}, {verdict}"
+    )
 
 
 def _rounded(value: Any) -> Any:

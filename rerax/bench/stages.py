@@ -66,9 +66,9 @@ def take_apart(
     clean = replace(plain, network=replace(plain.network, fault=Healthy()))
     works = {
         "whole": job.chips(rate),
-        "voted": _reading(job, rate),
-        "faulty": _reading(plain, rate),
-        "clean": _reading(clean, 0.0),
+        "voted": reading(job, rate),
+        "faulty": reading(plain, rate),
+        "clean": reading(clean, 0.0),
         "products": _products(job),
         "attention": _attention(job),
     }
@@ -87,13 +87,14 @@ def take_apart(
     ]
 
 
-def _in_lanes(job: Job, one: Callable[[Array], Any]) -> Any:
+def in_lanes(job: Job, one: Callable[[Array], Any]) -> Any:
+    """`one` of each chip of a lane group."""
     if job.network.lanes == 1:
         return one(jnp.uint32(0))
     return jax.vmap(one, axis_name="lanes")(jnp.arange(job.network.lanes, dtype=jnp.uint32))
 
 
-def _reading(job: Job, rate: float) -> Work:
+def reading(job: Job, rate: float) -> Work:
     """Reads the codes of all encoder layers, one after the other."""
     network, programmed = job.network, job.programmed
     at = jax.tree.map(jnp.asarray, dose(rate))
@@ -115,7 +116,7 @@ def _reading(job: Job, rate: float) -> Work:
             start = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), room)
             return lax.fori_loop(0, network.config.num_hidden_layers, layer, start)
 
-        return _in_lanes(job, one)
+        return in_lanes(job, one)
 
     return lambda: read(programmed.words["encoder"], programmed.extras["encoder"], at)
 

@@ -27,6 +27,9 @@ def bench(
     growth: Annotated[
         bool, typer.Option("--growth", help="Also double chips, sentences, model and rate.")
     ] = False,
+    fused: Annotated[
+        bool, typer.Option("--fused", help="Also compare the fused kernel (GPU, TPU): time, bits.")
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the raw numbers here.", metavar="FILE")
     ] = None,
@@ -58,7 +61,7 @@ def bench(
         if not quiet:
             print(f"measuring {text}", file=sys.stderr, flush=True)
 
-    found = measure(inputs, asked, names(protection), rounds, growth, tell)
+    found = measure(inputs, asked, names(protection), rounds, growth, fused, tell)
     print_bench(found)
     if json_file is not None:
         _write(json_file, found)

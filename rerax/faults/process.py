@@ -201,7 +201,7 @@ def sample(
     limits = limits or Everywhere(dose)
     planes, size = grid.planes, grid.rows * grid.width
     counts_key, points_key, units_key = purpose_keys(key, 3)
-    counts = _poisson_counts(counts_key, size)
+    counts = point_counts(counts_key, size)
     trips = -(-counts // POINTS_PER_CHUNK)
     if lanes is not None:
         trips = lax.pmax(trips, lanes)  # an unbatched trip count keeps the loop a loop
@@ -212,7 +212,7 @@ def sample(
         stream = jnp.full_like(point, 2 * interval.astype(jnp.uint32))
         r, u = threefry(points_key, point, stream)
         position, _ = threefry(points_key, point, stream + 1)
-        row, unit = _scale(r, grid.rows), _scale(u, grid.width)
+        row, unit = scale(r, grid.rows), scale(u, grid.width)
         hit = point < counts[interval].astype(jnp.uint32)
         hit &= limits.counts(interval, position, row, unit)
         index = jnp.where(hit, grid.place(row, unit), jnp.uint32(size))
@@ -247,7 +247,7 @@ def _unit_hash(key: UInt32[Array, "2"], dose: Dose, row: Array, unit: Array) -> 
     return jnp.where(at_1, jnp.uint8(STUCK | AT_1), jnp.uint8(STUCK)), other
 
 
-def _scale(word: UInt32[Array, "*shape"], n: int) -> UInt32[Array, "*shape"]:
+def scale(word: UInt32[Array, "*shape"], n: int) -> UInt32[Array, "*shape"]:
     """floor(word * n / 2^32) without 64-bit integers, for n below 2^32."""
     low, high = word & 0xFFFF, word >> 16
     if n <= 0x10000:
@@ -258,7 +258,7 @@ def _scale(word: UInt32[Array, "*shape"], n: int) -> UInt32[Array, "*shape"]:
     return high * n_high + (middle >> 16) + (carry >> 16)
 
 
-def _poisson_counts(key: UInt32[Array, "2"], cells: int) -> Int32[Array, "K"]:
+def point_counts(key: UInt32[Array, "2"], cells: int) -> Int32[Array, "K"]:
     """Points in each hazard interval: the smallest n with u < P(N <= n), by binary search."""
     table = poisson_table(cells)
     order = jnp.arange(INTERVALS, dtype=jnp.uint32)

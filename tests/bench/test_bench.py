@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import tiny
 
+from rerax import fused
+from rerax.bench import kernel, record
 from rerax.bench.growth import Curve
 from rerax.bench.jobs import CLOSED, SHAPES, make_job, random_inputs
 from rerax.bench.machine import Limits
@@ -96,9 +98,29 @@ def test_the_command_writes_what_it_prints(monkeypatch, capsys, tmp_path):
     assert "time grows as chips ^ 1.00   (1: 100 ms, 2: 200 ms)" in capsys.readouterr().out
 
 
+def test_the_fused_kernel_is_compared(monkeypatch, job):
+    """Interpreted; and a kernel that reads something else is told of."""
+    found = kernel.compare(job, 0.02, "gpu:interpreted", rounds=1)
+    assert found.plain > 0
+    assert found.fused > 0
+    assert found.differ == 0
+    chip = {"protection": "none", "rate": 0.02, "lanes": 1}
+    told = record._beside({**chip, "fused": dataclasses.asdict(found)})
+    assert told.startswith("all codes of a chip, none at rate 0.02: plain")
+    assert told.endswith("bits agree")
+    monkeypatch.setattr(fused, "_code", lambda words, spec: words[0])
+    other = dataclasses.replace(job.network, kernel="gpu:interpreted")
+    differ = int(kernel._differing(job, dataclasses.replace(job, network=other), 0.02))
+    assert differ > job.weights // 2
+    found = dataclasses.replace(found, differ=differ)
+    told = record._beside({**chip, "fused": dataclasses.asdict(found)})
+    assert told.endswith(f"WRONG: {differ} values differ")
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
+        (["--fused"], "no kernel for cpu"),
         (["--shape", "large"], "give minilm or base"),
         (["--examples", "0"], "give at least 1"),
         (["--rounds", "0"], "give at least 1"),

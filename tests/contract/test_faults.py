@@ -326,12 +326,12 @@ def test_variance_over_chips_is_binomial():
 
 
 def test_coordinates_by_multiply_high():
-    """`_scale` equals the 64-bit product, on either side of 2^16."""
+    """`scale` equals the 64-bit product, on either side of 2^16."""
     rng = np.random.default_rng(0)
     words = np.concatenate([rng.integers(0, 2**32, 999, np.uint32), np.uint32([0, 2**32 - 1])])
     for n in (1, 3, 3072, 65535, 65536, 65537, 119547 * 8, 2**31 - 1):
         expected = (words.astype(np.uint64) * np.uint64(n)) >> np.uint64(32)
-        np.testing.assert_array_equal(process._scale(jnp.asarray(words), n), expected)
+        np.testing.assert_array_equal(process.scale(jnp.asarray(words), n), expected)
 
 
 @pytest.mark.parametrize("bad", [-0.1, 1.5, float("nan")])
