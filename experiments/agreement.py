@@ -79,8 +79,11 @@ def again(folder: Path, models: dict[str, str], data: str, chips: int) -> list[d
         if len(kept) < len(points):
             print(f"{name}: {len(points) - len(kept)} points with plans left out")
         subject = read_subject(models[name], task, name, data=data, max_examples=examples)
+        was = next(iter(kept.values()))[0]
+        if (subject.model_hash, subject.data_hash) != (was["model_hash"], was["data_hash"]):
+            raise SystemExit(f"{models[name]} or {data} is not what the rows of {name} are from")
         asked = [point_of(old[0], {}) for old in kept.values()]
-        settings = Settings(chips=chips, seed=next(iter(kept.values()))[0]["seed"])
+        settings = Settings(chips=chips, seed=was["seed"])
         with reporter() as tell:
             table = run(subject, asked, settings, on_progress=tell)
         new = defaultdict(list)
