@@ -45,6 +45,11 @@ def predictions_agree(old: dict[str, Any], new: dict[str, Any]) -> float:
     return 1.0 - int(np.unpackbits(bits[0] ^ bits[1]).sum()) / old["examples"]
 
 
+def is_plain(scheme: str) -> bool:
+    """Whether a protection is made from its name alone."""
+    return scheme.partition(":")[0] in ("none", "duplicate", "msb")
+
+
 def compare(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> dict[str, Any]:
     """What changed in one point, from the same chips before and after."""
     pairs = list(zip(old, new, strict=True))
@@ -75,9 +80,9 @@ def again(folder: Path, models: dict[str, str], data: str, chips: int) -> list[d
         if name not in models:
             print(f"{name} left out: no --model {name}=DIR")
             continue
-        kept = {key: old for key, old in points.items() if "plan" not in old[0]["protection"]}
+        kept = {key: old for key, old in points.items() if is_plain(old[0]["protection"])}
         if len(kept) < len(points):
-            print(f"{name}: {len(points) - len(kept)} points with plans left out")
+            print(f"{name}: {len(points) - len(kept)} points of other protections left out")
         subject = read_subject(models[name], task, name, data=data, max_examples=examples)
         was = next(iter(kept.values()))[0]
         if (subject.model_hash, subject.data_hash) != (was["model_hash"], was["data_hash"]):
