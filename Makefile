@@ -8,7 +8,7 @@ WORKERS ?= 2
 .PHONY: help demo test lint types check wheel browser parity format pins clean
 
 help:
-	@echo "make demo     install, then sweep a small BERT over faulty chips (about a minute)"
+	@echo "make demo     install, then sweep a small BERT over faulty chips and open the report"
 	@echo "make test     install, then run the tests"
 	@echo "make check    lint, types, tests, and the wheel outside the tree (what CI runs)"
 	@echo "make browser  look at the report in Chromium (installs it where apt-get may)"
