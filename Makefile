@@ -49,7 +49,7 @@ docs:
 	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
 	@.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check \
 	-c constraints-docs.txt mkdocs-material 'mkdocstrings[python]' ruff
-	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 	@echo "site: $(CURDIR)/site/index.html"
 
 # The wheel is installed into an empty environment outside the tree; its dependencies are

@@ -87,8 +87,10 @@ def fragments(page: str) -> list[str]:
 
 
 def missing(text: str, known: list[str]) -> list[str]:
-    """Those texts that a page does not hold."""
-    return [fragment for fragment in known if fragment not in text]
+    """Those texts that a page does not hold; of longer ones the lines."""
+    gone = [fragment for fragment in known if fragment not in text]
+    lines = [[line for line in f.splitlines() if line not in text] or [f] for f in gone]
+    return [line for some in lines for line in some]
 
 
 def uncovered(text: str, known: list[str]) -> list[str]:
@@ -99,7 +101,7 @@ def uncovered(text: str, known: list[str]) -> list[str]:
         known: fragments, settings and numbers without rows.
     """
     free = bytearray(len(text))
-    for fragment in known:
+    for fragment in (part for whole in known for part in whole.splitlines()):
         for match in re.finditer(re.escape(fragment), text):
             free[match.start() : match.end()] = b"\1" * len(match[0])
     for pattern in (_CODE, *map(re.compile, PATTERNS)):
