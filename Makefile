@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: help demo test lint types check wheel browser parity format pins clean
+.PHONY: help demo docs test lint types check wheel browser parity format pins clean
 
 help:
-	@echo "make demo     install, then sweep a small BERT over faulty chips (about a minute)"
+	@echo "make demo     install, then sweep a small BERT over faulty chips and open the report"
+	@echo "make docs     build the documentation as a site"
 	@echo "make test     install, then run the tests"
 	@echo "make check    lint, types, tests, and the wheel outside the tree (what CI runs)"
 	@echo "make browser  look at the report in Chromium (installs it where apt-get may)"
@@ -41,6 +42,15 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 check: lint types test wheel
+
+# The site is built from the pages and the docstrings as text, in an environment of its own, so
+# rerax need not be installed.
+docs:
+	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check \
+	-c constraints-docs.txt mkdocs-material 'mkdocstrings[python]' ruff
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+	@echo "site: $(CURDIR)/site/index.html"
 
 # The wheel is installed into an empty environment outside the tree; its dependencies are
 # borrowed from .venv through a .pth file instead of being installed twice.
@@ -81,4 +91,4 @@ pins: $(VENV)/.dev
 	@mv constraints.tmp constraints.txt; rm constraints.new
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis rerax-demo
+	rm -rf $(VENV) .venv-docs site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis rerax-demo

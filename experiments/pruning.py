@@ -14,6 +14,7 @@ On two cores with a 6-layer MiniLM: about five hours.
 
 import argparse
 import json
+import math
 import shlex
 import shutil
 import statistics
@@ -122,28 +123,43 @@ def drops(rows: list[dict], which: str, task: str, sparsity: float) -> list[floa
     return [100 * (score[seed, 0.0] - value) for (seed, s), value in score.items() if s == sparsity]
 
 
-def table(rows: list[dict]) -> None:
-    """Drop against the dense model by task and sparsity: mean over the seeds and its SE."""
-    for which in ("last", "best"):
-        print(f"\n{which} checkpoint   dense score   " + "   ".join(f"-{s:.0%}" for s in STAGES))
-        means: dict[float, list[tuple[float, float]]] = {}
-        for task in SEEDS:
-            dense = [100 * r[which] for r in rows if r["task"] == task and r["sparsity"] == 0]
-            if not dense:
-                continue
-            line = f"{task:6} {statistics.mean(dense):6.2f}"
-            for sparsity in list(STAGES)[1:]:
-                lost = drops(rows, which, task, sparsity)
-                if not lost:
-                    continue
-                se = statistics.stdev(lost) / len(lost) ** 0.5 if len(lost) > 1 else float("nan")
-                means.setdefault(sparsity, []).append((statistics.mean(lost), se))
-                line += f"   {sparsity:.0%}: {statistics.mean(lost):5.2f} ± {se:4.2f}"
-            print(line)
-        for sparsity, found in means.items():
-            mean = statistics.mean(m for m, _ in found)
-            se = sum(s**2 for _, s in found) ** 0.5 / len(found)
-            print(f"mean drop over {len(found)} tasks at {sparsity:.0%}: {mean:.2f} ± {se:.2f}")
+def markdown(rows: list[dict], which: str) -> str:
+    """Points lost against the dense model by task and sparsity: mean over seeds, SE, seeds.
+
+    Args:
+        rows: rows of the runs.
+        which: `last` or `best` checkpoint.
+    """
+    pruned = list(STAGES)[1:]
+    shares = " | ".join(f"{100 * s:.0f} %" for s in pruned)
+    lines = [
+        f"| {which} checkpoint | dense score, % | {shares} |",
+        "| --- " * (2 + len(pruned)) + "|",
+    ]
+    means: dict[float, list[tuple[float, float]]] = {s: [] for s in pruned}
+    for task in SEEDS:
+        dense = [100 * r[which] for r in rows if r["task"] == task and r["sparsity"] == 0]
+        if not dense:
+            continue
+        cells = []
+        for sparsity in pruned:
+            lost = drops(rows, which, task, sparsity)
+            se = statistics.stdev(lost) / len(lost) ** 0.5 if len(lost) > 1 else math.nan
+            if lost:
+                means[sparsity].append((statistics.mean(lost), se))
+            cells.append(f"{_with_se(statistics.mean(lost), se)} ({len(lost)})" if lost else "")
+        lines.append(f"| {task} | {statistics.mean(dense):.2f} | {' | '.join(cells)} |")
+    cells = []
+    for found in means.values():
+        mean = statistics.mean(m for m, _ in found)
+        se = sum(s**2 for _, s in found) ** 0.5 / len(found)
+        cells.append(_with_se(mean, se, "**"))
+    lines.append(f"| mean of the tasks |  | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _with_se(mean: float, se: float, bold: str = "") -> str:
+    return f"{bold}{mean:.2f}{bold}" + ("" if math.isnan(se) else f" ± {se:.2f}")
 
 
 def main() -> None:
@@ -170,7 +186,8 @@ def main() -> None:
                         shutil.rmtree(
                             Path(args.work, name(task, seed, sparsity), "best"), ignore_errors=True
                         )
-    table(read_rows())
+    for which in ("last", "best"):
+        print(markdown(read_rows(), which), end="\n\n")
 
 
 if __name__ == "__main__":

@@ -304,6 +304,34 @@ def print_table(lines: Sequence[dict[str, Any]]) -> None:
         )
 
 
+def markdown(lines: Sequence[dict[str, Any]], task: str) -> str:
+    """T (95 %), what was foretold, reads and the loss at rate 0 of one task, as README has it."""
+    title = {"sst2": "SST-2", "stsb": "STS-B"}[task]
+    names = [
+        encoding.replace("twos_", "two's ").replace("sign_m", "sign-m") for encoding in ENCODINGS
+    ]
+    heads = [f"{title}: T (95 %), predicted", *names, "reads a weight", "loss at rate 0, points"]
+    table = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    for scheme in SCHEMES:
+        own = {o["encoding"]: o for o in lines if (o["task"], o["scheme"]) == (task, scheme)}
+        if not own:
+            continue
+        reads = {f"{one['reads_per_weight']:.1f}": None for one in own.values()}
+        losses = [100 * (o["score_unprotected"] - o["score_protected"]) for o in own.values()]
+        ends = {f"{loss + 0.0:.2f}".replace("-", "−"): None for loss in (min(losses), max(losses))}
+        cells = [f"`{scheme}`", *(_cell(own.get(encoding)) for encoding in ENCODINGS)]
+        table.append(f"| {' | '.join([*cells, ', '.join(reads), ' to '.join(ends)])} |")
+    return "\n".join(table)
+
+
+def _cell(one: dict[str, Any] | None) -> str:
+    if one is None or one["T"] is None:
+        return "no T"
+    low, high = one["T_interval"]
+    end = "?" if high is None else f"{high:.1f}"
+    return f"{one['T']:.1f} ({low:.1f} to {end}), {one['T_predicted']:.1f}"
+
+
 def place_of(one: dict[str, Any]) -> tuple[int, int, int]:
     """Place of a line in the table."""
     keys = (TASKS, one["task"]), (list(ENCODINGS), one["encoding"]), (SCHEMES, one["scheme"])
@@ -380,7 +408,8 @@ def main() -> None:
     lines = sorted(done.values(), key=place_of)
     refold(lines, store.read_rows(ROWS))
     file.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
-    print_table(lines)
+    for task in TASKS:
+        print(markdown(lines, task), end="\n\n")
     draw(lines)
 
 

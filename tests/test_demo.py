@@ -1,13 +1,17 @@
 """The demo's task and model."""
 
 import hashlib
+import webbrowser
 
 import pandas as pd
+import pytest
 
+from rerax import demo
 from rerax.campaign.point import Point
 from rerax.campaign.run import run
 from rerax.campaign.source import read_subject
 from rerax.campaign.subject import Settings
+from rerax.cli import main
 from rerax.demo import CHIPS, ENCODINGS, MODEL, RATES
 from rerax.demo.sentences import BAD, GOOD, TURNS, make_sentences, words, write_data
 
@@ -52,3 +56,47 @@ def test_shipped_model(tmp_path):
             ["chip", "score"]
         ],
     )
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A demo of two points, and the pages that a browser was asked to open."""
+    monkeypatch.setattr(demo, "ENCODINGS", ("offset",))
+    monkeypatch.setattr(demo, "RATES", (0.0, 0.1))
+    monkeypatch.setattr(demo, "CHIPS", 2)
+    asked = []
+    monkeypatch.setattr(webbrowser, "open", lambda url: asked.append(url) is None)
+    return asked
+
+
+def test_the_demo_ends_in_one_page(small, tmp_path, monkeypatch, capsys):
+    """Opened where there is a display, and printed in any case."""
+    out = tmp_path / "demo"
+    given = ["demo", "--out", str(out), "--quiet"]
+    page = out / "report.html"
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(given) == 0
+    assert not small
+    assert f"report: {page}" in capsys.readouterr().out
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert sorted(p.name for p in (out / "data" / "sst2").iterdir()) == [
+        "train.parquet",
+        "validation.parquet",
+    ]
+
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert main([*given, "--no-open"]) == 0
+    assert not small
+    assert main(given) == 0
+    assert small == [page.as_uri()]
+    assert f"report (opened): {page}" in capsys.readouterr().out
+
+    def broken(url):
+        raise webbrowser.Error("no browser")
+
+    monkeypatch.setattr(webbrowser, "open", broken)
+    assert main(given) == 0
+    assert f"report: {page}" in capsys.readouterr().out

@@ -1,7 +1,12 @@
 """rerax report and rerax demo: what is shown of finished rows."""
 
+import os
+import sys
+import webbrowser
 from pathlib import Path
 from typing import Annotated
+
+import typer
 
 from rerax.cli.flags import Budget, Folder, Quiet, app, flag, run_and_print
 
@@ -42,14 +47,34 @@ def report(
 
 @app.command()
 def demo(
-    out: Annotated[Path, flag("Folder for rows and figure.", "FOLDER")] = Path("rerax-demo"),
+    out: Annotated[Path, flag("Folder for model, data, rows and report.", "FOLDER")] = Path(
+        "rerax-demo"
+    ),
+    show: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the report where there is a display.")
+    ] = True,
     quiet: Quiet = False,
 ) -> None:
     """The same job with nothing to download: a small BERT that comes with the package."""
+    from rerax.campaign.files import place
+    from rerax.campaign.manifest import read_provenance
     from rerax.demo import run_demo
-    from rerax.report import figure_score_against_rate
+    from rerax.report import check_path, write_page
 
+    page = check_path(out / "report.html")
     rows = run_and_print(lambda tell: run_demo(out, tell), 0.01, quiet)
-    picture = out / "score_against_rate.png"
-    figure_score_against_rate(rows, picture, "A small BERT on faulty crossbars")
-    print(f"rows: {out / 'rows'}   figure: {picture}")
+    write_page(rows, page, runs=read_provenance(place(out / "rows")))
+    opened = show and _open(page)
+    print(f"model and data: {out / 'model'}, {out / 'data'}   rows: {out / 'rows'}")
+    print(f"report{' (opened)' if opened else ''}: {page.absolute()}")
+
+
+def _open(page: Path) -> bool:
+    """Whether a browser took the page; none is asked where nobody would see it."""
+    local = sys.platform in ("darwin", "win32") and "SSH_CONNECTION" not in os.environ
+    if not (local or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False
+    try:
+        return webbrowser.open(page.absolute().as_uri())
+    except (webbrowser.Error, OSError):
+        return False

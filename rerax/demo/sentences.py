@@ -49,8 +49,8 @@ def words() -> list[str]:
     return sorted({word for phrase in phrases for word in phrase.split()})
 
 
-def write_data(folder: Path, n: int = 256, seed: int = 1) -> None:
-    """Write `sst2/validation.parquet` in the columns of the hub's GLUE."""
+def write_data(folder: Path, n: int = 256, seed: int = 1, split: str = "validation") -> None:
+    """Write `sst2/<split>.parquet` in the columns of the hub's GLUE."""
     sentences, labels = make_sentences(n, seed)
     (folder / "sst2").mkdir(parents=True, exist_ok=True)
     columns = {
@@ -58,7 +58,7 @@ def write_data(folder: Path, n: int = 256, seed: int = 1) -> None:
         "label": pa.array(labels, pa.int64()),
         "idx": pa.array(range(n), pa.int32()),
     }
-    pq.write_table(pa.table(columns), folder / "sst2" / "validation.parquet")
+    pq.write_table(pa.table(columns), folder / "sst2" / f"{split}.parquet")
 
 
 def _sentence(draw: random.Random) -> tuple[str, int]:
