@@ -56,7 +56,7 @@ def runnable(page):
     return any(b.language in pages.RUNS and not b.needs for b in pages.fences(pages.read(page)))
 
 
-@pytest.mark.parametrize("page", list(filter(runnable, pages.PAGES)))
+@pytest.mark.parametrize("page", [page for page in pages.PAGES if runnable(page)])
 def test_examples_run(page, laid_out, tmp_path, monkeypatch, request):
     if "rerax-demo/rows" in pages.read(page):
         request.getfixturevalue("with_rows")
