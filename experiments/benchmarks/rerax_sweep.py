@@ -1,13 +1,14 @@
 """rerax itself, through the call that its users make: `rerax.sweep`.
 
 A sweep first takes the float and the clean score, two passes over the sentences that a campaign
-makes once for each model and protection. Seconds a chip are therefore taken after the first
-dispatch: from the moment when chip 0 is done to the moment when the table of rows is there,
-scoring included, over the chips in between. The first call of a process, which compiles, is told
+makes once for each model and protection. Seconds of a chip are therefore taken from the moment
+when the chip before is done and scored to the moment when it is. The table of rows, made once at
+the end of a call, belongs to no chip, and the first call of a process, which compiles, is told
 apart.
 """
 
 import functools
+import itertools
 import time
 from typing import Any
 
@@ -58,7 +59,7 @@ def rerax_sweep(
         first: seed of the chips.
 
     Returns:
-        The row (`rows.make_row`); its seconds are equal shares of the measured span.
+        The row (`rows.make_row`).
     """
     start = time.perf_counter()
     subject, inputs = prepare(model_dir, data_dir, max_examples)
@@ -81,11 +82,12 @@ def rerax_sweep(
         dtype=dtype,
         on_progress=lambda progress: done.append((progress.done, time.perf_counter())),
     )
-    span = time.perf_counter() - done[0][1]
+    ends = [moment for _, moment in done]
+    took = [after - before for before, after in itertools.pairwise(ends)]
+    assert len(took) == chips, "a dispatch is a chip"
     scores = table["score"].to_pylist()
     stuck = [sum(pair) for pair in zip(*_stuck(table), strict=True)]
-    share = {"chip": span / chips}
-    timed = [Chip(share, scores[i], stuck[i]) for i in range(1, chips + 1)]
+    timed = [Chip({"chip": took[i - 1]}, scores[i], stuck[i]) for i in range(1, chips + 1)]
     kind = "int8" if input_bits == 8 else dtype
     return make_row(
         "rerax" if protection == "none" else f"rerax {protection}",
