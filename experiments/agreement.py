@@ -1,7 +1,10 @@
 """Scores after a change of float details agree with the committed ones, point by point.
 
-    python experiments/agreement.py --rows experiments/results/sst2_encodings --data DIR
-        --model minilm-sst2=DIR [--model NAME=DIR] [--chips N] [--out FILE]
+    python experiments/agreement.py --rows ROWS --data DATA --model NAME=MODEL
+
+ROWS is a folder such as experiments/results/sst2_encodings, whose model NAME lies in MODEL; the
+last flag is given once for each model, and `--chips` says how many chips of a point. `--print`
+prints the table again.
 
 Chips of committed rows are evaluated again and compared with the rows: faulty cells must be
 equal to the last one, at least 99.5 % of all predictions of a point must agree, and its mean
@@ -131,6 +134,7 @@ def main() -> None:
     if not given.print:
         models = dict(pair.split("=", 1) for pair in given.model)
         table[given.rows.name] = again(given.rows, models, given.data, given.chips)
+        given.out.parent.mkdir(parents=True, exist_ok=True)
         given.out.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     print_summary(table)
 

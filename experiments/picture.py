@@ -7,6 +7,7 @@ pruned to 35 %, offset code, unprotected and with its two top bits voted three-f
 64 chips.
 """
 
+import argparse
 from pathlib import Path
 
 import pyarrow as pa
@@ -39,5 +40,14 @@ def draw(path: Path) -> None:
     )
 
 
+def main() -> None:
+    """Draw it where it is kept, or elsewhere."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=PICTURE)
+    out = parser.parse_args().out
+    draw(out)
+    print(out)
+
+
 if __name__ == "__main__":
-    draw(PICTURE)
+    main()
