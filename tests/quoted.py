@@ -275,6 +275,35 @@ def protection_cost() -> str:
     )
 
 
+TOOLS = {
+    "rerax": "rerax",
+    "rerax-protected": "rerax, `msb:1x3:lsb`",
+    "rerax-float": "rerax, float inputs and products",
+    "torch_sparse-f32": "PyTorch, sparse indices, float32",
+    "torch_sparse-bf16": "PyTorch, sparse indices, bfloat16",
+    "torch_sparse-int8": "PyTorch, sparse indices, int8",
+    "torch_dense-f32": "PyTorch, dense masks, float32",
+    "torch_dense-bf16": "PyTorch, dense masks, bfloat16",
+    "torch_dense-int8": "PyTorch, dense masks, int8",
+    "jax_tree-f32": "JAX, a whole faulty tree",
+    "pytorchfi": "pytorchfi",
+    "mrfi": "MRFI",
+    "aihwkit": "aihwkit",
+}
+
+
+@says(EXPERIMENTS)
+def speed() -> list[str]:
+    """Seconds a chip by rate, and how many times as long as rerax takes at 1e-3."""
+    entries = {(e["tool"], e["rate"]): e for e in result("benchmarks.json")["table"]}
+    lines = []
+    for tool, said in TOOLS.items():
+        alike = entries.get((tool, None))  # a tool that knows no rate
+        at = [alike or entries[tool, rate] for rate in (1e-4, 1e-3, 1e-2)]
+        cells = [rounded(one["seconds_a_chip"], 2) for one in at]
+        lines.append(f"| {said} | {' | '.join(cells)} | {rounded(at[1]['ratio_to_rerax'], 2)} |")
+    return lines
+
 SETTINGS: dict[str, dict[str, str]] = {
     "README.md": {},
     "docs/how-to/protect.md": {},
