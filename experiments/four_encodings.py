@@ -30,10 +30,10 @@ KINDS = ("dense", "35")
 RATES = (1e-4, 1e-3, 5e-3, 1e-2)
 
 
-def points_of(tasks: Sequence[str]) -> list[Point]:
+def points_of(tasks: Sequence[str], kinds: Sequence[str], encodings: Sequence[str]) -> list[Point]:
     """The grid."""
-    axes = {"encoding": tuple(ENCODINGS), "rate": (0.0, *RATES)}
-    models = [(task, f"{task}-{kind}") for task in tasks for kind in KINDS]
+    axes = {"encoding": encodings, "rate": (0.0, *RATES)}
+    models = [(task, f"{task}-{kind}") for task in tasks for kind in kinds]
     return [p for task, model in models for p in expand(Point(task, model, 0.0), axes)]
 
 
@@ -107,9 +107,12 @@ def main() -> None:
     """Run what is missing, then write table and figure."""
     parser = make_parser(__doc__, chips=8)
     parser.add_argument("--tasks", default="sst2", help="comma list")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="of models, comma list")
+    parser.add_argument("--encodings", default=",".join(ENCODINGS), help="comma list")
     args = parser.parse_args()
     study = Study.of(args)
-    found = fold(study.lines(points_of(args.tasks.split(","))))
+    grid = (names.split(",") for names in (args.tasks, args.kinds, args.encodings))
+    found = fold(study.lines(points_of(*grid)))
     study.write(NAME, found)
     study.show(NAME, table(found) + counted(found[-1]))
     draw(study, found)

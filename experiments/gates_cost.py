@@ -158,14 +158,14 @@ def main() -> None:
     parser.add_argument("--tasks", default="sst2,mrpc", help="of the steps, comma list")
     parser.add_argument("--dtypes", default="float32,bfloat16", help="of the steps, comma list")
     parser.add_argument("--sparsities", default="0.21,0.35,0.5", help="of the chips, comma list")
+    parser.add_argument("--parts", default="chips,steps", help="comma list")
     parser.add_argument("--batches", type=int, default=BATCHES)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     arguments = parser.parse_args()
-    results = {
-        "platform": evaluate.platform_name(),
-        "chips": chip_ratios(arguments),
-        "steps": step_ratios(arguments),
-    }
+    parts = {"chips": chip_ratios, "steps": step_ratios}
+    results: dict[str, Any] = {"platform": evaluate.platform_name()}
+    for part in arguments.parts.split(","):
+        results[part] = parts[part](arguments)
     arguments.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 

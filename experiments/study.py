@@ -34,6 +34,7 @@ HERE = Path(__file__).parent
 RATES = (1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 5e-2, 0.1079)
 """Fault rates of the study; the last is that of the March-test work the default split is from."""
 GROUPS = ("encoder", "pooler", "classifier")
+_ORDER = [("place", "ascending"), ("chip", "ascending")]
 EXAMPLES, PAIRS = 400, 200
 """Examples of a task at most: of single sentences, and of pairs, which are longer."""
 
@@ -109,7 +110,9 @@ class Study:
             with reporter() as tell:
                 run_all(shares, Settings(self.chips), self.folder, tell)
         rows = store.read_rows(self.folder, points={p.hash[:16] for p in points})
-        return rows.filter(pc.less(rows["chip"], self.chips))
+        rows = rows.filter(pc.less(rows["chip"], self.chips))
+        place = pc.index_in(rows["point_hash"], pa.array([p.hash for p in points]))
+        return rows.take(pc.sort_indices(pa.table({"place": place, "chip": rows["chip"]}), _ORDER))
 
     def write(self, name: str, results: Any) -> None:
         """Keep results as JSON."""

@@ -231,7 +231,7 @@ def bootstrap(
 def tolerance(
     models: Sequence[Model], scheme: str, encoding: str, most_chips: int = HEADLINE_CHIPS
 ) -> dict[str, Any] | None:
-    """One line of the table; None where the scheme fits no model."""
+    """One line of the table; None where the scheme fits no model, or nothing is lost without it."""
     spec = ChipSpec(encoding)
     model = next((m for m in models if m.fits(scheme, spec)), None)
     if model is None:
@@ -240,6 +240,9 @@ def tolerance(
     chips = min(HEADLINE_CHIPS if headline else CHIPS, most_chips)
     *plain, start = curve(model, "none", encoding, FIRST_RATES[encoding], chips, None)
     at = crossing(plain[0], start - plain[1].mean(1))
+    if math.isnan(at):
+        print(f"{model.task} {encoding}: no point lost up to a rate of {plain[0][-1]:g}: no T")
+        return None
     name = model.named(scheme, spec)
     guess = predicted(model, name, encoding, at)
     *guarded, zero = curve(
