@@ -10,8 +10,8 @@ not run, with the reason. DATA may be a folder or the hub's nyu-mll/glue, which 
 Four series on the same chips at nine rates up to 0.1079: the dense model, the pruned one, the
 pruned one with msb:2x3:pruned (msb:1x3:pruned where that does not fit), and duplicate:3, which
 takes two spare arrays for each, as the costly reference. The first 400 examples of each dev set,
-200 where an example is a pair, offset code, SA1 : SA0 = 9.04 : 1.75. About 20 minutes on two CPU
-cores for the five tasks of the pruning study; `--print` folds the rows again.
+200 where an example is a pair, offset code, SA1 : SA0 = 9.04 : 1.75. About half an hour on two
+CPU cores for the five tasks of the pruning study; `--print` folds the rows again.
 Expected: at 5e-3 the protected mean lies above the unprotected one in every task, at no cell more.
 """
 
@@ -80,8 +80,9 @@ def lacking(study: Study, task: str, may_train: bool) -> str:
                 return f"{study.data}: {str(error).splitlines()[0]}"
     if may_train:
         return ""
-    kinds = [kind for kind in ("dense", PRUNED) if not study.has(task, kind)]
-    return f"no {' and '.join(kinds)} model" if kinds else ""
+    names = {"dense": "dense", PRUNED: "pruned"}
+    kinds = [name for kind, name in names.items() if not study.has(task, kind)]
+    return f"no {' and no '.join(kinds)} model" if kinds else ""
 
 
 def protections(study: Study, task: str) -> dict[str, dict[str, Any]]:
@@ -215,6 +216,9 @@ def main() -> None:
         if study.stored:
             if "series" in known.get(task, {}):
                 known[task] = measure(study, task, ledgers_in(known[task]))
+            elif task not in known:
+                reason = lacking(study, task, False) if Path(study.data).is_dir() else ""
+                known[task] = {"task": task, "not_run": reason or "not yet"}
             continue
         reason = lacking(study, task, args.train is not None)
         if reason:
