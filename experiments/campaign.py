@@ -1,6 +1,7 @@
 """What a campaign's machinery costs: the done-check, planning, and memory over many chips.
 
-    python experiments/campaign.py [--work FOLDER] [--out experiments/results/campaign.json]
+    python experiments/campaign.py [--work FOLDER] [--chips 1000,10000] \
+        [--out experiments/results/campaign.json]
 
 About ten minutes on two CPU cores. The demo's model, 64 sentences, all matrices, rate 1e-2.
 Expected: while one command evaluates 10,000 chips, its peak memory after the last is within 1 % of
@@ -78,8 +79,8 @@ def filled(work: Path, chips: int) -> dict[str, Any]:
     return {**done, "peak_mb_after_chips": looks}
 
 
-def fastest(arguments: list[str]) -> dict[str, float]:
-    return min((timed(arguments) for _ in range(REPEATS)), key=lambda done: done["seconds"])
+def fastest(arguments: list[str], repeats: int) -> dict[str, float]:
+    return min((timed(arguments) for _ in range(repeats)), key=lambda done: done["seconds"])
 
 
 def plan_seconds(work: Path) -> float:
@@ -99,22 +100,26 @@ def plan_seconds(work: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path)
+    parser.add_argument("--chips", default="1000,10000", help="comma list, ascending")
+    parser.add_argument("--repeats", type=int, default=REPEATS, help="of the done-check")
     parser.add_argument("--out", type=Path, default=Path("experiments/results/campaign.json"))
     arguments = parser.parse_args()
     work = arguments.work or Path(tempfile.mkdtemp())
     write_data(work / "data", n=SENTENCES)
     results: dict[str, Any] = {"cores": os.cpu_count(), "plan_500_points_seconds": None}
     results["plan_500_points_seconds"] = plan_seconds(work)
-    for chips in (1_000, 10_000):
+    counts = [int(number) for number in arguments.chips.split(",")]
+    for chips in counts:
         results[f"{chips} chips"] = filled(work, chips)
         print(json.dumps(results), file=sys.stderr)
-    done = command(work, "rows-10000", 10_000)
-    results["done-check, 10000 chips"] = fastest(done)
-    before = len(survey(work / "rows-10000").blocks)
-    results["compact"] = timed(["compact", str(work / "rows-10000")])
-    results["done-check, compacted"] = fastest(done)
-    results["blocks"] = [before, len(survey(work / "rows-10000").blocks)]
-    results["export"] = timed(["export", str(work / "rows-10000"), "--csv", str(work / "rows.csv")])
+    folder = work / f"rows-{counts[-1]}"
+    done = command(work, folder.name, counts[-1])
+    results[f"done-check, {counts[-1]} chips"] = fastest(done, arguments.repeats)
+    before = len(survey(folder).blocks)
+    results["compact"] = timed(["compact", str(folder)])
+    results["done-check, compacted"] = fastest(done, arguments.repeats)
+    results["blocks"] = [before, len(survey(folder).blocks)]
+    results["export"] = timed(["export", str(folder), "--csv", str(work / "rows.csv")])
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(results, indent=1))

@@ -1,6 +1,7 @@
 """What a faulty chip costs: time beside a clean pass, and memory.
 
-    python experiments/cost.py --model DIR --data DIR [--out experiments/results/cost.json]
+    python experiments/cost.py --model DIR --data DIR [--rounds 5] [--memory whole:16,base:2] \
+        [--out experiments/results/cost.json]
 
 About ten minutes on two CPU cores, for a MiniLM on SST-2. Expected: at most 1.25 clean passes a
 chip at every rate up to 1e-2 and 1.35 at 0.1; peak memory under 3 GB, the same for 16 as for
@@ -32,6 +33,13 @@ from rerax.spec import ChipSpec
 
 RATES = (0.0, 1e-4, 1e-3, 1e-2, 0.1)
 ROUNDS = 5
+MEMORY = {
+    "whole:16": "whole split, 16 chips",
+    "few:16": "16 sentences, 16 chips",
+    "few:1000": "16 sentences, 1000 chips",
+    "base:2": "BERT-base shape, 64 sentences, 2 chips",
+}
+"""Parts whose peak memory is taken, each in a process of its own."""
 
 
 def chip_runner(inputs: Inputs, fault: Any, chunk: int = 1) -> Callable[[float, int, int], None]:
@@ -64,12 +72,12 @@ def seconds(work: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def time_ratios(inputs: Inputs) -> dict[str, Any]:
+def time_ratios(inputs: Inputs, rounds: int) -> dict[str, Any]:
     clean, faulty = chip_runner(inputs, faults.Healthy()), chip_runner(inputs, faults.Uniform())
     compile_seconds = seconds(lambda: faulty(0.0, 0, 1))
     clean(0.0, 0, 1)
     taken: dict[str, list[float]] = {"clean": [], **{f"{rate:g}": [] for rate in RATES}}
-    for i in range(ROUNDS):
+    for i in range(rounds):
         taken["clean"].append(seconds(lambda: clean(0.0, 0, 1)))
         for rate in RATES:
             taken[f"{rate:g}"].append(seconds(lambda rate=rate, i=i: faulty(rate, i, 1)))
@@ -122,17 +130,16 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--data", required=True)
     parser.add_argument("--out", type=Path, default=Path("experiments/results/cost.json"))
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--memory", default=",".join(MEMORY), help="comma list of KIND:CHIPS")
     parser.add_argument("--part")
     arguments = parser.parse_args()
     if arguments.part:
         return run_part(arguments.part, arguments)
     inputs = read_subject(arguments.model, "sst2", "model", data=arguments.data).load()
-    results = {"platform": evaluate.platform_name(), "time": time_ratios(inputs)}
+    results = {"platform": evaluate.platform_name(), "time": time_ratios(inputs, arguments.rounds)}
     results["memory"] = {
-        "whole split, 16 chips": peak_of("whole:16", arguments),
-        "16 sentences, 16 chips": peak_of("few:16", arguments),
-        "16 sentences, 1000 chips": peak_of("few:1000", arguments),
-        "BERT-base shape, 64 sentences, 2 chips": peak_of("base:2", arguments),
+        MEMORY.get(part, part): peak_of(part, arguments) for part in arguments.memory.split(",")
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

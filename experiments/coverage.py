@@ -1,6 +1,6 @@
 """How often the intervals cover the truth, with and without the stopping rule.
 
-    python experiments/coverage.py [--campaigns N] [--out FILE]
+    python experiments/coverage.py [--campaigns N] [--max-chips N] [--out FILE]
 
 About a minute of two free CPU cores; no model is run. Means: campaigns are simulated by drawing
 chips with replacement from the 256 faulty rows of `results/sst2_encodings` (16 chips of each of 4
@@ -226,13 +226,14 @@ def stopped_coverage(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--campaigns", type=int, default=20_000)
+    parser.add_argument("--max-chips", type=int, default=MAX_CHIPS, help="of the exact sums")
     parser.add_argument("--out", type=Path, default=OUT)
     asked = parser.parse_args()
     everything = {
         "mean": [row for law in laws() for row in fixed(law, asked.campaigns)],
         "mean_stopped": [row for law in laws() for row in stopped(law, asked.campaigns // 2)],
-        "yield": yields(),
-        "yield_stopped": list(yields_stopped()),
+        "yield": yields(last=asked.max_chips),
+        "yield_stopped": list(yields_stopped(asked.max_chips)),
     }
     lines = [
         f"{json.dumps(part)}: [\n  " + ",\n  ".join(map(json.dumps, rows)) + "\n]"

@@ -1,13 +1,13 @@
 """Train the small BERT that `rerax demo` ships with.
 
-    python experiments/demo_model.py [FOLDER]      default: rerax/demo/model
+    python experiments/demo_model.py [FOLDER] [--steps 1500]      default: rerax/demo/model
 
 One to three minutes on two CPU cores; accuracy on the demo's 256 sentences is expected at 0.97 or
 more. The sentences it trains on come from other seeds than the demo's.
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import jax
@@ -50,7 +50,15 @@ def batch_of(tokenizer: Tokenizer, sentences: list[str]) -> tuple[np.ndarray, np
     return ids, ids != 0
 
 
-def main(folder: Path) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=MODEL)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    arguments = parser.parse_args()
+    make(arguments.folder, arguments.steps)
+
+
+def make(folder: Path, steps: int) -> None:
     tokenizer = make_tokenizer()
     config = BertConfig(
         vocab_size=tokenizer.get_vocab_size(),
@@ -62,7 +70,7 @@ def main(folder: Path) -> None:
         labels=("negative", "positive"),
     )
     params = init_params(config, jax.random.key(0))
-    schedule = optax.warmup_cosine_decay_schedule(0.0, 2e-3, 100, STEPS)
+    schedule = optax.warmup_cosine_decay_schedule(0.0, 2e-3, min(100, steps // 2), steps)
     optimiser = optax.chain(
         optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=0.01)
     )
@@ -78,7 +86,7 @@ def main(folder: Path) -> None:
         return optax.apply_updates(params, updates), state, value
 
     state = optimiser.init(params)
-    for i in range(STEPS):
+    for i in range(steps):
         sentences, labels = make_sentences(BATCH, seed=1000 + i)
         ids, mask = batch_of(tokenizer, sentences)
         params, state, loss = step(params, state, ids, mask, np.array(labels, np.int32))
@@ -102,4 +110,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else MODEL)
+    main()

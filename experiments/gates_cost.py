@@ -1,6 +1,7 @@
 """What gates cost a training step, and what closed rows and columns save a chip.
 
-    python experiments/gates_cost.py --model DIR --data DIR [--out results/gates_cost.json]
+    python experiments/gates_cost.py --model DIR --data DIR [--tasks sst2,mrpc] \
+        [--dtypes float32,bfloat16] [--sparsities 0.21,0.35,0.5] [--rounds 5] [--out FILE]
 
 DIR is a fine-tuned BERT (SST-2 for the chips). About fifteen minutes on two CPU cores. Steps:
 the same batches of a task with and without gates, closing included, at the batches' own
@@ -41,14 +42,14 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def stepper(model: str, data: str, task: str, dtype: str, sparsity: float | None) -> Callable:
+def stepper(args: argparse.Namespace, task: str, dtype: str, sparsity: float | None) -> Callable:
     """A function that does step number n, in the middle of the ramp."""
     job = read_job(
         lambda n: make_recipe(task, n, steps=400, dtype=dtype, sparsity=sparsity),
-        model,
+        args.model,
         task,
-        data=data,
-        max_examples=32 * BATCHES,
+        data=args.data,
+        max_examples=32 * args.batches,
     )
     run = Run.of(job, RunFolder(Path("not-written")), lambda progress: None)
 
@@ -59,18 +60,18 @@ def stepper(model: str, data: str, task: str, dtype: str, sparsity: float | None
     return step
 
 
-def step_ratios(model: str, data: str) -> list[dict[str, Any]]:
+def step_ratios(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Time of a step with gates over one without."""
     rows = []
-    for task in ("sst2", "mrpc"):
-        for dtype in ("float32", "bfloat16"):
-            steps = {s: stepper(model, data, task, dtype, s) for s in (None, 0.35)}
+    for task in args.tasks.split(","):
+        for dtype in args.dtypes.split(","):
+            steps = {s: stepper(args, task, dtype, s) for s in (None, 0.35)}
             taken: dict[Any, list[float]] = {s: [] for s in steps}
-            for n in range(BATCHES):  # compile every length
+            for n in range(args.batches):  # compile every length
                 for step in steps.values():
                     step(n)
-            for _ in range(ROUNDS):
-                for n in range(BATCHES):
+            for _ in range(args.rounds):
+                for n in range(args.batches):
                     for sparsity, step in steps.items():
                         taken[sparsity].append(seconds(lambda step=step, n=n: step(n)))
             pairs = [gated / plain for gated, plain in zip(taken[0.35], taken[None], strict=True)]
@@ -100,9 +101,10 @@ def random_gates(params: Any, sparsity: float) -> Any:
     return jax.device_get(pruning.expand(met, tuple(shapes), "all"))
 
 
-def chip_ratios(model: str, data: str) -> list[dict[str, Any]]:
+def chip_ratios(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Time of a chip of a pruned model over one of the dense model."""
-    inputs = read_subject(model, "sst2", "model", data=data).load()
+    inputs = read_subject(args.model, "sst2", "model", data=args.data).load()
+    sparsities = [float(text) for text in args.sparsities.split(",")]
     batches = make_batches(inputs.examples)
     blocks = evaluate.to_device(batches)
     answers: dict[str, np.ndarray] = {}
@@ -123,17 +125,17 @@ def chip_ratios(model: str, data: str) -> list[dict[str, Any]]:
         return work
 
     works = {"dense": runner("dense", None, False)}
-    for sparsity in (0.21, 0.35, 0.5):
+    for sparsity in sparsities:
         gates = random_gates(inputs.params, sparsity)
         for way in ("masked", "compacted"):
             name = f"{sparsity:.2f} {way}"
             works[name] = runner(name, gates, way == "compacted")
     taken: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(ROUNDS):
+    for _ in range(args.rounds):
         for name, work in works.items():
             taken[name].append(seconds(work))
     rows = []
-    for sparsity in (0.21, 0.35, 0.5):
+    for sparsity in sparsities:
         masked, compacted = (f"{sparsity:.2f} {way}" for way in ("masked", "compacted"))
         row = {
             "sparsity": sparsity,
@@ -153,12 +155,17 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--data", required=True)
     parser.add_argument("--out", type=Path, default=Path("experiments/results/gates_cost.json"))
+    parser.add_argument("--tasks", default="sst2,mrpc", help="of the steps, comma list")
+    parser.add_argument("--dtypes", default="float32,bfloat16", help="of the steps, comma list")
+    parser.add_argument("--sparsities", default="0.21,0.35,0.5", help="of the chips, comma list")
+    parser.add_argument("--parts", default="chips,steps", help="comma list")
+    parser.add_argument("--batches", type=int, default=BATCHES)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     arguments = parser.parse_args()
-    results = {
-        "platform": evaluate.platform_name(),
-        "chips": chip_ratios(arguments.model, arguments.data),
-        "steps": step_ratios(arguments.model, arguments.data),
-    }
+    parts = {"chips": chip_ratios, "steps": step_ratios}
+    results: dict[str, Any] = {"platform": evaluate.platform_name()}
+    for part in arguments.parts.split(","):
+        results[part] = parts[part](arguments)
     arguments.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 

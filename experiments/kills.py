@@ -1,6 +1,7 @@
 """A campaign that is killed at 20 random moments, over and over until it is done.
 
-    python experiments/kills.py [--kills 20] [--seed 0] [--out experiments/results/kills.json]
+    python experiments/kills.py [--kills 20] [--seed 0] [--chips 1000] \
+        [--out experiments/results/kills.json]
 
 About ten minutes on two CPU cores. The demo's model, 64 sentences, two encodings at two rates and
 fault-free, 1000 chips a point: 192 blocks, 32 of each point and the last one cut. Each process
@@ -46,11 +47,11 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
-def start(work: Path, out: str, log: str) -> subprocess.Popen[bytes]:
+def start(work: Path, out: str, log: str, chips: int) -> subprocess.Popen[bytes]:
     """The campaign in a process of its own, which tells of every block that it has computed."""
     flags = ["--model", str(MODEL), "--task", "sst2", "--data", str(work / "data"), "--quiet"]
     grid = ["--rates", "0,1e-2,5e-2", "--encoding", "offset,sign_magnitude", "--max-length", "64"]
-    more = ["--chips", str(CHIPS), "--out", str(work / out)]
+    more = ["--chips", str(chips), "--out", str(work / out)]
     command = [sys.executable, "-c", TELL, str(work / log), "sweep", *flags, *grid, *more]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
@@ -63,15 +64,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--chips", type=int, default=CHIPS, help="of each of six points")
     parser.add_argument("--out", type=Path, default=Path("experiments/results/kills.json"))
     arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp())
     write_data(work / "data", n=64)
-    span, block_seconds, whole = undisturbed(work)
+    span, block_seconds, whole = undisturbed(work, arguments.chips)
     draw, moments, computed = random.Random(arguments.seed), [], [0]
     for kill in range(arguments.kills):
         begin = time.perf_counter()
-        process = start(work, "killed", "killed.log")
+        process = start(work, "killed", "killed.log", arguments.chips)
         if kill % 2:
             moment = draw.uniform(0, BLOCKS_BEFORE_A_KILL * block_seconds)
             while chips_computed(work / "killed.log") == computed[-1] and process.poll() is None:
@@ -87,7 +89,7 @@ def main() -> None:
         moments.append(round(time.perf_counter() - begin, 2))
         computed.append(chips_computed(work / "killed.log"))
         print(f"kill {kill + 1} after {moments[-1]} s, {computed[-1]} chips", file=sys.stderr)
-    last = start(work, "killed", "killed.log")
+    last = start(work, "killed", "killed.log", arguments.chips)
     warnings = last.communicate()[1].decode().splitlines()
     results = {
         **judged(work, arguments.kills),
@@ -101,10 +103,10 @@ def main() -> None:
     print(json.dumps(results, indent=1))
 
 
-def undisturbed(work: Path) -> tuple[float, float, float]:
+def undisturbed(work: Path, chips: int) -> tuple[float, float, float]:
     """Run the campaign once; seconds to its fourth block, of a later block, and to its end."""
     begin, span = time.perf_counter(), 0.0
-    process = start(work, "alone", "alone.log")
+    process = start(work, "alone", "alone.log", chips)
     while process.poll() is None:
         time.sleep(0.05)
         if not span and chips_computed(work / "alone.log") >= BLOCKS_BEFORE_A_KILL * BLOCK:

@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--chips", type=int, default=8)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--places", default=",".join(PLACES), help="comma list")
     parser.add_argument(
         "--out", type=Path, default=Path("experiments/results/layer_sensitivity.json")
     )
@@ -79,8 +80,8 @@ def main() -> None:
         "chips": given.chips,
         "rate": given.rate,
     }
-    for name, scopes in PLACES.items():
-        points = spread([Point("sst2", "model", given.rate)], scopes, layers)
+    for name in given.places.split(","):
+        points = spread([Point("sst2", "model", given.rate)], PLACES[name], layers)
         taken: dict[str, list[dict[str, float]]] = {"without reuse": [], "with reuse": []}
         for turn in range(given.rounds + 1):
             chips = given.chips if turn else 1  # the first turn compiles

@@ -144,15 +144,18 @@ def main() -> None:
     parser.add_argument("--task", default="sst2")
     parser.add_argument("--chips", type=int, default=16)
     parser.add_argument("--max-examples", type=int, default=400)
+    parser.add_argument("--faults", default="wordline,bitline", help="comma list")
+    parser.add_argument("--schemes", default=",".join(SCHEMES), help="comma list")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for rows and results")
     args = parser.parse_args()
     register("naive", lambda parts: Naive(*parts))
     subject = read_subject(
         args.model, args.task, f"{args.task}-35", data=args.data, max_examples=args.max_examples
     )
-    axes = {"rate": RATES, "fault": ("wordline", "bitline"), "protection": SCHEMES}
+    axes = {"rate": RATES, "fault": args.faults.split(","), "protection": args.schemes.split(",")}
     points = expand(Point(task=args.task, model=subject.model, rate=0.0), axes)
     with reporter() as tell:
-        rows = run(subject, points, Settings(args.chips), RESULTS / "line_faults", tell)
+        rows = run(subject, points, Settings(args.chips), args.out / "line_faults", tell)
     table = [
         {
             "fault": line.settings["fault"],
@@ -164,7 +167,8 @@ def main() -> None:
         }
         for line in summarise_points(rows)
     ]
-    (RESULTS / "line_faults.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    file = args.out / "line_faults.json"
+    file.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     for line in table:
         print(
             f"{line['fault']:9} {line['protection']:15} {line['rate']:<6g} "

@@ -1,6 +1,6 @@
 """What protection costs a chip: reading one layer, and a whole chip of the SST-2 sweep.
 
-    python experiments/protection_cost.py --model DIR --data DIR [--out FILE]
+    python experiments/protection_cost.py --model DIR --data DIR [--rounds 7] [--out FILE]
 
 DIR is a BERT pruned to 35 % and fine-tuned on SST-2. About five minutes on two CPU cores.
 Expected: reading a layer through msb:2x3:pruned at most 1.5 x the unprotected read, a chip at
@@ -71,13 +71,16 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("experiments/results/protection_cost.json")
     )
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--schemes", default=",".join(SCHEMES), help="comma list, two or more")
     arguments = parser.parse_args()
+    schemes = arguments.schemes.split(",")
     inputs = read_subject(arguments.model, "sst2", "model", data=arguments.data).load()
     results = {
         "platform": evaluate.platform_name(),
         "rate": RATE,
-        "layer": ratios({n: layer_reader(inputs, n) for n in SCHEMES}, 5 * ROUNDS),
-        "chip": ratios({n: chip_runner(inputs, n) for n in SCHEMES[:2]}, ROUNDS),
+        "layer": ratios({n: layer_reader(inputs, n) for n in schemes}, 5 * arguments.rounds),
+        "chip": ratios({n: chip_runner(inputs, n) for n in schemes[:2]}, arguments.rounds),
     }
     print(json.dumps(results, indent=1))
     arguments.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -1,6 +1,7 @@
 """Fine-tune a BERT on GLUE tasks and prune it in stages: score against sparsity.
 
-    python experiments/pruning.py --model MODEL --data DATA --work WORK
+    python experiments/pruning.py --model MODEL --data DATA --work WORK [--tasks sst2,mrpc] \
+        [--seeds 0,1,2]
 
 MODEL is a pretrained BERT such as sentence-transformers/all-MiniLM-L6-v2, DATA a folder with
 <task>/<split>.parquet. For every task and seed: a dense model first; then each sparsity starts
@@ -19,6 +20,7 @@ import shlex
 import shutil
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -40,25 +42,28 @@ def name(task: str, seed: int, sparsity: float) -> str:
     return f"{task}-{seed}-{'dense' if sparsity == 0 else f'{100 * sparsity:.0f}'}"
 
 
-def flags(task: str, seed: int, sparsity: float, start: str) -> list[str]:
+def flags(task: str, seed: int, sparsity: float, start: str, most: int | None = None) -> list[str]:
     """Flags of `rerax train` for one stage, with MODEL, DATA and WORK still by name."""
     pruned = sparsity > 0
     epochs = PRUNED_EPOCHS.get(task, 2.0) if pruned else DENSE_EPOCHS.get(task, 4.0)
     given = ["--model", start, "--task", task, "--data", "DATA", "--seed", str(seed)]
     given += ["--out", f"WORK/{name(task, seed, sparsity)}"]
     given += ["--epochs", f"{epochs:g}", "--lr", "1e-4", "--dtype", "bfloat16"]
-    if task in SIZES:
-        given += ["--max-examples", str(SIZES[task])]
+    size = min(SIZES.get(task, most or math.inf), most or math.inf)
+    if size < math.inf:
+        given += ["--max-examples", str(size)]
     if pruned:
         given += ["--sparsity", f"{sparsity:g}"]
         given += ["--distil-from", f"WORK/{name(task, seed, 0.0)}"]
     return given
 
 
-def stages_to_run(task: str, seed: int, rows: list[dict], work: str) -> list[float]:
+def stages_to_run(
+    task: str, seed: int, rows: list[dict], work: str, asked: Sequence[float] = tuple(STAGES)
+) -> list[float]:
     """Sparsities without a row, and before them those they start from whose folder is gone."""
     done = {r["sparsity"] for r in rows if (r["task"], r["seed"]) == (task, seed)}
-    wanted = [s for s in STAGES if s not in done and not (seed and s in FIRST_SEED_ONLY)]
+    wanted = [s for s in asked if s not in done and not (seed and s in FIRST_SEED_ONLY)]
     needed = set(wanted)
     for sparsity in reversed(STAGES):
         before = (STAGES[sparsity], 0.0 if sparsity else None)  # its start and its teacher
@@ -74,11 +79,18 @@ def finished(folder: Path) -> bool:
     return (folder / "model.safetensors").is_file()
 
 
-def run_stage(task: str, seed: int, sparsity: float, places: dict[str, str]) -> None:
-    """Train one stage and append its row."""
+def run_stage(
+    task: str,
+    seed: int,
+    sparsity: float,
+    places: dict[str, str],
+    file: Path = ROWS,
+    most: int | None = None,
+) -> None:
+    """Train one stage, on `most` examples at most, and append its row to a file."""
     before = STAGES[sparsity]
     start = "MODEL" if before is None else f"WORK/{name(task, seed, before)}"
-    given = flags(task, seed, sparsity, start)
+    given = flags(task, seed, sparsity, start, most)
     there = [
         next((value + f[len(key) :] for key, value in places.items() if f.startswith(key)), f)
         for f in given
@@ -103,18 +115,20 @@ def run_stage(task: str, seed: int, sparsity: float, places: dict[str, str]) -> 
         "command": shlex.join(["rerax", "train", *given]),
     }
     if all(
-        [r[k] for k in ("task", "seed", "sparsity")] != [task, seed, sparsity] for r in read_rows()
+        [r[k] for k in ("task", "seed", "sparsity")] != [task, seed, sparsity]
+        for r in read_rows(file)
     ):
-        with ROWS.open("a", encoding="utf-8") as stream:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
     print(json.dumps(row), flush=True)
 
 
-def read_rows() -> list[dict]:
+def read_rows(file: Path = ROWS) -> list[dict]:
     """All rows so far."""
-    if not ROWS.is_file():
+    if not file.is_file():
         return []
-    return [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def drops(rows: list[dict], which: str, task: str, sparsity: float) -> list[float]:
@@ -171,23 +185,28 @@ def main() -> None:
     parser.add_argument("--tasks", default=",".join(SEEDS), help="comma list")
     parser.add_argument("--seeds", default="0,1,2", help="comma list")
     parser.add_argument("--print", action="store_true", help="only print the table")
+    stages = ",".join(map(str, STAGES))
+    parser.add_argument("--sparsities", default=stages, help="comma list; 0: the dense model")
+    parser.add_argument("--max-examples", type=int, help="learn from so many at most")
+    parser.add_argument("--rows", type=Path, default=ROWS, help="file of the rows")
     args = parser.parse_args()
-    ROWS.parent.mkdir(parents=True, exist_ok=True)
+    args.rows.parent.mkdir(parents=True, exist_ok=True)
+    asked = [float(sparsity) for sparsity in args.sparsities.split(",")]
     if not args.print:
         places = {"MODEL": args.model, "DATA": args.data, "WORK": args.work}
         for seed in map(int, args.seeds.split(",")):
             for task in args.tasks.split(","):
                 if seed >= SEEDS[task]:
                     continue
-                for sparsity in stages_to_run(task, seed, read_rows(), args.work):
-                    run_stage(task, seed, sparsity, places)
+                for sparsity in stages_to_run(task, seed, read_rows(args.rows), args.work, asked):
+                    run_stage(task, seed, sparsity, places, args.rows, args.max_examples)
                 if all(Path(args.work, name(task, seed, s), "best").exists() for s in (0.0, 0.5)):
                     for sparsity in STAGES:
                         shutil.rmtree(
                             Path(args.work, name(task, seed, sparsity), "best"), ignore_errors=True
                         )
     for which in ("last", "best"):
-        print(markdown(read_rows(), which), end="\n\n")
+        print(markdown(read_rows(args.rows), which), end="\n\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What the report of a 5,000-row campaign costs: seconds and bytes.
 
-    python experiments/report_size.py [--out experiments/results/report_size.json]
+    python experiments/report_size.py [--chips 125] [--out FILE]
 
 A few seconds on two CPU cores. Expected: under 10 s for the page, reading the folder included,
 and under 3 MB; a dot for each of 4,008 chips, as the 125 rows of a rate 0 are one chip.
@@ -35,23 +35,23 @@ CHIPS = 125
 BITS = (8, 7)
 
 
-def resampled(rows: pa.Table, point: Point, noise: np.random.Generator) -> pa.Table:
+def resampled(rows: pa.Table, point: Point, noise: np.random.Generator, chips: int) -> pa.Table:
     """Rows of a point from those of a real one: chips drawn with replacement, a little noise."""
-    drawn = rows.take(pa.array(noise.integers(0, len(rows), CHIPS)))
-    scores = drawn["score"].to_numpy() + 0.001 * (point.rate > 0) * noise.standard_normal(CHIPS)
+    drawn = rows.take(pa.array(noise.integers(0, len(rows), chips)))
+    scores = drawn["score"].to_numpy() + 0.001 * (point.rate > 0) * noise.standard_normal(chips)
     new: dict[str, Any] = {
-        "bits": pa.array([point.bits] * CHIPS, pa.int32()),
-        "chip": pa.array(range(CHIPS), pa.int64()),
+        "bits": pa.array([point.bits] * chips, pa.int32()),
+        "chip": pa.array(range(chips), pa.int64()),
         "score": pa.array(scores),
-        "point_hash": pa.array([point.hash] * CHIPS),
+        "point_hash": pa.array([point.hash] * chips),
     }
     for name, column in new.items():
         drawn = drawn.set_column(drawn.schema.get_field_index(name), name, column)
     return drawn
 
 
-def make_folder(folder: Path) -> int:
-    """Write the folder; the number of its rows."""
+def make_folder(folder: Path, chips: int) -> int:
+    """Write the folder of so many chips a point; the number of its rows."""
     real, noise, count = store.read_rows(SOURCE), np.random.default_rng(0), 0
     (folder / MANIFEST).write_bytes((SOURCE / MANIFEST).read_bytes())
     for point_hash in pc.unique(real["point_hash"]).to_pylist():
@@ -59,8 +59,8 @@ def make_folder(folder: Path) -> int:
         first = rows.slice(0, 1).to_pylist()[0]
         point = Point(first["task"], first["model"], first["rate"], encoding=first["encoding"])
         for bits in BITS:
-            made = resampled(rows, replace(point, bits=bits), noise)
-            for block in store.blocks_of(replace(point, bits=bits), CHIPS):
+            made = resampled(rows, replace(point, bits=bits), noise, chips)
+            for block in store.blocks_of(replace(point, bits=bits), chips):
                 store.write_block(folder, block, made.slice(block.first, block.chips))
                 count += block.chips
     return count
@@ -69,11 +69,12 @@ def make_folder(folder: Path) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("experiments/results/report_size.json"))
+    parser.add_argument("--chips", type=int, default=CHIPS, help="of each of 40 points")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder, page = Path(name) / "campaign", Path(name) / "report.html"
         folder.mkdir()
-        count = make_folder(folder)
+        count = make_folder(folder, given.chips)
         clock, work = time.perf_counter(), time.process_time()
         rows = store.read_rows(folder)
         write_page(rows, page, runs=read_provenance(folder))
@@ -94,8 +95,8 @@ def main() -> None:
     }
     print(json.dumps(found, indent=1))
     given.out.write_text(json.dumps(found, indent=1) + "\n")
-    assert count == 5000
-    assert dots == 4008
+    assert count == 40 * given.chips
+    assert dots == 32 * given.chips + 8
     assert seconds < 10
     assert size < 3_000_000
 

@@ -1,6 +1,6 @@
 """How much higher a fault rate protection bears: T for every encoding and scheme.
 
-    python experiments/tolerance.py --work WORK --data DATA [--seed 1] [--only offset]
+    python experiments/tolerance.py --work WORK --data DATA [--seed 1] [--encodings offset]
 
 WORK holds the pruned models that `experiments/pruning.py` leaves (TASK-SEED-SPARSITY folders).
 For each task and encoding, every scheme runs on the smallest pruned model in which it fits, as a
@@ -43,7 +43,6 @@ from rerax.protection.planner import Codes, damage
 from rerax.spec import ENCODINGS, ChipSpec
 
 RESULTS = Path(__file__).parent / "results"
-ROWS = RESULTS / "tolerance"
 TASKS = ("sst2", "stsb")
 SPARSITIES = (21, 35, 38, 50)
 SCHEMES = (
@@ -80,13 +79,15 @@ class Model:
     sparsity: int
     folder: Path
     data: str
+    out: Path = RESULTS
+    max_examples: int = EXAMPLES
 
     @cached_property
     def subject(self) -> Any:
         """For campaigns; its name in the rows is TASK-SPARSITY."""
         name = f"{self.task}-{self.sparsity}"
         return read_subject(
-            str(self.folder), self.task, name, data=self.data, max_examples=EXAMPLES
+            str(self.folder), self.task, name, data=self.data, max_examples=self.max_examples
         )
 
     @cached_property
@@ -144,7 +145,7 @@ def measure(model: Model, name: str, encoding: str, rates: Sequence[float], chip
         def told(progress: Progress) -> None:
             tell(progress)
 
-        return run(model.subject, points, Settings(chips), ROWS, told)
+        return run(model.subject, points, Settings(chips), model.out / "tolerance", told)
 
 
 def scores(rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
@@ -227,16 +228,21 @@ def bootstrap(
     return float(low), float(high) if np.isfinite(high) else None
 
 
-def tolerance(models: Sequence[Model], scheme: str, encoding: str) -> dict[str, Any] | None:
-    """One line of the table; None where the scheme fits no model."""
+def tolerance(
+    models: Sequence[Model], scheme: str, encoding: str, most_chips: int = HEADLINE_CHIPS
+) -> dict[str, Any] | None:
+    """One line of the table; None where the scheme fits no model, or nothing is lost without it."""
     spec = ChipSpec(encoding)
     model = next((m for m in models if m.fits(scheme, spec)), None)
     if model is None:
         return None
     headline = encoding == "offset" and scheme == "msb:2x3:pruned"
-    chips = HEADLINE_CHIPS if headline else CHIPS
+    chips = min(HEADLINE_CHIPS if headline else CHIPS, most_chips)
     *plain, start = curve(model, "none", encoding, FIRST_RATES[encoding], chips, None)
     at = crossing(plain[0], start - plain[1].mean(1))
+    if math.isnan(at):
+        print(f"{model.task} {encoding}: no point lost up to a rate of {plain[0][-1]:g}: no T")
+        return None
     name = model.named(scheme, spec)
     guess = predicted(model, name, encoding, at)
     *guarded, zero = curve(
@@ -338,7 +344,7 @@ def place_of(one: dict[str, Any]) -> tuple[int, int, int]:
     return tuple(names.index(name) for names, name in keys)
 
 
-def draw(lines: Sequence[dict[str, Any]]) -> None:
+def draw(lines: Sequence[dict[str, Any]], out: Path) -> None:
     """T with its interval for every scheme and encoding, what was predicted beside it."""
     from matplotlib.figure import Figure
 
@@ -367,7 +373,8 @@ def draw(lines: Sequence[dict[str, Any]]) -> None:
     panels[0].invert_yaxis()
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    figure.savefig(RESULTS / "figures" / "tolerance.png", dpi=110)
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    figure.savefig(out / "figures" / "tolerance.png", dpi=110)
 
 
 def main() -> None:
@@ -379,9 +386,12 @@ def main() -> None:
     parser.add_argument("--tasks", default=",".join(TASKS), help="comma list")
     parser.add_argument("--encodings", default=",".join(ENCODINGS), help="comma list")
     parser.add_argument("--schemes", default=",".join(SCHEMES), help="comma list")
+    parser.add_argument("--max-examples", type=int, default=EXAMPLES)
+    parser.add_argument("--most-chips", type=int, default=HEADLINE_CHIPS)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for rows and results")
     parser.add_argument("--print", action="store_true", help="only print and draw the table")
     args = parser.parse_args()
-    file = RESULTS / "tolerance.json"
+    file = args.out / "tolerance.json"
     lines = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
     done = {(one["task"], one["encoding"], one["scheme"]): one for one in lines}
     wanted = [
@@ -393,24 +403,24 @@ def main() -> None:
     for task, encoding, scheme in [] if args.print else wanted:
         folders = {s: Path(args.work, f"{task}-{args.seed}-{s}") for s in SPARSITIES}
         models = [
-            Model(task, s, folder, args.data)
+            Model(task, s, folder, args.data, args.out, args.max_examples)
             for s, folder in folders.items()
             if (folder / "model.safetensors").is_file()
         ]
         if not models:
             warnings.warn(f"{args.work} has no pruned model of {task}", stacklevel=1)
             continue
-        line = tolerance(models, scheme, encoding)
+        line = tolerance(models, scheme, encoding, args.most_chips)
         if line is not None:
             done[task, encoding, scheme] = line
             file.write_text(json.dumps(list(done.values()), indent=1) + "\n", encoding="utf-8")
             print_table([line])
     lines = sorted(done.values(), key=place_of)
-    refold(lines, store.read_rows(ROWS))
+    refold(lines, store.read_rows(args.out / "tolerance"))
     file.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
     for task in TASKS:
         print(markdown(lines, task), end="\n\n")
-    draw(lines)
+    draw(lines, args.out)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,225 @@
+"""What the experiments of the study share: its models, its folder of rows, its tables.
+
+The models are those that `pruning.py` leaves, TASK-SEED-dense and TASK-SEED-SPARSITY, of the last
+seed that it trains of each task; rows call them TASK-dense and TASK-SPARSITY. All experiments put
+their points into one campaign folder, so that a point that two of them ask for is computed once.
+Stop any of them at will: the same command goes on.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pruning import SEEDS
+
+from rerax.campaign import store
+from rerax.campaign.point import Point
+from rerax.campaign.several import run_all, shares_of
+from rerax.campaign.source import read_subject
+from rerax.campaign.subject import Inputs, Settings
+from rerax.chip import ledger
+from rerax.glue.tasks import find_task
+from rerax.progress import reporter
+from rerax.protection import Ledger, protection
+from rerax.report import Line, summarise_points
+from rerax.report.wording import points as hundredths
+from rerax.spec import ChipSpec
+
+HERE = Path(__file__).parent
+RATES = (1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 5e-2, 0.1079)
+"""Fault rates of the study; the last is that of the March-test work the default split is from."""
+GROUPS = ("encoder", "pooler", "classifier")
+_ORDER = [("place", "ascending"), ("chip", "ascending")]
+EXAMPLES, PAIRS = 400, 200
+"""Examples of a task at most: of single sentences, and of pairs, which are longer."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Where models and data are, where results go, and how much is run.
+
+    Attributes:
+        work: folder of the models of `pruning.py`.
+        data: GLUE folder or hub id.
+        out: folder for rows (in `study`), JSON and figures.
+        readme: Markdown file whose marked tables are written.
+        chips: chips of every point.
+        max_examples: examples of each task at most; None takes `EXAMPLES` and `PAIRS`.
+        stored: only look at the rows that are there.
+    """
+
+    work: Path
+    data: str
+    out: Path
+    readme: Path
+    chips: int
+    max_examples: int | None
+    stored: bool
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> "Study":
+        """From the arguments of `make_parser`."""
+        return cls(
+            args.work, args.data, args.out, args.readme, args.chips, args.max_examples, args.print
+        )
+
+    @property
+    def folder(self) -> Path:
+        """The campaign folder."""
+        return self.out / "study"
+
+    def model(self, task: str, kind: str) -> Path:
+        """Folder of a model; kind is `dense` or a sparsity in %."""
+        return self.work / f"{task}-{last_seed(task)}-{kind}"
+
+    def has(self, task: str, kind: str) -> bool:
+        """Whether that model was written to its end."""
+        return (self.model(task, kind) / "model.safetensors").is_file()
+
+    def inputs(self, task: str, kind: str) -> Inputs:
+        """Parameters, gates and examples of a model."""
+        source = str(self.model(task, kind))
+        return read_subject(source, task, f"{task}-{kind}", **self.options(task)).load()
+
+    def options(self, task: str) -> dict[str, Any]:
+        """What `read_subject` is told of the data."""
+        most = EXAMPLES if len(find_task(task).fields) == 1 else PAIRS
+        return {"data": self.data, "max_examples": self.max_examples or most}
+
+    def lines(self, points: Sequence[Point], budget: float = 0.01) -> list[Line]:
+        """Statistics of the points, after running what lacks of them."""
+        return summarise_points(self.rows(points), budget)
+
+    def rows(self, points: Sequence[Point]) -> pa.Table:
+        """Rows of the points, after running what lacks of them; without models, of those there."""
+        if not self.stored:
+            models = {p.model: str(self.model(*p.model.split("-"))) for p in points}
+            tasks: dict[str, list[Point]] = {}
+            for point in points:
+                tasks.setdefault(point.task, []).append(point)
+            shares = [
+                share
+                for task, own in tasks.items()
+                for share in shares_of(own, models, **self.options(task))
+            ]
+            with reporter() as tell:
+                run_all(shares, Settings(self.chips), self.folder, tell)
+        rows = store.read_rows(self.folder, points={p.hash[:16] for p in points})
+        rows = rows.filter(pc.less(rows["chip"], self.chips))
+        place = pc.index_in(rows["point_hash"], pa.array([p.hash for p in points]))
+        return rows.take(pc.sort_indices(pa.table({"place": place, "chip": rows["chip"]}), _ORDER))
+
+    def write(self, name: str, results: Any) -> None:
+        """Keep results as JSON."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(results, indent=1) + "\n"
+        (self.out / f"{name}.json").write_text(text, encoding="utf-8")
+
+    def read(self, name: str) -> Any:
+        """Results kept so far, None without."""
+        file = self.out / f"{name}.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+    def figure(self, name: str) -> Path:
+        """Where a figure goes."""
+        (self.out / "figures").mkdir(parents=True, exist_ok=True)
+        return self.out / "figures" / f"{name}.png"
+
+    def show(self, name: str, table: str) -> None:
+        """Print a table, and put it between its marks in the README."""
+        print(f"\n{table}")
+        start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+        text = self.readme.read_text(encoding="utf-8") if self.readme.is_file() else ""
+        if start not in text:
+            text += f"\n{start}{end}\n"
+        before, rest = text.split(start)
+        after = rest.split(end)[1]
+        self.readme.write_text(f"{before}{start}{table}\n{end}{after}", encoding="utf-8")
+
+
+def last_seed(task: str) -> int:
+    """The last seed of the pruning study."""
+    return SEEDS.get(task, 1) - 1
+
+
+def make_parser(about: str, chips: int) -> argparse.ArgumentParser:
+    """The arguments that all experiments of the study take."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    add = parser.add_argument
+    add("--work", type=Path, default=Path("pruning-work"), help="folder of the models")
+    add("--data", default="nyu-mll/glue", help="GLUE folder or hub id")
+    add("--chips", type=int, default=chips, help="chips of every point")
+    add("--max-examples", type=int, help=f"of each dev set, by default {EXAMPLES} or {PAIRS} pairs")
+    add("--out", type=Path, default=HERE / "results", help="folder for rows, JSON, figures")
+    add("--readme", type=Path, default=HERE / "README.md", help="whose tables are written")
+    add("--print", action="store_true", help="only fold the rows that are there")
+    return parser
+
+
+def ledger_of(inputs: Inputs, name: str, spec: ChipSpec | None = None) -> Ledger:
+    """Cells and reads of all matrices together.
+
+    Raises:
+        ValueError: a matrix without room.
+    """
+    whole, shield = Ledger(), protection(name)
+    given = (inputs.params, spec or ChipSpec(), GROUPS, inputs.gates, shield)
+    for layers in ledger(*given).values():
+        for one in layers:
+            whole += one
+    return whole
+
+
+def facts(line: Line) -> dict[str, Any]:
+    """A point's statistics as kept in JSON."""
+    return {
+        "rate": line.rate,
+        "mean": line.summary.mean,
+        "se": line.summary.se,
+        "interval": line.summary.interval,
+        "worst": line.summary.worst,
+        "chips": line.summary.chips,
+        "examples": line.examples,
+    }
+
+
+def by_rate(lines: Sequence[Line], **settings: str) -> dict[float, Line]:
+    """The points of one series, by their rate."""
+    return {
+        line.rate: line
+        for line in lines
+        if all(line.settings[name] == value for name, value in settings.items())
+    }
+
+
+def with_interval(one: Mapping[str, Any] | None) -> str:
+    """A mean score in %, its 95 % interval behind it."""
+    if one is None:
+        return ""
+    if one["interval"] is None:
+        return hundredths(one["mean"])
+    low, high = (hundredths(end, digits=1) for end in one["interval"])
+    return f"{hundredths(one['mean'], digits=1)} ({low} to {high})"
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
+
+
+def counted(one: Mapping[str, Any]) -> str:
+    """Below a table: how much it rests on."""
+    return f"\n\n{one['chips']} chips a point, {one['examples']} examples."
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure, which needs no display."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")

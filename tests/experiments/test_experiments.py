@@ -1,0 +1,208 @@
+"""Every experiment runs, in small, from the very command that its docstring gives."""
+
+import dataclasses
+import json
+import math
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+
+import rerax
+from rerax.gates import gated_shapes, open_gates, save_gates, with_zeros
+
+ROOT = Path(__file__).resolve().parents[2]
+EXPERIMENTS = ROOT / "experiments"
+if not EXPERIMENTS.is_dir():
+    pytest.skip("no experiments beside the tests", allow_module_level=True)
+
+CONFIG = dataclasses.replace(tiny.CONFIG, num_hidden_layers=2, max_position_embeddings=128)
+MODULES = {"study", "lives"}
+"""Files that experiments share; they have no command."""
+FEW = "--chips 2 --max-examples 8"
+STUDY = f"{FEW} --out OUT --readme OUT/README.md"
+REDUCED = {
+    "ageing": STUDY,
+    "campaign": "--work FOLDER --chips 32 --repeats 1 --out OUT/campaign.json",
+    "cost": "--rounds 1 --memory few:1 --out OUT/cost.json",
+    "coverage": "--campaigns 20 --max-chips 64 --out OUT/coverage.json",
+    "demo_model": "--steps 4",
+    "four_encodings": f"{STUDY} --kinds dense --encodings offset,sign_magnitude",
+    "gates_cost": "--tasks sst2 --dtypes float32 --parts steps --batches 1 --rounds 1 "
+    "--out OUT/gates_cost.json",
+    "glue_zero_space": f"{STUDY} --tasks sst2,wnli",
+    "kills": "--kills 1 --seed 43 --chips 64 --out OUT/kills.json",
+    "layer_sensitivity": f"{FEW} --rounds 1 --places encoder --out OUT/layer_sensitivity.json",
+    "layers_and_bits": f"{STUDY} --layers 2",
+    "line_faults": f"{FEW} --faults bitline --schemes none,naive:below --out OUT",
+    "msb_copies": f"{STUDY} --sparsities 35 --schemes msb:2x3:pruned,msb:4x3:pruned",
+    "protection_cost": "--rounds 1 --schemes none,msb:2x3:pruned --out OUT/protection_cost.json",
+    "pruning": "--tasks sst2 --seeds 0 --sparsities 0,0.21 --max-examples 8 --rows OUT/rows.jsonl",
+    "report_size": "--chips 4 --out OUT/report_size.json",
+    "tolerance": "--tasks sst2 --encodings offset --schemes msb:2x3:pruned --most-chips 2 "
+    "--max-examples 8 --out OUT",
+    "yield_curve": STUDY,
+}
+"""What the test adds to each command, so that it takes seconds."""
+MADE = {
+    "demo_model": ["FOLDER/model.safetensors"],
+    "line_faults": ["OUT/line_faults.json", "OUT/line_faults/_campaign.json"],
+    "pruning": ["OUT/rows.jsonl", "NEW/sst2-0-21/gates.safetensors"],
+    "tolerance": ["OUT/tolerance/_campaign.json", "OUT/figures/tolerance.png"],
+    **{
+        name: [f"OUT/{name}.json", f"OUT/figures/{name}.png", "OUT/README.md"]
+        for name, given in REDUCED.items()
+        if "--readme" in given
+    },
+}
+"""Files that must be there afterwards; of the others, NAME.json."""
+PRUNED = {"line_faults", "protection_cost"}
+"""Experiments whose DIR is a pruned model."""
+
+
+def closed(params, sparsity):
+    """Gates that free a share of every encoder matrix: as many of the first rows."""
+    gates = open_gates(gated_shapes(params, ("encoder",)))
+    for gate in gates.values():
+        gate["row"][:, : math.ceil(sparsity * gate["row"].shape[-1])] = -1.0
+    return gates
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """Models as `pruning.py` leaves them, with random gates."""
+    folder, params = tmp_path_factory.mktemp("work"), tiny.random_params(CONFIG)
+    tiny.write_model(folder / "sst2-1-dense", CONFIG)
+    for sparsity in (0.21, 0.35):
+        out, gates = folder / f"sst2-1-{100 * sparsity:.0f}", closed(params, sparsity)
+        tiny.write_model(out, CONFIG)
+        rerax.save(out, CONFIG, with_zeros(params, gates))
+        save_gates(out, params, gates)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("glue")
+    tiny.write_sst2(folder, 8, words=(5,))
+    return tiny.write_sst2(folder, 32, seed=1, split="train", words=(5,))
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """One folder for all, so that experiments find each other's rows."""
+    return tmp_path_factory.mktemp("out")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A function that runs an experiment in small: what it printed, and its exit status."""
+    flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    settings = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    settings["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path_factory.mktemp("programs"))
+    settings["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    worker = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("worker.py"))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | settings,
+    )
+
+    def told(name, arguments):
+        file = str(EXPERIMENTS / f"{name}.py")
+        worker.stdin.write(json.dumps([file, [*map(str, arguments)]]) + "\n")
+        worker.stdin.flush()
+        return json.loads(worker.stdout.readline())
+
+    yield told
+    worker.stdin.close()
+    worker.wait()
+    worker.stdout.close()
+
+
+def names():
+    return sorted(file.stem for file in EXPERIMENTS.glob("*.py"))
+
+
+def docstring(name):
+    text = (EXPERIMENTS / f"{name}.py").read_text(encoding="utf-8")
+    return re.match(r'"""(.*?)"""', text, re.DOTALL)[1]
+
+
+def command(name):
+    """Words of the docstring's command, and the optional ones in brackets."""
+    found = re.search(r"^    python experiments/(\S+)\.py((?:.*\\\n)*.*)$", docstring(name), re.M)
+    assert found, f"{name}.py gives no command"
+    assert found[1] == name
+    line = found[2].replace("\\\n", " ").partition("      ")[0]  # what follows is a remark
+    optional = re.findall(r"\[([^]]*)\]", found[2])
+    return shlex.split(re.sub(r"\[[^]]*\]", " ", line)), [shlex.split(o) for o in optional]
+
+
+def state():
+    """Everything in experiments/, to see that nothing there was touched."""
+    files = (f for f in EXPERIMENTS.rglob("*") if f.is_file() and f.suffix != ".pyc")
+    return {f: f.stat().st_mtime_ns for f in files}
+
+
+def test_every_experiment_is_run_here():
+    assert set(names()) == set(REDUCED) | MODULES
+
+
+@pytest.mark.parametrize("name", sorted(REDUCED))
+def test_flags_of_the_docstring_exist(name, run):
+    status, printed = run(name, ["--help"])
+    assert status == 0
+    known, own = set(re.findall(r"--[a-z][a-z-]*", printed)), docstring(name)
+    for text in re.findall(r"`(?:rerax|pip) [^`]*`", own):
+        own = own.replace(text, "")  # flags of others
+    assert set(re.findall(r"--[a-z][a-z-]*", own)) <= known
+
+
+@pytest.mark.parametrize("name", sorted(REDUCED))
+def test_the_command_of_the_docstring_runs_in_small(name, run, work, data, out, tmp_path):
+    before, (given, optional) = state(), command(name)
+    model = work / ("sst2-1-35" if name in PRUNED else "sst2-1-dense")
+    places = {"DATA": data, "WORK": tmp_path if name == "pruning" else work, "MODEL": model}
+    places |= {"OUT": out, "FOLDER": tmp_path, "NEW": tmp_path}
+
+    def put(word):
+        return re.sub(r"\b[A-Z]{3,}\b", lambda m: str(places.get(m[0], m[0])), word)
+
+    arguments = []
+    for i, word in enumerate(given):
+        dir_of = data if given[i - 1] == "--data" else model
+        arguments.append(str(dir_of) if word == "DIR" else put(word))
+    arguments += [put(words[0]) for words in optional if not words[0].startswith("-")]
+    status, printed = run(name, [*arguments, *map(put, REDUCED[name].split())])
+    assert status == 0, status
+    assert printed.strip()
+    for file in MADE.get(name, [f"OUT/{name}.json"]):
+        made = Path(put(file))
+        assert made.stat().st_size
+        if made.suffix == ".json":
+            assert json.loads(made.read_text(encoding="utf-8"))
+    assert state() == before
+
+
+@pytest.mark.parametrize("name", sorted(n for n, given in REDUCED.items() if "--readme" in given))
+def test_the_readme_shows_what_the_rows_say(name, run, tmp_path):
+    results, readme = EXPERIMENTS / "results", EXPERIMENTS / "README.md"
+    if not (results / f"{name}.json").is_file():
+        pytest.skip(f"{name} has no results yet")
+    (tmp_path / "study").symlink_to(results / "study")
+    for file in (results / f"{name}.json", readme):
+        shutil.copy(file, tmp_path)
+    status, _ = run(name, ["--print", "--out", tmp_path, "--readme", tmp_path / "README.md"])
+    assert status == 0, status
+    assert (tmp_path / "README.md").read_text() == readme.read_text()
+    assert (tmp_path / f"{name}.json").read_text() == (results / f"{name}.json").read_text()
