@@ -371,6 +371,8 @@ SETTINGS: dict[str, dict[str, str]] = {
     "docs/how-to/protect.md": {},
     EXPERIMENTS: {
         "pruned to 35 %": "the model that was taken",
+        "what fits at 21, 35 and 50 %": "stages of the study",
+        "dense or with 21, 35 or 50 % of every encoder matrix": "stages of the study",
         "38 % and 50 % from 35 %": "stages of the study",
         "21 % starts from the dense model, 35 % from 21 %": "stages of the study",
         "(0.8 of the loss at temperature 2)": "the default of distillation",

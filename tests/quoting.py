@@ -71,6 +71,9 @@ PATTERNS = {
 }
 """Numbers of any page that are no results, and why."""
 
+_MADE_ELSEWHERE = re.compile(r"^<!-- (\w+) -->$.*?^<!-- end of \1 -->$", re.M | re.S)
+"""Tables of the study, which `tests/experiments` makes again from their rows."""
+
 _CODE = re.compile(r"^(`{3,}).*?^\1[ ]*$|`[^`\n]+`|\]\([^)]*\)|<!--.*?-->", re.M | re.S)
 _NUMBERS = re.compile(r"(?<![\w.:/-])[-−]?\d[\d,]*(?:\.\d+|(?=(?:\.\d+)? ?%))(?:[ ]?%)?(?![\w:])")
 
@@ -104,7 +107,7 @@ def uncovered(text: str, known: list[str]) -> list[str]:
     for fragment in (part for whole in known for part in whole.splitlines()):
         for match in re.finditer(re.escape(fragment), text):
             free[match.start() : match.end()] = b"\1" * len(match[0])
-    for pattern in (_CODE, *map(re.compile, PATTERNS)):
+    for pattern in (_CODE, _MADE_ELSEWHERE, *map(re.compile, PATTERNS)):
         for match in pattern.finditer(text):
             free[match.start() : match.end()] = b"\1" * len(match[0])
     return [

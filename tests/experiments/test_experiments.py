@@ -15,6 +15,7 @@ import pytest
 import tiny
 
 import rerax
+from rerax.cli import main
 from rerax.gates import gated_shapes, open_gates, save_gates, with_zeros
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +30,7 @@ FEW = "--chips 2 --max-examples 8"
 STUDY = f"{FEW} --out OUT --readme OUT/README.md"
 REDUCED = {
     "ageing": STUDY,
+    "agreement": "--chips 2 --out OUT/agreement.json",
     "campaign": "--work FOLDER --chips 32 --repeats 1 --out OUT/campaign.json",
     "cost": "--rounds 1 --memory few:1 --out OUT/cost.json",
     "coverage": "--campaigns 20 --max-chips 64 --out OUT/coverage.json",
@@ -43,6 +45,7 @@ REDUCED = {
     "line_faults": f"{FEW} --faults bitline --schemes none,naive:below --out OUT",
     "msb_copies": f"{STUDY} --sparsities 35 --schemes msb:2x3:pruned,msb:4x3:pruned",
     "protection_cost": "--rounds 1 --schemes none,msb:2x3:pruned --out OUT/protection_cost.json",
+    "picture": "--out OUT/picture.png",
     "pruning": "--tasks sst2 --seeds 0 --sparsities 0,0.21 --max-examples 8 --rows OUT/rows.jsonl",
     "report_size": "--chips 4 --out OUT/report_size.json",
     "tolerance": "--tasks sst2 --encodings offset --schemes msb:2x3:pruned --most-chips 2 "
@@ -53,6 +56,7 @@ REDUCED = {
 MADE = {
     "demo_model": ["FOLDER/model.safetensors"],
     "line_faults": ["OUT/line_faults.json", "OUT/line_faults/_campaign.json"],
+    "picture": ["OUT/picture.png"],
     "pruning": ["OUT/rows.jsonl", "NEW/sst2-0-21/gates.safetensors"],
     "tolerance": ["OUT/tolerance/_campaign.json", "OUT/figures/tolerance.png"],
     **{
@@ -129,6 +133,26 @@ def run(tmp_path_factory):
     worker.stdout.close()
 
 
+@pytest.fixture(scope="module")
+def campaign(work, data, tmp_path_factory):
+    """A campaign of the dense model, which stands there as `made`."""
+    folder = tmp_path_factory.mktemp("rows") / "rows"
+    given = ["--model", work / "sst2-1-dense", "--name", "made", "--task", "sst2", "--data", data]
+    given += [
+        "--rates",
+        "0,1e-2",
+        "--chips",
+        "2",
+        "--max-examples",
+        "8",
+        "--quiet",
+        "--out",
+        folder,
+    ]
+    assert main(["sweep", *map(str, given)]) == 0
+    return folder
+
+
 def names():
     return sorted(file.stem for file in EXPERIMENTS.glob("*.py"))
 
@@ -169,11 +193,11 @@ def test_flags_of_the_docstring_exist(name, run):
 
 
 @pytest.mark.parametrize("name", sorted(REDUCED))
-def test_the_command_of_the_docstring_runs_in_small(name, run, work, data, out, tmp_path):
+def test_the_command_of_the_docstring_runs_in_small(name, run, work, data, out, campaign, tmp_path):
     before, (given, optional) = state(), command(name)
     model = work / ("sst2-1-35" if name in PRUNED else "sst2-1-dense")
     places = {"DATA": data, "WORK": tmp_path if name == "pruning" else work, "MODEL": model}
-    places |= {"OUT": out, "FOLDER": tmp_path, "NEW": tmp_path}
+    places |= {"OUT": out, "FOLDER": tmp_path, "NEW": tmp_path, "ROWS": campaign, "NAME": "made"}
 
     def put(word):
         return re.sub(r"\b[A-Z]{3,}\b", lambda m: str(places.get(m[0], m[0])), word)
