@@ -165,6 +165,9 @@ def markdown(rows: list[dict], which: str) -> str:
         lines.append(f"| {task} | {statistics.mean(dense):.2f} | {' | '.join(cells)} |")
     cells = []
     for found in means.values():
+        if not found:
+            cells.append("")
+            continue
         mean = statistics.mean(m for m, _ in found)
         se = sum(s**2 for _, s in found) ** 0.5 / len(found)
         cells.append(_with_se(mean, se, "**"))
