@@ -77,6 +77,14 @@ def test_equal_chips_have_an_error_of_zero():
     assert summary.interval == (0.25, 0.25)
 
 
+def test_an_interval_ends_at_the_highest_score():
+    scores = np.array([1.0, 0.9, 1.0])
+    free, cut = summarise(scores), summarise(scores, highest=1.0)
+    assert free.interval[1] > 1
+    assert cut.interval == (free.interval[0], 1.0)
+    assert cut.mean == free.mean
+
+
 SKEWED = 1 - np.random.default_rng(3).gamma(0.5, 0.1, 64)
 
 

@@ -96,7 +96,7 @@ def _line(rows: pa.Table, budget: float, stopped: Rule | None) -> Line:
     return Line(
         {name: first[name] for name in SETTINGS},
         first["rate"],
-        summarise(scores),
+        summarise(scores, highest=1.0),
         passed / n,
         yield_interval(passed, n, stopped_early=early) if n > 1 else None,
         first["float_score"],

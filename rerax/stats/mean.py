@@ -35,12 +35,15 @@ class Summary:
     worst: float
 
 
-def summarise(scores: Float[np.ndarray, " chips"], level: float = 0.95) -> Summary:
+def summarise(
+    scores: Float[np.ndarray, " chips"], level: float = 0.95, highest: float = math.inf
+) -> Summary:
     """Mean, standard error, interval and worst chip.
 
     Args:
         scores: one score for each chip, at least one.
         level: confidence level of the interval.
+        highest: the best score there can be; no mean lies beyond it, so the interval ends there.
 
     Raises:
         ValueError: no score, or one that is not finite.
@@ -50,7 +53,7 @@ def summarise(scores: Float[np.ndarray, " chips"], level: float = 0.95) -> Summa
     if n == 1:
         return Summary(n, mean, None, None, worst)
     low, high = mean_interval(scores, level).tolist()
-    return Summary(n, mean, float(standard_error(scores)), (low, high), worst)
+    return Summary(n, mean, float(standard_error(scores)), (low, min(high, highest)), worst)
 
 
 def standard_error(
