@@ -306,6 +306,43 @@ def speed() -> list[str]:
 
 
 @says(EXPERIMENTS)
+def base_shape() -> list[str]:
+    """Seconds a chip of a BERT-base shape, and how many times as long as rerax takes."""
+    entries = {e["tool"]: e for e in result("benchmarks_base.json")["table"]}
+    return [
+        f"| {TOOLS[tool]} | {rounded(one['seconds_a_chip'], 2)} | "
+        f"{rounded(one['ratio_to_rerax'], 2)} |"
+        for tool, one in entries.items()
+    ]
+
+
+@says(EXPERIMENTS)
+def base_stages() -> str:
+    """Where the time of a BERT-base chip goes."""
+    (chip,) = result("bench_stages_base.json")["chips"]
+    seconds = {stage["name"]: stage["seconds"] for stage in chip["stages"]}
+
+    def share(*names: str) -> str:
+        return rounded(100 * sum(seconds[name] for name in names) / chip["seconds_a_chip"], 0)
+
+    return (
+        f"{share('crossbar products')} % of the chip are products, and sampling, sticking and "
+        f"voting are {share('sample and stick', 'vote')} %"
+    )
+
+
+@says(EXPERIMENTS)
+def growth() -> str:
+    """Exponents of a chip's time."""
+    grown = {c["name"]: rounded(c["exponent"], 2) for c in result("bench_growth.json")["growth"]}
+    rate = grown["rate"].replace("-", "\N{MINUS SIGN}")
+    return (
+        f"chips {grown['chips']}, layers {grown['layers']}, sentences {grown['sentences']}, "
+        f"weights by width {grown['weights']}, rate {rate}"
+    )
+
+
+@says(EXPERIMENTS)
 def injection() -> str:
     """What the injector takes to write a pattern, and rerax to sample and stick one."""
     entries = {(e["tool"], e["rate"]): e for e in result("benchmarks.json")["table"]}
