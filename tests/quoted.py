@@ -393,14 +393,30 @@ def stages() -> str:
 
 @says(EXPERIMENTS)
 def agreement() -> str:
-    points = result("agreement.json")["sst2_encodings"]
+    least, most = how_far("sst2_encodings")
+    return (
+        f"at least {least} % of the predictions of every point agree, and no mean moved by more "
+        f"than {most} points"
+    )
+
+
+@says(EXPERIMENTS)
+def agreement_elsewhere() -> list[str]:
+    lines = []
+    for folder in ("protected", "spatial"):
+        least, most = how_far(folder)
+        points = len(result("agreement.json")[folder])
+        lines.append(f"{points} points agree in at least {least} % and move by at most {most}")
+    return lines
+
+
+def how_far(folder: str) -> tuple[str, str]:
+    """The least agreement of a point, in %, and the largest shift of a mean, in points."""
+    points = result("agreement.json")[folder]
     assert all(point["cells_equal"] for point in points)
     least = min(point["agreement"] for point in points)
     most = max(abs(point["shift"]) for point in points)
-    return (
-        f"at least {rounded(100 * least, 2)} % of the predictions of every point agree, and no "
-        f"mean moved by more than {rounded(100 * most, 3)} points"
-    )
+    return rounded(100 * least, 2), rounded(100 * most, 3)
 
 
 SETTINGS: dict[str, dict[str, str]] = {
