@@ -3,11 +3,11 @@
     python experiments/msb_copies.py --work WORK --data DATA [--task sst2] [--chips 8]
 
 WORK holds the models of `pruning.py` (TASK-SEED-21 and so on; `--sparsities` takes other ends of
-their names), DATA is a GLUE folder or hub id. m = 1 to 4 most significant
-bits, voted k = 3 or 5 fold, in the cells freed at 21, 35 and 50 %: which fit every matrix, what
-they win over no protection of the same model on the same chips, and beside it by how much the
-arithmetic expects them to divide the damage (squared error of what is read, weighed by its
-effect). One m with k = 3 needs 20.0 %, two 33.4 %, three 42.9 %.
+their names), DATA is a GLUE folder or hub id. m = 1 to 4 most significant bits, voted k = 3 or 5
+fold, in the cells freed at 21, 35 and 50 %: which fit every matrix, what they win over no
+protection of the same model on the same chips, and beside it by how much the arithmetic expects
+them to divide the damage (squared error of what is read, weighed by its effect). One m with k = 3
+needs 20.0 %, two 33.4 %, three 42.9 %.
 First 400 examples, offset. About half an hour on two CPU cores; `--print` folds the rows again.
 Expected: 1, 3 and 6 of the eight schemes fit; at 5e-3 each of those wins on the same chips.
 """

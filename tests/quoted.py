@@ -319,15 +319,10 @@ def base_shape() -> list[str]:
 @says(EXPERIMENTS)
 def base_stages() -> str:
     """Where the time of a BERT-base chip goes."""
-    (chip,) = result("bench_stages_base.json")["chips"]
-    seconds = {stage["name"]: stage["seconds"] for stage in chip["stages"]}
-
-    def share(*names: str) -> str:
-        return rounded(100 * sum(seconds[name] for name in names) / chip["seconds_a_chip"], 0)
-
+    (chip,) = chips_taken_apart("bench_stages_base.json").values()
     return (
-        f"{share('crossbar products')} % of the chip are products, and sampling, sticking and "
-        f"voting are {share('sample and stick', 'vote')} %"
+        f"{share(chip, 'crossbar products')} % of the chip are products, and sampling, sticking "
+        f"and voting are {share(chip, 'sample and stick', 'vote')} %"
     )
 
 
@@ -354,7 +349,9 @@ def injection() -> str:
     )
 
 
-def chips_taken_apart() -> dict[tuple[str, float], dict[str, float]]:
+def chips_taken_apart(
+    file: str = "bench_stages.json",
+) -> dict[tuple[str, float], dict[str, float]]:
     """Seconds by stage, the whole and the sum of the floors, by protection and rate."""
     return {
         (chip["protection"], chip["rate"]): {
@@ -363,17 +360,19 @@ def chips_taken_apart() -> dict[tuple[str, float], dict[str, float]]:
             "floor": sum(stage["floor"] for stage in chip["stages"]),
             "products floor": chip["stages"][3]["floor"],
         }
-        for chip in result("bench_stages.json")["chips"]
+        for chip in result(file)["chips"]
     }
+
+
+def share(chip: dict[str, float], *names: str) -> str:
+    """What stages take of a chip's time, in %."""
+    return rounded(100 * sum(chip[name] for name in names) / chip["whole"], 0)
 
 
 @says(EXPERIMENTS)
 def stages() -> str:
     """Shares of a chip at 1e-2, with votes and without."""
     bare, guarded = (chips_taken_apart()[name, 1e-2] for name in ("none", "msb:2x3:pruned"))
-
-    def share(chip: dict[str, float], *names: str) -> str:
-        return rounded(100 * sum(chip[name] for name in names) / chip["whole"], 0)
 
     products, rest = "crossbar products", "inputs, GELU, norms, head"
     own = ("sample and stick", "vote")

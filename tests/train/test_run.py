@@ -161,7 +161,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(step, trained, flags, tmp_path, m
 
 
 def test_a_checkpoint_cut_short_is_named_and_its_predecessor_kept(
-    trained, flags, tmp_path, monkeypatch, capsys
+    trained, flags, tmp_path, monkeypatch
 ):
     out = tmp_path / "run"
     real = train_run.train_step
@@ -185,7 +185,8 @@ def test_a_checkpoint_cut_short_is_named_and_its_predecessor_kept(
     command = [sys.executable, "-c", script, *map(str, flags(out)), "--resume"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
-    message = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert not done.stdout
+    (message,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
     assert f"checkpoint {checkpoints / '8'} is cut short or garbled" in message
     assert "--resume goes on from step 4" in message
     shutil.rmtree(checkpoints / "8")
