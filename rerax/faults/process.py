@@ -15,6 +15,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -30,7 +31,8 @@ DEFAULT_SA1_SHARE = Fraction(904, 1079)
 
 STUCK, AT_1 = 1, 2  # bits of a cell's state: 0 healthy, 1 stuck at 0, 3 stuck at 1
 
-POINTS_PER_CHUNK = 1024  # speed only: counters, not chunks, say what a point is
+POINTS_PER_CHUNK, OTHER_POINTS_PER_CHUNK = {"cpu": 1024}, 1 << 15
+"""Points drawn at once, by backend. Speed only: counters, not chunks, say what a point is."""
 
 
 class Dose(NamedTuple):
@@ -201,43 +203,43 @@ def sample(
     limits = limits or Everywhere(dose)
     planes, size = grid.planes, grid.rows * grid.width
     counts_key, points_key, units_key = purpose_keys(key, 3)
-    counts = point_counts(counts_key, size)
-    trips = -(-counts // POINTS_PER_CHUNK)
+    drawn = jnp.arange(INTERVALS, dtype=jnp.int32) < limits.intervals
+    ends = jnp.cumsum(jnp.where(drawn, point_counts(counts_key, size), 0))
+    chunk = POINTS_PER_CHUNK.get(jax.default_backend(), OTHER_POINTS_PER_CHUNK)
+    trips = -(-ends[-1] // chunk)
     if lanes is not None:
         trips = lax.pmax(trips, lanes)  # an unbatched trip count keeps the loop a loop
 
-    def draw(interval: Array, chunk: Array, states: Array) -> Array:
-        start = chunk.astype(jnp.uint32) * POINTS_PER_CHUNK
-        point = start + jnp.arange(POINTS_PER_CHUNK, dtype=jnp.uint32)
-        stream = jnp.full_like(point, 2 * interval.astype(jnp.uint32))
-        r, u = threefry(points_key, point, stream)
-        position, _ = threefry(points_key, point, stream + 1)
+    def draw(j: Array, states: Array) -> Array:
+        place = j * chunk + jnp.arange(chunk, dtype=jnp.int32)  # among the points of all intervals
+        interval, point = _of_interval(place, ends)
+        stream = 2 * interval.astype(jnp.uint32)
+        r, u = threefry(points_key, point.astype(jnp.uint32), stream)
+        position, _ = threefry(points_key, point.astype(jnp.uint32), stream + 1)
         row, unit = scale(r, grid.rows), scale(u, grid.width)
-        hit = point < counts[interval].astype(jnp.uint32)
-        hit &= limits.counts(interval, position, row, unit)
+        hit = (place < ends[-1]) & limits.counts(interval, position, row, unit)
         index = jnp.where(hit, grid.place(row, unit), jnp.uint32(size))
         state, _ = _unit_hash(units_key, dose, row, unit)
         return states.at[index].set(state, mode="drop")
 
-    def draw_interval(interval: Array, states: Array) -> Array:
-        return lax.fori_loop(0, trips[interval], lambda j, s: draw(interval, j, s), states)
+    states = lax.fori_loop(0, trips, draw, jnp.zeros(size, jnp.uint8)).reshape(planes)
 
-    states = jnp.zeros(size, jnp.uint8)
-    states = lax.fori_loop(0, limits.intervals, draw_interval, states).reshape(planes)
-
-    def second_chance(plane: tuple[Array, Array]) -> Array:
-        states, p = plane
-        row, unit = grid.addresses(p)
+    def second_chance(p: Array, states: Array) -> Array:
+        row, unit = grid.addresses(p.astype(jnp.uint32))
         state, hash_ = _unit_hash(units_key, dose, row, unit)
-        hit = (states == 0) & limits.counts_above(hash_, row, unit)
-        return jnp.where(hit, state, states)
+        hit = (states[p] == 0) & limits.counts_above(hash_, row, unit)
+        return states.at[p].set(jnp.where(hit, state, states[p]))
 
-    return lax.cond(
-        limits.above,
-        lambda s: lax.map(second_chance, (s, jnp.arange(planes[0], dtype=jnp.uint32))),
-        lambda s: s,
-        states,
-    )
+    return lax.fori_loop(0, jnp.where(limits.above, planes[0], 0), second_chance, states)
+
+
+def _of_interval(place: Array, ends: Array) -> tuple[Array, Array]:
+    """Hazard interval of each point, and its number there, from its place among all points."""
+    interval = start = jnp.zeros_like(place)
+    for k in range(INTERVALS - 1):
+        past = place >= ends[k]
+        interval, start = jnp.where(past, k + 1, interval), jnp.where(past, ends[k], start)
+    return interval, place - start
 
 
 def _unit_hash(key: UInt32[Array, "2"], dose: Dose, row: Array, unit: Array) -> tuple[Array, Array]:

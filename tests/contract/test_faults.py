@@ -122,7 +122,7 @@ def test_lanes_and_chunks_move_no_cell(monkeypatch):
         return stuck_cells(key, d, ChipSpec(), ROWS, COLUMNS, "lanes")
 
     np.testing.assert_array_equal(jax.vmap(lane, axis_name="lanes")(chips), alone)
-    monkeypatch.setattr(process, "POINTS_PER_CHUNK", 7)
+    monkeypatch.setitem(process.POINTS_PER_CHUNK, "cpu", 7)
     np.testing.assert_array_equal(jax.jit(jax.vmap(lane, axis_name="lanes"))(chips), alone)
 
 
@@ -132,7 +132,7 @@ def test_lanes_and_chunks_change_no_word_of_any_model(name, monkeypatch):
     words, chips = random_words(spec), jnp.arange(4, dtype=jnp.uint32)
     d = jax.tree.map(jnp.asarray, dose(0.3, SHARE, fault))
     alone = [disturb(name, spec, words, 0.3, chip=int(chip)) for chip in chips]
-    monkeypatch.setattr(process, "POINTS_PER_CHUNK", 7)
+    monkeypatch.setitem(process.POINTS_PER_CHUNK, "cpu", 7)
 
     def lane(chip):
         return fault.disturb(words, array_key(chip), d, spec, "lanes")
