@@ -66,6 +66,23 @@ def test_without_a_home_nothing_is_kept(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("plugins", "said", "flags"),
+    [
+        (("jax_cuda13_plugin",), None, "--xla_gpu_enable_triton_gemm=false"),
+        (("jax_cuda12_plugin",), "--mine=1", "--mine=1 --xla_gpu_enable_triton_gemm=false"),
+        (("jax_cuda13_plugin",), *["--xla_gpu_enable_triton_gemm=true"] * 2),
+        ((), None, None),  # other accelerators may refuse the flag
+    ],
+)
+def test_only_nvidias_gpus_are_told_how_to_multiply(plugins, said, flags, monkeypatch):
+    monkeypatch.delitem(sys.modules, "jax")
+    monkeypatch.setattr(programs, "find_spec", lambda name: name in plugins or None)
+    environ = {} if said is None else {"XLA_FLAGS": said}
+    programs.multiply_by_library(environ)
+    assert environ.get("XLA_FLAGS") == flags
+
+
+@pytest.mark.parametrize(
     ("text", "best", "bfloat16"),
     [
         ("flags\t: fpu avx2 avx512f avx512_bf16\ncpu MHz : 2450.1", "avx512f", True),

@@ -23,7 +23,7 @@ from rerax.cli import (  # noqa: F401 (they add commands)
     train,
 )
 from rerax.cli.flags import app
-from rerax.cli.programs import keep_programs
+from rerax.cli.programs import keep_programs, multiply_by_library
 
 
 def _version(asked: bool | None) -> None:
@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     keep_programs(os.environ)
+    multiply_by_library(os.environ)
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         command = typer.main.get_command(app)

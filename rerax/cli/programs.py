@@ -1,14 +1,17 @@
-"""Compiled programs are kept on disk, so that the next command need not compile them again."""
+"""What JAX is told before it is imported: where compiled programs are kept, how GPUs multiply."""
 
 import hashlib
 import sys
 from collections.abc import MutableMapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from rerax.instructions import cpu_flags
 
 SHORTEST = 0.3
 """Seconds; what compiles faster is not kept."""
+LIBRARY_PRODUCTS = "--xla_gpu_enable_triton_gemm"
+CUDA_PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 
 
 def keep_programs(environ: MutableMapping[str, str]) -> None:
@@ -30,3 +33,20 @@ def keep_programs(environ: MutableMapping[str, str]) -> None:
     machine = hashlib.sha256(" ".join(sorted(cpu_flags())).encode()).hexdigest()[:12]
     environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(home / "rerax" / "programs" / machine))
     environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", str(SHORTEST))
+
+
+def multiply_by_library(environ: MutableMapping[str, str]) -> None:
+    """Tell XLA, before JAX is imported, to leave products to the library of an NVIDIA GPU.
+
+    The kernels that XLA writes for products itself are tried against it while compiling. On an
+    H200 a BERT-base chip was faster, and compiled sooner, without them (experiments/README.md).
+    Sums of codes are exact either way. A flag in the user's XLA_FLAGS goes first.
+
+    Args:
+        environ: the process's environment.
+    """
+    flags = environ.get("XLA_FLAGS", "")
+    if "jax" in sys.modules or LIBRARY_PRODUCTS in flags:
+        return
+    if any(find_spec(plugin) for plugin in CUDA_PLUGINS):
+        environ["XLA_FLAGS"] = f"{flags} {LIBRARY_PRODUCTS}=false".strip()
