@@ -15,6 +15,8 @@ SIDE = {"cpu": 1536}
 """Rows and columns of the matrices multiplied; elsewhere OTHER_SIDE."""
 OTHER_SIDE = 8192
 MEMORY_BYTES, CACHE_BYTES = 1 << 28, 1 << 21
+OTHER_MEMORY_BYTES, OTHER_TIMES = 1 << 31, 8
+"""An accelerator's copies must be large and many, or starting them is all that is timed."""
 TRIES = 7
 FORMATS = {"int8": jnp.int32, "bfloat16": jnp.float32, "float32": jnp.float32}
 """Number formats of a product's factors, and of its sums."""
@@ -27,7 +29,8 @@ class Limits:
     Attributes:
         products: operations a second (a multiplication and an addition are two), by format.
         bandwidth: bytes a second, read and written, of arrays that fit in no cache.
-        cache: the same for arrays as large as the vectors of one batch.
+        cache: the same for arrays as large as the vectors of one batch; on accelerators, where those
+            of all lanes fit in no cache, the bandwidth.
     """
 
     products: dict[str, float]
@@ -39,22 +42,25 @@ def measure_limits() -> Limits:
     """The best of a few tries of large products and of a large copy."""
     side = SIDE.get(jax.default_backend(), OTHER_SIDE)
     rates = {name: 2 * side**3 / _best(_product(name, side)) for name in FORMATS}
-    return Limits(rates, _bandwidth(MEMORY_BYTES), _bandwidth(CACHE_BYTES))
+    if jax.default_backend() != "cpu":
+        bandwidth = _bandwidth(OTHER_MEMORY_BYTES, OTHER_TIMES)
+        return Limits(rates, bandwidth, bandwidth)
+    in_cache = _bandwidth(CACHE_BYTES, max(1, MEMORY_BYTES // CACHE_BYTES))
+    return Limits(rates, _bandwidth(MEMORY_BYTES, 1), in_cache)
 
 
 def _product(name: str, side: int) -> Work:
-    factor = jnp.ones((side, side), name)
-    multiply = jax.jit(
-        lambda a, b: lax.dot_general(
-            a, b, (((1,), (0,)), ((), ())), preferred_element_type=FORMATS[name]
-        )
-    )
+    # Not all alike: zeros and ones are multiplied faster where power is the limit.
+    factor = jax.random.randint(jax.random.key(0), (side, side), -127, 128).astype(name)
+    how = {"preferred_element_type": FORMATS[name]}
+    if name == "float32":  # an accelerator's default has fewer bits
+        how["precision"] = lax.Precision.HIGHEST
+    multiply = jax.jit(lambda a, b: lax.dot_general(a, b, (((1,), (0,)), ((), ())), **how))
     return lambda: multiply(factor, factor)
 
 
-def _bandwidth(size: int) -> float:
+def _bandwidth(size: int, times: int) -> float:
     """Bytes a second when an array of so many bytes is read and written over and over."""
-    times = max(1, MEMORY_BYTES // size)
     block = jnp.ones(size // 4, jnp.float32)
     copy = jax.jit(lambda a: lax.fori_loop(0, times, lambda _, a: a + jnp.float32(1), a))
     return 2 * size * times / _best(lambda: copy(block))

@@ -101,6 +101,7 @@ def print_bench(found: dict[str, Any]) -> None:
         f"{found['limits']['cache'] / 1e9:.1f} GB a second",
     )
     for chip in found["chips"]:
+        print(_end_to_end(chip))
         if "fused" in chip:
             print(_beside(chip))
     for curve in found.get("growth", ()):
@@ -129,6 +130,16 @@ def _add(table: Any, chip: dict[str, Any]) -> None:
             f"{time / least:.1f}" if least else "",
             stage["what"],
         )
+
+
+def _end_to_end(chip: dict[str, Any]) -> str:
+    """How much of the chip's whole time its products would need at the measured rate."""
+    (least,) = (s["floor"] for s in chip["stages"] if s["name"] == "crossbar products")
+    share = least / chip["lanes"] / chip["seconds_a_chip"]
+    return (
+        f"from end to end, {chip['protection']} at rate {chip['rate']:g}: "
+        f"crossbar products at {100 * share:.0f} % of the measured rate"
+    )
 
 
 def _beside(chip: dict[str, Any]) -> str:

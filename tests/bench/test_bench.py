@@ -91,6 +91,10 @@ def test_the_command_writes_what_it_prints(monkeypatch, capsys, tmp_path):
     assert f"{1e3 * found['chips'][0]['seconds_a_chip']:.1f}" in printed
     for stage in found["chips"][0]["stages"]:
         assert stage["name"] in printed
+    work = 2 * make_job(random_inputs(tiny.CONFIG, 4)).weights * found["model"]["tokens"]
+    rate = work / found["chips"][0]["seconds_a_chip"]
+    share = rate / max(found["limits"]["products"][name] for name in ("int8", "bfloat16"))
+    assert f"crossbar products at {100 * share:.0f} % of the measured rate" in printed
     found["growth"] = [
         {"name": "chips", "sizes": [1.0, 2.0], "seconds": [0.1, 0.2], "exponent": 1.0}
     ]
