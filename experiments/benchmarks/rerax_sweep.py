@@ -2,9 +2,9 @@
 
 A sweep first takes the float and the clean score, two passes over the sentences that a campaign
 makes once for each model and protection. Seconds of a chip are therefore taken from the moment
-when the chip before is done and scored to the moment when it is. The table of rows, made once at
-the end of a call, belongs to no chip, and the first call of a process, which compiles, is told
-apart.
+when the chip before is done and scored to the moment when it is; where chips come in lanes, each
+takes an equal share of its group's time. The table of rows, made once at the end of a call,
+belongs to no chip, and the first call of a process, which compiles, is told apart.
 """
 
 import functools
@@ -12,9 +12,11 @@ import itertools
 import time
 from typing import Any
 
+import jax
 from rows import Chip, make_row
 
 import rerax
+from rerax import evaluate
 from rerax.campaign.source import read_subject
 
 PROTECTIONS = ("msb:2x3:pruned", "msb:1x3:lsb")
@@ -51,7 +53,7 @@ def rerax_sweep(
         model_dir: Hugging Face folder of a BERT fine-tuned on SST-2.
         data_dir: folder with sst2/validation.parquet.
         rate: expected fraction of stuck cells, above 0.
-        chips: chips to time.
+        chips: dispatches to time, each of a chip, or of as many as there are lanes.
         max_examples: use only the first so many sentences.
         protection: scheme, or `best` (`best_protection`).
         input_bits: 8 for integer products, None for float inputs.
@@ -65,6 +67,7 @@ def rerax_sweep(
     subject, inputs = prepare(model_dir, data_dir, max_examples)
     if protection == "best":
         protection = best_protection(model_dir, data_dir, max_examples)
+    lanes = evaluate.lane_width(inputs.config, jax.default_backend())
     done: list[tuple[int, float]] = []
     table = rerax.sweep(
         inputs.params,
@@ -72,8 +75,8 @@ def rerax_sweep(
         inputs.examples,
         subject.labels,
         rates=(rate,),
-        chips=chips + 1,
-        chunk=1,
+        chips=(chips + 1) * lanes,
+        chunk=lanes,
         seed=first,
         protection=protection,
         gates=inputs.gates,
@@ -83,11 +86,13 @@ def rerax_sweep(
         on_progress=lambda progress: done.append((progress.done, time.perf_counter())),
     )
     ends = [moment for _, moment in done]
-    took = [after - before for before, after in itertools.pairwise(ends)]
-    assert len(took) == chips, "a dispatch is a chip"
+    took = [(after - before) / lanes for before, after in itertools.pairwise(ends)]
+    assert len(took) == chips, "a dispatch is a lane group"
     scores = table["score"].to_pylist()
     stuck = [sum(pair) for pair in zip(*_stuck(table), strict=True)]
-    timed = [Chip({"chip": took[i - 1]}, scores[i], stuck[i]) for i in range(1, chips + 1)]
+    timed = [
+        Chip({"chip": took[i // lanes - 1]}, scores[i], stuck[i]) for i in range(lanes, len(scores))
+    ]
     kind = "int8" if input_bits == 8 else dtype
     return make_row(
         "rerax" if protection == "none" else f"rerax {protection}",

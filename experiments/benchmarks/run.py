@@ -9,9 +9,10 @@ over rounds of (seconds a chip of the tool) / (seconds a chip of rerax in the sa
 call of a tool starts with a chip that is not counted.
 
 `--shape base` takes a BERT-base shape with random weights in place of the model, with its
-tokenizer: for times, its scores mean nothing. `--print FILE.json` prints a table again. PyTorch
-and the injectors are no dependencies of rerax: `pip install torch==2.13.0`, and see injectors.py;
-what is missing is a row with the reason.
+tokenizer: for times, its scores mean nothing. `--device cuda` puts the PyTorch loops on the GPU,
+which JAX finds by itself; give them a larger `--batch` there. `--print FILE.json` prints a table
+again. PyTorch and the injectors are no dependencies of rerax: `pip install torch==2.13.0`, and
+see injectors.py; what is missing is a row with the reason.
 """
 
 import argparse
@@ -49,19 +50,24 @@ BATCHED = ("torch_dense", "torch_sparse")
 
 
 class Where(NamedTuple):
-    """What is scored: folders, how many sentences, and PyTorch's batch if not its default."""
+    """What is scored: folders, how many sentences; PyTorch's batch if not its default, and device.
+
+    rerax and the JAX loop run where JAX does, the injectors on the processor.
+    """
 
     model: str
     data: str
     max_examples: int | None = None
     batch: int | None = None
+    device: str = "cpu"
 
 
 def call(tool: str, where: Where, rate: float, chips: int, first: int) -> dict[str, Any]:
     """One row of a tool, or one that says why there is none."""
     module, name, options = TOOLS[tool]
-    if where.batch is not None and module in BATCHED:
-        options = {**options, "batch": where.batch}
+    if module in BATCHED:
+        batch = {} if where.batch is None else {"batch": where.batch}
+        options = {**options, **batch, "device": where.device}
     try:
         function: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), name)
         row = function(*where[:2], rate, chips, where.max_examples, first=first, **options)
@@ -193,6 +199,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--max-examples", type=int)
     parser.add_argument("--batch", type=int, help="of torch_dense and torch_sparse")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of PyTorch")
     parser.add_argument("--only", type=lambda s: s.split(","), default=list(TOOLS))
     parser.add_argument("--out", type=Path)
     parser.add_argument("--print", type=Path, dest="printed")
@@ -204,15 +211,18 @@ def main() -> None:
     unknown = [tool for tool in given.only if tool not in TOOLS]
     if unknown:
         parser.error(f"unknown tool {unknown[0]!r}: use some of {', '.join(TOOLS)}")
+    # Or JAX takes the whole of a GPU's memory at once, and leaves PyTorch none.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     found = machine()
     with tempfile.TemporaryDirectory() as folder:
         model = write_base(folder, given.model) if given.shape == "base" else given.model
-        where = Where(model, given.data, given.max_examples, given.batch)
+        where = Where(model, given.data, given.max_examples, given.batch, given.device)
         rows = take_rounds(given.only, where, given.rates, given.chips, given.rounds)
     settings = {
         "model": "BERT-base shape, random weights" if given.shape == "base" else Path(model).name,
         "max_examples": given.max_examples,
         "batch": given.batch,
+        "device": given.device,
         "rounds": given.rounds,
         "chips_a_call": given.chips,
     }

@@ -43,6 +43,7 @@ def run(
     *,
     dtype: str = "float32",
     batch: int = torch_model.BATCH,
+    device: str = "cpu",
     first: int = 0,
 ) -> dict[str, Any]:
     """Time some chips of a method after a warm-up.
@@ -57,13 +58,14 @@ def run(
         max_examples: use only the first so many sentences.
         dtype: of the products, see `torch_model.DTYPES`.
         batch: sentences a batch.
+        device: cpu or cuda.
         first: number of the first chip, which seeds it.
 
     Returns:
         The row of the method (`rows.make_row`).
     """
     start = time.perf_counter()
-    job = torch_model.kept(model_dir, data_dir, max_examples, dtype, batch)
+    job = torch_model.kept(model_dir, data_dir, max_examples, dtype, batch, device=device)
     method = make(job.store)
     one_chip(job, method, rate, first)
     warm = time.perf_counter() - start
@@ -82,15 +84,22 @@ def run(
 
 def one_chip(job: torch_model.Job, method: Method, rate: float, number: int) -> Chip:
     """Make, score and restore chip `number`."""
-    watch = Watch()
-    generator = torch.Generator().manual_seed(number)
-    struck = watch.time("strike", lambda: method.strike(rate, generator))
+    watch, device = Watch(), job.store.words.device
+    generator = torch.Generator(device).manual_seed(number)
+
+    def finished(work: Callable[[], Any]) -> Any:
+        result = work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return result
+
+    struck = watch.time("strike", lambda: finished(lambda: method.strike(rate, generator)))
     score = watch.time("forward", job.score)
     stuck = method.count(struck)
-    watch.time("restore", lambda: method.restore(struck))
+    watch.time("restore", lambda: finished(lambda: method.restore(struck)))
     return Chip(watch.stages, score, stuck)
 
 
 def bits_set(words: torch.Tensor) -> int:
     """Bits set in all of some words."""
-    return int(np.bitwise_count(words.numpy()).sum(dtype=np.int64))
+    return int(np.bitwise_count(words.cpu().numpy()).sum(dtype=np.int64))

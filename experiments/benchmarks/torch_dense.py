@@ -20,8 +20,9 @@ from torch_model import Store
 def method(store: Store) -> Method:
     """The method's functions, with their buffers."""
     largest = max(block.stop - block.start for block in store.blocks)
-    uniform = torch.empty(largest)
-    flags, bits = torch.empty(largest, dtype=torch.bool), torch.empty(largest, dtype=torch.uint8)
+    like = {"device": store.words.device}
+    uniform, flags = torch.empty(largest, **like), torch.empty(largest, dtype=torch.bool, **like)
+    bits = torch.empty(largest, dtype=torch.uint8, **like)
     stuck, at_1 = torch.empty_like(store.words), torch.empty_like(store.words)
 
     def add(mask: torch.Tensor, below: float, plane: int) -> None:

@@ -84,7 +84,7 @@ class Job:
         """[E, N] outputs for all sentences, in the split's order."""
         with torch.inference_mode():
             parts = [self.model(**batch).logits for batch in self.batches]
-        answers = torch.cat(parts).float().numpy()
+        answers = torch.cat(parts).float().cpu().numpy()
         ordered = np.empty_like(answers)
         ordered[self.places] = answers
         return ordered
@@ -119,6 +119,7 @@ def load(
     batch: int = BATCH,
     attention: str = ATTENTION,
     quantised: bool = True,
+    device: str = "cpu",
 ) -> Job:
     """Read, quantise and lay out a model, and cut its sentences into batches.
 
@@ -130,6 +131,7 @@ def load(
         batch: sentences a batch.
         attention: transformers' attention, `sdpa` or `eager`.
         quantised: False leaves the float weights alone, for tools with a quantiser of their own.
+        device: where the model, the words and the sentences lie: cpu or cuda.
     """
     subject = read_subject(model_dir, "sst2", "model", data=data_dir, max_examples=max_examples)
     examples = subject.load().examples
@@ -137,11 +139,12 @@ def load(
     model = BertForSequenceClassification.from_pretrained(
         model_dir, dtype=torch.float32, attn_implementation=attention
     ).eval()
-    store = lay_out(model, dtype) if quantised else None
+    model.to(device)
+    store = lay_out(model, dtype, device) if quantised else None
     sizes = np.array([len(row) for row in examples.ids])
     places = np.argsort(-sizes, kind="stable")
     cut = [places[i : i + batch] for i in range(0, len(places), batch)]
-    batches = tuple(_padded(examples, rows) for rows in cut)
+    batches = tuple(_padded(examples, rows, device) for rows in cut)
     return Job(model, store, batches, places, subject.labels, subject.order)
 
 
@@ -149,7 +152,7 @@ kept = functools.cache(load)
 """`load` that remembers: the rounds of a benchmark load a model once."""
 
 
-def _padded(examples: Any, rows: np.ndarray) -> dict[str, torch.Tensor]:
+def _padded(examples: Any, rows: np.ndarray, device: str) -> dict[str, torch.Tensor]:
     longest = max(len(examples.ids[i]) for i in rows)
     shape = (len(rows), longest)
     ids, types, mask = (np.zeros(shape, np.int64) for _ in range(3))
@@ -157,7 +160,7 @@ def _padded(examples: Any, rows: np.ndarray) -> dict[str, torch.Tensor]:
         n = len(examples.ids[i])
         ids[r, :n], types[r, :n], mask[r, :n] = examples.ids[i], examples.types[i], 1
     named = {"input_ids": ids, "token_type_ids": types, "attention_mask": mask}
-    return {name: torch.from_numpy(array) for name, array in named.items()}
+    return {name: torch.from_numpy(array).to(device) for name, array in named.items()}
 
 
 def matrices(model: torch.nn.Module) -> dict[str, torch.nn.Linear]:
@@ -165,12 +168,12 @@ def matrices(model: torch.nn.Module) -> dict[str, torch.nn.Linear]:
     return {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
 
 
-def lay_out(model: torch.nn.Module, dtype: str) -> Store:
+def lay_out(model: torch.nn.Module, dtype: str, device: str) -> Store:
     """Quantise the matrices into flat tensors and make the model multiply by those."""
     kind, layers = DTYPES[dtype], matrices(model)
     words, scales, blocks, columns, start = [], [], [], [], 0
     for layer in layers.values():
-        codes, scale = quantise(layer.weight.detach().numpy().T, BITS)  # [in, out]
+        codes, scale = quantise(layer.weight.detach().cpu().numpy().T, BITS)  # [in, out]
         wide = np.broadcast_to(scale, codes.shape)
         if kind != torch.int8:  # PyTorch multiplies by [out, in]; integer products want [in, out]
             codes, wide = codes.T, wide.T
@@ -179,9 +182,9 @@ def lay_out(model: torch.nn.Module, dtype: str) -> Store:
         columns.append(codes.shape[1])
         blocks.append(slice(start, start + codes.size))
         start += codes.size
-    flat = torch.from_numpy(np.concatenate(words))
-    scale = torch.from_numpy(np.concatenate(scales))
-    values = torch.empty(len(flat), dtype=kind)
+    flat = torch.from_numpy(np.concatenate(words)).to(device)
+    scale = torch.from_numpy(np.concatenate(scales)).to(device)
+    values = torch.empty(len(flat), dtype=kind, device=device)
     clean = (flat.clone(), values.clone())
     store = Store(flat, values, scale, *clean, tuple(blocks), tuple(columns))
     values.copy_(store.decode(flat, slice(None)))

@@ -23,12 +23,14 @@ def method(store: Store) -> Method:
     weights = len(store.words)
 
     def strike(rate: float, generator: torch.Generator) -> list[torch.Tensor]:
-        mean = torch.full((BITS,), -math.log1p(-rate) * weights, dtype=torch.float64)
+        on = {"generator": generator, "device": generator.device}
+        of_plane = -math.log1p(-rate) * weights
+        mean = torch.full((BITS,), of_plane, dtype=torch.float64, device=generator.device)
         hits = torch.poisson(mean, generator=generator).long().tolist()
         struck = []
         for plane, n in enumerate(hits):
-            where = torch.randint(weights, (n,), generator=generator)
-            at_1 = torch.rand(n, generator=generator) < float(SA1_SHARE)
+            where = torch.randint(weights, (n,), **on)
+            at_1 = torch.rand(n, **on) < float(SA1_SHARE)
             words = store.words[where] & (0xFF ^ (1 << plane))
             store.words[where] = words | (at_1.view(torch.uint8) << plane)
             struck.append(where)
