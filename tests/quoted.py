@@ -67,6 +67,12 @@ def caption() -> list[str]:
 
 
 @says("README.md")
+def gpu_chip() -> str:
+    entries = {e["tool"]: e for e in result("benchmarks_gpu.json")["table"]}
+    return f"a BERT-base chip in {rounded(1e3 * entries['rerax']['seconds_a_chip'], 1)} ms"
+
+
+@says("README.md")
 def found() -> list[str]:
     cost, guarded = result("cost.json"), result("protection_cost.json")
     ratio = cost["time"]["ratio_to_clean"]
@@ -335,6 +341,77 @@ def growth() -> str:
         f"chips {grown['chips']}, layers {grown['layers']}, sentences {grown['sentences']}, "
         f"weights by width {grown['weights']}, rate {rate}"
     )
+
+
+@says(EXPERIMENTS)
+def gpu_loops() -> list[str]:
+    """Milliseconds a chip of a BERT-base shape on a GPU, and how many times rerax's they are."""
+    lines = []
+    for one in result("benchmarks_gpu.json")["table"]:
+        ratios = ", ".join(rounded(ratio, 2) for ratio in sorted(one["ratios"]))
+        said = TOOLS[one["tool"]]
+        lines.append(f"| {said} | {rounded(1e3 * one['seconds_a_chip'], 1)} | {ratios} |")
+    rows = [r for r in result("benchmarks_gpu.json")["rows"] if r["tool"].endswith("bf16")]
+    forward = [1e3 * row["stages"]["forward"] for row in rows]
+    lines.append(f"took {rounded(min(forward), 0)} to {rounded(max(forward), 0)} ms")
+    return lines
+
+
+@says(EXPERIMENTS)
+def gpu_peak() -> list[str]:
+    """How fast a GPU's products are from end to end, and what went before."""
+    found = result("gpu.json")
+    best = found["peaks"]["torch"]["int8"]
+    first, flat, last = found["chip"]
+    alone = [each["int8"] for each in found["layer_products"].values()]
+    assert all(each["equal"] for each in found["layer_products"].values())
+    before, between, after = (rounded(1e3 * c["seconds_a_chip"], 1) for c in (first, flat, last))
+    return [
+        f"{rounded(last['products'] / 1e12, 0)} T operations a second from end to end, "
+        f"{rounded(100 * last['products'] / best, 0)} % of the best product rate that we could "
+        f"measure on the card ({rounded(best / 1e12, 0)} T, PyTorch's int8)",
+        f"{rounded(min(alone) / 1e12, 0)} to {rounded(max(alone) / 1e12, 0)} T",
+        f"{before} to {between} ms",
+        f"{between} to {after} ms, and the first call from "
+        f"{rounded(flat['first_call_seconds'], 0)} to {rounded(last['first_call_seconds'], 0)} s",
+    ]
+
+
+KERNELS = {
+    "products": ("gemm_fusion_dot", "gemm_fusion_dot_1", "gemm_fusion_dot_2", "sm90_xmma_gemm_i8"),
+    "GELU with the quantiser behind it": ("fusion_4456", "fusion_4457"),
+    "attention": ("sm80_xmma_gemm_f32", "triton_softmax_12", "loop_transpose_fusion"),
+}
+"""What the GPU's kernels of `gpu.json` do, by the beginnings of their names."""
+
+
+@says(EXPERIMENTS)
+def gpu_kernels() -> str:
+    """Shares of a lane group's time on a GPU."""
+    spent = result("gpu.json")["kernels"]
+
+    def share_of(names: tuple[str, ...]) -> str:
+        own = sum(
+            seconds
+            for kernel, seconds in spent["largest"].items()
+            if kernel in names or kernel.startswith(tuple(n for n in names if "xmma" in n))
+        )
+        return rounded(100 * own / spent["busy"], 0)
+
+    return ", ".join(f"{what} {share_of(names)} %" for what, names in KERNELS.items())
+
+
+@says(EXPERIMENTS)
+def gpu_fused() -> str:
+    """The fused kernel beside the plain path on a GPU."""
+    few, many = result("gpu.json")["fused"]
+    assert few["differ"] == many["differ"] == 0
+    assert (few["rate"], many["rate"]) == (1e-3, 1e-2)
+
+    def both(one: dict[str, Any]) -> str:
+        return f"{rounded(1e3 * one['fused'], 0)} against {rounded(1e3 * one['plain'], 0)} ms"
+
+    return f"{both(few)} a lane group at 1e-3, {both(many)} at 1e-2"
 
 
 @says(EXPERIMENTS)

@@ -29,7 +29,7 @@ class Limits:
     Attributes:
         products: operations a second (a multiplication and an addition are two), by format.
         bandwidth: bytes a second, read and written, of arrays that fit in no cache.
-        cache: the same for arrays as large as the vectors of one batch; on accelerators, where those
+        cache: the same for arrays as large as the vectors of a batch; on accelerators, where those
             of all lanes fit in no cache, the bandwidth.
     """
 

@@ -39,6 +39,7 @@ REDUCED = {
     "gates_cost": "--tasks sst2 --dtypes float32 --parts steps --batches 1 --rounds 1 "
     "--out OUT/gates_cost.json",
     "glue_zero_space": f"{STUDY} --tasks sst2,wnli",
+    "gpu": "--only peaks,chip --shape minilm --sentences 2 --lanes 1 --out OUT/gpu.json",
     "kills": "--kills 1 --seed 43 --chips 64 --out OUT/kills.json",
     "layer_sensitivity": f"{FEW} --rounds 1 --places encoder --out OUT/layer_sensitivity.json",
     "layers_and_bits": f"{STUDY} --layers 2",

@@ -1,0 +1,196 @@
+"""What a GPU does with a chip: rates of products, the chip, its kernels by time, the fused kernel.
+
+    python experiments/gpu.py [--out experiments/results/gpu.json]
+
+A random BERT-base and sentences of 32 tokens, so that there is one shape to compile. `--only`
+names parts, and FILE is written after each, for machines that are lent by the minute:
+
+- `peaks`: limits as `rerax bench` takes them, and products of PyTorch where it is installed;
+- `chip`: one lane group from end to end, and the share of the best product rate that it reaches;
+  with `--lanes`, of another width than the backend's;
+- `kernels`: what the device spends the time of such a group on;
+- `fused`: the fused kernel beside the plain path, time and bits.
+
+XLA_FLAGS are noted: `--xla_gpu_enable_triton_gemm=false` is what the command line sets. Half a
+minute a part, most of it compiling; `--print` prints FILE again.
+"""
+
+import argparse
+import collections
+import gzip
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import jax
+
+from rerax.bench import jobs, kernel, machine
+from rerax.bench.timing import seconds
+
+OUT = Path(__file__).parent / "results" / "gpu.json"
+TOKENS, RATE, TRIES = 32, 1e-3, 3
+COMPARED = (("none", 1e-3), ("none", 1e-2), ("msb:2x3:pruned", 1e-3), ("msb:2x3:pruned", 1e-2))
+SIDE, MOST_KERNELS = 8192, 40
+
+
+def make_job(given: argparse.Namespace, scheme: str = "none") -> jobs.Job:
+    """A model laid out for this backend, in lanes of the width asked for."""
+    with mock.patch.object(jobs, "LENGTHS", (TOKENS, TOKENS + 1)):
+        inputs = jobs.random_inputs(jobs.SHAPES[given.shape], given.sentences, pruned=True)
+    job = jobs.make_job(inputs, scheme)
+    lanes = given.lanes or job.network.lanes
+    return replace(job, network=replace(job.network, lanes=lanes))
+
+
+def peaks(given: argparse.Namespace) -> dict[str, Any]:
+    """Products and bytes a second, by XLA and by PyTorch."""
+    return {"xla": asdict(machine.measure_limits()), "torch": torch_products()}
+
+
+def torch_products() -> dict[str, float] | None:
+    """Operations a second of PyTorch's products of random factors, by number format."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    if not torch.cuda.is_available():
+        return None
+
+    def rate(multiply: Callable[[], Any]) -> float:
+        def timed() -> float:
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+            multiply()
+            torch.cuda.synchronize()
+            return time.perf_counter() - start
+
+        timed()
+        return 2 * SIDE**3 / min(timed() for _ in range(machine.TRIES))
+
+    a, b = (torch.randn(SIDE, SIDE, device="cuda") for _ in range(2))
+    x, y = (torch.randint(-127, 128, (SIDE, SIDE), device="cuda", dtype=torch.int8) for _ in "xy")
+    halves = a.bfloat16(), b.bfloat16()
+    return {
+        "int8": rate(lambda: torch._int_mm(x, y.t())),
+        "bfloat16": rate(lambda: halves[0] @ halves[1]),
+        "float32": rate(lambda: a @ b),
+    }
+
+
+def chip(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Seconds of a chip from end to end, its products a second, and what compiling took."""
+    job = make_job(given)
+    work, lanes = job.chips(RATE), job.network.lanes
+    first = seconds(work)
+    a_chip = min(seconds(work) for _ in range(TRIES)) / lanes
+    operations = 2 * job.batches.tokens * job.weights
+    return [
+        {
+            "lanes": lanes,
+            "flags": os.environ.get("XLA_FLAGS", ""),
+            "first_call_seconds": first,
+            "seconds_a_chip": a_chip,
+            "products": operations / a_chip,
+        }
+    ]
+
+
+def kernels(given: argparse.Namespace) -> dict[str, Any]:
+    """Seconds that the device spends on each of its kernels in one lane group."""
+    work = make_job(given).chips(RATE)
+    seconds(work)
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            jax.block_until_ready(work())
+        (file,) = Path(folder).rglob("*.trace.json.gz")
+        events = json.loads(gzip.decompress(file.read_bytes()))["traceEvents"]
+    named = {
+        (e["pid"], e.get("tid")): e["args"]["name"]
+        for e in events
+        if e.get("ph") == "M" and e["name"] in ("process_name", "thread_name")
+    }
+    streams = {at for at, name in named.items() if "Stream" in name}
+    spent: collections.Counter[str] = collections.Counter()
+    for event in events:
+        if event.get("ph") == "X" and (event["pid"], event["tid"]) in streams:
+            spent[event["name"]] += event["dur"] * 1e-6
+    return {"busy": sum(spent.values()), "largest": dict(spent.most_common(MOST_KERNELS))}
+
+
+def fused(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """All codes of a lane group, read in both ways."""
+    here = kernel.kernel_here()
+    found = []
+    for scheme, rate in COMPARED:
+        job = make_job(given, scheme)
+        both = asdict(kernel.compare(job, rate, here, TRIES))
+        found.append({"protection": scheme, "rate": rate, "lanes": job.network.lanes, **both})
+    return found
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
+    "peaks": peaks,
+    "chip": chip,
+    "kernels": kernels,
+    "fused": fused,
+}
+
+
+def print_parts(found: dict[str, Any]) -> None:
+    """What was found, in a line each."""
+    print(", ".join(str(value) for value in found["machine"].values()))
+    rates = [
+        part["products"] if name == "xla" else part
+        for name, part in found.get("peaks", {}).items()
+        if part
+    ]
+    for name in machine.FORMATS if rates else ():
+        print(f"best {name} products: {max(one[name] for one in rates) / 1e12:.0f} T a second")
+    for one in found.get("chip", ()):
+        best = max((max(each.values()) for each in rates), default=float("nan"))
+        print(
+            f"{1e3 * one['seconds_a_chip']:.1f} ms a chip in {one['lanes']} lanes "
+            f"{one['flags']}: {one['products'] / 1e12:.0f} T a second, "
+            f"{100 * one['products'] / best:.0f} % of the best; "
+            f"first call {one['first_call_seconds']:.0f} s"
+        )
+    for name, spent in found.get("kernels", {}).get("largest", {}).items():
+        print(f"{100 * spent / found['kernels']['busy']:5.1f} %  {name}")
+    for one in found.get("fused", ()):
+        print(
+            f"{one['protection']} at {one['rate']:g}: plain {1e3 * one['plain']:.1f} ms, fused "
+            f"{1e3 * one['fused']:.1f} ms a lane group, {one['differ']} values differ"
+        )
+
+
+def main() -> None:
+    """Measure the parts, one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", type=lambda s: s.split(","), default=list(PARTS))
+    parser.add_argument("--shape", choices=tuple(jobs.SHAPES), default="base")
+    parser.add_argument("--sentences", type=int, default=jobs.SENTENCES)
+    parser.add_argument("--lanes", type=int, help="chips in one vmap, if not the backend's")
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--print", action="store_true", help="only print FILE")
+    given = parser.parse_args()
+    if given.print:
+        return print_parts(json.loads(given.out.read_text(encoding="utf-8")))
+    unknown = [name for name in given.only if name not in PARTS]
+    if unknown:
+        parser.error(f"unknown part {unknown[0]!r}: use some of {', '.join(PARTS)}")
+    found: dict[str, Any] = {"machine": machine.describe()}
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    for name in given.only:
+        found[name] = PARTS[name](given)
+        given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print_parts(found)
+
+
+if __name__ == "__main__":
+    main()
