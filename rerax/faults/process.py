@@ -235,11 +235,9 @@ def sample(
 
 def _of_interval(place: Array, ends: Array) -> tuple[Array, Array]:
     """Hazard interval of each point, and its number there, from its place among all points."""
-    interval = start = jnp.zeros_like(place)
-    for k in range(INTERVALS - 1):
-        past = place >= ends[k]
-        interval, start = jnp.where(past, k + 1, interval), jnp.where(past, ends[k], start)
-    return interval, place - start
+    interval = jnp.sum(place[:, None] >= ends[None, :-1], axis=1, dtype=jnp.int32)
+    starts = jnp.concatenate([jnp.zeros(1, jnp.int32), ends[:-1]])
+    return interval, place - starts[interval]
 
 
 def _unit_hash(key: UInt32[Array, "2"], dose: Dose, row: Array, unit: Array) -> tuple[Array, Array]:
