@@ -11,7 +11,7 @@ names parts, and FILE is written after each, for machines that are lent by the m
 - `kernels`: what the device spends the time of such a group on;
 - `fused`: the fused kernel beside the plain path, time and bits.
 
-XLA_FLAGS are noted: `--xla_gpu_enable_triton_gemm=false` is what the command line sets. Half a
+XLA_FLAGS are noted; what the command line sets there stands in `rerax/cli/programs.py`. Half a
 minute a part, most of it compiling; `--print` prints FILE again.
 """
 
