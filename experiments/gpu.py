@@ -3,7 +3,7 @@
     python experiments/gpu.py [--out experiments/results/gpu.json]
 
 A random BERT-base and sentences of 32 tokens, so that there is one shape to compile. `--only`
-names parts, and FILE is written after each, for machines that are lent by the minute:
+names parts, and FILE is written after each, for machines that are rented by the minute:
 
 - `peaks`: limits as `rerax bench` takes them, and products of PyTorch where it is installed;
 - `chip`: one lane group from end to end, and the share of the best product rate that it reaches;

@@ -204,18 +204,19 @@ def sample(
     planes, size = grid.planes, grid.rows * grid.width
     counts_key, points_key, units_key = purpose_keys(key, 3)
     drawn = jnp.arange(INTERVALS, dtype=jnp.int32) < limits.intervals
-    ends = jnp.cumsum(jnp.where(drawn, point_counts(counts_key, size), 0))
+    counts = jnp.where(drawn, point_counts(counts_key, size), 0)
+    ends = jnp.cumsum(counts.astype(jnp.uint32))
     chunk = POINTS_PER_CHUNK.get(jax.default_backend(), OTHER_POINTS_PER_CHUNK)
-    trips = -(-ends[-1] // chunk)
+    trips = ((ends[-1] + (chunk - 1)) // chunk).astype(jnp.int32)
     if lanes is not None:
         trips = lax.pmax(trips, lanes)  # an unbatched trip count keeps the loop a loop
 
     def draw(j: Array, states: Array) -> Array:
-        place = j * chunk + jnp.arange(chunk, dtype=jnp.int32)  # among the points of all intervals
+        place = j.astype(jnp.uint32) * chunk + jnp.arange(chunk, dtype=jnp.uint32)
         interval, point = _of_interval(place, ends)
         stream = 2 * interval.astype(jnp.uint32)
-        r, u = threefry(points_key, point.astype(jnp.uint32), stream)
-        position, _ = threefry(points_key, point.astype(jnp.uint32), stream + 1)
+        r, u = threefry(points_key, point, stream)
+        position, _ = threefry(points_key, point, stream + 1)
         row, unit = scale(r, grid.rows), scale(u, grid.width)
         hit = (place < ends[-1]) & limits.counts(interval, position, row, unit)
         index = jnp.where(hit, grid.place(row, unit), jnp.uint32(size))
@@ -236,7 +237,7 @@ def sample(
 def _of_interval(place: Array, ends: Array) -> tuple[Array, Array]:
     """Hazard interval of each point, and its number there, from its place among all points."""
     interval = jnp.sum(place[:, None] >= ends[None, :-1], axis=1, dtype=jnp.int32)
-    starts = jnp.concatenate([jnp.zeros(1, jnp.int32), ends[:-1]])
+    starts = jnp.concatenate([jnp.zeros(1, jnp.uint32), ends[:-1]])
     return interval, place - starts[interval]
 
 
