@@ -21,12 +21,10 @@ import gzip
 import json
 import os
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import jax
 
@@ -36,13 +34,13 @@ from rerax.bench.timing import seconds
 OUT = Path(__file__).parent / "results" / "gpu.json"
 TOKENS, RATE, TRIES = 32, 1e-3, 3
 COMPARED = (("none", 1e-3), ("none", 1e-2), ("msb:2x3:pruned", 1e-3), ("msb:2x3:pruned", 1e-2))
-SIDE, MOST_KERNELS = 8192, 40
+MOST_KERNELS = 40
 
 
 def make_job(given: argparse.Namespace, scheme: str = "none") -> jobs.Job:
     """A model laid out for this backend, in lanes of the width asked for."""
-    with mock.patch.object(jobs, "LENGTHS", (TOKENS, TOKENS + 1)):
-        inputs = jobs.random_inputs(jobs.SHAPES[given.shape], given.sentences, pruned=True)
+    shape, lengths = jobs.SHAPES[given.shape], (TOKENS, TOKENS + 1)
+    inputs = jobs.random_inputs(shape, given.sentences, pruned=True, lengths=lengths)
     job = jobs.make_job(inputs, scheme)
     lanes = given.lanes or job.network.lanes
     return replace(job, network=replace(job.network, lanes=lanes))
@@ -61,20 +59,18 @@ def torch_products() -> dict[str, float] | None:
         return None
     if not torch.cuda.is_available():
         return None
+    side = machine.OTHER_SIDE
 
     def rate(multiply: Callable[[], Any]) -> float:
-        def timed() -> float:
-            torch.cuda.synchronize()
-            start = time.perf_counter()
+        def work() -> None:
             multiply()
             torch.cuda.synchronize()
-            return time.perf_counter() - start
 
-        timed()
-        return 2 * SIDE**3 / min(timed() for _ in range(machine.TRIES))
+        seconds(work)
+        return 2 * side**3 / min(seconds(work) for _ in range(machine.TRIES))
 
-    a, b = (torch.randn(SIDE, SIDE, device="cuda") for _ in range(2))
-    x, y = (torch.randint(-127, 128, (SIDE, SIDE), device="cuda", dtype=torch.int8) for _ in "xy")
+    a, b = (torch.randn(side, side, device="cuda") for _ in range(2))
+    x, y = (torch.randint(-127, 128, (side, side), device="cuda", dtype=torch.int8) for _ in "xy")
     halves = a.bfloat16(), b.bfloat16()
     return {
         "int8": rate(lambda: torch._int_mm(x, y.t())),
@@ -110,12 +106,11 @@ def kernels(given: argparse.Namespace) -> dict[str, Any]:
             jax.block_until_ready(work())
         (file,) = Path(folder).rglob("*.trace.json.gz")
         events = json.loads(gzip.decompress(file.read_bytes()))["traceEvents"]
-    named = {
-        (e["pid"], e.get("tid")): e["args"]["name"]
-        for e in events
-        if e.get("ph") == "M" and e["name"] in ("process_name", "thread_name")
+    streams = {
+        (event["pid"], event["tid"])
+        for event in events
+        if event.get("name") == "thread_name" and "Stream" in event["args"]["name"]
     }
-    streams = {at for at, name in named.items() if "Stream" in name}
     spent: collections.Counter[str] = collections.Counter()
     for event in events:
         if event.get("ph") == "X" and (event["pid"], event["tid"]) in streams:

@@ -99,7 +99,11 @@ def make_job(inputs: Inputs, scheme: str = "none") -> Job:
 
 
 def random_inputs(
-    config: BertConfig, sentences: int = SENTENCES, pruned: bool = False, seed: int = 0
+    config: BertConfig,
+    sentences: int = SENTENCES,
+    pruned: bool = False,
+    seed: int = 0,
+    lengths: tuple[int, int] = LENGTHS,
 ) -> Inputs:
     """A random model and random sentences: the work is that of real ones.
 
@@ -108,12 +112,13 @@ def random_inputs(
         sentences: how many.
         pruned: close a fifth of all rows and columns of the encoder's matrices.
         seed: of all of it.
+        lengths: fewest tokens of a sentence, and the number that they stay below.
     """
     draw = np.random.default_rng(seed)
     shape = replace(config, vocab_size=min(config.vocab_size, 1000))  # tables are not timed
     params = jax.device_get(init_params(shape, jax.random.key(seed)))
-    lengths = draw.integers(*LENGTHS, sentences)
-    ids = [draw.integers(5, shape.vocab_size, n).astype(np.int32) for n in lengths]
+    tokens = draw.integers(*lengths, sentences)
+    ids = [draw.integers(5, shape.vocab_size, n).astype(np.int32) for n in tokens]
     examples = Examples(ids, [np.zeros_like(row) for row in ids])
     return Inputs(shape, params, examples, _random_gates(params, draw) if pruned else None)
 
