@@ -8,6 +8,7 @@ same sums of codes, which is checked.
 """
 
 import argparse
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -39,16 +40,12 @@ def works(rows: int, columns: int) -> dict[str, Callable[[], Any]]:
         "xla int8": lambda: multiply(inputs, codes, preferred_element_type=jnp.int32),
         "xla bfloat16": lambda: multiply(*halves, preferred_element_type=jnp.float32),
         "torch int8": lambda: torch._int_mm(x, w),
-        "torch bfloat16": product_of(x.bfloat16(), w.bfloat16()),
-        "torch float32": product_of(x.float(), w.float()),
+        "torch bfloat16": functools.partial(torch.matmul, x.bfloat16(), w.bfloat16()),
+        "torch float32": functools.partial(torch.matmul, x.float(), w.float()),
     }
     exact = found["torch int8"]().numpy()
     assert all((found[name]() == exact).all() for name in ("xla int8", "xla bfloat16"))
     return found
-
-
-def product_of(a: torch.Tensor, b: torch.Tensor) -> Callable[[], torch.Tensor]:
-    return lambda: a @ b
 
 
 def main() -> None:
