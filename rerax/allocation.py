@@ -11,6 +11,7 @@ import numpy as np
 
 from rerax._types import Params
 from rerax.bert.config import BertConfig
+from rerax.campaign.files import whole_file
 from rerax.chip import lines_of, on_crossbars
 from rerax.gates import Gates, open_cells, with_zeros
 from rerax.protection import Ledger, MsbEmbed, Unprotected, protection
@@ -169,4 +170,5 @@ def save_plan(path: Path, accounts: Mapping[str, Account], design: Mapping[str, 
         for matrix, one in accounts.items()
     }
     content = {"allocation": chosen, "design": dict(design), "matrices": table}
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    with whole_file(path) as out:
+        out.write((json.dumps(content, indent=2) + "\n").encode())

@@ -39,6 +39,8 @@ def make_rows(block: Block, point: Point = POINT, platform: str = "cpu", **chang
             "prediction": [np.float16("nan"), np.float16(0.5)],
             "platform": platform,
             "point_hash": point.hash,
+            "model_hash": "a" * 64,
+            "data_hash": "b" * 64,
             **changes,
         }
         for chip in range(block.first, block.last + 1)

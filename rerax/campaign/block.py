@@ -59,7 +59,11 @@ SCHEMA = pa.schema(
         ("data_hash", _TEXT),
     ]
 )
-"""The schema of every block of every campaign."""
+"""The schema of all rows. Columns are only ever added to it, each of them nullable."""
+FIRST_COLUMNS = tuple(SCHEMA.names[:42])
+"""Columns of a folder whose manifest does not name them."""
+IDENTITY = ("task", "model", "rate", "seed", "chip", "score", "platform", "point_hash")
+"""Columns that every block has."""
 
 _MAY_DIFFER = {"platform", "float_score", "clean_score"}
 _SCORES = {
@@ -169,6 +173,42 @@ def rank(block: Block) -> tuple[bool, str]:
     A full (or longer) block comes before a cut one, and then the name that sorts first.
     """
     return block.chips < BLOCK, block.name
+
+
+def has_known_columns(schema: pa.Schema) -> bool:
+    """Whether the columns are some of `SCHEMA`'s, as those of an older folder are."""
+    known = all(
+        field.name in SCHEMA.names and field.type.equals(SCHEMA.field(field.name).type)
+        for field in schema
+    )
+    once = len(set(schema.names)) == len(schema.names)
+    return known and once and set(IDENTITY) <= set(schema.names)
+
+
+def widen(rows: pa.Table) -> pa.Table:
+    """Rows in all columns of `SCHEMA`, null in those that their folder does not have."""
+    if rows.schema.equals(SCHEMA, check_metadata=True):
+        return rows
+    columns = [
+        rows[field.name] if field.name in rows.column_names else pa.nulls(len(rows), field.type)
+        for field in SCHEMA
+    ]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def narrow(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows in the columns of their folder.
+
+    Raises:
+        ValueError: the folder has no column for something that they say.
+    """
+    for name in rows.column_names:
+        if name not in schema.names and rows[name].null_count < len(rows):
+            raise ValueError(
+                f"the folder was begun without the column {name}, which these rows need: give a "
+                "new --out"
+            )
+    return rows.select(schema.names).cast(schema)
 
 
 def compare_rows(here: str, rows: pa.Table, there: str, others: pa.Table) -> None:

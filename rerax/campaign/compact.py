@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from itertools import groupby
 
-import pyarrow as pa
-
 from rerax.campaign.block import Block
 from rerax.campaign.files import Place, locked, remove_leftovers
-from rerax.campaign.manifest import read_manifest
-from rerax.campaign.store import read_block, scan, write_rows
+from rerax.campaign.manifest import fixed_by, read_manifest
+from rerax.campaign.store import named, read_rows, scan, write_rows
 
 MOST_CHIPS = 1 << 14
 """Chips of the longest block, so that the memory of compaction has a bound."""
@@ -28,7 +26,7 @@ def compact(path: Place) -> Compacted:
 
     The rows stay as they are, and so do cut blocks, so that growth replaces them as ever. A
     longer block appears before those that it holds go: a kill at any moment leaves each chip in
-    a file, and the next opening deletes what is there twice. Superfluous blocks, torn files and
+    a file, and the next opening deletes what is there twice. Superfluous blocks, damaged ones and
     leftovers of killed runs are dealt with as on every opening.
 
     Raises:
@@ -38,16 +36,15 @@ def compact(path: Place) -> Compacted:
     read_manifest(path)  # raises
     with locked(path):
         leftovers = remove_leftovers(path)
-        blocks = scan(path)
-        runs = _runs(blocks)
-        for run in runs:
-            rows = pa.concat_tables([read_block(path, block) for block in run])
+        fixed, blocks = fixed_by(path), scan(path)
+        for run in _runs(blocks):
+            rows = read_rows(path, run, mend=True)
             joined = Block(run[0].point, run[0].first, run[-1].last)
-            write_rows(path / joined.name, rows)
-            for block in run:
-                (path / block.name).unlink(missing_ok=True)
-    fewer = sum(len(run) - 1 for run in runs)
-    return Compacted(len(blocks), len(blocks) - fewer, leftovers)
+            if len(rows) == joined.chips:  # else one was damaged inside, and has been set aside
+                write_rows(path / joined.name, rows, fixed.schema)
+                for block in run:
+                    (path / block.name).unlink(missing_ok=True)
+        return Compacted(len(blocks), len(named(path)), leftovers)
 
 
 def _runs(blocks: list[Block]) -> list[list[Block]]:

@@ -43,13 +43,16 @@ def spans(work: Sequence[tuple[Point, Block]], lanes: int) -> list[Span]:
     return found
 
 
-def fill(crew: "Sequence[Worker]", todo: Sequence[Span], out: Place | None) -> list[pa.Table]:
+def fill(
+    crew: "Sequence[Worker]", todo: Sequence[Span], out: Place | None, here: Sequence[Block] = ()
+) -> list[pa.Table]:
     """Evaluate spans, each device taking the next one when it is free.
 
     Args:
         crew: a worker for each device.
         todo: what to evaluate.
         out: the campaign folder, to which finished blocks go; None: they are handed back.
+        here: finished blocks of the folder; cut ones are taken up, and go.
 
     Returns:
         Rows that are in no folder.
@@ -57,7 +60,9 @@ def fill(crew: "Sequence[Worker]", todo: Sequence[Span], out: Place | None) -> l
     platform = crew[0].platform
     references = store.read_references(out) if out is not None else {}
     pace = Pace(crew[0].subject, platform)
-    shift = _Shift(list(reversed(todo)), dict(references.get(platform, {})), out, pace)
+    fixed = store.Fixed() if out is None else store.fixed_by(out)
+    known = dict(references.get(platform, {}))
+    shift = _Shift(list(reversed(todo)), known, out, pace, here, fixed)
     try:
         if len(crew) == 1:
             return shift.labour(crew[0])
@@ -81,6 +86,8 @@ class _Shift:
     known: dict[str, float]
     out: Place | None
     pace: Pace
+    here: Sequence[Block]
+    fixed: store.Fixed
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def labour(self, worker: "Worker") -> list[pa.Table]:
@@ -94,7 +101,7 @@ class _Shift:
             first, last = blocks[0], blocks[-1]
             begun = store.SCHEMA.empty_table()
             if self.out is not None:
-                begun = store.finished_part(self.out, first, worker.platform)
+                begun = store.finished_part(self.out, first, worker.platform, self.here, self.fixed)
                 worker.pace.step(len(begun), point)
             rest = Block(point.hash[:16], first.first + len(begun), last.last)
             before = len(self.known)
@@ -108,4 +115,4 @@ class _Shift:
                 continue
             for block in blocks:
                 part = rows.slice(block.first - first.first, block.chips)
-                store.write_block(self.out, block, part)
+                store.write_block(self.out, block, part, self.here, self.fixed)

@@ -6,8 +6,8 @@ import pyarrow as pa
 
 from rerax.campaign.block import SCHEMA
 from rerax.campaign.files import Place, whole_file
-from rerax.campaign.manifest import read_manifest
-from rerax.campaign.store import read_rows, scan
+from rerax.campaign.manifest import check_target, read_manifest
+from rerax.campaign.store import read_rows, survey
 
 
 def export_csv(path: Place, file: Place) -> int:
@@ -29,8 +29,10 @@ def export_csv(path: Place, file: Place) -> int:
     """
     from pyarrow import csv
 
+    check_target(file)
     read_manifest(path)  # raises
-    points = sorted({block.point for block in scan(path)})
+    found = survey(path)
+    points = sorted({block.point for block in (*found.blocks, *found.covered)})
     if not points:
         raise ValueError(f"{path} has no finished rows: run rerax sweep first")
     written = 0

@@ -5,6 +5,7 @@ object store it is one put, which appears whole by itself. No JAX here.
 """
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -16,11 +17,56 @@ from typing import IO, Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
 ASIDE = "_aside"
 WRITING = "_writing-"
 """How the name of a file begins that is being written."""
-LEFTOVER_SECONDS = 3600
+PART = ".part"
+"""And how it ends, so that no reader takes it for a Parquet file."""
+DAMAGED = ".damaged"
+"""How the name of a file ends that was set aside."""
 _EXTRAS = {"gs": "gcs", "gcs": "gcs", "s3": "s3"}
+_NO_ROOM = "make room and run again"
+_ADVICE = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EIO: "the disk or the way to it fails, so check that first and run again",
+    errno.ENOENT: "make its folder first",
+    errno.ENOTDIR: "a file stands where a folder should be, so give another place",
+    errno.EISDIR: "it is a folder, so give the name of a file",
+    errno.EACCES: "give this user the right to it, or another place",
+    errno.EPERM: "give this user the right to it, or another place",
+    errno.EROFS: "nothing can be written there, so give another place",
+    errno.ENAMETOOLONG: "give a shorter name",
+}
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EISDIR)
+"""What a file system says that cannot bring a folder to disk, as some network ones cannot."""
+
+
+class StorageError(OSError):
+    """A file that could not be read or written: which one, why, and what to do."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def storage_error(file: Any, error: OSError, done: str = "written") -> StorageError:
+    """The error to raise in place of the system's own.
+
+    Args:
+        file: what it is about.
+        error: what the system said.
+        done: what could not be done with it: read, written, made.
+    """
+    if isinstance(error, StorageError):
+        return error
+    advice = _ADVICE.get(error.errno or 0, "run again, or give another place")
+    reason = error.strerror or error
+    return StorageError(error.errno, f"{file} could not be {done} ({reason}): {advice}")
 
 
 @runtime_checkable
@@ -74,19 +120,61 @@ def place(text: str | Path) -> Any:
 
 
 def make_folder(path: Place) -> None:
-    """Make a local folder; an object store has none."""
+    """Make a local folder; an object store has none.
+
+    Raises:
+        StorageError: the file system refused.
+    """
     if isinstance(path, Path):
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error(path, error, "made") from error
 
 
 def entries(path: Place) -> list[Any]:
-    """What lies in a folder, in the order of the names; nothing where it does not exist."""
-    return sorted(path.iterdir(), key=lambda entry: entry.name) if path.is_dir() else []
+    """What lies in a folder, in the order of the names; nothing where it does not exist.
+
+    Raises:
+        StorageError: it may not be read.
+    """
+    try:
+        return sorted(path.iterdir(), key=lambda entry: entry.name) if path.is_dir() else []
+    except OSError as error:
+        raise storage_error(path, error, "read") from error
 
 
-def source(file: Place) -> Any:
-    """A file in the form that a reader of Parquet takes; an object is fetched in one go."""
-    return file if isinstance(file, Path) else pa.BufferReader(file.read_bytes())
+def read_bytes(file: Place) -> bytes:
+    """Content of a file.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        StorageError: it could not be read, which says nothing about what is in it.
+    """
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise storage_error(file, error, "read") from error
+
+
+def read_tail(file: Place, most: int) -> bytes:
+    """The last so many bytes of a file, or all of a shorter one.
+
+    Raises:
+        FileNotFoundError, StorageError: see `read_bytes`.
+    """
+    if not isinstance(file, Path):
+        return read_bytes(file)[-most:]
+    try:
+        with file.open("rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - most))
+            return stream.read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise storage_error(file, error, "read") from error
 
 
 @contextlib.contextmanager
@@ -94,32 +182,57 @@ def whole_file(file: Any) -> Iterator[IO[bytes]]:
     """A file that appears under its name complete and on disk, or not at all.
 
     Raises:
-        OSError: the file system refused (a full disk); nothing half-written is left.
+        StorageError: the file system refused (a full disk); nothing half-written is left.
     """
     writing = _renamed(file) if isinstance(file, Path) else _put(file)
     try:
         with writing as out:
             yield out
     except OSError as error:
-        reason = error.strerror or error
-        raise OSError(
-            error.errno, f"{file} could not be written ({reason}): make room and run again"
-        ) from error
+        raise storage_error(file, error) from error
 
 
 @contextlib.contextmanager
 def _renamed(file: Path) -> Iterator[IO[bytes]]:
-    temporary = file.with_name(f"{WRITING}{os.getpid()}-{secrets.token_hex(4)}-{file.name}")
+    temporary, out, owner = _begin(file.parent)
     try:
-        with temporary.open("wb") as out:
+        with out:
             yield out
             out.flush()
             os.fsync(out.fileno())
         temporary.replace(file)
     finally:
+        if owner is not None:
+            os.close(owner)
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     _sync(file.parent)
+
+
+def _begin(folder: Path) -> tuple[Path, IO[bytes], int | None]:
+    """A new file to write, and a descriptor that holds its lock until it has its name.
+
+    The lock ends with the process, so others know whether its writer is still alive.
+    """
+    while True:
+        path = folder / f"{WRITING}{os.getpid()}-{secrets.token_hex(4)}{PART}"
+        out = path.open("xb")
+        if not _lock(out.fileno()):
+            return path, out, None
+        if os.fstat(out.fileno()).st_nlink:
+            return path, out, os.dup(out.fileno())
+        out.close()  # taken for a leftover in the moment before it was locked
+
+
+def _lock(descriptor: int, wait: bool = True) -> bool:
+    """Lock a file for its writer; false where there are no locks, or without waiting, none free."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:  # some network file systems have none
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -130,11 +243,16 @@ def _put(file: Any) -> Iterator[Any]:
 
 
 def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Bring the names of a folder to disk, where the file system can."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
 
 
 def read_json(file: Place) -> dict[str, Any]:
@@ -142,11 +260,15 @@ def read_json(file: Place) -> dict[str, Any]:
 
     Raises:
         ValueError: it is none.
+        FileNotFoundError, StorageError: see `read_bytes`.
     """
     try:
-        return json.loads(file.read_bytes().decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        found = json.loads(read_bytes(file).decode("utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{file} is not JSON ({error}): restore it, or give a new --out") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} is no JSON object: restore it, or give a new --out")
+    return found
 
 
 def write_json(file: Any, value: Mapping[str, Any]) -> None:
@@ -156,10 +278,21 @@ def write_json(file: Any, value: Mapping[str, Any]) -> None:
 
 
 def append_line(file: Any, line: str) -> None:
-    """Add a line to a local log; objects cannot grow, so there each line is one of its own."""
+    """Add a line to a local log; objects cannot grow, so there each line is one of its own.
+
+    A last line that a killed process has left unfinished is ended first.
+
+    Raises:
+        StorageError: the file system refused.
+    """
     if isinstance(file, Path):
-        with file.open("a", encoding="utf-8") as log:
-            log.write(line + "\n")
+        try:
+            with file.open("ab+") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - 1))
+                start = b"" if log.read() in (b"", b"\n") else b"\n"
+                log.write(start + line.encode() + b"\n")
+        except OSError as error:
+            raise storage_error(file, error) from error
         return
     stem, _, suffix = file.name.rpartition(".")
     own = file.parent / f"{stem}-{time.time_ns()}-{secrets.token_hex(4)}.{suffix}"
@@ -175,7 +308,8 @@ def read_lines(file: Place) -> list[str]:
         for entry in entries(file.parent)
         if entry.name.startswith(stem) and entry.name.endswith(f".{suffix}")
     ]
-    return [line for log in logs for line in log.read_bytes().decode("utf-8").splitlines()]
+    texts = (read_bytes(log).decode("utf-8", errors="replace") for log in logs)
+    return [line for text in texts for line in text.split("\n") if line]
 
 
 @contextlib.contextmanager
@@ -186,18 +320,12 @@ def locked(path: Place) -> Iterator[None]:
     Object stores have none: there, two machines that open one campaign for the first time in the
     same second may forget each other's pairs.
     """
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    if not isinstance(path, Path):
+    if fcntl is None or not isinstance(path, Path):
         yield
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor)
         yield
     finally:
         os.close(descriptor)
@@ -208,10 +336,13 @@ def set_aside(file: Any, trouble: str) -> None:
     aside = file.parent / ASIDE
     try:
         make_folder(aside)
+        target = aside / f"{file.name}{DAMAGED}"
+        while target.exists():  # one of the same name was set aside before
+            target = aside / f"{file.name}-{secrets.token_hex(2)}{DAMAGED}"
         if isinstance(file, Path):
-            file.replace(aside / file.name)
+            file.replace(target)
         else:
-            with whole_file(aside / file.name) as out:
+            with whole_file(target) as out:
                 out.write(file.read_bytes())
             file.unlink(missing_ok=True)
         done = f"set aside in {aside}"
@@ -221,7 +352,7 @@ def set_aside(file: Any, trouble: str) -> None:
 
 
 def remove_leftovers(path: Place) -> int:
-    """Delete what killed writers have left, unless it is young: another process may be at work.
+    """Delete unfinished files whose writer is no longer alive.
 
     Returns:
         How many files went.
@@ -229,9 +360,9 @@ def remove_leftovers(path: Place) -> int:
     gone = 0
     for entry in entries(path):
         if entry.name.startswith(WRITING) and isinstance(entry, Path):
-            with contextlib.suppress(FileNotFoundError):  # finished in this moment
-                if time.time() - entry.stat().st_mtime > LEFTOVER_SECONDS:
-                    entry.unlink(missing_ok=True)
+            with contextlib.suppress(OSError), entry.open("rb") as unfinished:  # or it has its name
+                if _lock(unfinished.fileno(), wait=False):
+                    entry.unlink()
                     gone += 1
     return gone
 

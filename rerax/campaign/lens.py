@@ -16,6 +16,7 @@ from jaxtyping import Array, Int, UInt8
 from rerax import chip as chips
 from rerax import keys
 from rerax.bert import convert
+from rerax.campaign.files import whole_file
 from rerax.campaign.recall import Recalled, lost_examples
 from rerax.campaign.store import Block
 from rerax.campaign.subject import Progress
@@ -317,9 +318,8 @@ def export_map(worker: Worker, recalled: Recalled, file: Path) -> int:
             f"chip {recalled.chip} has no stuck cells (fault {recalled.point.fault}, rate "
             f"{recalled.point.rate:g}): a map needs at least one, and holds no shorts or flips"
         )
-    partial = file.with_name(f"{file.name}.partial")
-    pq.write_table(cells, partial)
-    partial.replace(file)
+    with whole_file(file) as out:
+        pq.write_table(cells, out)
     return len(cells)
 
 

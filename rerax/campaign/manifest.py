@@ -1,14 +1,22 @@
 """What a folder fixes for all its rows, and what is kept beside them. No JAX here.
 
-`_campaign.json` has seed, `SEMANTICS` and, for each pair of task and model name, the hashes of
-model and data; `_references.json` the float and clean scores; `_plans.json` the allocations found;
-`_provenance.jsonl` the runs.
+`_campaign.json` has seed, `SEMANTICS`, the columns of the rows and, for each pair of task and model
+name, the hashes of model and data; `_references.json` the float and clean scores; `_plans.json` the
+allocations found; `_provenance.jsonl` the runs. Each JSON file holds a hash of itself (`sha256`),
+from format 2 on.
 """
 
+import contextlib
 import json
+import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
+from rerax.campaign.block import FIRST_COLUMNS, IDENTITY, SCHEMA
+from rerax.campaign.block_file import Fixed
 from rerax.campaign.files import (
     Place,
     append_line,
@@ -20,10 +28,14 @@ from rerax.campaign.files import (
     remove_leftovers,
     write_json,
 )
+from rerax.campaign.point import digest
+from rerax.spec import SEMANTICS
 
-FORMAT = 1
+FORMAT = 2
+"""Of the manifest and the files beside it; 1 had no hashes and did not name the columns."""
 MANIFEST, REFERENCES, PROVENANCE = "_campaign.json", "_references.json", "_provenance.jsonl"
 PLANS = "_plans.json"
+SEAL = "sha256"
 
 
 def check_folder(path: Place, seed: int, semantics: int, pairs: Mapping[str, Any]) -> None:
@@ -38,11 +50,12 @@ def check_folder(path: Place, seed: int, semantics: int, pairs: Mapping[str, Any
     Raises:
         ValueError: a folder with other content, or of another campaign (the fields that differ).
     """
+    check_target(path)
     if not path.exists() or (path.is_dir() and is_empty(path)):
         return
     if not path.is_dir() or not (path / MANIFEST).is_file():
         raise ValueError(f"{path} is there and is no campaign folder: give a new --out")
-    unlike = differences(read_json(path / MANIFEST), new_manifest(seed, semantics, pairs))
+    unlike = differences(read_manifest(path), new_manifest(seed, semantics, pairs))
     if unlike:
         raise ValueError(
             f"{path} holds another campaign ({'; '.join(unlike)}): give another --out or --name"
@@ -50,19 +63,108 @@ def check_folder(path: Place, seed: int, semantics: int, pairs: Mapping[str, Any
 
 
 def new_manifest(seed: int, semantics: int, pairs: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest of a campaign."""
-    return {"format": FORMAT, "seed": seed, "semantics": semantics, "pairs": dict(pairs)}
+    """The manifest of a campaign that begins."""
+    return {
+        "format": FORMAT,
+        "seed": seed,
+        "semantics": semantics,
+        "columns": SCHEMA.names,
+        "pairs": dict(pairs),
+    }
 
 
 def read_manifest(path: Place) -> dict[str, Any]:
     """The manifest of a campaign folder.
 
     Raises:
-        ValueError: it is no campaign folder.
+        ValueError: it is no campaign folder, its manifest is damaged or edited, or a newer version
+            has written it.
+    """
+    file = path / MANIFEST
+    if not file.is_file():
+        raise ValueError(f"{path} is no campaign folder: give one that rerax sweep has written")
+    found = read_json(file)
+    for field, newest in (("format", FORMAT), ("semantics", SEMANTICS)):
+        if _is_whole(found.get(field)) and found[field] > newest:
+            raise ValueError(
+                f"{file} has {field} {found[field]}, this version knows {newest} at most: use the "
+                "version that wrote it, or a newer one"
+            )
+    unsealed = _without_seal(found, found.get("format") != 1)
+    if unsealed is None or not _is_manifest(unsealed):
+        raise ValueError(
+            f"{file} is damaged or was edited: restore it (the rows are not concerned), or give "
+            "another folder"
+        )
+    return unsealed
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_manifest(found: Mapping[str, Any]) -> bool:
+    """Whether all that a manifest needs is there and of the right kind."""
+    pairs, columns = found.get("pairs"), found.get("columns", list(FIRST_COLUMNS))
+    requests = found.get("requests", {})
+    return (
+        all(_is_whole(found.get(name)) and found[name] >= 0 for name in ("seed", "semantics"))
+        and found.get("format") in range(1, FORMAT + 1)
+        and isinstance(pairs, dict)
+        and all(isinstance(pair, dict) for pair in pairs.values())
+        and isinstance(requests, dict)
+        and isinstance(columns, list)
+        and set(IDENTITY) <= set(columns) <= set(SCHEMA.names)
+    )
+
+
+def fixed_by(path: Place) -> Fixed:
+    """What a folder fixes for its rows; nothing where it has no manifest.
+
+    Raises:
+        ValueError: see `read_manifest`.
     """
     if not (path / MANIFEST).is_file():
-        raise ValueError(f"{path} is no campaign folder: give one that rerax sweep has written")
-    return read_json(path / MANIFEST)
+        return Fixed()
+    found = read_manifest(path)
+    columns = found.get("columns", FIRST_COLUMNS)
+    return Fixed(found["seed"], found["pairs"], pa.schema([SCHEMA.field(c) for c in columns]))
+
+
+def _sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Content with a hash of itself."""
+    plain = {key: value for key, value in content.items() if key != SEAL}
+    return {**plain, SEAL: digest(plain)}
+
+
+def _without_seal(found: Mapping[str, Any], required: bool) -> dict[str, Any] | None:
+    """Content without its hash; None where that is not its hash, or is missing though required."""
+    plain = {key: value for key, value in found.items() if key != SEAL}
+    try:
+        right = found[SEAL] == digest(plain) if SEAL in found else not required
+    except ValueError:  # NaN and the like
+        right = False
+    return plain if right else None
+
+
+def check_target(file: Any) -> None:
+    """Refuse to write where readers of a campaign's rows would find it.
+
+    Args:
+        file: a file or folder that is to be written.
+
+    Raises:
+        ValueError: it lies in a campaign folder, under no name that begins with `_`.
+    """
+    file = file.absolute() if isinstance(file, Path) else file
+    hidden = False
+    for inner, folder in zip([file, *file.parents], file.parents, strict=False):
+        hidden = hidden or inner.name.startswith(("_", "."))
+        if not hidden and (folder / MANIFEST).is_file():
+            raise ValueError(
+                f"{file} would lie among the rows of the campaign {folder}, and break their "
+                f"readers: write it elsewhere, or under a name such as _{inner.name}"
+            )
 
 
 def differences(
@@ -76,7 +178,7 @@ def differences(
     """
     unlike = [
         f"{field} is {one.get(field)} {there} and {other[field]} {here}"
-        for field in ("format", "seed", "semantics")
+        for field in ("seed", "semantics")
         if one.get(field) != other[field]
     ]
     known = one.get("pairs", {})
@@ -111,47 +213,75 @@ def open_folder(
     make_folder(path)
     remove_leftovers(path)
     with locked(path):
-        file = path / MANIFEST
-        old = read_json(file) if file.is_file() else {}
+        old = read_manifest(path) if (path / MANIFEST).is_file() else {}
         new = {
+            "columns": list(FIRST_COLUMNS) if old else SCHEMA.names,
             **old,
-            **new_manifest(seed, semantics, {**old.get("pairs", {}), **pairs}),
+            "format": FORMAT,
+            "seed": seed,
+            "semantics": semantics,
+            "pairs": {**old.get("pairs", {}), **pairs},
         }
         if requests:
             new["requests"] = {**old.get("requests", {}), **requests}
         unlike = differences(old, new) if old else []
         if unlike:  # another process was quicker, with another campaign
             raise ValueError(f"{path} holds another campaign ({'; '.join(unlike)}): give new --out")
+        if old.get("format") == 1:  # its other files get their hashes before it says so
+            for name in (REFERENCES, PLANS):
+                if (path / name).is_file():
+                    write_json(path / name, _sealed(_read_beside(path, name)))
         if new != old:
-            write_json(file, new)
+            write_json(path / MANIFEST, _sealed(new))
+
+
+def write_manifest(path: Place, manifest: Mapping[str, Any]) -> None:
+    """Write a whole manifest, with its hash."""
+    write_json(path / MANIFEST, _sealed({**manifest, "format": FORMAT}))
 
 
 def known_request(path: Place | None, request: str) -> str | None:
     """The data hash that a folder keeps for examples asked for by a hub id."""
     if path is None or not (path / MANIFEST).is_file():
         return None
-    return read_json(path / MANIFEST).get("requests", {}).get(request)
+    return read_manifest(path).get("requests", {}).get(request)
 
 
-def read_references(path: Place) -> dict[str, Any]:
+def _read_beside(path: Place, name: str) -> dict[str, Any]:
+    """What a JSON file beside the rows keeps; nothing where it is damaged, so it is made anew."""
+    file = path / name
+    if not file.is_file():
+        return {}
+    required = (path / MANIFEST).is_file() and read_manifest(path)["format"] != 1
+    try:
+        kept = _without_seal(read_json(file), required)
+    except ValueError:  # no JSON
+        kept = None
+    if kept is None:
+        warnings.warn(
+            f"{file} is damaged or was edited: what it kept is computed again", stacklevel=1
+        )
+    return kept or {}
+
+
+def read_references(path: Place) -> dict[str, dict[str, float]]:
     """Float and clean scores kept so far, {platform: {hash: score}}."""
-    file = path / REFERENCES
-    return read_json(file) if file.is_file() else {}
+    kept = _read_beside(path, REFERENCES)
+    return {platform: scores for platform, scores in kept.items() if isinstance(scores, dict)}
 
 
 def write_references(path: Place, references: Mapping[str, Any]) -> None:
     """Keep further reference scores; those that are kept already stay as they are."""
     with locked(path):
-        kept = read_references(path)
+        kept: dict[str, Any] = read_references(path)
         for platform, scores in references.items():
             kept[platform] = {**scores, **kept.get(platform, {})}
-        write_json(path / REFERENCES, kept)
+        write_json(path / REFERENCES, _sealed(kept))
 
 
 def read_plans(path: Place) -> dict[str, str]:
     """Allocations found so far, {hash of what was asked: allocation}."""
-    file = path / PLANS
-    return read_json(file) if file.is_file() else {}
+    return _read_beside(path, PLANS)
 
 
 def add_plans(path: Place, plans: Mapping[str, str]) -> None:
@@ -161,7 +291,7 @@ def add_plans(path: Place, plans: Mapping[str, str]) -> None:
     with locked(path):
         known = read_plans(path)
         if plans.keys() - known.keys():
-            write_json(path / PLANS, {**known, **plans})
+            write_json(path / PLANS, _sealed({**known, **plans}))
 
 
 def add_provenance(path: Place, entry: Mapping[str, Any]) -> None:
@@ -173,10 +303,10 @@ def read_provenance(path: Place) -> list[dict[str, Any]]:
     """What the runs have said of themselves, the oldest first; a line cut short is left out."""
     found = []
     for line in read_lines(path / PROVENANCE):
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:  # the run was killed while it wrote
-            continue
+        with contextlib.suppress(json.JSONDecodeError, RecursionError):  # killed while it wrote
+            entry = json.loads(line)
+            if isinstance(entry, dict):
+                found.append(entry)
     return found
 
 

@@ -8,14 +8,18 @@ from typing import Any
 import pyarrow as pa
 
 from rerax.campaign.block import SCHEMA, Block, cut
-from rerax.campaign.files import Place, is_empty, locked, make_folder, write_json
+from rerax.campaign.block_file import Damaged
+from rerax.campaign.files import Place, is_empty, locked, make_folder
 from rerax.campaign.manifest import (
     MANIFEST,
     add_provenance,
+    check_target,
     differences,
+    fixed_by,
     read_manifest,
     read_provenance,
     read_references,
+    write_manifest,
     write_references,
 )
 from rerax.campaign.store import once_each, read_block, scan, survey, write_block
@@ -52,9 +56,10 @@ def merge(folders: Sequence[Place], out: Place) -> int:
     for lots in points.values():
         if len({str(folder) for folder, _ in lots}) > 1:
             _rows(lots)  # raises where they disagree
+    check_target(out)
     make_folder(out)
     with locked(out):
-        write_json(out / MANIFEST, manifest)
+        write_manifest(out, manifest)
     written = sum(_write(point, lots, out) for point, lots in points.items())
     _merge_notes(sources, out)
     return written
@@ -78,7 +83,8 @@ def _merged_manifest(sources: Sequence[Place]) -> dict[str, Any]:
                 )
         for key, value in manifest.items():
             merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
-    return merged
+    columns = {name for source in sources for name in fixed_by(source).schema.names}
+    return {**merged, "columns": [name for name in SCHEMA.names if name in columns]}
 
 
 def _points_of(sources: Sequence[Place]) -> dict[str, list[tuple[Place, Block]]]:
@@ -88,7 +94,7 @@ def _points_of(sources: Sequence[Place]) -> dict[str, list[tuple[Place, Block]]]
         found = survey(source)
         for file, trouble in found.troubles:
             warnings.warn(f"{file} {trouble}: left out", stacklevel=3)
-        for block in found.blocks:
+        for block in (*found.blocks, *found.covered):
             points.setdefault(block.point, []).append((source, block))
     return points
 
@@ -99,12 +105,12 @@ def _rows(lots: Sequence[tuple[Place, Block]]) -> pa.Table:
     Raises:
         ValueError: they disagree.
     """
-    tables = {}
+    tables, fixed = {}, {str(folder): fixed_by(folder) for folder, _ in lots}
     for folder, block in lots:
         try:
-            tables[folder, block] = read_block(folder, block)
-        except (pa.ArrowException, OSError):
-            warnings.warn(f"{folder / block.name} is garbled: left out", stacklevel=4)
+            tables[folder, block] = read_block(folder, block, fixed[str(folder)])
+        except Damaged as error:
+            warnings.warn(f"{folder / block.name} {error}: left out", stacklevel=4)
     rows = pa.concat_tables([SCHEMA.empty_table(), *once_each(tables).values()])
     return rows.sort_by("chip")
 
@@ -114,11 +120,11 @@ def _write(point: str, lots: Sequence[tuple[Place, Block]], out: Place) -> int:
     there = [block for folder, block in lots if str(folder) == str(out)]
     if len(there) == len(lots):
         return 0
-    rows = _rows(lots)
+    rows, fixed = _rows(lots), fixed_by(out)
     written = start = 0
     for block in cut(point, rows["chip"].to_pylist()):
         if not any(old.covers(block) for old in there):
-            write_block(out, block, rows.slice(start, block.chips))
+            write_block(out, block, rows.slice(start, block.chips), there, fixed)
             written += 1
         start += block.chips
     return written

@@ -123,7 +123,7 @@ def find_row(folder: Path, prefix: str, chip: int) -> dict[str, Any]:
         ValueError: no campaign folder, or no such row, or several points.
     """
     manifest(folder)
-    here = [b for b in store.scan(folder) if prefix and b.point.startswith(prefix[:16])]
+    here = [b for b in store.named(folder) if prefix and b.point.startswith(prefix[:16])]
     rows = [row for row in store.read_rows(folder, here).to_pylist()
             if row["point_hash"].startswith(prefix)]  # fmt: skip
     points = sorted({row["point_hash"] for row in rows})

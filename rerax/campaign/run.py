@@ -104,7 +104,7 @@ class _Job:
         todo = self.team.share(spans(work, self.crew[0].lanes))
         pace = self.crew[0].pace
         pace.total += sum(block.chips for _, blocks in todo for block in blocks)
-        self.fresh += fill(self.crew, todo, self.out)
+        self.fresh += fill(self.crew, todo, self.out, self.finished)
         if self.out is not None:
             self.team.wait(self.out, points, chips, pace.others)
         new = [block for _, block in work]  # which replace what they cover
@@ -154,7 +154,7 @@ class _Job:
         if self.out is None:
             return _select(pa.concat_tables(self.fresh), points, chips)
         wanted = {point.hash[:16] for point in points}
-        return _select(store.read_rows(self.out, points=wanted), points, chips)
+        return _select(store.read_rows(self.out, points=wanted, mend=True), points, chips)
 
 
 def _select(rows: pa.Table, points: Sequence[Point], chips: Mapping[str, Chips]) -> pa.Table:

@@ -45,6 +45,7 @@ def chip(
 
     The row must come out as it was, to the last example, where the platform is the row's.
     """
+    from rerax.campaign.manifest import check_target
     from rerax.campaign.recall import recall
     from rerax.progress import reporter
 
@@ -53,6 +54,7 @@ def chip(
     for target in filter(None, (save, export_map)):
         if not target.absolute().parent.is_dir():
             raise ValueError(f"{target.parent} is no folder: make it first")
+        check_target(target)
     file = None if map_file is None else str(map_file)
     found = recall(
         folder, point, chip, model=model, data=data, max_length=max_length, map_file=file

@@ -55,12 +55,15 @@ def plan(
     from rerax.allocation import Design, account, save_plan, total
     from rerax.bert import convert
     from rerax.campaign.allot import PLANS, check_design_rate, is_plan, saved_plan
+    from rerax.campaign.manifest import check_target
     from rerax.campaign.point import parse_share
     from rerax.gates import load_gates
     from rerax.protection import allocate
     from rerax.protection.damage import odds
     from rerax.spec import ChipSpec, parse_tile
 
+    if json is not None:
+        check_target(json)
     spec = ChipSpec(
         encoding,
         numbers(bits, "bits")[0],

@@ -20,7 +20,7 @@ def report(
 ) -> None:
     """Print the table of a campaign folder; write its report as a page, draw its figures."""
     from rerax.campaign.files import place
-    from rerax.campaign.manifest import read_manifest, read_provenance
+    from rerax.campaign.manifest import check_target, read_manifest, read_provenance
     from rerax.campaign.stopping import recorded
     from rerax.campaign.store import read_rows
     from rerax.report import check_path, draw_figures, print_table, write_page
@@ -31,6 +31,8 @@ def report(
         check_path(html)  # raises
     if figures is not None and figures.exists() and not figures.is_dir():
         raise ValueError(f"--figures {figures} is a file: give a folder")
+    for target in filter(None, (html, figures)):
+        check_target(target)
     read_manifest(place(folder))  # raises
     rows = read_rows(place(folder))
     if not len(rows):

@@ -49,10 +49,12 @@ def train(
 
     The last state is written to --out and the best to --out/best, both as Hugging Face folders.
     """
+    from rerax.campaign.manifest import check_target
     from rerax.progress import reporter
     from rerax.train.recipe import make_recipe
     from rerax.train.run import fine_tune, read_job
 
+    check_target(out)
     choices = {
         "sparsity": sparsity,
         "scope": sparsity_scope,

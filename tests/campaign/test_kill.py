@@ -130,8 +130,10 @@ def test_a_block_garbled_inside_is_named_and_done_again_at_once(tmp_path):
     garbled.write_bytes(data)
     (out / "notes.txt").write_text("mine")
     told = finish(start(out, 64, log))
-    assert f"{garbled.name} is garbled: set aside" in told
-    assert "notes.txt is not a block of this campaign: set aside" in told
+    assert f"{garbled.name} does not have the bytes that were written: set aside" in told
+    assert told.count("notes.txt is not of this campaign: left alone") == 1
     assert len(computed(log)) == 1
+    assert (out / "notes.txt").read_text() == "mine"
+    (out / "notes.txt").unlink()
     assert same(store.read_rows(out), whole)
-    assert sorted(p.name for p in (out / "_aside").iterdir()) == [garbled.name, "notes.txt"]
+    assert [p.name for p in (out / "_aside").iterdir()] == [f"{garbled.name}.damaged"]

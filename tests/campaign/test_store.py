@@ -10,7 +10,7 @@ import pyarrow
 import pytest
 from folders import PAIRS, POINT, fill, make_rows, names
 
-from rerax.campaign import store
+from rerax.campaign import files, store
 from rerax.campaign.store import Block
 
 
@@ -145,20 +145,27 @@ def test_a_torn_file_is_set_aside_and_costs_nothing_else(folder, left):
     torn.write_bytes(torn.read_bytes()[:left])
     with pytest.warns(UserWarning, match=f"{torn.name} .*set aside"):
         assert store.scan(folder) == blocks[1:]
-    assert (folder / "_aside" / torn.name).exists()
+    assert (folder / "_aside" / f"{torn.name}.damaged").exists()
     assert store.read_rows(folder)["chip"].to_pylist() == list(range(32, 64))
     assert fill(folder, 64) == blocks[:1]  # and only that block is redone
 
 
-def test_a_block_garbled_inside_is_set_aside_on_reading(folder):
+def garble(file):
+    data = bytearray(file.read_bytes())
+    data[4:400] = b"\xff" * 396  # the footer is whole
+    file.write_bytes(data)
+
+
+def test_a_block_garbled_inside_is_set_aside_where_the_folder_is_worked_on(folder):
     blocks = fill(folder, 64)
     garbled = folder / blocks[1].name
-    data = bytearray(garbled.read_bytes())
-    data[4:400] = b"\xff" * 396
-    garbled.write_bytes(data)
-    with pytest.warns(UserWarning, match=f"{garbled.name} is garbled"):
+    garble(garbled)
+    with pytest.warns(UserWarning, match=f"{garbled.name} does not have the bytes .* left out"):
         rows = store.read_rows(folder)
     assert rows["chip"].to_pylist() == list(range(32))
+    assert garbled.exists()
+    with pytest.warns(UserWarning, match=f"{garbled.name} does not have the bytes .* set aside"):
+        assert len(store.read_rows(folder, mend=True)) == len(rows)
     assert store.scan(folder) == blocks[:1]
 
 
@@ -168,10 +175,8 @@ def test_garbled_blocks_on_opening_cost_nothing_else(folder, bad):
     interrupted_between_rename_and_deletion(folder)
     cut, full = Block(POINT.hash[:16], 0, 7), Block(POINT.hash[:16], 0, 31)
     file = folder / (cut, full)[bad].name
-    data = bytearray(file.read_bytes())
-    data[4:400] = b"\xff" * 396
-    file.write_bytes(data)
-    with pytest.warns(UserWarning, match=f"{file.name} is garbled: set aside"):
+    garble(file)
+    with pytest.warns(UserWarning, match=f"{file.name} does not have the bytes .*: set aside"):
         assert store.scan(folder) == [(full, cut)[bad]]
     assert len(store.read_rows(folder)) == (32, 8)[bad]
 
@@ -180,11 +185,11 @@ def test_a_block_that_another_process_replaces_is_read_under_its_new_name(folder
     fill(folder, 8)
     real, told = store._read_blocks, []
 
-    def slow(path, blocks):
+    def slow(path, blocks, *rest):
         if not told:
             told.append(blocks)
             fill(folder, 32)  # which deletes the cut block that is about to be read
-        return real(path, blocks)
+        return real(path, blocks, *rest)
 
     monkeypatch.setattr(store, "_read_blocks", slow)
     assert len(store.read_rows(folder)) == 32
@@ -197,22 +202,36 @@ def test_looking_a_folder_over_changes_nothing(folder):
     found = store.survey(folder)
     assert [b.last for b in found.blocks] == [31]
     assert [(a.last, b.last) for a, b in found.covered.items()] == [(7, 31)]
-    assert [(file.name, trouble) for file, trouble in found.troubles] == [
-        ("notes.txt", "is not a block of this campaign")
-    ]
+    assert [file.name for file in found.foreign] == ["notes.txt"]
+    assert found.troubles == []
+    with pytest.warns(UserWarning, match="notes.txt is not of this campaign"):
+        assert len(store.read_rows(folder)) == 32
     assert sorted(folder.iterdir()) == before
 
 
-def test_foreign_files_are_set_aside_and_named(folder):
+def test_foreign_files_are_named_and_left_alone(folder):
     fill(folder, 32)
-    (folder / "notes.txt").write_text("mine")
+    (folder / "figures").mkdir()
+    for name in ("notes.txt", "rows.csv", "table.parquet", "figures/a.png", "_mine.html"):
+        (folder / name).write_text("mine")
+    before = sorted(folder.rglob("*"))
+    for reading in (store.read_rows, store.scan):
+        with pytest.warns(UserWarning, match="left alone") as warned:
+            reading(folder)
+        told = " ".join(str(w.message) for w in warned)
+        assert all(name in told for name in ("notes.txt", "rows.csv", "table.parquet", "figures"))
+        assert "_mine.html is" not in told
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_what_has_a_blocks_name_and_is_none_is_set_aside(folder):
+    fill(folder, 32)
     pd.DataFrame({"a": [1]}).to_parquet(folder / f"{'0' * 16}-000000-000000.parquet")
     (folder / Block("1" * 16, 0, 30).name).write_bytes((folder / names(folder)[1]).read_bytes())
     with pytest.warns(UserWarning, match="set aside") as warned:
-        assert len(store.read_rows(folder)) == 32
+        assert len(store.read_rows(folder, mend=True)) == 32
     told = " ".join(str(w.message) for w in warned)
-    assert all(name in told for name in ("notes.txt", "0" * 16, "1" * 16))
-    assert (folder / "_aside" / "notes.txt").read_text() == "mine"
+    assert all(name in told for name in ("0" * 16, "1" * 16))
     assert len(pd.read_parquet(folder)) == 32
 
 
@@ -226,14 +245,16 @@ def test_a_run_killed_before_the_rename_leaves_nothing_behind(folder, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         fill(folder, 64)
     monkeypatch.undo()
-    leftover = folder / "_writing-1-block.parquet"
+    leftover = folder / "_writing-1-0a.part"
     leftover.write_bytes(b"PAR1 half")  # a kill without clean-up
     assert len(store.read_rows(folder)) == 32
     assert len(pd.read_parquet(folder)) == 32
-    store.open_folder(folder, 0, 1, PAIRS)
-    assert leftover.exists()  # it could be another process's, at work
-    os.utime(leftover, (0, 0))
-    store.open_folder(folder, 0, 1, PAIRS)
+    with files.whole_file(folder / "other") as out:  # another process, at work
+        out.write(b"half")
+        store.open_folder(folder, 0, 1, PAIRS)
+        assert not leftover.exists()
+        assert len(list(folder.glob("_writing*"))) == 1
+    assert (folder / "other").read_bytes() == b"half"
     assert not list(folder.glob("_writing*"))
 
 
@@ -301,8 +322,7 @@ def test_a_folder_that_is_no_campaign_is_left_alone(tmp_path):
 
 
 def test_an_empty_folder_or_a_killed_start_is_a_new_campaign(tmp_path):
-    (tmp_path / "_writing-7-_campaign.json").write_text("{")
-    os.utime(tmp_path / "_writing-7-_campaign.json", (0, 0))
+    (tmp_path / "_writing-7-0a.part").write_text("{")
     store.open_folder(tmp_path, 0, 1, PAIRS)
     assert [entry.name for entry in tmp_path.iterdir()] == ["_campaign.json"]
 

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "rerax"
 
 ORDER = [
     "_types",
+    "campaign.files",
     "spec",
     "keys",
     "quantise",
@@ -65,7 +66,7 @@ ORDER = [
     "campaign.grid",
     "campaign.lot",
     "campaign.block",
-    "campaign.files",
+    "campaign.block_file",
     "campaign.manifest",
     "campaign.store",
     "campaign.stopping",
@@ -145,6 +146,7 @@ WITHOUT_JAX = [
     "campaign.grid",
     "campaign.lot",
     "campaign.block",
+    "campaign.block_file",
     "campaign.files",
     "campaign.manifest",
     "campaign.store",
