@@ -177,6 +177,8 @@ def rank(block: Block) -> tuple[bool, str]:
 
 def has_known_columns(schema: pa.Schema) -> bool:
     """Whether the columns are some of `SCHEMA`'s, as those of an older folder are."""
+    if schema.equals(SCHEMA):
+        return True
     known = all(
         field.name in SCHEMA.names and field.type.equals(SCHEMA.field(field.name).type)
         for field in schema
@@ -187,8 +189,8 @@ def has_known_columns(schema: pa.Schema) -> bool:
 
 def widen(rows: pa.Table) -> pa.Table:
     """Rows in all columns of `SCHEMA`, null in those that their folder does not have."""
-    if rows.schema.equals(SCHEMA, check_metadata=True):
-        return rows
+    if rows.schema.equals(SCHEMA):
+        return pa.Table.from_arrays(rows.columns, schema=SCHEMA)  # without the file's metadata
     columns = [
         rows[field.name] if field.name in rows.column_names else pa.nulls(len(rows), field.type)
         for field in SCHEMA
