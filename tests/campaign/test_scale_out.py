@@ -222,8 +222,9 @@ def test_spans_of_wide_lanes_are_written_as_blocks(tmp_path):
         return make_rows(block, point)
 
     for chips in (40, 150):
-        work = store.missing(store.scan(tmp_path), [POINT], chips)
-        crew.fill(workers(1, rows), crew.spans(work, 96), tmp_path)
+        here = store.scan(tmp_path)
+        work = store.missing(here, [POINT], chips)
+        crew.fill(workers(1, rows), crew.spans(work, 96), tmp_path, here)
     assert seen == [(0, 39), (40, 127), (128, 149)]
     assert same(store.read_rows(tmp_path), make_rows(store.Block("", 0, 149)))
 
