@@ -20,6 +20,7 @@ import orbax.checkpoint as ocp
 from rerax.bert import convert
 from rerax.bert.config import BertConfig
 from rerax.gates import FILE, Gates, save_gates, with_zeros
+from rerax.train.kept import CHECKPOINTS, RECIPE, kept_step
 from rerax.train.recipe import difference
 
 
@@ -32,7 +33,7 @@ class RunFolder:
     @property
     def recipe(self) -> Path:
         """Identity of the run."""
-        return self.path / "training" / "recipe.json"
+        return self.path / RECIPE
 
     @property
     def log(self) -> Path:
@@ -42,7 +43,7 @@ class RunFolder:
     @property
     def checkpoints(self) -> Path:
         """Orbax's folder."""
-        return self.path / "training" / "checkpoints"
+        return self.path / CHECKPOINTS
 
     def open(self, identity: Mapping[str, Any], resume: bool) -> None:
         """Begin a run here, or take up the one that is here.
@@ -114,6 +115,13 @@ class RunFolder:
                     f"checkpoint {self.checkpoints / str(steps[-1])} is cut short or garbled "
                     f"({type(error).__name__}): remove it, and --resume goes on from {before}"
                 ) from error
+
+    def forget(self) -> None:
+        """Remove what a run has written that cannot go on: log and recipe, but no model."""
+        if kept_step(self.path) is None and set(self.path.iterdir()) == {self.recipe.parent}:
+            shutil.rmtree(self.recipe.parent)
+            with contextlib.suppress(OSError):  # somebody else has put something there
+                self.path.rmdir()
 
     def drop_checkpoints(self) -> None:
         """Remove the checkpoints of a finished run."""

@@ -1,5 +1,6 @@
 """Which sentences each step sees: a pure function of seed and step, so it needs no saved state."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ class Order:
     Attributes:
         examples: the tokenised training split.
         labels: what the outputs should be, for every example.
-        teacher: [E, N] logits to imitate.
+        teacher: gives the logits to imitate of some sentences.
         rows: sentences a step.
         root: the run's root key.
         pad_token_id: fills up short sentences.
@@ -49,7 +50,7 @@ class Order:
 
     examples: Examples
     labels: np.ndarray
-    teacher: Float32[np.ndarray, "E N"]
+    teacher: Callable[[np.ndarray], np.ndarray]
     rows: int
     root: Key[jax.Array, ""]
     pad_token_id: int
@@ -65,18 +66,8 @@ class Order:
         epoch, place = divmod(step, self.per_epoch)
         if epoch not in self.epochs:
             self.epochs.clear()
-            self.epochs[epoch] = self._batches(epoch)
+            self.epochs[epoch] = epoch_batches(self.examples, self.rows, self.root, epoch)
         return self._padded(self.epochs[epoch][place])
-
-    def _batches(self, epoch: int) -> list[np.ndarray]:
-        lengths = np.array([len(row) for row in self.examples.ids])
-        order = _permutation(keys.training_key(self.root, "order", 2 * epoch), len(lengths))
-        window = WINDOW * self.rows
-        parts = [order[i : i + window] for i in range(0, len(order), window)]
-        order = np.concatenate([p[np.argsort(lengths[p], kind="stable")] for p in parts])
-        batches = [order[i : i + self.rows] for i in range(0, len(order), self.rows)]
-        shuffle = _permutation(keys.training_key(self.root, "order", 2 * epoch + 1), len(batches))
-        return [batches[i] for i in shuffle]
 
     def _padded(self, chosen: np.ndarray) -> Batch:
         longest = max(len(self.examples.ids[i]) for i in chosen)
@@ -95,8 +86,29 @@ class Order:
             mask,
             np.pad(self.labels[chosen], (0, fill)),
             np.pad(np.ones(len(chosen), np.float32), (0, fill)),
-            np.pad(self.teacher[chosen], ((0, fill), (0, 0))),
+            np.pad(self.teacher(chosen), ((0, fill), (0, 0))),
         )
+
+
+def epoch_batches(
+    examples: Examples, rows: int, root: Key[jax.Array, ""], epoch: int
+) -> list[np.ndarray]:
+    """The sentences of each step of an epoch.
+
+    Args:
+        examples: the tokenised training split.
+        rows: sentences a step.
+        root: the run's root key.
+        epoch: which, from 0.
+    """
+    lengths = np.array([len(row) for row in examples.ids])
+    order = _permutation(keys.training_key(root, "order", 2 * epoch), len(lengths))
+    window = WINDOW * rows
+    parts = [order[i : i + window] for i in range(0, len(order), window)]
+    order = np.concatenate([p[np.argsort(lengths[p], kind="stable")] for p in parts])
+    batches = [order[i : i + rows] for i in range(0, len(order), rows)]
+    shuffle = _permutation(keys.training_key(root, "order", 2 * epoch + 1), len(batches))
+    return [batches[i] for i in shuffle]
 
 
 def _permutation(key: Key[jax.Array, ""], n: int) -> np.ndarray:

@@ -31,10 +31,11 @@ from rerax.glue.tasks import Task, find_task, label_order
 from rerax.pruning import Units, units_of, weights_to_free
 from rerax.spec import ChipSpec
 from rerax.train.folder import RunFolder, save_model
-from rerax.train.order import Batch, Order
+from rerax.train.order import Batch, Order, epoch_batches
 from rerax.train.recipe import Recipe
 from rerax.train.score import Scorer
 from rerax.train.step import State, Trainer, close_gates, rank_gates, start, train_step
+from rerax.train.teacher import answers_of
 
 LOG_STEPS = 20
 
@@ -157,7 +158,7 @@ def fine_tune(
         job: what `read_job` gave.
         out: folder for the run (`rerax.train.folder`).
         resume: go on with the run that is there, if there is one.
-        on_progress: told after every few steps.
+        on_progress: told after every step, and before what takes long.
 
     Returns:
         The last record of the log: score, best score, freed share.
@@ -172,9 +173,13 @@ def fine_tune(
     finished = [record for record in folder.records() if record.get("finished")]
     if finished:
         return finished[0]
-    run = Run.of(job, folder, on_progress)
-    run.take_up()
-    return run.finish()
+    try:
+        run = Run.of(job, folder, on_progress)
+        run.take_up()
+        return run.finish()
+    except KeyboardInterrupt:
+        folder.forget()
+        raise
 
 
 @dataclass
@@ -193,6 +198,8 @@ class Run:
         mesh: the local devices.
         state: weights, gates, optimiser.
         best: best score so far at the full sparsity.
+        done: steps behind it.
+        text: loss, best score and sparsity as last measured.
     """
 
     job: Job
@@ -206,6 +213,8 @@ class Run:
     mesh: Mesh
     state: State
     best: float
+    done: int = 0
+    text: str = "training"
 
     @classmethod
     def of(cls, job: Job, folder: RunFolder, tell: Callable[[TrainingProgress], None]) -> "Run":
@@ -215,14 +224,12 @@ class Run:
         trainer = Trainer(job.config, recipe, tuple(shapes.items()))
         units = _first_units(job, shapes)
         root = keys.root_key(recipe.seed)
-        order = Order(
-            job.train_tokens,
-            _targets(job),
-            _teach(job),
-            recipe.batch,
-            root,
-            job.config.pad_token_id,
+        tokens = job.train_tokens
+        seen = np.concatenate(epoch_batches(tokens, recipe.batch, root, 0))
+        teacher = answers_of(
+            job.teacher, tokens, seen, job.order, lambda: run.say("teacher answers")
         )
+        order = Order(tokens, _targets(job), teacher, recipe.batch, root, job.config.pad_token_id)
         spec = None if recipe.bits is None else ChipSpec(recipe.encoding, recipe.bits)
         need = weights_to_free(shapes, recipe.sparsity or 0.0, recipe.scope) if shapes else {}
         mesh = Mesh(np.array(jax.local_devices()), ("data",))
@@ -251,12 +258,17 @@ class Run:
         recipe = self.job.recipe
         every = recipe.every or self.order.per_epoch
         began, first, losses = time.monotonic(), int(self.state.step), []
+        self.done = first
         for step in range(first + 1, recipe.steps + 1):
+            self.say(self.text if step > first + 1 else "compiling")
             losses.append(self.step(step))
+            jax.block_until_ready(losses[-2:-1])  # one step waits behind another, no more
+            self.done = step
             if step % LOG_STEPS == 0 or step == recipe.steps:
                 self.note(step, losses, (time.monotonic() - began) / (step - first))
                 losses = []
             if step % every == 0 or step == recipe.steps:
+                self.say("scoring")
                 self.score(step)
                 if step < recipe.steps:
                     saved = {"state": self.state._asdict(), "best": np.float64(self.best)}
@@ -266,6 +278,7 @@ class Run:
         record = {**last, "best": self.best, "finished": True}
         self.folder.tell(record)
         self.folder.drop_checkpoints()
+        self.say(self.text)
         return record
 
     def step(self, step: int) -> jax.Array:
@@ -291,15 +304,18 @@ class Run:
         }
 
     def note(self, step: int, losses: list[jax.Array], seconds: float) -> None:
-        """Write loss and speed to the log and tell the caller."""
+        """Write loss and speed to the log."""
         loss = float(np.mean([float(loss) for loss in losses]))
         freed = self.freed()
         self.folder.tell(
             {"step": step, "loss": loss, "freed": freed, "seconds_a_step": round(seconds, 4)}
         )
         best = "" if self.best == -math.inf else f", best {100 * self.best:.2f} %"
-        text = f"loss {loss:.4f}{best}, freed {100 * freed:.1f} %"
-        self.tell(TrainingProgress(step, self.job.recipe.steps, text))
+        self.text = f"loss {loss:.4f}{best}, freed {100 * freed:.1f} %"
+
+    def say(self, text: str) -> None:
+        """Tell the caller what the run is at."""
+        self.tell(TrainingProgress(self.done, self.job.recipe.steps, text))
 
     def score(self, step: int) -> None:
         """Score the validation split; keep the best model that has its full sparsity."""
@@ -420,12 +436,3 @@ def _targets(job: Job) -> np.ndarray:
         return job.train.labels
     place = np.argsort(np.array(job.order)).astype(np.int32)
     return place[job.train.labels]
-
-
-def _teach(job: Job) -> np.ndarray:
-    """The teacher's logits on the training split, in the student's order of outputs."""
-    if job.teacher is None:
-        return np.zeros((len(job.train_tokens), job.config.num_labels), np.float32)
-    config, params, gates, order = job.teacher
-    logits = Scorer(config, job.train_tokens).logits(params, gates or {})
-    return logits[:, [order.index(label) for label in job.order]]

@@ -17,7 +17,15 @@ LABELS = np.arange(43, dtype=np.int32)
 
 
 def order(seed=0):
-    return Order(EXAMPLES, LABELS, np.zeros((43, 2), np.float32), 8, keys.root_key(seed), 0)
+    root = keys.root_key(seed)
+    return Order(
+        EXAMPLES,
+        LABELS,
+        lambda chosen: np.stack([chosen, chosen], 1).astype(np.float32),
+        8,
+        root,
+        0,
+    )
 
 
 def test_an_epoch_sees_every_sentence_once_and_the_next_another_order():
@@ -35,6 +43,8 @@ def test_an_epoch_sees_every_sentence_once_and_the_next_another_order():
                 np.testing.assert_array_equal(b.ids[row, :n], EXAMPLES.ids[b.labels[row]])
                 np.testing.assert_array_equal(b.types[row, :n], EXAMPLES.types[b.labels[row]])
                 assert not b.ids[row, n:].any()
+                assert (b.teacher[row] == b.labels[row]).all()
+            assert not b.teacher[b.weight == 0].any()
     assert epochs[0] != epochs[1]
 
 

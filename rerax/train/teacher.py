@@ -1,0 +1,168 @@
+"""A teacher's answers, computed when they are first asked for, and once."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float32, Int
+
+from rerax import chip, evaluate
+from rerax.bert.config import BertConfig
+from rerax.faults import Healthy, dose
+from rerax.gates import Gates, with_zeros
+from rerax.glue.data import Batches, Bucket, Examples, make_batches
+from rerax.network import Block, Network
+from rerax.network import Bucket as Room
+from rerax.spec import ChipSpec
+
+AT_ONCE = 2  # batches of one length a dispatch: a loop over one compiles differently
+
+
+@dataclass
+class Teacher:
+    """A trained model that answers the sentences of a split.
+
+    Batches have the shapes in which the whole split would be answered, and hold the sentences in
+    the order in which a run first sees them: a short run asks for few, and an answer does not
+    depend on when it is asked for.
+
+    Attributes:
+        network: static description.
+        placed: its weights on the device.
+        batches: the split's batches.
+        outputs: its output for each of the student's.
+        logits: [E, N] answers.
+        answered: [E] which of them are there.
+    """
+
+    network: Network
+    placed: Any
+    batches: Batches
+    outputs: Sequence[int]
+    logits: Float32[np.ndarray, "E N"]
+    answered: Bool[np.ndarray, "E"]
+
+    @classmethod
+    def of(
+        cls,
+        config: BertConfig,
+        params: Any,
+        gates: Gates,
+        examples: Examples,
+        seen: Int[np.ndarray, "E"],
+        outputs: Sequence[int],
+    ) -> "Teacher":
+        """A teacher that has answered nothing yet.
+
+        Args:
+            config: its shape.
+            params: its weights.
+            gates: its closed rows and columns, {} for none.
+            examples: the tokenised split.
+            seen: all sentences in the order in which the run first sees them.
+            outputs: its output for each of the student's.
+        """
+        network = Network(config, ChipSpec(), Healthy())
+        placed = chip.program(with_zeros(params, gates), network.spec, (), gates)
+        return cls(
+            network,
+            jax.tree.map(jnp.asarray, placed),
+            _in_order(make_batches(examples, config.pad_token_id), seen),
+            outputs,
+            np.zeros((len(examples), config.num_labels), np.float32),
+            np.zeros(len(examples), bool),
+        )
+
+    def answers(
+        self, chosen: Int[np.ndarray, "B"], asked: Callable[[], None]
+    ) -> Float32[np.ndarray, "B N"]:
+        """Logits of some sentences, in the student's order of outputs.
+
+        Args:
+            chosen: which of the split.
+            asked: told before every dispatch; there is one at a time.
+        """
+        while (new := chosen[~self.answered[chosen]]).size:
+            asked()
+            self._answer(new)
+        return self.logits[chosen][:, list(self.outputs)]
+
+    def _answer(self, new: Int[np.ndarray, "B"]) -> None:
+        """Answer the batches of some sentences, as many as one dispatch takes."""
+        wanted = [np.isin(bucket.index, new).any(axis=1) for bucket in self.batches.buckets]
+        picked = [np.flatnonzero(batch)[:AT_ONCE] for batch in wanted]
+        parts = tuple(
+            Bucket(b.ids[p], b.types[p], b.lengths[p], b.index[p])
+            for b, p in zip(self.batches.buckets, picked, strict=True)
+        )
+        (outcome,) = evaluate.evaluate_chips(
+            self.network,
+            self.placed,
+            Batches(parts, self.batches.examples),
+            (self._block(parts),),
+            seed=0,
+            dose=dose(0.0),
+            first=0,
+            chips=1,
+            chunk=1,
+        )
+        index = np.concatenate([part.index[part.index >= 0] for part in parts])
+        self.logits[index] = outcome.logits[0][index]
+        self.answered[index] = True
+
+    def _block(self, parts: Sequence[Bucket]) -> Block:
+        """Batches on the device, in the one shape that all dispatches have."""
+        block = []
+        for part, bucket in zip(parts, self.batches.buckets, strict=True):
+            spare = min(len(bucket.ids), AT_ONCE) - len(part.ids)
+            mask = np.arange(part.ids.shape[-1]) < part.lengths[..., None]
+            whole = (np.pad(a, [(0, spare), (0, 0), (0, 0)]) for a in (part.ids, part.types, mask))
+            ids, types, real = map(jnp.asarray, whole)
+            block.append(Room(ids, types, real, jnp.int32(len(part.ids))))
+        return tuple(block)
+
+
+def _in_order(batches: Batches, seen: Int[np.ndarray, "E"]) -> Batches:
+    """The same batches with the sentences of each length in another order."""
+    rank = np.argsort(seen)
+
+    def moved(bucket: Bucket) -> Bucket:
+        n, rows, length = bucket.ids.shape
+        index = bucket.index.reshape(-1)
+        order = np.argsort(np.where(index < 0, len(rank), rank[index]), kind="stable")
+        return Bucket(
+            bucket.ids.reshape(-1, length)[order].reshape(n, rows, length),
+            bucket.types.reshape(-1, length)[order].reshape(n, rows, length),
+            bucket.lengths.reshape(-1)[order].reshape(n, rows),
+            index[order].reshape(n, rows),
+        )
+
+    return Batches(tuple(map(moved, batches.buckets)), batches.examples)
+
+
+def answers_of(
+    teacher: tuple[BertConfig, Any, Gates | None, tuple[int, ...]] | None,
+    examples: Examples,
+    seen: Int[np.ndarray, "E"],
+    order: Sequence[int],
+    asked: Callable[[], None],
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What gives the logits to imitate of some sentences, zeros without a teacher.
+
+    Args:
+        teacher: (config, params, gates, GLUE label id of each output), if any.
+        examples: the tokenised split.
+        seen: all sentences in the order in which the run first sees them.
+        order: GLUE label id of each output of the student.
+        asked: told before every dispatch.
+    """
+    if teacher is None:
+        return lambda chosen: np.zeros((len(chosen), len(order)), np.float32)
+    config, params, gates, own = teacher
+    outputs = [own.index(label) for label in order]
+    found = Teacher.of(config, params, gates or {}, examples, seen, outputs)
+    return functools.partial(found.answers, asked=asked)

@@ -1,0 +1,85 @@
+"""The teacher's answers: those of the whole split, asked for when they are needed, and once."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tiny
+
+from rerax import evaluate, keys
+from rerax.train.order import Order, epoch_batches
+from rerax.train.score import Scorer
+from rerax.train.teacher import AT_ONCE, Teacher, answers_of
+
+CONFIG = dataclasses.replace(tiny.CONFIG, num_hidden_layers=1)
+PARAMS = tiny.random_params(CONFIG)
+EXAMPLES = tiny.random_examples(700, config=CONFIG, lengths=(8, 12))
+ROOT = keys.root_key(3)
+ROWS = 16
+SEEN = np.concatenate(epoch_batches(EXAMPLES, ROWS, ROOT, 0))
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return Scorer(CONFIG, EXAMPLES).logits(PARAMS, {})
+
+
+@pytest.fixture
+def dispatched(monkeypatch):
+    """Sentences of each dispatch."""
+    found = []
+    real = evaluate.evaluate_chips
+
+    def watched(network, placed, batches, *rest, **named):
+        found.append([int((bucket.index >= 0).sum()) for bucket in batches.buckets])
+        return real(network, placed, batches, *rest, **named)
+
+    monkeypatch.setattr(evaluate, "evaluate_chips", watched)
+    return found
+
+
+def teacher(seen=SEEN, outputs=(0, 1)):
+    return Teacher.of(CONFIG, PARAMS, {}, EXAMPLES, seen, outputs)
+
+
+def test_a_short_run_asks_for_little_and_an_epoch_for_each_sentence_once(whole, dispatched):
+    told = []
+    one = teacher()
+    found = one.answers(SEEN[:ROWS], lambda: told.append(len(dispatched)))
+    np.testing.assert_array_equal(found, whole[SEEN[:ROWS]])
+    assert 0 < one.answered.sum() <= AT_ONCE * (1024 // 8)
+    for _ in range(2):  # two epochs
+        for i in range(0, len(SEEN), ROWS):
+            chosen = SEEN[i : i + ROWS]
+            np.testing.assert_array_equal(one.answers(chosen, lambda: None), whole[chosen])
+    assert sum(map(sum, dispatched)) == len(EXAMPLES)  # no sentence twice
+    assert max(map(max, dispatched)) <= AT_ONCE * (1024 // 8)  # no dispatch of the whole split
+    assert told == list(range(told[-1] + 1))  # told before each
+
+
+def test_an_answer_does_not_depend_on_when_it_is_asked():
+    late, early = teacher(), teacher()
+    for i in range(0, len(SEEN), ROWS):
+        early.answers(SEEN[i : i + ROWS], lambda: None)
+    shuffled = np.random.default_rng(0).permutation(len(EXAMPLES))
+    for i in range(0, 5 * ROWS, ROWS):
+        late.answers(shuffled[i : i + ROWS], lambda: None)
+    asked = late.answered
+    assert asked.sum() > 0
+    assert late.logits[asked].tobytes() == early.logits[asked].tobytes()
+
+
+def test_outputs_are_put_into_the_students_order(whole):
+    given = (CONFIG, PARAMS, None, (1, 0))
+    answers = answers_of(given, EXAMPLES, SEEN, (0, 1), lambda: None)
+    np.testing.assert_array_equal(answers(SEEN[:3]), whole[SEEN[:3], ::-1])
+    assert not answers_of(None, EXAMPLES, SEEN, (0, 1), lambda: None)(SEEN[:3]).any()
+
+
+def test_the_order_asks_for_the_sentences_of_its_batch(whole):
+    labels = np.arange(len(EXAMPLES), dtype=np.int32)
+    one = teacher()
+    order = Order(EXAMPLES, labels, lambda c: one.answers(c, lambda: None), ROWS, ROOT, 0)
+    for step in (0, order.per_epoch + 2, 2):
+        batch = order.batch(step)
+        np.testing.assert_array_equal(batch.teacher, whole[batch.labels])
