@@ -264,10 +264,10 @@ def evaluate_chips(
         n = min(chunk, first + chips - start)
         groups = jnp.int32(-(-n // network.lanes))
         chips_at = (dose, jnp.uint32(start), groups, where)
-        results = [
-            chunk_logits(network, chunk, programmed, block, root, *chips_at, entry)
-            for block, entry in zip(blocks, entries or [None] * len(blocks), strict=True)
-        ]
+        results: list[Any] = []
+        for block, entry in zip(blocks, entries or [None] * len(blocks), strict=True):
+            jax.block_until_ready(results[-2:-1])  # so that an interrupt has little to wait for
+            results.append(chunk_logits(network, chunk, programmed, block, root, *chips_at, entry))
         counts = jax.device_get(results[0][1])
         logits = _in_order([jax.device_get(r[0]) for r in results], batches)
         yield Outcome(logits[:n], _totals(counts, n))
