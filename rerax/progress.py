@@ -1,14 +1,22 @@
-"""Progress of a run: a bar with the time left, or plain lines where there is no terminal."""
+"""Progress of a run: a bar with the time left, or plain lines where there is no terminal.
+
+Whatever goes wrong here, a pipe that nobody reads any more or a full disk behind the log, ends
+the reports and never the run.
+"""
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_LOOKS = 0.5
 
 
+@runtime_checkable
 class Progress(Protocol):
     """How far a run is: units done, to do in all, and what it is at, in words."""
 
@@ -28,13 +36,40 @@ def reporter(quiet: bool = False, unit: str = "chips") -> Iterator[Callable[[Pro
         quiet: say nothing.
         unit: what is counted.
     """
-    if quiet:
+    if quiet or sys.stderr is None:
         yield lambda progress: None
-    elif sys.stderr.isatty():
-        with _bar(unit) as tell:
-            yield tell
-    else:
-        yield _lines(unit)
+        return
+    with (_bar if _is_terminal() else _lines)(unit) as tell:
+        yield _harmless(tell)
+
+
+def say(text: str) -> None:
+    """Write a line to standard error, where anybody still reads it."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr is not None:  # or print would take standard output
+            print(text, file=sys.stderr, flush=True)
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def _harmless(tell: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """What tells until it fails."""
+    works = True
+
+    def told(progress: Progress) -> None:
+        nonlocal works
+        try:
+            if works:
+                tell(progress)
+        except Exception:
+            works = False
+
+    return told
 
 
 @contextlib.contextmanager
@@ -49,25 +84,86 @@ def _bar(unit: str) -> Iterator[Callable[[Progress], None]]:
         rich.TextColumn(unit),
         rich.TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with rich.Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("loading", total=None)
+    bar = rich.Progress(*columns, console=Console(stderr=True))
+    task = bar.add_task("loading", total=None)
+    with contextlib.suppress(Exception):
+        bar.start()
+    try:
         yield lambda p: bar.update(task, total=p.total, completed=p.done, description=p.text)
+    finally:
+        with contextlib.suppress(Exception):
+            bar.stop()
 
 
-def _lines(unit: str) -> Callable[[Progress], None]:
-    start = last = time.monotonic()
+@contextlib.contextmanager
+def _lines(unit: str) -> Iterator[Callable[[Progress], None]]:
+    lines = Lines(unit)
+    ended = threading.Event()
 
-    def tell(progress: Progress) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last < SECONDS_BETWEEN_LINES and progress.done < progress.total:
-            return
-        last = now
-        left = (now - start) / progress.done * (progress.total - progress.done)
-        print(
-            f"{progress.done} of {progress.total} {unit}, {left:.0f} s left ({progress.text})",
-            file=sys.stderr,
-            flush=True,
-        )
+    def look() -> None:  # what takes long says nothing on its way
+        with contextlib.suppress(Exception):
+            while not ended.wait(SECONDS_BETWEEN_LOOKS):
+                lines.look()
 
-    return tell
+    threading.Thread(target=look, name="progress", daemon=True).start()
+    try:
+        yield lines.tell
+        with contextlib.suppress(Exception):
+            lines.close()
+    finally:
+        ended.set()
+
+
+@dataclass
+class Lines:
+    """Plain lines, at most one in `SECONDS_BETWEEN_LINES` and each once, and the last one.
+
+    Attributes:
+        unit: what is counted.
+        clock: seconds.
+        write: takes a line.
+    """
+
+    unit: str
+    clock: Callable[[], float] = time.monotonic
+    write: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)
+    _latest: tuple[int, int, str] | None = None
+    _written: tuple[int, int, str] | None = None
+    _first: tuple[float, int] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._start = self._last = self.clock()
+
+    def tell(self, progress: Progress) -> None:
+        """Take notice of progress."""
+        with self._lock:
+            self._latest = progress.done, max(progress.total, progress.done), progress.text
+            self._first = self._first or (self.clock(), progress.done)
+        self.look()
+
+    def look(self) -> None:
+        """Write a line if it is time for one."""
+        with self._lock:
+            if self.clock() - self._last >= SECONDS_BETWEEN_LINES:
+                self._write()
+
+    def close(self) -> None:
+        """Write the last line if it has not been written."""
+        with self._lock:
+            self._write()
+
+    def _write(self) -> None:
+        if self._latest is not None and self._latest != self._written:
+            self._last, self._written = self.clock(), self._latest
+            done, total, text = self._latest
+            self.write(f"{done} of {total} {self.unit}, {self._time(done, total)} ({text})")
+
+    def _time(self, done: int, total: int) -> str:
+        """Time left from the pace since the first report; there is none before a unit is done."""
+        began, first = self._first or (self._start, 0)
+        if 0 < total == done:
+            return f"after {self._last - self._start:.0f} s"
+        if done <= first:
+            return "begun"
+        return f"{(self._last - began) / (done - first) * (total - done):.0f} s left"

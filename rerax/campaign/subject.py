@@ -124,18 +124,20 @@ class Settings:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: chips done, to do in all, and the point at work."""
+    """How far a run is: chips done, to do in all, the point at work, and what takes long there."""
 
     done: int
     total: int
     point: Point
+    what: str = ""
 
     @property
     def text(self) -> str:
         """The point in words."""
         at = self.point
         where = "" if at.faulty is None else f" in {at.faulty}"
-        return f"{at.task} {at.encoding} {at.fault}{where} rate {at.rate:g}"
+        what = f"{self.what}, " if self.what else ""
+        return f"{what}{at.task} {at.encoding} {at.fault}{where} rate {at.rate:g}"
 
 
 def rows_table(

@@ -42,9 +42,17 @@ class _Pace:
             self.done += chips
             self.tell(Progress(self.done, self.total, point))
 
+    def at(self, what: str, point: Point) -> None:
+        """Told of what takes long before a point's first chip."""
+        with self.lock:
+            self.tell(Progress(self.done, self.total, point, what))
+
     def others(self, point: Point, left: int) -> None:
         """Told of a point that other processes are at, and of all chips that they still owe."""
-        self.tell(Progress(self.done, self.done + left, point))
+        with self.lock:
+            self.total = max(self.total, self.done + left)
+            self.done = self.total - left
+            self.tell(Progress(self.done, self.total, point))
 
 
 @dataclass(frozen=True)
@@ -272,6 +280,7 @@ class Worker:
         """Network, model on the device, example blocks and chunk of a point (the last is kept)."""
         key = replace(point, rate=0.0, sa1_share=None, faulty=None)
         if key not in self.programmed:
+            self.pace.at("compiling", point)
             self.programmed.clear()
             self.kept.clear()
             config = self.inputs.config
