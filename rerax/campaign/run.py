@@ -115,7 +115,8 @@ class _Job:
         from rerax.campaign.worker import Worker
 
         subject = self.subject.complete()
-        worker = Worker.start(subject, self.settings, self.points, self.on_progress, 0)
+        tell = self.team.watching(self.on_progress)
+        worker = Worker.start(subject, self.settings, self.points, tell, 0)
         if self.out is not None:
             if self.team.leads:
                 self._open(self.out, worker, subject.requests)

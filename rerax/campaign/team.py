@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -92,6 +92,28 @@ class Team:
                 "--out on a file system or in an object store that all of them share"
             )
 
+    def check(self) -> None:
+        """See whether the others are still at work.
+
+        Raises:
+            ValueError: one of them has ended before its time.
+        """
+        ended = None if self.count == 1 else _given_up()
+        if ended is not None and ended != str(self.index):
+            raise ValueError(
+                f"process {ended} has ended early and says why: finished blocks are kept, start "
+                "all processes again"
+            )
+
+    def watching(self, tell: Callable[[T], None]) -> Callable[[T], None]:
+        """What tells of progress, and looks at each occasion whether the others are at work."""
+
+        def told(progress: T) -> None:
+            self.check()
+            tell(progress)
+
+        return tell if self.count == 1 else told
+
     def wait(
         self,
         out: Place,
@@ -101,7 +123,7 @@ class Team:
     ) -> None:
         """Wait until the others have written their blocks too.
 
-        A process that dies takes the others with it: JAX's runtime sees to that.
+        A process that is killed takes the others with it: JAX's runtime sees to that.
 
         Args:
             out: the campaign folder.
@@ -111,9 +133,10 @@ class Team:
         while self.count > 1:
             named = (block_of(file.name) for file in entries(out))
             left = missing([block for block in named if block is not None], points, chips)
+            tell(left[0][0] if left else points[-1], sum(block.chips for _, block in left))
             if not left:
                 return
-            tell(left[0][0], sum(block.chips for _, block in left))
+            self.check()
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
@@ -154,6 +177,7 @@ def joined(
         return
     import jax
 
+    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM for itself
     try:
         jax.distributed.initialize(
             coordinator, processes, process, shutdown_timeout_seconds=SHUTDOWN_SECONDS
@@ -163,7 +187,12 @@ def joined(
             f"processes cannot be joined ({error}): start them under SLURM, Open MPI, Kubernetes "
             "or on a TPU pod, or give --coordinator HOST:PORT --processes N --process I"
         ) from None
-    yield current_team()
+    team = current_team()
+    try:
+        yield team
+    except BaseException:
+        _give_up(team.index)  # the others come to the end of this process, which waits for them
+        raise
     jax.distributed.shutdown()
 
 
@@ -184,7 +213,41 @@ def _check_flags(
 
 
 def _leaders(value: np.ndarray) -> np.ndarray:
-    """What the leading process holds, in all of them."""
+    """What the leading process holds, in all of them.
+
+    Raises:
+        ValueError: one of them is not there any more.
+    """
+    import jax
     from jax.experimental import multihost_utils
 
-    return np.asarray(multihost_utils.broadcast_one_to_all(value))
+    try:
+        return np.asarray(multihost_utils.broadcast_one_to_all(value))
+    except jax.errors.JaxRuntimeError as error:
+        raise ValueError(
+            f"the processes do not reach one another ({str(error).partition(': ')[0]}): look at "
+            "what the others say, and start all again"
+        ) from error
+
+
+_GIVEN_UP = "rerax/given_up"
+
+
+def _service() -> Any:
+    """The store of names and values that JAX keeps for joined processes; it has no public name."""
+    from jax._src import distributed
+
+    return distributed.global_state.client
+
+
+def _give_up(index: int) -> None:
+    """Leave word that this process has ended before its time, unless another one has."""
+    with contextlib.suppress(Exception):
+        _service().key_value_set(_GIVEN_UP, str(index))
+
+
+def _given_up() -> str | None:
+    """The process that has left such word."""
+    with contextlib.suppress(Exception):
+        return _service().key_value_try_get(_GIVEN_UP)
+    return None

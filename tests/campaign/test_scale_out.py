@@ -1,6 +1,7 @@
 """One campaign on several devices and by several processes: rows are those of a single device."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -156,6 +157,63 @@ def test_processes_that_do_not_belong_together(start, tmp_path, outs, chips, sai
     watchdog.start()
     assert any(said in line for line in begun[1].stderr)  # it tells at once, and then waits a while
     watchdog.cancel()
+
+
+ENDING = """
+import sys, time, types
+import quick_campaign
+from rerax.campaign.subject import Progress
+from rerax.cli import main
+
+class Worker(quick_campaign.Worker):
+    @classmethod
+    def start(cls, subject, settings, points, tell, total):
+        cls.tell = staticmethod(tell)
+        return cls()
+
+    def rows(self, point, block, known):
+        print("at work", flush=True)
+        if sys.argv[1] == "fails":
+            time.sleep(1)
+            raise OSError("no room here")
+        while True:
+            self.tell(Progress(0, 1, point))
+            time.sleep(0.1)
+
+module = types.ModuleType("rerax.campaign.worker")
+module.Worker = Worker
+sys.modules[module.__name__] = module
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "index", "code", "said"),
+    [
+        ("fails", 1, 2, "error: no room here"),
+        ("fails", 0, 2, "error: no room here"),
+        ("works", 1, 143, "interrupted: finished blocks are kept, the same command goes on"),
+    ],
+)
+def test_a_process_that_ends_early_takes_the_others_along_in_order(
+    start, flags, tmp_path, how, index, code, said
+):
+    """One line and an exit code each, no trace of C++."""
+    more = ["--out", tmp_path / "out", "--coordinator", free_address(), "--processes", 2]
+    begun = [
+        start(["-c", ENDING, how if i == index else "works", *flags[2:], *more, "--process", i])
+        for i in range(2)
+    ]
+    ending, other = begun[index], begun[1 - index]
+    if how == "works":
+        assert any("at work" in line for line in ending.stdout)
+        ending.send_signal(signal.SIGTERM)
+    told = [process.communicate(timeout=60)[1] for process in (ending, other)]
+    assert [ending.returncode, other.returncode] == [code, 2], told
+    last = [[line for line in text.splitlines() if line] for text in told]
+    assert [len(lines) for lines in last] == [1, 1], told
+    assert last[0][0].startswith(said)
+    assert f"process {index} has ended early and says why: finished blocks" in last[1][0]
 
 
 def test_blocks_fill_wide_lanes():
