@@ -100,3 +100,36 @@ def test_instruction_sets_are_read_from_the_list_alone(text, best, bfloat16, mon
     finally:
         monkeypatch.undo()
         instructions.cpu_flags.cache_clear()
+
+
+ALARM = """
+import os, sys, time
+from rerax.cli.programs import quieten
+quieten(os.environ)
+import jax, jax.numpy as jnp
+
+def folded(x):  # XLA computes the constant with its interpreter, for more than a second
+    big = jax.lax.broadcasted_iota(jnp.float32, (800, 800), 1)
+    return x + jax.lax.reduce(big, -jnp.inf, jax.lax.max, (1,))
+
+began = time.monotonic()
+jax.jit(folded).lower(jnp.ones(800)).compile()
+print(time.monotonic() - began)
+"""
+
+
+def test_slow_compiling_raises_no_alarm():
+    kept = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    env = {**kept, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "false"}
+    command = [sys.executable, "-c", ALARM]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stderr == ""
+    if float(done.stdout) < 1:
+        pytest.skip("a processor too fast for an alarm")
+
+
+def test_the_users_log_level_goes_first(monkeypatch):
+    monkeypatch.delitem(sys.modules, "jax")
+    for environ, level in (({}, "3"), ({"TF_CPP_MIN_LOG_LEVEL": "0"}, "0")):
+        programs.quieten(environ)
+        assert environ["TF_CPP_MIN_LOG_LEVEL"] == level

@@ -23,7 +23,9 @@ from rerax.cli import (  # noqa: F401 (they add commands)
     train,
 )
 from rerax.cli.flags import app
-from rerax.cli.programs import keep_programs, multiply_by_library
+from rerax.cli.programs import keep_programs, multiply_by_library, quieten
+from rerax.cli.stop import StoppedError, kept, sigterm_stops
+from rerax.progress import say
 
 
 def _version(asked: bool | None) -> None:
@@ -51,27 +53,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        0 done, 2 bad input (one line on standard error), 130 interrupted.
+        0 done, 2 bad input (one line on standard error), 130 interrupted, 143 terminated.
     """
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
     keep_programs(os.environ)
     multiply_by_library(os.environ)
+    quieten(os.environ)
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    try:
-        command = typer.main.get_command(app)
-        result = command.main(args=given, prog_name="rerax", standalone_mode=False)
-        return _interrupted(given[0]) if result == _INTERRUPTED else 0
-    except (ValueError, OSError) as error:
-        return _fail(str(error))
-    except KeyboardInterrupt:
-        return _interrupted(given[0])
-    except Exception as error:
-        if hasattr(error, "format_message"):  # a flag that does not exist or has a wrong value
-            return _fail(f"{error.format_message()}{_value(error, given)} (see rerax --help)")
-        raise
+    with sigterm_stops() as stop:
+        try:
+            command = typer.main.get_command(app)
+            result = command.main(args=given, prog_name="rerax", standalone_mode=False)
+            if result != _INTERRUPTED:
+                return 0
+            text = kept(given[0])
+        except (ValueError, OSError) as error:
+            return _fail(str(error))
+        except KeyboardInterrupt:
+            text = kept(given[0])
+        except StoppedError as stopped:
+            text = str(stopped)
+        except Exception as error:
+            if hasattr(error, "format_message"):  # a flag that does not exist or a wrong value
+                return _fail(f"{error.format_message()}{_value(error, given)} (see rerax --help)")
+            raise
+        say(f"interrupted: {text}")
+        return stop.code
 
 
-_INTERRUPTED = 130
+_INTERRUPTED = 130  # what the parser makes of a KeyboardInterrupt
 
 
 def _value(error: Any, given: Sequence[str]) -> str:
@@ -81,13 +91,5 @@ def _value(error: Any, given: Sequence[str]) -> str:
 
 
 def _fail(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    say(f"error: {' '.join(message.split())}")
     return 2
-
-
-def _interrupted(command: str) -> int:
-    kept = "finished blocks are kept, the same command goes on from there"
-    if command == "train":
-        kept = "the last checkpoint is kept, the same command with --resume goes on from there"
-    print(f"interrupted: {kept}", file=sys.stderr)
-    return _INTERRUPTED

@@ -1,4 +1,4 @@
-"""What JAX is told before it is imported: where compiled programs are kept, how GPUs multiply."""
+"""What JAX is told before it is imported: where it keeps programs, how it multiplies and logs."""
 
 import hashlib
 import sys
@@ -11,6 +11,7 @@ from rerax.instructions import cpu_flags
 SHORTEST = 0.3
 """Seconds; what compiles faster is not kept."""
 LIBRARY_PRODUCTS = "--xla_gpu_enable_triton_gemm"
+FATAL = "3"
 CUDA_PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 
 
@@ -50,3 +51,17 @@ def multiply_by_library(environ: MutableMapping[str, str]) -> None:
         return
     if any(find_spec(plugin) for plugin in CUDA_PLUGINS):
         environ["XLA_FLAGS"] = f"{flags} {LIBRARY_PRODUCTS}=false".strip()
+
+
+def quieten(environ: MutableMapping[str, str]) -> None:
+    """Tell XLA, before JAX is imported, to say only what ends the process.
+
+    Its alarms about slow compiling, and about constants that take long to fold, are logged as
+    errors, so that no lower level is without them. What fails reaches Python as an exception, and
+    is told there. A level that the user has chosen goes first.
+
+    Args:
+        environ: the process's environment.
+    """
+    if "jax" not in sys.modules:
+        environ.setdefault("TF_CPP_MIN_LOG_LEVEL", FATAL)

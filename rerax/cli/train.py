@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from rerax.cli.flags import Data, Labels, MaxLength, Quiet, Task, app, flag, names
+from rerax.cli.stop import says_when_stopped
 
 
 @app.command()
@@ -51,8 +52,7 @@ def train(
     """
     from rerax.campaign.manifest import check_target
     from rerax.progress import reporter
-    from rerax.train.recipe import make_recipe
-    from rerax.train.run import fine_tune, read_job
+    from rerax.train.kept import kept_words
 
     check_target(out)
     choices = {
@@ -65,21 +65,25 @@ def train(
         "seed": seed,
         "dtype": dtype,
     }
-    job = read_job(
-        lambda examples: make_recipe(
-            task, examples, epochs, steps, lr, batch, distil_from is not None, **choices
-        ),
-        model,
-        task,
-        data=data,
-        train_split=train_split,
-        max_examples=max_examples,
-        max_length=max_length,
-        labels=names(labels) if labels else None,
-        teacher=distil_from,
-    )
-    with reporter(quiet, "steps") as tell:
-        last = fine_tune(job, out, resume=resume, on_progress=tell)
+    with says_when_stopped(lambda: kept_words(out)):
+        from rerax.train.recipe import make_recipe
+        from rerax.train.run import fine_tune, read_job
+
+        job = read_job(
+            lambda examples: make_recipe(
+                task, examples, epochs, steps, lr, batch, distil_from is not None, **choices
+            ),
+            model,
+            task,
+            data=data,
+            train_split=train_split,
+            max_examples=max_examples,
+            max_length=max_length,
+            labels=names(labels) if labels else None,
+            teacher=distil_from,
+        )
+        with reporter(quiet, "steps") as tell:
+            last = fine_tune(job, out, resume=resume, on_progress=tell)
     print(
         f"{out}: score {100 * last['score']:.2f} %, best {100 * last['best']:.2f} % (best/), "
         f"{100 * last['freed']:.2f} % of the gated weights freed"

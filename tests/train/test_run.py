@@ -256,13 +256,50 @@ def test_bad_input_is_one_line_and_nothing_is_written(flags, data, model, tmp_pa
     assert not out.exists()
 
 
-def test_an_interrupted_run_says_how_to_go_on(flags, tmp_path, monkeypatch, capsys):
-    def stop(*_):
-        raise KeyboardInterrupt
+def test_an_interrupted_run_says_what_is_kept(flags, trained, tmp_path, monkeypatch, capsys):
+    """Nothing before the first checkpoint, so that the same command starts anew; then its step."""
+    out = tmp_path / "out"
+    real = train_run.train_step
 
-    monkeypatch.setattr(train_run, "train_step", stop)
-    assert main(flags(tmp_path / "out")) == 130
-    assert "the same command with --resume goes on from there" in capsys.readouterr().err
+    def stopped_at(last, arguments):
+        def step(trainer, state, batch, root):
+            if int(state.step) == last:
+                raise KeyboardInterrupt
+            return real(trainer, state, batch, root)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(train_run, "train_step", step)
+            assert main(arguments) == 130
+        return capsys.readouterr().err.strip()
+
+    nothing = "interrupted: there is no checkpoint yet, nothing is kept: the same command"
+    assert stopped_at(2, flags(out)) == f"{nothing} starts anew"
+    assert not out.exists()
+    assert stopped_at(2, [*flags(out), "--resume"]) == f"{nothing} starts anew"
+    (tmp_path / "out").mkdir()
+    said = stopped_at(6, flags(out))  # the very same command
+    assert said == (
+        "interrupted: the state of step 4 is kept, the same command with --resume goes on from it"
+    )
+    (out / "notes.txt").write_text("mine")
+    shutil.rmtree(out / "training" / "checkpoints")
+    assert stopped_at(2, [*flags(out), "--resume"]) == f"{nothing} with --resume starts anew"
+    assert main([*flags(out), "--resume"]) == 0
+    assert (out / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
+
+
+def test_a_run_tells_what_takes_long(flags, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("rerax.progress.SECONDS_BETWEEN_LINES", 0.0)
+    given = [flag for flag in flags(tmp_path / "out") if flag != "--quiet"]
+    assert main(given) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == [
+        "0 of 12 steps, begun (compiling)",
+        "0 of 12 steps, begun (teacher answers)",
+    ]
+    assert "12 of 12 steps, after" in lines[-1]
+    assert "(loss" in lines[-1]
+    assert any("(scoring)" in line for line in lines)
 
 
 def test_gates_go_on_from_the_folder_that_they_came_from(trained, flags, tmp_path, capsys):

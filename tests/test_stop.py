@@ -1,0 +1,138 @@
+"""Commands that are stopped, and runs without a terminal: from the outside, as processes."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tiny
+
+from rerax.cli import stop
+from rerax.cli.flags import app
+from rerax.cli.stop import sigterm_stops
+
+TESTS = Path(__file__).resolve().parent
+
+
+@pytest.fixture(scope="module")
+def flags(tmp_path_factory):
+    model = tiny.write_model(tmp_path_factory.mktemp("models") / "tiny")
+    data = tiny.write_sst2(tmp_path_factory.mktemp("glue"))
+    flags = ["--task", "sst2", "--model", model, "--data", data, "--max-length", "16"]
+    return [*map(str, flags), "--matrices", "pooler,classifier"]
+
+
+def start(code, arguments, log):
+    """A process of one device, with standard error in a file."""
+    path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+    own = {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    with log.open("w") as errors:
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            env={**os.environ, **own},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+
+
+SWEEP = """
+import sys
+from rerax import progress
+from rerax.cli import main
+progress.SECONDS_BETWEEN_LINES = 0.0  # as if all took long
+progress.SECONDS_BETWEEN_LOOKS = 0.01
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_sweep_without_a_terminal_tells_line_by_line(flags, tmp_path):
+    log = tmp_path / "log"
+    more = ["--rates", "0,0.02", "--chips", 3, "--chunk", 1, "--out", tmp_path / "out"]
+    process = start(SWEEP, ["sweep", *flags, *more], log)
+    table, _ = process.communicate(timeout=120)
+    lines = log.read_text().splitlines()
+    assert process.returncode == 0, lines
+    assert "0.02" in table
+    assert lines[0].startswith("0 of 6 chips, begun (")
+    assert "0 of 6 chips, begun (compiling, sst2 offset uniform rate 0)" in lines
+    assert re.fullmatch(r"6 of 6 chips, after \d+ s \(sst2 offset uniform rate 0.02\)", lines[-1])
+    number = r"\d of 6 chips, (begun|\d+ s left|after \d+ s) \([^()]+\)"
+    assert all(re.fullmatch(number, line) for line in lines), lines
+    done = [int(line[0]) for line in lines]
+    assert done == sorted(done)
+    assert len(lines) == len(set(lines)), lines
+
+
+WRITING = """
+import os, sys, time, types
+import quick_campaign
+from folders import make_rows
+from rerax.campaign import files
+from rerax.cli import main
+
+class Worker(quick_campaign.Worker):
+    def rows(self, point, block, known):
+        return make_rows(block, point)
+
+def slow(descriptor, sync=os.fsync):
+    sync(descriptor)
+    print("writing", flush=True)
+    time.sleep(0.3)
+
+files.os.fsync = slow
+module = types.ModuleType("rerax.campaign.worker")
+module.Worker = Worker
+sys.modules[module.__name__] = module
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_sweep_that_is_stopped_says_what_is_kept(flags, tmp_path, number, code):
+    """Blocks stay whole, and the one that was being written leaves nothing behind."""
+    out, log = tmp_path / "out", tmp_path / "log"
+    process = start(WRITING, ["sweep", *flags, "--chips", 320, "--out", out, "--quiet"], log)
+    blocks = iter(process.stdout)
+    while not list(out.glob("[!_]*.parquet")):
+        next(blocks)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    kept = "finished blocks are kept, the same command goes on from there"
+    assert log.read_text().splitlines() == [f"interrupted: {kept}"]
+    assert process.returncode == code
+    assert not list(out.glob("_writing-*"))
+    assert len(pd.read_parquet(out)) == 32 * len(list(out.glob("[!_]*.parquet")))
+
+
+def test_every_command_says_what_is_true():
+    names = {command.callback.__name__ for command in app.registered_commands}
+    assert set(stop.KEEP_BLOCKS) <= names
+    assert stop.kept("report") == "the same command starts anew"
+
+
+def test_handlers_of_others_are_left_alone():
+    """Those of a notebook that calls the command line, and those of the main thread."""
+    default = signal.getsignal(signal.SIGTERM)
+
+    def own(number, frame):
+        pass
+
+    with sigterm_stops():
+        assert signal.getsignal(signal.SIGTERM) not in (default, own)
+    assert signal.getsignal(signal.SIGTERM) == default
+    signal.signal(signal.SIGTERM, own)
+    try:
+        with sigterm_stops():
+            assert signal.getsignal(signal.SIGTERM) is own
+        thread = threading.Thread(target=lambda: sigterm_stops().__enter__())
+        thread.start()
+        thread.join()
+        assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, default)
