@@ -1,10 +1,17 @@
 """Shape of a BERT, read from and written to Hugging Face's config.json. No JAX here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu")
+_SAME_ACTIVATION = {
+    "gelu_python": "gelu",
+    **dict.fromkeys(
+        ("gelu_accurate", "gelu_fast", "gelu_python_tanh", "gelu_pytorch_tanh"), "gelu_new"
+    ),
+}
+"""Other names of the same functions."""
 _SIZES = (
     "vocab_size",
     "hidden_size",
@@ -14,6 +21,30 @@ _SIZES = (
     "max_position_embeddings",
     "type_vocab_size",
 )
+_UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
+    "add_cross_attention": ((False,), "give a model without attention to another sequence"),
+    "is_decoder": ((False,), "give an encoder, where each token attends to all others"),
+    "is_encoder_decoder": ((False,), "give an encoder alone"),
+    "per_layer_config": (({},), "give a model whose layers are alike"),
+    "position_embedding_type": (("absolute",), "use 'absolute'"),
+    "pruned_heads": (({},), "give a model with all its heads"),
+    "quantization_config": (({},), "give float weights"),
+}
+"""Fields that change a model's answers: the values that are right beside null, and the fix."""
+HARMLESS = (
+    # of pre-training, generation and decoders
+    *("bos_token_id", "eos_token_id", "tie_word_embeddings", "use_cache"),
+    # of training: new classifiers have a law of their own, and the dropout of hidden layers
+    *("classifier_dropout", "initializer_range"),
+    # how to compute the same numbers, and what to return beside them
+    *("chunk_size_feed_forward", "output_attentions", "output_hidden_states", "return_dict"),
+    # how weights are stored: they are read as the file has them and widened to float32
+    *("dtype", "torch_dtype"),
+    # where the file comes from and what wrote it
+    *("_name_or_path", "transformers_version"),
+)
+"""Fields that change no answer of a classifier."""
+_OTHER_HEADS = ("BertForMultipleChoice", "BertForTokenClassification")  # hold a classifier too
 
 
 @dataclass(frozen=True)
@@ -85,16 +116,15 @@ class BertConfig:
         kind = fields.get("model_type")
         if kind != "bert":
             raise ValueError(f"model_type {kind!r} is not supported: give a 'bert' model")
-        positions = fields.get("position_embedding_type") or "absolute"
-        if positions != "absolute":
-            raise ValueError(
-                f"position_embedding_type {positions!r} is not supported: use 'absolute'"
-            )
+        _check_supported(fields)
         missing = [name for name in _SIZES if name not in fields]
         if missing:
             raise ValueError(f"config.json lacks {', '.join(missing)}: add the sizes of the model")
         known = {k: fields[k] for k in cls.__dataclass_fields__ if fields.get(k) is not None}
-        return cls(**{**known, "labels": _labels(fields)})
+        act = known.get("hidden_act", cls.hidden_act)
+        labels = _labels(fields)
+        _check_problem(fields.get("problem_type"), len(labels))
+        return cls(**{**known, "hidden_act": _SAME_ACTIVATION.get(act, act), "labels": labels})
 
     def to_json(self) -> dict[str, Any]:
         """Content of a config.json that transformers loads."""
@@ -109,10 +139,63 @@ class BertConfig:
         }
 
 
+def are_placeholders(names: Sequence[str]) -> bool:
+    """Whether outputs are called LABEL_0, LABEL_1, .. in order, which says nothing of them."""
+    return [name.upper() for name in names] == [f"LABEL_{i}" for i in range(len(names))]
+
+
+def _check_supported(fields: Mapping[str, Any]) -> None:
+    for name, (allowed, fix) in _UNSUPPORTED.items():
+        value = fields.get(name)
+        if value is not None and value not in allowed:
+            raise ValueError(f"{name} {value!r} in config.json is not supported: {fix}")
+    for kind in fields.get("architectures") or ():
+        if kind in _OTHER_HEADS:
+            raise ValueError(
+                f"architectures {kind!r} in config.json is not supported: give a "
+                "BertForSequenceClassification, whose classifier reads the pooler"
+            )
+
+
+def _check_problem(kind: str | None, outputs: int) -> None:
+    """Refuse outputs that are not one class each, or one score."""
+    right = "regression" if outputs == 1 else "single_label_classification"
+    if kind not in (None, right):
+        raise ValueError(
+            f"problem_type {kind!r} with {outputs} outputs in config.json is not supported: give a "
+            f"model trained for {right!r}, or drop the field if it is wrong"
+        )
+
+
 def _labels(fields: Mapping[str, Any]) -> tuple[str, ...]:
-    """Label names in the order of the outputs."""
-    if fields.get("label2id"):
-        return tuple(sorted(fields["label2id"], key=lambda name: fields["label2id"][name]))
-    if fields.get("id2label"):
-        return tuple(fields["id2label"][i] for i in sorted(fields["id2label"], key=int))
-    return tuple(f"LABEL_{i}" for i in range(fields.get("num_labels", 2)))
+    """Names of the outputs in their order, by id2label as in transformers.
+
+    label2id is asked where id2label is absent or says nothing. A name with more in it than the
+    file's is one that the file is at odds about; it equals no label of a task.
+    """
+    first = _named_ids(fields, "id2label")
+    second = _named_ids(fields, "label2id")
+    if not first and not second:
+        return tuple(f"LABEL_{i}" for i in range(fields.get("num_labels") or 2))
+    silent = are_placeholders([name for _, name in first]) and len(first) == len(second)
+    named = second if second and (silent or not first) else first
+    if [i for i, _ in named] != list(range(len(named))):
+        return tuple(f"{name} (id {i})" for i, name in named)
+    others = {} if named is second else {name.casefold(): i for i, name in second}
+    unlike = {name: others.get(name.casefold(), i) for i, name in named}
+    return tuple(
+        name if unlike[name] == i else f"{name} (id {unlike[name]} in label2id)"
+        for i, name in named
+    )
+
+
+def _named_ids(fields: Mapping[str, Any], key: str) -> list[tuple[int, str]]:
+    """Ids and names that a field pairs, by id."""
+    pairs = fields.get(key) or {}
+    try:
+        turned = [(v, k) if key == "label2id" else (k, v) for k, v in pairs.items()]
+        return sorted((int(i), str(name)) for i, name in turned)
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError(
+            f"{key} {pairs!r} in config.json pairs no ids with names: mend it, or drop the field"
+        ) from None

@@ -19,6 +19,7 @@ TOKENIZER_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
+_ADAPTERS = ("adapter_config.json", "adapter_model.safetensors")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _DTYPES: dict[str, Any] = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 _IGNORED = ("cls.", "embeddings.position_ids")  # pre-training heads, a constant buffer
@@ -56,7 +57,7 @@ def locate(model: str | Path) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        files = [CONFIG, "*.safetensors", INDEX, *TOKENIZER_FILES]
+        files = [CONFIG, "*.safetensors", INDEX, *TOKENIZER_FILES, *_ADAPTERS]
         return Path(snapshot_download(name, allow_patterns=files))
     except Exception as error:
         raise ValueError(
@@ -95,8 +96,14 @@ def read_config(directory: Path) -> BertConfig:
     """Configuration of a Hugging Face directory.
 
     Raises:
-        ValueError: no config.json, or not one of a supported BERT.
+        ValueError: no config.json, or not one of a supported BERT, or an adapter beside it.
     """
+    for name in _ADAPTERS:
+        if (directory / name).is_file():
+            raise ValueError(
+                f"{directory / name} would be left out: merge the adapter into the weights, or "
+                "remove it"
+            )
     try:
         fields = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError:

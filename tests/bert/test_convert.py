@@ -92,11 +92,18 @@ def test_pretraining_heads_are_left_out(folder):
 
 def test_labels_come_in_the_order_of_the_outputs(folder):
     fields = json.loads((folder / "config.json").read_text())
-    fields["label2id"] = {"b": 1, "a": 0, "c": 2}
+    fields["id2label"] = {"1": "b", "0": "a", "2": "c"}
     (folder / "config.json").write_text(json.dumps(fields))
     assert convert.read_config(folder).labels == ("a", "b", "c")
     with pytest.raises(ValueError, match=r"'classifier.weight' has shape \(2, 30\)"):
         convert.load(folder)
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_an_adapter_is_not_left_out_in_silence(tmp_path, name):
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(ValueError, match=rf"{name} would be left out: merge the adapter"):
+        convert.read_config(tmp_path)
 
 
 def test_locate(tmp_path, monkeypatch):
