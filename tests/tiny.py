@@ -39,7 +39,7 @@ def random_labels(n=40, seed=0):
     return np.random.default_rng(seed).integers(0, 2, n)
 
 
-def write_tokenizer(folder, vocab_size=50):
+def write_tokenizer(folder, vocab_size=50, inputs=("input_ids", "token_type_ids")):
     """A word-level tokenizer: `w5` ... `w<vocab_size - 1>` and the special tokens."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordPiece
@@ -56,8 +56,13 @@ def write_tokenizer(folder, vocab_size=50):
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
+    named = {} if inputs is None else {"model_input_names": [*inputs, "attention_mask"]}
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]"
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        **named,
     ).save_pretrained(folder)
 
 

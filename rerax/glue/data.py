@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ LENGTHS = (
 )
 """Token lengths T that batches come in."""
 BATCH_TOKENS = 1024
+UNREACHED = 0.01
+"""Share of words with capitals from which on a vocabulary is taken for a cased one."""
+PROBE = "A\u00e9\u4e2d"  # a capital, an accent, a Chinese character
 
 
 @dataclass(frozen=True)
@@ -225,12 +229,45 @@ def load_tokenizer(directory: str | Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(str(directory))
+        tokenizer = AutoTokenizer.from_pretrained(str(directory))
     except Exception as error:
         raise ValueError(
             f"{directory} has a tokenizer that cannot be read ({type(error).__name__}): fetch its "
             "tokenizer.json or vocab.txt again"
         ) from error
+    warning = _case_warning(directory, tokenizer)
+    if warning:
+        warnings.warn(warning, stacklevel=2)
+    return tokenizer
+
+
+def _case_warning(directory: Path, tokenizer: Any) -> str | None:
+    """Warn of texts that are normalised otherwise than the vocabulary asks for."""
+    normalise = _normaliser(tokenizer.backend_tokenizer)
+    words = [w for w in tokenizer.get_vocab() if w not in tokenizer.all_special_tokens]
+    lost = [w for w in words if w != w.lower() and not (w.startswith("[") and w.endswith("]"))]
+    if normalise("A") == "a" and len(lost) > UNREACHED * len(words):
+        return (
+            f"{directory}: {len(lost)} of {len(words)} words of the vocabulary have capitals, such "
+            f"as {min(lost)!r}, and its tokenizer lower-cases: if the model is cased, put "
+            '"do_lower_case": false into its tokenizer_config.json'
+        )
+    if (directory / "tokenizer.json").is_file():
+        from tokenizers import Tokenizer
+
+        written = _normaliser(Tokenizer.from_file(str(directory / "tokenizer.json")))
+        if written(PROBE) != normalise(PROBE):
+            return (
+                f"{directory}: tokenizer.json turns {PROBE!r} into {written(PROBE)!r}, "
+                f"transformers by tokenizer_config.json into {normalise(PROBE)!r}, as here: put "
+                "do_lower_case, strip_accents and tokenize_chinese_chars of tokenizer.json there"
+            )
+    return None
+
+
+def _normaliser(tokenizer: Any) -> Callable[[str], str]:
+    normalizer = tokenizer.normalizer
+    return (lambda text: text) if normalizer is None else normalizer.normalize_str
 
 
 def tokenise(
@@ -257,7 +294,17 @@ def tokenise(
     )
     ids = [np.array(row, np.int32) for row in encoded["input_ids"]]
     check_ids(ids, vocab_size)
-    return Examples(ids, [np.array(row, np.int32) for row in encoded["token_type_ids"]])
+    types = [np.array(row, np.int32) for row in encoded["token_type_ids"]]
+    if "token_type_ids" not in tokenizer.model_input_names:  # then transformers passes none
+        if "model_input_names" not in tokenizer.init_kwargs and any(row.any() for row in types):
+            warnings.warn(
+                "the tokenizer passes no segment ids, as transformers has it for its class: if the "
+                'model was trained with them, put "model_input_names": ["input_ids", '
+                '"token_type_ids", "attention_mask"] into its tokenizer_config.json',
+                stacklevel=2,
+            )
+        types = [np.zeros_like(row) for row in ids]
+    return Examples(ids, types)
 
 
 def check_length(max_length: int, positions: int) -> None:

@@ -1,5 +1,6 @@
 """Tasks, splits and batches."""
 
+import json
 import logging
 import sys
 import types
@@ -185,6 +186,67 @@ def test_tokenise_pairs(tmp_path):
     assert got.types[0].tolist() == [0, 0, 0, 0, 1, 1]
     assert len(got.ids[1]) == 12
     assert got.ids[1].tolist()[-3:] == [9, 9, 3]  # the longer sentence is cut
+
+
+PAIR = data.Split((("w5 w6",), ("w8",)), np.zeros(1, np.int32), ())
+
+
+def test_segments_are_those_that_the_tokenizer_passes(tmp_path):
+    """Its model_input_names decide, as in transformers."""
+    tiny.write_tokenizer(tmp_path, inputs=("input_ids",))
+    tokenizer = data.load_tokenizer(tmp_path)
+    got = data.tokenise(PAIR, tokenizer, max_length=12, positions=40, vocab_size=50)
+    assert got.ids[0].tolist() == tokenizer("w5 w6", "w8")["input_ids"]
+    assert "token_type_ids" not in tokenizer("w5 w6", "w8")
+    assert not got.types[0].any()
+
+
+def test_segments_lost_by_the_default_of_a_class_are_told(tmp_path):
+    tiny.write_tokenizer(tmp_path, inputs=None)
+    tokenizer = data.load_tokenizer(tmp_path)
+    with pytest.warns(UserWarning, match='passes no segment ids.*"token_type_ids"'):
+        got = data.tokenise(PAIR, tokenizer, max_length=12, positions=40, vocab_size=50)
+    assert not got.types[0].any()
+    single = data.Split((("w5 w6",),), np.zeros(1, np.int32), ())
+    data.tokenise(single, tokenizer, max_length=12, positions=40, vocab_size=50)  # says nothing
+
+
+CASED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused1A]", "the", "Paris", "caf\u00e9")
+UNCASED = tuple(word.replace("P", "p") for word in CASED[6:])
+
+
+def write_vocabulary(folder, words, **fields):
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    if fields:
+        (folder / "tokenizer_config.json").write_text(json.dumps(fields))
+
+
+def test_a_cased_vocabulary_that_is_lower_cased_is_told(tmp_path):
+    write_vocabulary(tmp_path, CASED)
+    with pytest.warns(UserWarning, match='"do_lower_case": false into its') as told:
+        tokens = data.load_tokenizer(tmp_path).tokenize("the Paris")
+    assert tokens == ["the", "[UNK]"]
+    assert len(told) == 1
+    assert "1 of 4 words of the vocabulary have capitals, such as 'Paris'" in str(told[0].message)
+
+
+@pytest.mark.parametrize(
+    ("words", "fields"),
+    [(CASED, {"do_lower_case": False}), (CASED[:6] + UNCASED, {})],
+    ids=["cased", "uncased"],
+)
+def test_a_vocabulary_that_fits_is_not_told(tmp_path, words, fields):
+    write_vocabulary(tmp_path, words, **fields)
+    data.load_tokenizer(tmp_path)
+
+
+def test_a_normaliser_that_is_not_taken_is_told(tmp_path):
+    write_vocabulary(tmp_path, CASED[:6] + UNCASED, strip_accents=False)
+    data.load_tokenizer(tmp_path).save_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    with pytest.warns(UserWarning, match="put do_lower_case, strip_accents and"):
+        data.load_tokenizer(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["garbage", '{"version": "1.0"}'])
