@@ -5,7 +5,7 @@ that is missing or out of date they are given anew. Hashes tell whether they are
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,10 @@ def recall(
     most = source.get("max_examples")
     if most is None and len(task.parts(split)) == 1:
         most = row["examples"]  # the first so many are those, whatever was asked for
+    order = manifest(folder)["pairs"].get(name, {}).get("labels")
     labels = source.get("labels")
+    if order is not None and task.labels:  # what the folder's rows were read by
+        labels = [task.labels[label] for label in order]
     subject = read_subject(
         source["model"],
         row["task"],
@@ -103,14 +106,13 @@ def recall(
                 f"{where} is not what the row was made from ({key} {getattr(subject, key)[:12]}.. "
                 f"in place of {row[key][:12]}..): give {flag} as it was"
             )
-    order = manifest(folder)["pairs"].get(name, {}).get("labels", subject.order)
     lanes = row["platform"].partition(":lanes-")[2]
     return Recalled(
         row,
         point_of(
             row, {**recorded["maps"], **({} if map_file is None else {row["fault"]: map_file})}
         ),
-        replace(subject, order=tuple(order)),
+        subject,
         Settings(seed=row["seed"], lanes=int(lanes) if lanes else None, chunk=1),
         glue.read_split(task, source["data"], split, most).texts,
     )

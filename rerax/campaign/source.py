@@ -13,7 +13,8 @@ from rerax.campaign.manifest import known_request
 from rerax.campaign.subject import Inputs, Subject
 from rerax.gates import FILE, load_gates
 from rerax.glue import data as glue
-from rerax.glue.tasks import find_task, label_order
+from rerax.glue.label_order import label_order
+from rerax.glue.tasks import find_task
 
 
 def read_subject(

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Int32
 
+from rerax.glue.label_order import check_file_names
 from rerax.glue.tasks import Task
 
 HUB = "nyu-mll/glue"
@@ -169,10 +170,14 @@ def _from_folder(task: Task, data: Path, part: str) -> pa.Table | None:
     if not files:
         return None
     try:
-        return pa.concat_tables([pq.ParquetFile(file).read() for file in files])
+        tables = [pq.ParquetFile(file).read() for file in files]
+        whole = pa.concat_tables(tables)
     except (pa.ArrowInvalid, OSError) as error:
         line = str(error).splitlines()[0]
         raise ValueError(f"{files[0]} is no readable Parquet ({line}): fetch it again") from None
+    for file, table in zip(files, tables, strict=True):
+        check_file_names(task, table.schema.metadata, str(file))
+    return whole
 
 
 def _from_hub(task: Task, data: str, part: str) -> pa.Table:
@@ -193,6 +198,8 @@ def _from_hub(task: Task, data: str, part: str) -> pa.Table:
         ) from error
     finally:
         hub_logging.set_verbosity(verbosity)
+    named = dataset.features.arrow_schema.metadata
+    check_file_names(task, named, f"{data} {task.name}/{part}")
     return dataset.data.table.combine_chunks()
 
 

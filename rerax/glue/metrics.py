@@ -87,7 +87,7 @@ def predictions_of(
     Args:
         task: the task.
         logits: outputs of the model.
-        order: GLUE label id of each output (`tasks.label_order`).
+        order: GLUE label id of each output (`label_order.label_order`).
 
     Returns:
         [chips, E]: int32 GLUE labels, -1 where a logit is not finite; the logit itself, float32,

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,8 @@ from rerax.gates import (
     open_gates,
 )
 from rerax.glue import data as glue
-from rerax.glue.tasks import Task, find_task, label_order
+from rerax.glue.label_order import label_order, named_order
+from rerax.glue.tasks import Task, find_task
 from rerax.pruning import Units, units_of, weights_to_free
 from rerax.spec import ChipSpec
 from rerax.train.folder import RunFolder, save_model
@@ -362,12 +364,12 @@ def _outputs(
 ) -> tuple[BertConfig, tuple[int, ...], bool]:
     """Config with the task's outputs, their GLUE ids, and whether the classifier is kept."""
     names = task.labels or ("score",)
-    if "classifier" in params["head"] and config.num_labels == task.num_labels:
-        order, warning = label_order(task, config.labels, labels)
-        if warning is None:
-            kept = config if labels is None else dataclasses.replace(config, labels=labels)
-            return kept, order, True
-    order, _ = label_order(task, labels or names, None)
+    fits = "classifier" in params["head"] and config.num_labels == task.num_labels
+    if fits and (labels or named_order(task, config.labels) is not None):
+        order, _ = label_order(task, config.labels, labels)
+        kept = config if labels is None else dataclasses.replace(config, labels=labels)
+        return kept, order, True
+    order, _ = label_order(task, names, labels)  # the head that is there says nothing of the task
     return dataclasses.replace(config, labels=labels or names), order, False
 
 
@@ -403,7 +405,14 @@ def _read_teacher(task: Task, teacher: str) -> tuple[BertConfig, Any, Any, tuple
     config, params, gates = _load(convert.locate(teacher))
     if set(params["head"]) != {"pooler", "classifier"}:
         raise ValueError(f"{teacher} has no classifier: distil from one trained on {task.name}")
-    return config, params, gates, label_order(task, config.labels, None)[0]
+    try:
+        order, warning = label_order(task, config.labels)
+    except ValueError as error:
+        why = str(error).partition(": give ")[0]
+        raise ValueError(f"{teacher}: {why}: mend id2label in its config.json") from None
+    if warning:
+        warnings.warn(f"{teacher}: {warning.partition(' (')[0]}", stacklevel=2)
+    return config, params, gates, order
 
 
 def _shapes(job: Job) -> dict[str, tuple[int, ...]]:

@@ -108,6 +108,22 @@ def test_a_restricted_chip_under_the_lens(files, campaign, tmp_path, capsys):
     assert set(cells.bitline % 8) == {6, 7}
 
 
+def test_outputs_mean_what_they_meant_to_the_folder(campaign, monkeypatch):
+    """Whatever their names are read as today."""
+    asked = {}
+    real = recall.read_subject
+
+    def read_subject(*args, **options):
+        asked.update(options)
+        return real(*args, **options)
+
+    monkeypatch.setattr(recall, "read_subject", read_subject)
+    row = row_of(campaign)
+    found = recall.recall(campaign, row.point_hash, int(row.chip))
+    assert asked["labels"] == ("negative", "positive")
+    assert found.subject.order == (0, 1)
+
+
 def test_a_row_that_is_not_reproduced_is_refused(campaign, tmp_path, capsys):
     """Plant it: another score, then another count, then another platform."""
     spoilt = tmp_path / "rows"

@@ -50,6 +50,7 @@ ORDER = [
     "sensitivity",
     "allocation",
     "glue.tasks",
+    "glue.label_order",
     "glue.data",
     "glue.metrics",
     "instructions",
@@ -173,6 +174,7 @@ WITHOUT_JAX = [
     "bert.config",
     "bert.convert",
     "glue.tasks",
+    "glue.label_order",
     "glue.data",
     "cli",
 ]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerax.glue import data
-from rerax.glue.tasks import TASKS, find_task, label_order
+from rerax.glue.tasks import TASKS, find_task
 
 
 def write(folder, task, split, n=5, **columns):
@@ -149,31 +149,6 @@ def test_no_network_says_what_was_wanted(monkeypatch, caplog):
         data.read_split(find_task("rte"))
     assert not caplog.records  # one line, not one for each retry
     assert retries.isEnabledFor(logging.WARNING)
-
-
-@pytest.mark.parametrize(
-    ("names", "override", "expected"),
-    [
-        (("negative", "positive"), None, (0, 1)),
-        (("POSITIVE", "Negative"), None, (1, 0)),
-        (("LABEL_0", "LABEL_1"), None, (0, 1)),
-        (("LABEL_0", "LABEL_1"), ("positive", "negative"), (1, 0)),
-    ],
-)
-def test_label_order(names, override, expected):
-    order, warning = label_order(find_task("sst2"), names, override)
-    assert order == expected
-    assert (warning is not None) == (override is None and names[0].startswith("LABEL"))
-
-
-def test_label_counts_and_names_that_do_not_fit():
-    with pytest.raises(ValueError, match="has 3 outputs, sst2 needs 2"):
-        label_order(find_task("sst2"), ("a", "b", "c"))
-    with pytest.raises(ValueError, match="has 2 outputs, stsb needs 1"):
-        label_order(find_task("stsb"), ("a", "b"))
-    with pytest.raises(ValueError, match="are not sst2's"):
-        label_order(find_task("sst2"), ("a", "b"), ("negative", "negative"))
-    assert label_order(find_task("stsb"), ("LABEL_0",)) == ((0,), None)
 
 
 def test_tokenise_pairs(tmp_path):

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from rerax.bert import convert
 from rerax.cli import main
 from rerax.gates import freed_share, load_gates
+from rerax.glue.tasks import find_task
 from rerax.spec import ChipSpec
 from rerax.train import folder as train_folder
 from rerax.train import run as train_run
@@ -330,6 +331,46 @@ def test_a_new_task_gets_a_new_head_and_dense_training_has_no_gates(flags, tmp_p
     assert config.labels == CONFIG.labels
     assert not (out / "gates.safetensors").exists()
     assert set(load_file(out / "model.safetensors")) == set(load_file(model / "model.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "order", "keeps_head"),
+    [
+        (("negative", "positive"), None, (0, 1), True),
+        (("POSITIVE", "NEGATIVE"), None, (1, 0), True),
+        (("LABEL_0", "LABEL_1"), None, (0, 1), False),
+        (("POS", "NEG"), None, (0, 1), False),
+        (("POS", "NEG"), ("positive", "negative"), (1, 0), True),
+        (("a", "b", "c"), None, (0, 1), False),
+        (("a", "b", "c"), ("positive", "negative"), (1, 0), False),
+    ],
+)
+def test_a_head_is_kept_where_names_say_what_it_means(names, labels, order, keeps_head):
+    config = dataclasses.replace(CONFIG, labels=names)
+    head = {"head": {"pooler": {}, "classifier": {}}}
+    got = train_run._outputs(find_task("sst2"), config, head, labels)
+    assert got[1:] == (order, keeps_head)
+    assert got[0].labels == (labels or (names if keeps_head else ("negative", "positive")))
+
+
+def test_labels_that_are_not_the_tasks_are_refused():
+    for head in ({}, {"pooler": {}, "classifier": {}}):
+        with pytest.raises(ValueError, match="labels good,bad are not sst2's"):
+            train_run._outputs(find_task("sst2"), CONFIG, {"head": head}, ("good", "bad"))
+
+
+def test_a_teacher_whose_outputs_mean_something_else_is_refused(monkeypatch, tmp_path):
+    def named(*names):
+        config = dataclasses.replace(CONFIG, labels=names)
+        read = (config, {"head": {"pooler": {}, "classifier": {}}}, None)
+        monkeypatch.setattr(train_run, "_load", lambda _: read)
+        return train_run._read_teacher(find_task("sst2"), str(tmp_path))
+
+    assert named("POSITIVE", "NEGATIVE")[-1] == (1, 0)
+    with pytest.warns(UserWarning, match="LABEL_1, which says nothing: taken in GLUE's order"):
+        assert named("LABEL_0", "LABEL_1")[-1] == (0, 1)
+    with pytest.raises(ValueError, match=r"named POS, NEG, .*: mend id2label in its config"):
+        named("POS", "NEG")
 
 
 def test_quantised_training_is_scored_as_the_chip(flags, tmp_path, monkeypatch):
