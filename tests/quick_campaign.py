@@ -50,6 +50,9 @@ class Worker:
     def crew(self):
         return [self]
 
+    def check_labels(self, point, known):
+        pass
+
     def provenance(self):
         return {"platform": self.platform}
 

@@ -24,6 +24,7 @@ from rerax.campaign.stopping import Rule, make_rule, settle
 from rerax.campaign.store import Block
 from rerax.campaign.subject import Inputs, Progress, Settings, Subject
 from rerax.campaign.team import Chips, Team, current_team
+from rerax.glue.label_order import label_order
 from rerax.glue.tasks import find_task
 from rerax.spec import SEMANTICS
 
@@ -117,6 +118,8 @@ class _Job:
         subject = self.subject.complete()
         tell = self.team.watching(self.on_progress)
         worker = Worker.start(subject, self.settings, self.points, tell, 0)
+        references = store.read_references(self.out) if self.out is not None else {}
+        worker.check_labels(self.points[0], references.get(worker.platform, {}))
         if self.out is not None:
             if self.team.leads:
                 self._open(self.out, worker, subject.requests)
@@ -223,7 +226,8 @@ def sweep(
         faulty: where faults act (`rerax.scope`): "layers=0+3;matrices=query", "layers=each";
             None: everywhere; several make a grid.
         gates: closed rows and columns, if any.
-        order: GLUE label id of each output; GLUE's own order by default.
+        order: GLUE label id of each output; by default what the names in `config.labels` say, or
+            GLUE's own order where they are LABEL_0, LABEL_1, ..
         out: campaign folder to fill or grow; None keeps the rows in memory.
         on_progress: told after every dispatch.
         **fixed: other fields of `campaign.point.Point`: sa1_share, layout, tile, input_bits,
@@ -244,14 +248,15 @@ def sweep(
     given = np.asarray(labels)
     if len(given) != len(examples):
         raise ValueError(f"{len(given)} labels for {len(examples)} examples: give one for each")
-    outputs = tuple(range(find_task(task).num_labels)) if order is None else tuple(order)
+    named = label_order(find_task(task), config.labels)[0] if order is None else tuple(order)
     inputs = Inputs(config, params, examples, gates)
     subject = Subject(
         task=task,
         model=name,
         model_hash=tree_hash((params, gates, dataclasses.asdict(config))),
         data_hash=tree_hash((list(examples.ids), list(examples.types), given)),
-        order=outputs,
+        order=named,
+        order_given=order is not None,
         labels=given,
         parts=(("validation", len(given)),),
         config=config,

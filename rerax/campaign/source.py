@@ -94,6 +94,7 @@ def read_subject(
         model_hash=model_hash,
         data_hash=kept or "",
         order=order,
+        order_given=labels is not None,
         labels=np.zeros(0),
         parts=(),
         config=config,

@@ -52,6 +52,7 @@ class Subject:
             keeps it, so that labels and parts are still empty.
         source: where model and examples were read, as `source.read_subject` takes it; no
             identity.
+        order_given: whether the user said the order, so that no answers can call it in question.
     """
 
     task: str
@@ -67,6 +68,7 @@ class Subject:
     requests: Mapping[str, str] = field(default_factory=dict)
     words: int = 0
     fetch: "Callable[[], Subject] | None" = None
+    order_given: bool = False
 
     def complete(self) -> "Subject":
         """The subject with its examples.

@@ -6,7 +6,8 @@ import importlib.metadata
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from rerax.campaign.store import Block
 from rerax.campaign.subject import Inputs, Progress, Settings, Subject, rows_table
 from rerax.faults import DEFAULT_SA1_SHARE, Counts, dose, fault_model
 from rerax.glue.data import check_ids, check_length, make_batches
+from rerax.glue.label_order import check_answers
 from rerax.glue.metrics import correct_bits, predictions_of, scores
 from rerax.glue.tasks import find_task
 from rerax.measured import PREFIX
@@ -69,6 +71,7 @@ class Worker:
         device: where it computes; None: where JAX does by default.
         programmed: the last model laid out, by what decides it.
         kept: the clean streams of that model that chips started from last.
+        floats: float scores by hash, of the pass that the labels were checked by.
         maps: files of measured chips, by what names them in rows.
     """
 
@@ -81,6 +84,7 @@ class Worker:
     device: jax.Device | None = None
     programmed: dict[Any, Any] = field(default_factory=dict)
     kept: dict[Any, reuse.Kept | None] = field(default_factory=dict)
+    floats: dict[str, float] = field(default_factory=dict)
     maps: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -198,20 +202,32 @@ class Worker:
             known[key] = float(facts["score"][0])
         return known[key]
 
+    def check_labels(self, point: Point, known: Mapping[str, float]) -> None:
+        """Look at the float model's answers, unless its score is known or the user said the order.
+
+        Raises:
+            ValueError: they tell of permuted labels (`label_order.check_answers`).
+        """
+        subject = self.subject
+        if subject.order_given or self._float_key(point) in known:
+            return
+        logits = np.concatenate([o.logits for o in self._outcomes(_plain(point), _FIRST)])
+        task = find_task(subject.task)
+        (answers,) = predictions_of(task, logits, subject.order)
+        warning = check_answers(task, subject.order, answers, subject.labels)
+        if warning:
+            warnings.warn(warning, stacklevel=2)
+        self.floats[self._float_key(point)] = float(self._scored(logits)["score"][0])
+
+    def _float_key(self, point: Point) -> str:
+        return digest({"float": [point.task, point.model], **self._pair(point)})
+
     def _float_score(self, point: Point, known: dict[str, float]) -> float:
-        key = digest({"float": [point.task, point.model], **self._pair(point)})
+        key = self._float_key(point)
+        if key not in known and key in self.floats:
+            known[key] = self.floats[key]
         if key not in known:
-            plain = replace(
-                point,
-                rate=0.0,
-                dtype="float32",
-                faulty=None,
-                matrices="",
-                bits=8,
-                protection="none",
-            )
-            facts = self.facts(plain, Block("", 0, 0))
-            known[key] = float(facts["score"][0])
+            known[key] = float(self.facts(_plain(point), _FIRST)["score"][0])
         return known[key]
 
     def _pair(self, point: Point) -> dict[str, Any]:
@@ -221,6 +237,22 @@ class Worker:
         self, point: Point, block: Block, step: Callable[[int, Point], None] | None = None
     ) -> dict[str, Any]:
         """Outcome columns of a block's chips."""
+        outcomes = self._outcomes(point, block, step)
+        network, programmed, _, _ = self.prepared(point)
+        counts = Counts(*map(np.concatenate, zip(*(o.counts for o in outcomes), strict=True)))
+        cells = chip.cells(programmed, point.spec)
+        return {
+            **self._scored(np.concatenate([o.logits for o in outcomes])),
+            **counts._asdict(),
+            "cells": cells * (1 + network.protection.spare_arrays),
+            "cells_dense": cells,
+            "sparsity": chip.sparsity(self.inputs.params, point.groups, self.inputs.gates),
+        }
+
+    def _outcomes(
+        self, point: Point, block: Block, step: Callable[[int, Point], None] | None = None
+    ) -> list[evaluate.Outcome]:
+        """What a block's chips answer, and what of them is faulty."""
         network, programmed, blocks, chunk = self.prepared(point)
         where, entries = self._restricted(point)
         share = DEFAULT_SA1_SHARE if point.sa1_share is None else point.sa1_share
@@ -241,15 +273,7 @@ class Worker:
             outcomes.append(outcome)
             if step is not None:
                 step(len(outcome.logits), point)
-        counts = Counts(*map(np.concatenate, zip(*(o.counts for o in outcomes), strict=True)))
-        cells = chip.cells(programmed, point.spec)
-        return {
-            **self._scored(np.concatenate([o.logits for o in outcomes])),
-            **counts._asdict(),
-            "cells": cells * (1 + network.protection.spare_arrays),
-            "cells_dense": cells,
-            "sparsity": chip.sparsity(self.inputs.params, point.groups, self.inputs.gates),
-        }
+        return outcomes
 
     def _scored(self, logits: np.ndarray) -> dict[str, Any]:
         task, labels = find_task(self.subject.task), self.subject.labels
@@ -304,6 +328,15 @@ class Worker:
                 chunk,
             )
         return self.programmed[key]
+
+
+_FIRST = Block("", 0, 0)
+
+
+def _plain(point: Point) -> Point:
+    """The point whose model has no codes and no faults."""
+    fault_free = replace(point, rate=0.0, faulty=None, protection="none")
+    return replace(fault_free, dtype="float32", matrices="", bits=8)
 
 
 def _repeat(value: Any, n: int) -> Any:

@@ -45,6 +45,36 @@ def test_memory_and_folder_hold_the_same_rows(tmp_path):
     assert without_hashes_of_time(on_disk).equals(without_hashes_of_time(rows))
 
 
+def test_labels_that_are_permuted_stop_a_sweep_before_anything_is_written(tmp_path):
+    """Unless the order is given, or a folder knows the float score."""
+    params, config = model_for("sst2")
+
+    def scored(labels, config=config, **changes):
+        examples = tiny.random_examples(60, lengths=(8, 16))
+        changes = {**FAST, "rates": (0.0,), **changes}
+        return rerax.sweep(params, config, examples, labels, **changes)
+
+    (bits,) = set(scored(np.zeros(60, int), order=(0, 1))["correct"].to_pylist())
+    wrong = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little")[:60].astype(int)
+    said = r"permuted: . of 60 answers .* 5. with --labels positive,negative \(order=\(1, 0\) in"
+    with pytest.raises(ValueError, match=said):
+        scored(wrong, out=tmp_path / "rows")
+    assert not (tmp_path / "rows").exists()
+    turned = dataclasses.replace(config, labels=config.labels[::-1])
+    assert scored(wrong, turned)["float_score"][0].as_py() > 0.9
+    given = scored(wrong, order=(0, 1), out=tmp_path / "rows")
+    assert given["float_score"][0].as_py() < 0.1
+    grown = scored(wrong, out=tmp_path / "rows", chips=4)
+    assert grown.slice(0, 3).equals(given)
+
+
+def test_names_of_outputs_say_their_order():
+    params, config = model_for("sst2")
+    strange = dataclasses.replace(config, labels=("POS", "NEG"))
+    with pytest.raises(ValueError, match=r"named POS, NEG, sst2's labels negative, positive: give"):
+        rerax.sweep(params, strange, EXAMPLES, np.zeros(12, int), **FAST)
+
+
 @pytest.mark.parametrize("task", ["cola", "mrpc", "stsb", "mnli"])
 def test_every_kind_of_task_fills_its_columns(task):
     rows = sweep(task, rates=(0.05,))
