@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from rerax.values import is_whole
+
 SEMANTICS = 1
 """Raised whenever stuck cells, words or codes of an existing campaign would change."""
 
@@ -120,8 +122,8 @@ def parse_tile(text: str) -> tuple[int, int]:
     Raises:
         ValueError: not two whole numbers of at least 1 joined by an x.
     """
-    rows, x, columns = text.lower().partition("x")
-    if not (x and rows.strip().isdecimal() and columns.strip().isdecimal()):
+    rows, _, columns = (part.strip() for part in text.lower().partition("x"))
+    if not (is_whole(rows) and is_whole(columns)):
         raise ValueError(f"tile {text!r} is not a size: give wordlines x bitlines such as 128x128")
     return int(rows), int(columns)
 

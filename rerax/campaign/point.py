@@ -4,13 +4,13 @@ import contextlib
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any
 
 from rerax.measured import map_of
 from rerax.scope import Scope
 from rerax.spec import MATRIX_GROUPS, ChipSpec, parse_tile
+from rerax.values import read_fraction, read_number
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,13 @@ def parse_rates(text: str) -> tuple[float, ...]:
     """Read a comma list of rates in [0, 1].
 
     Raises:
-        ValueError: an entry that is not a number or outside [0, 1].
+        ValueError: an entry that is empty, not a number (`values.read_number`) or outside [0, 1].
 
     Example:
         >>> parse_rates("0,1e-4,0.001")
         (0.0, 0.0001, 0.001)
     """
-    return tuple(float(_fraction(item, "rate")) for item in text.split(","))
+    return tuple(float(read_fraction(item, "rate")) for item in text.split(","))
 
 
 def parse_share(text: str) -> Fraction:
@@ -141,8 +141,8 @@ def parse_share(text: str) -> Fraction:
     separator = ":" if ":" in text else "/"
     first, found, second = text.partition(separator)
     if not found:
-        return _fraction(text, "sa1-share")
-    a, b = (_number(part, "sa1-share") for part in (first, second))
+        return read_fraction(text, "sa1-share")
+    a, b = (read_number(part, "sa1-share") for part in (first, second))
     whole = a + b if separator == ":" else b
     if a < 0 or b < 0 or whole == 0 or a > whole:
         raise ValueError(
@@ -161,25 +161,8 @@ def rate_and_share(sa0: str, sa1: str) -> tuple[float, Fraction]:
         >>> rate_and_share("0.0175", "0.0904")
         (0.1079, Fraction(904, 1079))
     """
-    low, high = _fraction(sa0, "sa0"), _fraction(sa1, "sa1")
+    low, high = read_fraction(sa0, "sa0"), read_fraction(sa1, "sa1")
     if low + high > 1:
         raise ValueError(f"sa0 {sa0} and sa1 {sa1} sum to more than 1: give fractions of all cells")
     share = high / (low + high) if low + high else Fraction(904, 1079)
     return float(low + high), share
-
-
-def _number(text: str, name: str) -> Fraction:
-    try:
-        number = Decimal(text.strip())
-    except InvalidOperation:
-        number = Decimal("nan")
-    if not number.is_finite() or abs(number.adjusted()) > 400:  # far beyond any float
-        raise ValueError(f"{name} {text.strip()!r} is not a number: give a number such as 1e-3")
-    return Fraction(number)
-
-
-def _fraction(text: str, name: str) -> Fraction:
-    value = _number(text, name)
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} {text.strip()} is outside [0, 1]: give a fraction of all cells")
-    return value

@@ -22,10 +22,12 @@ from rerax.cli import (  # noqa: F401 (they add commands)
     sweep,
     train,
 )
-from rerax.cli.flags import app
+from rerax.cli.flags import app, read_strictly
 from rerax.cli.programs import keep_programs, multiply_by_library, quieten
 from rerax.cli.stop import StoppedError, kept, sigterm_stops
 from rerax.progress import say
+
+read_strictly(command.callback for command in app.registered_commands)
 
 
 def _version(asked: bool | None) -> None:
@@ -85,9 +87,12 @@ _INTERRUPTED = 130  # what the parser makes of a KeyboardInterrupt
 
 
 def _value(error: Any, given: Sequence[str]) -> str:
-    """The value that a refused flag was given, which the parser's message leaves out."""
+    """The value that a refused flag was given, where the parser's message leaves it out."""
     flags = [flag for flag in getattr(getattr(error, "param", None), "opts", ()) if flag in given]
-    return f", not {given[given.index(flags[0]) + 1]!r}" if flags and flags[0] != given[-1] else ""
+    if not flags or flags[0] == given[-1]:
+        return ""
+    value = repr(given[given.index(flags[0]) + 1])
+    return "" if value in error.format_message() else f", not {value}"
 
 
 def _fail(message: str) -> int:

@@ -2,9 +2,12 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from types import UnionType
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
+
+from rerax.values import read_budget, read_float, read_whole
 
 app = typer.Typer(
     name="rerax",
@@ -20,6 +23,31 @@ def flag(text: str, metavar: str | None = None) -> Any:
     return typer.Option(help=text, metavar=metavar, show_default=True)
 
 
+def read_strictly(commands: Any) -> None:
+    """Let every flag of a number take what `rerax.values` reads, and nothing else.
+
+    Args:
+        commands: functions of the commands; their flags are changed in place.
+    """
+    for command in commands:
+        for hint in get_type_hints(command, include_extras=True).values():
+            kind, *extra = get_args(hint) or (hint,)
+            kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+            for info in extra:
+                if info.parser is None and {int, float} & set(kinds):
+                    info.parser = _parser(read_whole if int in kinds else read_float)
+
+
+def _parser(read: Callable[[str], Any]) -> Callable[[Any], Any]:
+    def number(given: Any) -> Any:  # a default comes as the number itself
+        try:
+            return read(given) if isinstance(given, str) else given
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return number
+
+
 Folder = Annotated[str, typer.Argument(help="Campaign folder, or gs://.., s3://..")]
 Model = Annotated[str, flag("Hugging Face folder of a fine-tuned BERT, or hub id.", "DIR")]
 Models = Annotated[
@@ -33,7 +61,9 @@ Task = Annotated[str, flag("GLUE task: cola, sst2, mrpc, stsb, qqp, mnli, qnli, 
 Data = Annotated[str, flag("Folder with <task>/<split>.parquet, or hub id.")]
 MaxLength = Annotated[int, flag("Most tokens of an example.", "N")]
 Labels = Annotated[str | None, flag("Label names in the order of the outputs.", "A,B")]
-Budget = Annotated[float, flag("Loss of score that a passing chip may have.")]
+Budget = Annotated[
+    str, flag("Loss of score that a passing chip may have: 0.01 and 1% are one point.", "X")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 
 Share = Annotated[str | None, flag("SA1 : SA0 parts, or the fraction of SA1 [9.04:1.75].")]
@@ -70,7 +100,7 @@ FaultyBits = Annotated[
 
 
 def run_and_print(
-    work: Any, budget: float, quiet: bool, stopped: Any = None, silent: bool = False
+    work: Any, budget: float | str, quiet: bool, stopped: Any = None, silent: bool = False
 ) -> Any:
     """Rows of a run, with progress on the way and the closing table at the end.
 
@@ -82,13 +112,12 @@ def run_and_print(
         silent: neither progress nor table; another process prints them.
 
     Raises:
-        ValueError: a budget outside [0, 1].
+        ValueError: a bad budget (`values.read_budget`).
     """
     from rerax.progress import reporter
     from rerax.report import print_table
 
-    if not 0 <= budget <= 1:
-        raise ValueError(f"budget {budget} is outside [0, 1]: give a loss of score such as 0.01")
+    budget = read_budget(budget)
     with reporter(quiet or silent) as tell:
         rows = work(tell)
     if not silent:
@@ -121,7 +150,4 @@ def numbers(text: str, flag: str) -> tuple[int, ...]:
     Raises:
         ValueError: an entry that is none.
     """
-    try:
-        return tuple(int(item) for item in text.split(","))
-    except ValueError:
-        raise ValueError(f"{flag} {text!r} is not a whole number: give one such as 8") from None
+    return tuple(read_whole(item, flag) for item in text.split(","))

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rerax.cli.flags import Budget, Folder, Quiet, app, flag, run_and_print
+from rerax.values import read_budget
 
 
 @app.command()
@@ -16,7 +17,7 @@ def report(
     folder: Folder,
     html: Annotated[Path | None, flag("Write the whole report as one page.", "FILE")] = None,
     figures: Annotated[Path | None, flag("Write the figures as PNG and SVG.", "DIR")] = None,
-    budget: Budget = 0.01,
+    budget: Budget = "0.01",
 ) -> None:
     """Print the table of a campaign folder; write its report as a page, draw its figures."""
     from rerax.campaign.files import place
@@ -25,8 +26,7 @@ def report(
     from rerax.campaign.store import read_rows
     from rerax.report import check_path, draw_figures, print_table, write_page
 
-    if not 0 <= budget <= 1:
-        raise ValueError(f"budget {budget} is outside [0, 1]: give a loss of score such as 0.01")
+    loss = read_budget(budget)
     if html is not None:
         check_path(html)  # raises
     if figures is not None and figures.exists() and not figures.is_dir():
@@ -38,12 +38,12 @@ def report(
     if not len(rows):
         raise ValueError(f"{folder} has no finished rows: run rerax sweep first")
     stopped = recorded(place(folder))
-    print_table(rows, budget, stopped=stopped)
+    print_table(rows, loss, stopped=stopped)
     if html is not None:
-        write_page(rows, html, budget, stopped, read_provenance(place(folder)))
+        write_page(rows, html, loss, stopped, read_provenance(place(folder)))
         print(f"page: {html}")
     if figures is not None:
-        written = draw_figures(rows, figures, budget, stopped)
+        written = draw_figures(rows, figures, loss, stopped)
         print(f"figures: {', '.join(path.name for path in written)} in {figures}")
 
 

@@ -35,6 +35,7 @@ from rerax.cli.flags import (
     numbers,
     run_and_print,
 )
+from rerax.values import read_budget
 
 if TYPE_CHECKING:
     from rerax.campaign.point import Point
@@ -103,7 +104,7 @@ def sweep(
     ] = "none",
     plan_rate: PlanRate = None,
     sensitivity: Sensitivity = None,
-    budget: Budget = 0.01,
+    budget: Budget = "0.01",
     distributed: Annotated[
         bool,
         typer.Option(
@@ -136,6 +137,7 @@ def sweep(
     from rerax.campaign.team import joined
     from rerax.scope import combine
 
+    loss = read_budget(budget)
     rule = make_rule(until_se, max_chips, chips)
     scopes = combine(faulty_layers, faulty_matrices, faulty_bits)
     points, models, data = _of_study(study, given) if study is not None else _of_flags(given)
@@ -159,7 +161,7 @@ def sweep(
             return
         run_and_print(
             lambda tell: run_all(resolved, settings, where, tell, plans, rule),
-            budget,
+            loss,
             quiet,
             rule,
             silent=not team.leads,

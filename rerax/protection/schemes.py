@@ -19,6 +19,7 @@ from rerax.protection.ledger import Ledger, embedded_ledger, shortage, unprotect
 from rerax.protection.placement import Wish
 from rerax.protection.recover import recover
 from rerax.spec import ChipSpec
+from rerax.values import is_whole
 from rerax.voting import majority_vote
 
 PURSES = ("pruned", "lsb", "pruned+lsb")
@@ -279,7 +280,7 @@ def _none(parts: list[str]) -> Protection:
 
 def _duplicate(parts: list[str]) -> Protection:
     parts, erasures = _erasures(parts)
-    if len(parts) != 1 or not parts[0].isdecimal():
+    if len(parts) != 1 or not is_whole(parts[0]):
         raise ValueError(f"duplicate:{':'.join(parts)} is not understood: use duplicate:3")
     return Duplicate(int(parts[0]), erasures)
 
@@ -289,9 +290,9 @@ def _msb(parts: list[str]) -> Protection:
     deep = parts[0] if parts else ""
     msbs, x, copies = deep.partition("x")
     depths = deep.split(".")
-    if len(parts) == 2 and x and msbs.isdecimal() and copies.isdecimal():
+    if len(parts) == 2 and x and is_whole(msbs) and is_whole(copies):
         return MsbEmbed(int(msbs), int(copies), parts[1], erasures)
-    if len(parts) == 2 and all(depth.isdecimal() for depth in depths):
+    if len(parts) == 2 and all(map(is_whole, depths)):
         return MsbEmbed(len(depths), tuple(map(int, depths)), parts[1], erasures)
     raise ValueError(
         f"msb:{':'.join(parts)} is not understood: use msb:2x3:pruned, :lsb or :pruned+lsb, or a "

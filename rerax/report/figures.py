@@ -17,6 +17,7 @@ from rerax.report.panels import Panel, gains, in_order, make_panels
 from rerax.report.places import HeatMap, loss, make_heat_maps
 from rerax.report.wording import budget_text, rate_text
 from rerax.report.wording import points as hundredths
+from rerax.values import read_budget
 
 MOST_NAMED = 16
 """Series up to which a figure has a legend; more leave no room for anything else."""
@@ -25,7 +26,7 @@ _MARKERS = "os^DvPhX"
 
 
 def draw_figures(
-    rows: pa.Table, folder: str | Path, budget: float = 0.01, stopped: Rule | None = None
+    rows: pa.Table, folder: str | Path, budget: float | str = 0.01, stopped: Rule | None = None
 ) -> list[Path]:
     """Write all figures that the rows allow, each as PNG and as SVG.
 
@@ -35,13 +36,16 @@ def draw_figures(
     Args:
         rows: rows of a campaign.
         folder: where to; made where it is missing.
-        budget: how far below the float score a chip may be and still pass.
+        budget: how far below the float score a chip may be and still pass: 0.01 or "1%".
         stopped: the rule that decided how many chips there are, if one did.
 
     Returns:
         The files.
+
+    Raises:
+        ValueError: a bad budget (`values.read_budget`).
     """
-    folder = Path(folder)
+    folder, budget = Path(folder), read_budget(budget)
     folder.mkdir(parents=True, exist_ok=True)
     lines = summarise_points(rows, budget, stopped)
     panels = [panel for panel in make_panels(lines) if any(panel.rates)]

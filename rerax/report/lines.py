@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from rerax.campaign.stopping import Rule
 from rerax.stats import Summary, passes, summarise, yield_interval
+from rerax.values import read_budget
 
 SETTINGS = (
     "task",
@@ -66,15 +67,20 @@ class Line:
 
 
 def summarise_points(
-    rows: pa.Table, budget: float = 0.01, stopped: Rule | None = None
+    rows: pa.Table, budget: float | str = 0.01, stopped: Rule | None = None
 ) -> list[Line]:
     """One line for each point: series in the order in which they first appear, rates ascending.
 
     Args:
         rows: rows of a campaign.
-        budget: how far below the float score a chip may be and still pass (0.01 is one point).
+        budget: how far below the float score a chip may be and still pass: 0.01 or "1%" is one
+            point.
         stopped: the rule that decided how many chips there are, if one did.
+
+    Raises:
+        ValueError: a bad budget (`values.read_budget`).
     """
+    budget = read_budget(budget)
     hashes = rows["point_hash"]
     points = [rows.filter(pc.equal(hashes, h)) for h in pc.unique(hashes)]
     lines = [_line(point, budget, stopped) for point in points]

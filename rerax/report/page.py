@@ -23,6 +23,7 @@ from rerax.report.palette import DARK, LIGHT, variables
 from rerax.report.panels import Panel, gains, in_order, make_panels
 from rerax.report.places import HeatMap, make_heat_maps
 from rerax.report.wording import budget_text, listed
+from rerax.values import read_budget
 
 MOST_OPEN = 4
 """Panels up to which all findings are in sight; those of more open on request."""
@@ -31,7 +32,7 @@ MOST_OPEN = 4
 def write_page(
     rows: pa.Table,
     path: str | Path,
-    budget: float = 0.01,
+    budget: float | str = 0.01,
     stopped: Rule | None = None,
     runs: Sequence[Mapping[str, Any]] = (),
 ) -> None:
@@ -40,12 +41,12 @@ def write_page(
     Args:
         rows: rows of a campaign, at least one.
         path: the HTML file.
-        budget: how far below the float score a chip may be and still pass.
+        budget: how far below the float score a chip may be and still pass: 0.01 or "1%".
         stopped: the rule that decided how many chips there are, if one did.
         runs: lines of the folder's provenance (`campaign.manifest.read_provenance`).
 
     Raises:
-        ValueError: no rows, or a path where no file can be.
+        ValueError: no rows, a bad budget, or a path where no file can be.
     """
     path = check_path(path)
     text = make_page(rows, budget, stopped, runs)
@@ -71,7 +72,7 @@ def check_path(path: str | Path) -> Path:
 
 def make_page(
     rows: pa.Table,
-    budget: float = 0.01,
+    budget: float | str = 0.01,
     stopped: Rule | None = None,
     runs: Sequence[Mapping[str, Any]] = (),
 ) -> str:
@@ -81,7 +82,7 @@ def make_page(
         rows, budget, stopped, runs: see `write_page`.
 
     Raises:
-        ValueError: no rows.
+        ValueError: no rows, or a bad budget (`values.read_budget`).
 
     Example:
         >>> make_page(read_rows(Path("my-campaign")))[:15]
@@ -89,6 +90,7 @@ def make_page(
     """
     if not len(rows):
         raise ValueError("there are no rows to report on: give those of a finished campaign")
+    budget = read_budget(budget)
     lines = sorted(summarise_points(rows, budget, stopped), key=in_order)
     drawn = [panel for panel in make_panels(lines) if any(panel.rates)]
     maps = make_heat_maps(lines)

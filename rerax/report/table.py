@@ -8,12 +8,14 @@ import pyarrow.compute as pc
 
 from rerax.campaign.stopping import Rule
 from rerax.report.lines import Line, percent, shown, split_settings, summarise_points
+from rerax.report.wording import budget_text
 from rerax.stats import looks
+from rerax.values import read_budget
 
 
 def print_table(
     rows: pa.Table,
-    budget: float = 0.01,
+    budget: float | str = 0.01,
     file: IO[str] | None = None,
     stopped: Rule | None = None,
 ) -> None:
@@ -28,6 +30,7 @@ def print_table(
     from rich import box
     from rich.table import Table
 
+    budget = read_budget(budget)
     lines = summarise_points(rows, budget, stopped)
     vary, common = split_settings(lines)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -81,7 +84,7 @@ def _footnotes(
     floats = sorted({line.float_score for line in lines})
     notes = [
         "scores in %, SE and intervals over chips; "
-        f"yield: chips within {100 * budget:g} points of the float score",
+        f"yield: chips within {budget_text(budget)} of the float score",
         "float score " + ", ".join(percent(score) for score in floats),
         ", ".join(f"{name.replace('_', ' ')} {shown(value)}" for name, value in common.items()),
     ]

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "rerax"
 ORDER = [
     "_types",
     "campaign.files",
+    "values",
     "spec",
     "keys",
     "quantise",
@@ -133,6 +134,7 @@ ORDER = [
     "cli",
 ]
 WITHOUT_JAX = [
+    "values",
     "spec",
     "gates",
     "stats.laws",

@@ -176,7 +176,7 @@ def test_yields_are_told_with_their_intervals():
     told = f"5 of 8 chips pass: 62 %\n95 % interval {100 * low:.0f} to {100 * high:.0f}"
     assert told in chart(text, "yield-0-0")
     assert "5 of 8 chips pass: 100 %" not in text
-    wide = make_page(make_rows(replace(POINT, rate=1e-2), scores), budget=0.5)
+    wide = make_page(make_rows(replace(POINT, rate=1e-2), scores), budget=0.49)
     assert "8 of 8 chips pass: 100 %" in chart(wide, "yield-0-0")
 
 
@@ -345,7 +345,7 @@ def test_a_bad_place_or_budget_is_refused_in_one_line(tmp_path, capsys):
         (["--html", str(tmp_path)], "is a folder"),
         (["--html", str(tmp_path / "file" / "a.html")], "is no folder"),
         (["--figures", str(tmp_path / "file")], "is a file"),
-        (["--budget", "2"], "outside [0, 1]"),
+        (["--budget", "2"], "outside [0, 0.5)"),
     ):
         assert main(["report", str(ENCODINGS), *arguments]) == 2
         printed = capsys.readouterr()

@@ -42,7 +42,7 @@ def test_the_rate_at_which_the_mean_loses_the_budget_is_named():
     assert "The mean stays within 1 point of the float score at every rate run, up" in found
     assert "up to 1e-2 with differential." in found
     assert "more chips" not in found
-    assert "stays within 50 points" in told(rows, 0.5)["Budget"]
+    assert "stays within 49 points" in told(rows, 0.49)["Budget"]
 
 
 def test_an_interval_that_reaches_the_budget_is_no_sure_loss():

@@ -1,0 +1,128 @@
+"""Numbers as people write them: each has one meaning, or is refused. No JAX here."""
+
+import math
+import re
+from decimal import Decimal
+from fractions import Fraction
+
+_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_WHOLE = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
+_ZERO_IN_FRONT = re.compile(r"0[0-9]+")
+_WITH_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
+_FAR = 400  # orders of magnitude, beyond any float
+MOST_BUDGET = 0.5
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text is a whole number in plain digits, none of them a zero in front."""
+    return bool(_WHOLE.fullmatch(text))
+
+
+def read_number(text: str, name: str = "") -> Fraction:
+    """Read a decimal number exactly.
+
+    Refused are a comma, a zero in front of a digit (what a decimal comma leaves in a comma list),
+    underscores, digits other than 0 to 9, NaN and infinity.
+
+    Args:
+        text: the number.
+        name: what it is of, for the error.
+
+    Raises:
+        ValueError: not such a number.
+
+    Example:
+        >>> read_number("1e-3"), read_number("0.25")
+        (Fraction(1, 1000), Fraction(1, 4))
+    """
+    text = text.strip()
+    if _NUMBER.fullmatch(text) and abs(Decimal(text).adjusted()) <= _FAR:
+        return Fraction(Decimal(text))
+    if not text:
+        why = "is empty: give a number such as 1e-3, and no comma at the end"
+    elif _ZERO_IN_FRONT.fullmatch(text):
+        why = f"begins with a zero: give decimals with a point, not a comma, such as 0.{text}"
+    elif _WITH_COMMA.fullmatch(text):
+        why = f"has a comma: give decimals with a point, such as {text.replace(',', '.')}"
+    else:
+        why = "is not a number: give a number such as 1e-3"
+    raise ValueError(f"{name} {text!r} {why}".lstrip())
+
+
+def read_fraction(text: str, name: str) -> Fraction:
+    """Read a number in [0, 1] exactly.
+
+    Raises:
+        ValueError: not a number, or outside.
+    """
+    value = read_number(text, name)
+    if not 0 <= value <= 1:
+        raise ValueError(
+            f"{name} {text.strip()} is outside [0, 1]: give a fraction of all cells, with a "
+            "decimal point"
+        )
+    return value
+
+
+def read_float(text: str, name: str = "") -> float:
+    """Read a finite float (`read_number`).
+
+    Raises:
+        ValueError: not a number, or one that no float holds.
+    """
+    try:
+        return float(read_number(text, name))
+    except OverflowError:
+        raise ValueError(f"{name} {text!r} is too large: give a number such as 0.01") from None
+
+
+def read_whole(text: str, name: str = "") -> int:
+    """Read a whole number.
+
+    Raises:
+        ValueError: anything but digits with a sign, or a zero in front.
+
+    Example:
+        >>> read_whole("64")
+        64
+    """
+    text = text.strip()
+    if is_whole(text):
+        return int(text)
+    if _ZERO_IN_FRONT.fullmatch(text):
+        why = f"begins with a zero: give {int(text)}"
+    else:
+        why = "is not a whole number: give digits alone, such as 8"
+    raise ValueError(f"{name} {text!r} {why}".lstrip())
+
+
+def read_budget(value: float | str) -> float:
+    """Read a loss of score that a passing chip may have, a fraction or a percentage.
+
+    A budget of half the score and more lets nearly every chip pass and is a mistake: whoever
+    writes 1 means one point.
+
+    Args:
+        value: 0.01, or the text "0.01" or "1%", each one point of score.
+
+    Raises:
+        ValueError: not a number, negative, or 0.5 and more.
+
+    Example:
+        >>> read_budget("1%"), read_budget(0.02), read_budget("0.015")
+        (0.01, 0.02, 0.015)
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        number = text.removesuffix("%")
+        found = read_number(number, "budget") / (1 if number == text else 100)
+        if 0 <= found < MOST_BUDGET:
+            return float(found)
+    else:
+        text = f"{value:g}"
+        if math.isfinite(value) and 0 <= value < MOST_BUDGET:
+            return float(value)
+    raise ValueError(
+        f"budget {text} is outside [0, {MOST_BUDGET}), which is in units of the score: give 0.01 "
+        "or 1% for one point"
+    )
