@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rerax.campaign.stopping import Rule
-from rerax.stats import Summary, passes, summarise, yield_interval
+from rerax.stats import Summary, paired_difference, passes, summarise, yield_interval
 from rerax.values import read_budget
 
 SETTINGS = (
@@ -115,6 +115,26 @@ def _line(rows: pa.Table, budget: float, stopped: Rule | None) -> Line:
         first["sparsity"],
         first["examples"],
     )
+
+
+def told_apart(one: Line, other: Line) -> bool:
+    """Whether two points differ in their mean score: as printed, and beyond chance.
+
+    Beyond chance means that the 95 % interval of the paired difference does not hold 0. Points
+    with fewer than two chips in common are compared by their own intervals, which may not meet.
+
+    Args:
+        one, other: the points.
+    """
+    if percent(one.summary.mean) == percent(other.summary.mean):
+        return False
+    if len(np.intersect1d(one.chips, other.chips)) > 1:
+        gain = paired_difference(one.chips, one.scores, other.chips, other.scores).interval
+        return gain is not None and not gain[0] <= 0 <= gain[1]
+    low, high = sorted((one, other), key=lambda line: line.summary.mean)
+    if low.summary.interval is None or high.summary.interval is None:
+        return False
+    return low.summary.interval[1] < high.summary.interval[0]
 
 
 def split_settings(lines: Sequence[Line]) -> tuple[list[str], dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rerax.campaign.stopping import Rule
-from rerax.report.lines import Line
+from rerax.report.lines import Line, told_apart
 from rerax.report.panels import Gain, Panel, Series, gains
 from rerax.report.places import HeatMap, loss
 from rerax.report.wording import budget_text, count, interval, listed, points, rate_text
@@ -14,6 +14,8 @@ from rerax.stats import passes
 
 MOST_RATES = 6
 """Rates of a panel that get a sentence each; the rest is in the tables."""
+MOST_PLACES = 4
+"""Places of a heat map that a sentence names."""
 
 
 class Finding(NamedTuple):
@@ -76,16 +78,28 @@ def findings(panel: Panel, budget: float) -> list[Finding]:
 
 def hot_spots(maps: Sequence[HeatMap]) -> list[Finding]:
     """Which place of each heat map costs most."""
-    found = []
-    for heat in maps:
-        (row, column), worst = max(heat.cells.items(), key=lambda item: loss(item[1]))
-        text = (
-            f"Of {count(len(heat.cells), 'place')}, faults cost most at {heat.row_name} {row}, "
-            f"{heat.column_name} {column}: {points(loss(worst))} points of the clean score on "
-            f"average over {count(worst.summary.chips, 'chip')}."
-        )
-        found.append(Finding(heat.title, text))
-    return found
+    return [Finding(heat.title, _worst_place(heat)) for heat in maps]
+
+
+def _worst_place(heat: HeatMap) -> str:
+    """Where faults cost most, the places that tie, and those that are not told apart from it."""
+    ranked = sorted(heat.cells.items(), key=lambda item: -loss(item[1]))
+    worst, most = ranked[0][1], points(loss(ranked[0][1]))
+    names = [f"{heat.row_name} {row}, {heat.column_name} {column}" for (row, column), _ in ranked]
+    lines = [line for _, line in ranked]
+    top = [k for k, line in enumerate(lines) if points(loss(line)) == most]
+    near = [k for k, line in enumerate(lines) if k not in top and not told_apart(line, worst)]
+    cost = f"{most} points of the clean score on average over {count(worst.summary.chips, 'chip')}"
+    if len(top) == len(ranked) > 1:
+        return f"Faults cost the same at all {len(ranked)} places: {cost}."
+    text = f"Of {count(len(ranked), 'place')}, faults cost most at {_places(names, top)}: {cost}."
+    return f"{text} Not told apart from it: {_places(names, near)}." if near else text
+
+
+def _places(names: Sequence[str], picked: Sequence[int]) -> str:
+    """The first few of the places picked, and how many more there are."""
+    more = [f"and {len(picked) - MOST_PLACES} more"] if len(picked) > MOST_PLACES else []
+    return "; ".join([*(names[k] for k in picked[:MOST_PLACES]), *more])
 
 
 def cautions(
@@ -129,16 +143,16 @@ def cautions(
 def _clean(panel: Panel) -> str:
     """The references: parameters as loaded, and codes without faults."""
     floats = sorted({points(line.float_score) for line in panel.lines})
-    clean = {series.label: points(series.lines[0].clean_score) for series in panel.series}
     text = f"The float score is {listed(floats)} %; without faults "
-    if len(set(clean.values())) == 1:
-        return f"{text}the stored codes score {next(iter(clean.values()))} %."
-    best = max(panel.series, key=_clean_score)
-    worst = min(panel.series, key=_clean_score)
-    return (
-        f"{text}the stored codes score {clean[worst.label]} % ({worst.label}) to "
-        f"{clean[best.label]} % ({best.label})."
-    )
+    ends = [pick(panel.series, key=_clean_score) for pick in (min, max)]
+    low, high = (points(_clean_score(series)) for series in ends)
+    if low == high:
+        return f"{text}the stored codes score {low} %."
+    names = [
+        listed([s.label for s in panel.series if points(_clean_score(s)) == end])
+        for end in (low, high)
+    ]
+    return f"{text}the stored codes score {low} % ({names[0]}) to {high} % ({names[1]})."
 
 
 def _clean_score(series: Series) -> float:
@@ -195,24 +209,48 @@ def _within(score: float, line: Line, budget: float) -> bool:
 
 
 def _at_rate(panel: Panel, rate: float, paired: Sequence[Gain]) -> str:
-    """Best mean at a rate with its gain over the first series, and how many chips pass."""
+    """The highest mean at a rate and who shares it, its gain, and how many chips pass."""
     here = [(k, line) for k, s in enumerate(panel.series) if (line := s.at(rate)) is not None]
-    best, line = max(here, key=lambda item: item[1].summary.mean)
-    label, mean = panel.series[best].label, f"{points(line.summary.mean)} %"
+    mean = points(max(line.summary.mean for _, line in here))
+    top = [k for k, line in here if points(line.summary.mean) == mean]
+    best, line = next(item for item in here if item[0] == top[0])  # of equals the plainest
+    label = panel.series[best].label
     if len(here) == 1:
         who = f" with {label}" if len(panel.series) > 1 else ""
-        return f"The mean is {mean}{who}. {_pass(line)}."
+        return f"The mean is {mean} %{who}. {_pass(line)}."
+    text = _highest(panel, here, top, line, mean)
+    passed = _pass(line) if len(top) == 1 else f"{_pass(line)} with {label}"
     (base, reference), name = here[0], panel.series[0].label
     gain = next((g for g in paired if g.rate == rate and g.series == best), None)
-    text = f"{label} is best of {len(here)} with a mean of {mean}"
     if best == 0 or base != 0 or gain is None:
-        return f"{text}. {_pass(line)}."
+        return f"{text}. {passed}."
     s = gain.summary
-    text += f", {points(s.mean, sign=True)} points over {name} on {count(s.chips, 'common chip')}"
+    whose = "" if len(top) == 1 else f"{label} is "
+    text += f", {whose}{points(s.mean, sign=True)} points over {name}"
+    text += f" on {count(s.chips, 'common chip')}"
     if s.interval is not None:
         text += f" (95 % interval {interval(s.interval, sign=True)}"
         text += ": no sure gain)" if s.interval[0] <= 0 <= s.interval[1] else ")"
-    return f"{text}. {_pass(line)}; {_passed(reference)} with {name}."
+    return f"{text}. {passed}; {_passed(reference)} with {name}."
+
+
+def _highest(
+    panel: Panel, here: Sequence[tuple[int, Line]], top: Sequence[int], best: Line, mean: str
+) -> str:
+    """Who has the highest mean of a rate, alone or not, and from whom it is not told apart."""
+    names = listed([panel.series[k].label for k in top])
+    near = [
+        panel.series[k].label for k, line in here if k not in top and not told_apart(line, best)
+    ]
+    if len(top) == len(here):
+        return f"{names} have the same mean, {mean} %"
+    if len(top) > 1:
+        text = f"{names} share the highest mean of {len(here)}, {mean} %"
+    elif near:
+        text = f"{names} has the highest mean of {len(here)}, {mean} %"
+    else:
+        return f"{names} is best of {len(here)} with a mean of {mean} %"
+    return f"{text}, but not told apart from {listed(near)}" if near else text
 
 
 def _passed(line: Line) -> str:

@@ -2,11 +2,12 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from made_rows import POINT, campaign, make_rows, places
 
 from rerax.campaign.stopping import Rule
 from rerax.report import words
-from rerax.report.lines import summarise_points
+from rerax.report.lines import summarise_points, told_apart
 from rerax.report.panels import make_panels
 from rerax.report.places import make_heat_maps
 from rerax.report.wording import interval, points
@@ -71,8 +72,82 @@ def test_a_gain_that_may_be_none_is_called_so():
 
 
 def test_the_plainest_scheme_may_be_best():
-    rows = grid({"differential": {1e-2: [0.7, 0.8]}, "offset": {1e-2: [0.9, 0.9]}})
-    assert told(rows)["1e-2"].startswith("offset is best of 2 with a mean of 90.00 %. 2 of 2")
+    rows = grid({"differential": {1e-2: [0.7, 0.71, 0.7]}, "offset": {1e-2: [0.9, 0.9, 0.9]}})
+    assert told(rows)["1e-2"].startswith("offset is best of 2 with a mean of 90.00 %. 3 of 3")
+
+
+def test_a_tie_as_printed_is_no_win():
+    same = [0.9, 0.8, 0.85]
+    rows = grid({"offset": {1e-2: same}, "differential": {1e-2: [s + 1e-6 for s in same]}})
+    assert told(rows)["1e-2"] == (
+        "offset and differential have the same mean, 85.00 %. 1 of 3 chips pass "
+        f"(33 %, 95 % interval {interval(wilson(1, 3), digits=0)}) with offset."
+    )
+    worse = {"twos_complement": {1e-2: [0.5, 0.51, 0.5]}}
+    three = grid({"offset": {1e-2: same}, "differential": {1e-2: same[::-1]}, **worse})
+    assert told(three)["1e-2"].startswith(
+        "offset and differential share the highest mean of 3, 85.00 %. 1 of 3"
+    )
+
+
+def test_tied_schemes_above_the_first_have_one_gain_told_with_its_name():
+    high = [0.9, 0.9, 0.9, 0.91]
+    rows = grid(
+        {
+            "offset": {1e-2: [0.7, 0.7, 0.71, 0.7]},
+            "sign_magnitude": {1e-2: high},
+            "differential": {1e-2: high[::-1]},
+        }
+    )
+    found = told(rows)["1e-2"]
+    assert "sign_magnitude and differential share the highest mean of 3, 90.25 %, " in found
+    assert "%, sign_magnitude is +20.00 points over offset on 4 common chips (" in found
+    assert "with sign_magnitude; 0 of 4 with offset." in found
+
+
+def test_what_chance_may_explain_is_no_win():
+    """The paired difference decides, not whether intervals of the means meet."""
+    noise = np.array([0.0, 0.2, 0.1, 0.3, 0.15, 0.05])
+    unsure = {"offset": {1e-2: 0.6 + noise}, "differential": {1e-2: 0.605 + noise[::-1]}}
+    found = told(grid(unsure))["1e-2"]
+    assert found.startswith("differential has the highest mean of 2, 73.83 %, but not told apart")
+    assert "apart from offset, +0.50 points over offset on 6 common chips" in found
+    assert ": no sure gain)" in found
+    paired = {"offset": {1e-2: 0.6 + noise}, "differential": {1e-2: 0.605 + 0.999 * noise}}
+    assert told(grid(paired))["1e-2"].startswith("differential is best of 2 with a mean of")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "differ"),
+    [
+        (([0.5, 0.6], [0, 1]), ([0.5, 0.6], [2, 3]), False),
+        (([0.5, 0.501], [0, 1]), ([0.9, 0.901], [2, 3]), True),  # no chip in common
+        (([0.5, 0.9], [0, 1]), ([0.9, 0.6], [2, 3]), False),
+        (([0.5], [0]), ([0.9], [0]), False),  # a single chip says nothing of others
+        (([0.5, 0.501], [0, 1]), ([0.9, 0.903], [0, 1]), True),
+    ],
+)
+def test_points_are_told_apart(one, other, differ):
+    first, second = (
+        summarise_points(make_rows(replace(POINT, encoding=encoding), scores, chips))[0]
+        for encoding, (scores, chips) in zip(("offset", "differential"), (one, other), strict=True)
+    )
+    assert told_apart(first, second) == told_apart(second, first) == differ
+
+
+def test_clean_scores_that_tie_are_named_together():
+    tables = [
+        make_rows(replace(POINT, encoding=encoding), [0.5, 0.6], clean_score=clean)
+        for encoding, clean in (
+            ("offset", 0.88),
+            ("twos_complement", 0.89),
+            ("sign_magnitude", 0.89001),
+            ("differential", 0.88),
+        )
+    ]
+    found = told(pa.concat_tables(tables))["No faults"]
+    assert "88.00 % (offset and differential) to 89.00 % (twos_complement and sign_" in found
+    assert "score 89.00 %." in told(pa.concat_tables(tables[1:3]))["No faults"]
 
 
 def test_pairs_that_share_no_cells_are_told():
@@ -110,6 +185,26 @@ def test_the_worst_place_is_named():
     assert topic == "layers × rate"
     assert f"cost most at {worst.settings['faulty'].replace('=', ' ')}, rate 1e-2" in text
     assert f"{points(0.89 - worst.summary.mean)} points of the clean score" in text
+
+
+def test_places_that_tie_are_named_together():
+    def spots(**scores):
+        rows = [make_rows(replace(POINT, rate=0.0), [0.89] * 3)]
+        rows += [
+            make_rows(replace(POINT, rate=1e-2, faulty=f"layers={name[1]}"), values)
+            for name, values in scores.items()
+        ]
+        lines = summarise_points(pa.concat_tables(rows))
+        return words.hot_spots(make_heat_maps(lines))[0].text
+
+    low, high = [0.6, 0.61, 0.6], [0.8, 0.81, 0.82]
+    both = "faults cost most at layers 0, rate 1e-2; layers 2, rate 1e-2: 28.67 points"
+    assert both in spots(l0=low, l1=high, l2=low[::-1])
+    assert "Not told" not in spots(l0=low, l1=high, l2=low[::-1])
+    near = spots(l0=[0.6, 0.65, 0.7], l1=[0.7, 0.66, 0.6], l2=high)
+    assert "most at layers 0, rate 1e-2: " in near
+    assert near.endswith("Not told apart from it: layers 1, rate 1e-2.")
+    assert spots(l0=low, l1=low).startswith("Faults cost the same at all 2 places: 28.67 points")
 
 
 def test_cautions_are_told_where_they_apply():
