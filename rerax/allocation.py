@@ -14,7 +14,7 @@ from rerax.bert.config import BertConfig
 from rerax.campaign.files import whole_file
 from rerax.chip import lines_of, on_crossbars
 from rerax.gates import Gates, open_cells, with_zeros
-from rerax.protection import Ledger, MsbEmbed, Unprotected, protection
+from rerax.protection import Ledger, MsbEmbed, Unprotected, left_bare, protection
 from rerax.protection.damage import Odds
 from rerax.protection.placement import lay_out
 from rerax.protection.planner import Allocation, Codes, allocate, damage
@@ -111,9 +111,11 @@ def account(
         spec: geometry.
 
     Raises:
-        ValueError: an unknown protection, or a matrix without room for it.
+        ValueError: an unknown protection, a matrix without room for it, or none with the gates
+            that it needs.
     """
     scheme = protection(name)
+    left_bare(scheme, {matrix: known.gated for matrix, known in matrices.items()})  # raises
     if not isinstance(scheme, Allocation):
         return {m: _account(name, m, known, chances, spec) for m, known in matrices.items()}
     chosen = dict(scheme.chosen)

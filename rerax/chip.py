@@ -21,7 +21,7 @@ from rerax.fused import covers, read_matrix
 from rerax.gates import Gates, open_cells
 from rerax.keys import matrix_key, spare_key
 from rerax.measured import MATRICES
-from rerax.protection import Ledger, Protection, Unprotected
+from rerax.protection import Ledger, Protection, Unprotected, left_bare
 from rerax.quantise import quantise
 from rerax.scope import Scope
 from rerax.spec import MATRIX_GROUPS, ChipSpec
@@ -115,8 +115,9 @@ def program(
         copies.
 
     Raises:
-        ValueError: a matrix without room for the protection.
+        ValueError: a matrix without room for the protection, or none with the gates it needs.
     """
+    bare_matrices(params, groups, gates, protection)  # raises
     words: dict[str, dict[str, AnyArray]] = {section: {} for section in SECTIONS}
     scales: dict[str, dict[str, AnyArray]] = {section: {} for section in SECTIONS}
     lines: dict[str, dict[str, Lines]] = {section: {} for section in SECTIONS}
@@ -254,6 +255,18 @@ def lines_of(
     *_, rows, columns = shape
     row, column = _open(gate) or (np.ones(shape[:-1], bool), np.ones((*shape[:-2], columns), bool))
     return row.reshape(-1, rows), column.reshape(-1, columns)
+
+
+def bare_matrices(
+    params: Params, groups: tuple[str, ...], gates: Gates | None, protection: Protection
+) -> tuple[str, ...]:
+    """Matrices without gates that the protection leaves as they are (`protection.left_bare`).
+
+    Raises:
+        ValueError: it could protect none.
+    """
+    found = on_crossbars(params, groups).values()
+    return left_bare(protection, {m: m in (gates or {}) for matrices in found for m in matrices})
 
 
 def cells(programmed: Programmed, spec: ChipSpec) -> int:

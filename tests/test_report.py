@@ -52,6 +52,15 @@ def test_a_point_is_one_line_over_its_chips():
     assert 0 < line.passed_interval[0] < 0.5 < line.passed_interval[1] < 1
 
 
+@pytest.mark.parametrize(("task", "lowest"), [("sst2", 0), ("mrpc", 0), ("cola", -1), ("stsb", -1)])
+def test_intervals_end_where_scores_do(task, lowest):
+    point, few = replace(POINT, task=task), [1.0, 0.5]
+    for scores in (few, [-s for s in few] if lowest else [0.0, 0.25]):
+        low, high = summarise_points(make_rows(point, scores))[0].summary.interval
+        assert lowest <= low < high <= 1
+        assert low == lowest or high == 1
+
+
 def test_rate_0_counts_as_one_chip():
     (line,) = summarise_points(make_rows(replace(POINT, rate=0.0), [0.89] * 64, degenerate=(0, 1)))
     assert line.summary.chips == 1

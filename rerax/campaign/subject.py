@@ -1,6 +1,6 @@
 """What a campaign is about, and the rows that it yields. No JAX here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +140,12 @@ class Progress:
         where = "" if at.faulty is None else f" in {at.faulty}"
         what = f"{self.what}, " if self.what else ""
         return f"{what}{at.task} {at.encoding} {at.fault}{where} rate {at.rate:g}"
+
+
+def unprotected_text(protection: str, matrices: Sequence[str]) -> str:
+    """What a reader must know of matrices without gates under a protection that needs them."""
+    names = ", ".join(matrices)
+    return f"{protection} leaves {names} unprotected: without gates they have no freed cells"
 
 
 def rows_table(

@@ -20,13 +20,13 @@ import pyarrow as pa
 from rerax import chip, evaluate, reuse
 from rerax.campaign.point import Point, digest
 from rerax.campaign.store import Block
-from rerax.campaign.subject import Inputs, Progress, Settings, Subject, rows_table
+from rerax.campaign.subject import Inputs, Progress, Settings, Subject, rows_table, unprotected_text
 from rerax.faults import DEFAULT_SA1_SHARE, Counts, dose, fault_model
 from rerax.glue.data import check_ids, check_length, make_batches
 from rerax.glue.label_order import check_answers
 from rerax.glue.metrics import correct_bits, predictions_of, scores
 from rerax.glue.tasks import find_task
-from rerax.measured import PREFIX
+from rerax.measured import MATRICES, PREFIX
 from rerax.protection import protection
 
 
@@ -73,6 +73,7 @@ class Worker:
         kept: the clean streams of that model that chips started from last.
         floats: float scores by hash, of the pass that the labels were checked by.
         maps: files of measured chips, by what names them in rows.
+        bare: matrices that each protection leaves unprotected, having no gates.
     """
 
     subject: Subject
@@ -86,6 +87,7 @@ class Worker:
     kept: dict[Any, reuse.Kept | None] = field(default_factory=dict)
     floats: dict[str, float] = field(default_factory=dict)
     maps: dict[str, str] = field(default_factory=dict)
+    bare: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
     def start(
@@ -99,8 +101,8 @@ class Worker:
         """Load and check the inputs.
 
         Raises:
-            ValueError: bad weights or examples, an unknown fault model or protection, or a
-                matrix without room for it.
+            ValueError: bad weights or examples, an unknown fault model or protection, a matrix
+                without room for it, or no matrix with the gates that it needs.
         """
         for point in points:
             fault_model(point.fault)
@@ -109,11 +111,18 @@ class Worker:
                 layers = subject.config.num_hidden_layers
                 point.scope.check(point.groups, point.spec, layers)  # raises
         inputs = subject.load()
+        bare: dict[str, list[str]] = {}
         for point in {
             replace(p, rate=0.0, sa1_share=None, fault="uniform", faulty=None) for p in points
         }:
             shield = protection(point.protection)
             chip.ledger(inputs.params, point.spec, point.groups, inputs.gates, shield)  # raises
+            left = chip.bare_matrices(inputs.params, point.groups, inputs.gates, shield)  # raises
+            if left:
+                known = {*bare.get(point.protection, ()), *left}
+                bare[point.protection] = sorted(known, key=MATRICES.index)
+        for name, matrices in bare.items():
+            warnings.warn(unprotected_text(name, matrices), stacklevel=2)
         longest = max(len(row) for row in inputs.examples.ids)
         check_length(max(longest, 4), inputs.config.max_position_embeddings)
         check_ids(inputs.examples.ids, inputs.config.vocab_size)
@@ -136,6 +145,7 @@ class Worker:
                 for p in points
                 if p.fault.startswith(PREFIX)
             },
+            bare=bare,
         )
 
     def crew(self) -> "list[Worker]":
@@ -158,6 +168,7 @@ class Worker:
     def provenance(self) -> dict[str, Any]:
         """When, where and with which versions this run is made; kept beside, never hashed."""
         packages = ("rerax", "jax", "jaxlib", "flax", "numpy")
+        pair = f"{self.subject.task}/{self.subject.model}"
         return {
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "host": socket.gethostname(),
@@ -165,8 +176,9 @@ class Worker:
             "versions": {name: importlib.metadata.version(name) for name in packages},
             "revision": _revision(),
             "devices": jax.device_count(),
-            "sources": {f"{self.subject.task}/{self.subject.model}": self.subject.source},
+            "sources": {pair: self.subject.source},
             "maps": self.maps,
+            "unprotected": {pair: self.bare} if self.bare else {},
         }
 
     def rows(self, point: Point, block: Block, known: dict[str, float]) -> pa.Table:

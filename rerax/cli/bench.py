@@ -22,7 +22,9 @@ def bench(
     max_length: MaxLength = 128,
     examples: Annotated[int, flag("Random sentences, or the first N of the split.", "N")] = 872,
     rates: Annotated[str, flag("Fault rates.", "P,..")] = "1e-3,1e-2",
-    protection: Annotated[str, flag("Protections.", "NAME,..")] = "none,msb:2x3:pruned",
+    protection: Annotated[
+        str | None, flag("Protections [none, and msb:2x3:pruned where there are gates].", "NAME,..")
+    ] = None,
     rounds: Annotated[int, flag("How often each piece is timed.", "N")] = 5,
     growth: Annotated[
         bool, typer.Option("--growth", help="Also double chips, sentences, model and rate.")
@@ -61,7 +63,8 @@ def bench(
         if not quiet:
             print(f"measuring {text}", file=sys.stderr, flush=True)
 
-    found = measure(inputs, asked, names(protection), rounds, growth, fused, tell)
+    default = "none" if inputs.gates is None else "none,msb:2x3:pruned"
+    found = measure(inputs, asked, names(protection or default), rounds, growth, fused, tell)
     print_bench(found)
     if json_file is not None:
         _write(json_file, found)

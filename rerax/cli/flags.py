@@ -100,7 +100,12 @@ FaultyBits = Annotated[
 
 
 def run_and_print(
-    work: Any, budget: float | str, quiet: bool, stopped: Any = None, silent: bool = False
+    work: Any,
+    budget: float | str,
+    quiet: bool,
+    stopped: Any = None,
+    silent: bool = False,
+    out: Any = None,
 ) -> Any:
     """Rows of a run, with progress on the way and the closing table at the end.
 
@@ -110,10 +115,12 @@ def run_and_print(
         quiet: no progress.
         stopped: the rule that decides the number of chips, if one does.
         silent: neither progress nor table; another process prints them.
+        out: the campaign folder (`files.place`), whose runs may tell more of the rows.
 
     Raises:
         ValueError: a bad budget (`values.read_budget`).
     """
+    from rerax.campaign.manifest import read_provenance
     from rerax.progress import reporter
     from rerax.report import print_table
 
@@ -121,7 +128,8 @@ def run_and_print(
     with reporter(quiet or silent) as tell:
         rows = work(tell)
     if not silent:
-        print_table(rows, budget, stopped=stopped)
+        runs = () if out is None else read_provenance(out)
+        print_table(rows, budget, stopped=stopped, runs=runs)
     return rows
 
 

@@ -57,8 +57,11 @@ def plan(
     from rerax.campaign.allot import PLANS, check_design_rate, is_plan, saved_plan
     from rerax.campaign.manifest import check_target
     from rerax.campaign.point import parse_share
+    from rerax.campaign.subject import unprotected_text
+    from rerax.chip import bare_matrices
     from rerax.gates import load_gates
     from rerax.protection import allocate
+    from rerax.protection import protection as protection_of
     from rerax.protection.damage import odds
     from rerax.spec import ChipSpec, parse_tile
 
@@ -76,12 +79,13 @@ def plan(
     directory = convert.locate(model)
     config, params = convert.load(directory)
     params, gates = load_gates(directory, params)
-    known = Design(params, config, gates, sensitivity).matrices(spec, names(matrices))
-    name = protection
+    groups, name = names(matrices), protection
+    if is_plan(protection) and protection not in PLANS:
+        name = saved_plan(protection)
+    bare = () if is_plan(name) else bare_matrices(params, groups, gates, protection_of(name))
+    known = Design(params, config, gates, sensitivity).matrices(spec, groups)
     if protection in PLANS:
         name = allocate(known, chances, spec, protection != "plan").name
-    elif is_plan(protection):
-        name = saved_plan(protection)
     accounts = account(name, known, chances, spec)
     asked = {
         "model": Path(model).name or model,
@@ -93,13 +97,16 @@ def plan(
         "fault": fault,
         "plan_rate": rate,
     }
-    _print_accounts({**accounts, "all": total(accounts)}, asked)
+    notes = [unprotected_text(protection, bare)] if bare else []
+    _print_accounts({**accounts, "all": total(accounts)}, asked, notes)
     if json is not None:
         save_plan(json, accounts, asked)
         print(f"written to {json}")
 
 
-def _print_accounts(accounts: "dict[str, Account]", asked: dict[str, Any]) -> None:
+def _print_accounts(
+    accounts: "dict[str, Account]", asked: dict[str, Any], notes: list[str]
+) -> None:
     from rich import box
     from rich.table import Table
 
@@ -130,4 +137,5 @@ def _print_accounts(accounts: "dict[str, Account]", asked: dict[str, Any]) -> No
         settings,
         "physical = used + free + copies + left over; damage: expected squared error of what is "
         "read, weighted, as a share of that without protection",
+        *notes,
     )

@@ -38,9 +38,10 @@ def report(
     if not len(rows):
         raise ValueError(f"{folder} has no finished rows: run rerax sweep first")
     stopped = recorded(place(folder))
-    print_table(rows, loss, stopped=stopped)
+    runs = read_provenance(place(folder))
+    print_table(rows, loss, stopped=stopped, runs=runs)
     if html is not None:
-        write_page(rows, html, loss, stopped, read_provenance(place(folder)))
+        write_page(rows, html, loss, stopped, runs)
         print(f"page: {html}")
     if figures is not None:
         written = draw_figures(rows, figures, loss, stopped)

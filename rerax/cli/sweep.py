@@ -165,6 +165,7 @@ def sweep(
             quiet,
             rule,
             silent=not team.leads,
+            out=where,
         )
 
 

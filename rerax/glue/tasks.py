@@ -29,6 +29,11 @@ class Task:
         """Outputs that a model for the task needs."""
         return len(self.labels) or 1
 
+    @property
+    def lowest_score(self) -> float:
+        """The worst score there can be: -1 for correlations, else 0."""
+        return -1.0 if {"matthews", "pearson"} & set(self.metrics) else 0.0
+
     def parts(self, split: str) -> tuple[str, ...]:
         """Files that a split is made of: mnli has a matched and a mismatched one."""
         if self.name == "mnli" and split in ("validation", "test"):

@@ -6,7 +6,7 @@ error of what is read and `planner` chooses by it.
 """
 
 from rerax.protection.ledger import Ledger
-from rerax.protection.planner import Allocation, allocate
+from rerax.protection.planner import Allocation, allocate, left_bare
 from rerax.protection.schemes import (
     PROTECTIONS,
     Duplicate,
@@ -28,6 +28,7 @@ __all__ = [
     "Stored",
     "Unprotected",
     "allocate",
+    "left_bare",
     "protection",
     "register",
 ]

@@ -97,6 +97,31 @@ class Allocation:
         return self.protects(matrix).ledger(row, column, gated, spec, matrix)
 
 
+def left_bare(scheme: Protection, gated: Mapping[str, bool]) -> tuple[str, ...]:
+    """Matrices that a protection means to protect and cannot, having no gates and so no room.
+
+    Copies that may go to low bits as well (`lsb`, `pruned+lsb`) do without freed cells.
+
+    Args:
+        scheme: the protection.
+        gated: whether each matrix on crossbars has gates.
+
+    Raises:
+        ValueError: not one of those that it means to protect has gates, so it would do nothing.
+    """
+    chosen = scheme if isinstance(scheme, Allocation) else None
+    asked = [m for m in gated if _freed_only(scheme if chosen is None else chosen.protects(m))]
+    bare = tuple(matrix for matrix in asked if not gated[matrix])
+    if bare and len(bare) == len(asked):
+        name = scheme_name(scheme) if chosen is None else chosen.name
+        raise ValueError(
+            f"{name} keeps copies in cells that pruning freed, and no matrix has gates "
+            f"({', '.join(bare)}): prune with rerax train --sparsity, or use "
+            f"{'another plan' if chosen else name.replace(':pruned', ':lsb')} or duplicate:3"
+        )
+    return bare
+
+
 class Codes(NamedTuple):
     """What the planner knows of one matrix.
 

@@ -1,6 +1,6 @@
 """The points of a campaign as lines of statistics over their chips. No JAX here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rerax.campaign.stopping import Rule
+from rerax.campaign.subject import unprotected_text
+from rerax.glue.tasks import find_task
 from rerax.stats import Summary, paired_difference, passes, summarise, yield_interval
 from rerax.values import read_budget
 
@@ -102,7 +104,7 @@ def _line(rows: pa.Table, budget: float, stopped: Rule | None) -> Line:
     return Line(
         {name: first[name] for name in SETTINGS},
         first["rate"],
-        summarise(scores, highest=1.0),
+        summarise(scores, highest=1.0, lowest=find_task(first["task"]).lowest_score),
         passed / n,
         yield_interval(passed, n, stopped_early=early) if n > 1 else None,
         first["float_score"],
@@ -115,6 +117,30 @@ def _line(rows: pa.Table, budget: float, stopped: Rule | None) -> Line:
         first["sparsity"],
         first["examples"],
     )
+
+
+def unprotected(lines: Sequence[Line], runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which matrices a protection leaves as they are, in sentences; the rows do not know.
+
+    Args:
+        lines: points of the campaign.
+        runs: lines of the folder's provenance (`campaign.manifest.read_provenance`); runs of
+            versions that did not record it say nothing.
+    """
+    here = {tuple(line.settings[n] for n in ("task", "model", "protection")) for line in lines}
+    pairs = {f"{task}/{model}" for task, model, _ in here}
+    shown_under = {(f"{task}/{model}", protection) for task, model, protection in here}
+    told = {
+        (pair, protection): matrices
+        for run in runs
+        for pair, found in (run.get("unprotected") or {}).items()
+        for protection, matrices in found.items()
+        if (pair, protection) in shown_under
+    }
+    return [
+        unprotected_text(protection, matrices) + (f" ({pair})" if len(pairs) > 1 else "")
+        for (pair, protection), matrices in sorted(told.items())
+    ]
 
 
 def told_apart(one: Line, other: Line) -> bool:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from rerax.campaign.files import whole_file
 from rerax.campaign.stopping import Rule
 from rerax.report import charts, tables, words
-from rerax.report.lines import Line, split_settings, summarise_points
+from rerax.report.lines import Line, split_settings, summarise_points, unprotected
 from rerax.report.palette import DARK, LIGHT, variables
 from rerax.report.panels import Panel, gains, in_order, make_panels
 from rerax.report.places import HeatMap, make_heat_maps
@@ -106,7 +106,8 @@ def make_page(
             "cells",
             "Cells",
             "What each way of storing the model takes, exact to the cell.",
-            tables.ledger_table(lines),
+            tables.ledger_table(lines)
+            + _paragraphs([f"{text}." for text in unprotected(lines, runs)]),
         ),
         _section(
             "method",

@@ -1,13 +1,13 @@
 """The closing table on the terminal. No JAX here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from rerax.campaign.stopping import Rule
-from rerax.report.lines import Line, percent, shown, split_settings, summarise_points
+from rerax.report.lines import Line, percent, shown, split_settings, summarise_points, unprotected
 from rerax.report.wording import budget_text
 from rerax.stats import looks
 from rerax.values import read_budget
@@ -18,6 +18,7 @@ def print_table(
     budget: float | str = 0.01,
     file: IO[str] | None = None,
     stopped: Rule | None = None,
+    runs: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Print the closing table: one line per point, settings that all share below it.
 
@@ -26,6 +27,7 @@ def print_table(
         budget: see `summarise_points`.
         file: where to; standard output by default.
         stopped: see `summarise_points`.
+        runs: lines of the folder's provenance (`campaign.manifest.read_provenance`).
     """
     from rich import box
     from rich.table import Table
@@ -42,6 +44,7 @@ def print_table(
         table.add_row(*(shown(line.settings[name]) for name in vary), *_cells(line))
     notes = _footnotes(rows, lines, common, budget)
     notes += [] if stopped is None else [_stopping_note(lines, stopped)]
+    notes += unprotected(lines, runs)
     print_whole(table, *notes, file=file)
 
 

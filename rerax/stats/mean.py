@@ -36,14 +36,18 @@ class Summary:
 
 
 def summarise(
-    scores: Float[np.ndarray, " chips"], level: float = 0.95, highest: float = math.inf
+    scores: Float[np.ndarray, " chips"],
+    level: float = 0.95,
+    highest: float = math.inf,
+    lowest: float = -math.inf,
 ) -> Summary:
     """Mean, standard error, interval and worst chip.
 
     Args:
         scores: one score for each chip, at least one.
         level: confidence level of the interval.
-        highest: the best score there can be; no mean lies beyond it, so the interval ends there.
+        highest, lowest: the best and the worst score there can be; no mean lies beyond, so the
+            interval ends there.
 
     Raises:
         ValueError: no score, or one that is not finite.
@@ -53,7 +57,8 @@ def summarise(
     if n == 1:
         return Summary(n, mean, None, None, worst)
     low, high = mean_interval(scores, level).tolist()
-    return Summary(n, mean, float(standard_error(scores)), (low, min(high, highest)), worst)
+    ends = max(low, lowest), min(high, highest)
+    return Summary(n, mean, float(standard_error(scores)), ends, worst)
 
 
 def standard_error(

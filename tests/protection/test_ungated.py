@@ -1,0 +1,189 @@
+"""A protection that needs freed cells, on matrices without gates: refused, or told."""
+
+import warnings
+from dataclasses import replace
+
+import folders
+import numpy as np
+import pytest
+import tiny
+from made_rows import POINT, make_rows
+from test_cli import refused
+
+import rerax
+from rerax import chip
+from rerax.campaign import store
+from rerax.campaign.grid import expand
+from rerax.campaign.point import Point
+from rerax.campaign.source import read_subject
+from rerax.campaign.subject import Settings
+from rerax.campaign.worker import Worker
+from rerax.cli import main
+from rerax.cli.flags import run_and_print
+from rerax.gates import gated_shapes, open_gates, save_gates, with_zeros
+from rerax.protection import left_bare, protection
+from rerax.report import make_page, print_table
+from rerax.spec import SEMANTICS, ChipSpec
+
+PARAMS = tiny.random_params()
+GATED = {"query": True, "pooler": False, "classifier": False}
+DENSE = dict.fromkeys(GATED, False)
+BARE = ["pooler", "classifier"]
+TOLD = "leaves pooler, classifier unprotected: without gates they have no freed cells"
+
+
+def closed(groups=("pooler",)):
+    gates = open_gates(gated_shapes(PARAMS, groups))
+    for gate in gates.values():
+        gate["row"][..., ::3] = -1.0
+    return gates
+
+
+@pytest.mark.parametrize(
+    ("name", "bare"),
+    [
+        ("msb:2x3:pruned", ("pooler", "classifier")),
+        ("msb:5.3:pruned:erasures", ("pooler", "classifier")),
+        ("msb:2x3:lsb", ()),
+        ("msb:2x3:pruned+lsb", ()),
+        ("duplicate:3", ()),
+        ("none", ()),
+        ("allocation:query=msb:2x3:pruned/pooler=msb:1x3:pruned", ("pooler",)),
+        ("allocation:query=msb:2x3:pruned/pooler=msb:1x3:lsb", ()),
+        ("allocation:", ()),
+    ],
+)
+def test_matrices_without_gates_are_named(name, bare):
+    assert left_bare(protection(name), GATED) == bare
+    if ":pruned" in name and ":pruned+" not in name:
+        with pytest.raises(ValueError, match=r"and no matrix has gates \(query.*\): prune with"):
+            left_bare(protection(name), DENSE)
+    else:
+        assert left_bare(protection(name), DENSE) == ()
+
+
+def test_what_the_refusal_offers_fits():
+    with pytest.raises(ValueError, match=r"^msb:2x3:pruned:.* use msb:2x3:lsb:erasures or"):
+        left_bare(protection("msb:2x3:pruned:erasures"), DENSE)
+    with pytest.raises(ValueError, match=r"^allocation:query=.* or use another plan or"):
+        left_bare(protection("allocation:query=msb:2x3:pruned"), DENSE)
+    left_bare(protection("allocation:key=msb:2x3:pruned"), GATED)  # key is not on crossbars
+
+
+def test_low_bits_serve_a_model_without_gates():
+    """Both purses without freed cells are low bits alone, to the bit."""
+    both, low = (protection(f"msb:2x3:{into}") for into in ("pruned+lsb", "lsb"))
+    codes = np.random.default_rng(0).integers(-127, 128, (16, 12)).astype(np.int8)
+    stored = [scheme.store(codes, None, ChipSpec(), "query").words for scheme in (both, low)]
+    np.testing.assert_array_equal(*stored)
+
+
+def test_laying_out_is_refused():
+    with pytest.raises(ValueError, match="no matrix has gates"):
+        chip.program(PARAMS, ChipSpec(), protection=protection("msb:2x3:pruned"))
+    with pytest.raises(ValueError, match=r"no matrix has gates \(classifier\)"):
+        chip.program(PARAMS, ChipSpec(), ("classifier",), closed(), protection("msb:1x3:pruned"))
+
+
+def test_a_sweep_in_python_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="msb:2x3:pruned keeps copies in cells that pruning freed"):
+        rerax.sweep(
+            PARAMS,
+            tiny.CONFIG,
+            tiny.random_examples(2),
+            tiny.random_labels(2),
+            protection=["none", "msb:2x3:pruned"],
+            out=tmp_path / "rows",
+        )
+    assert not (tmp_path / "rows").exists()
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """One without gates, one whose pooler has some."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("dense", "pruned"):
+        tiny.write_model(folder / name)
+    rerax.save(folder / "pruned", tiny.CONFIG, with_zeros(PARAMS, closed()))
+    save_gates(folder / "pruned", PARAMS, closed())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny.write_sst2(tmp_path_factory.mktemp("glue"), 4)
+
+
+def test_the_commands_refuse_a_dense_model(models, data, tmp_path, capsys):
+    model, out = str(models / "dense"), tmp_path / "rows"
+    sweep = ["sweep", "--model", model, "--task", "sst2", "--data", str(data), "--out", str(out)]
+    flags = ["--max-length", "32", "--protection", "none,msb:2x3:pruned", "--quiet"]
+    assert "no matrix has gates (query, " in refused(capsys, [*sweep, *flags], out)
+    assert "or use msb:2x3:lsb or duplicate:3" in refused(
+        capsys, ["plan", "--model", model, "--protection", "msb:2x3:pruned"]
+    )
+
+
+def test_what_stays_unprotected_is_told_at_the_start(models, data):
+    """And recorded, which is what the table and the report read."""
+    subject = read_subject(str(models / "pruned"), "sst2", "pruned", data=str(data), max_length=32)
+    points = expand(
+        Point("sst2", "pruned", 0.0, matrices="pooler,classifier"),
+        {"protection": ("none", "msb:1x3:pruned", "msb:1x3:lsb"), "rate": (0.0, 0.1)},
+    )
+    with pytest.warns(UserWarning, match="unprotected") as told:
+        worker = Worker.start(subject, Settings(), points, lambda progress: None, 0)
+    assert [str(warning.message) for warning in told] == [
+        "msb:1x3:pruned leaves classifier unprotected: without gates they have no freed cells"
+    ]
+    expected = {"sst2/pruned": {"msb:1x3:pruned": ["classifier"]}}
+    assert worker.provenance()["unprotected"] == expected
+    plain = Worker.start(subject, Settings(), points[:1], lambda progress: None, 0)
+    assert plain.provenance()["unprotected"] == {}
+
+
+def test_the_plan_says_what_it_leaves(models, tmp_path, capsys):
+    weights = tmp_path / "weights.npz"
+    np.savez(weights, pooler=np.ones(1), classifier=np.ones(1))
+    plan = ["plan", "--model", str(models / "pruned"), "--matrices", "pooler,classifier"]
+    plan += ["--sensitivity", str(weights)]
+    assert main([*plan, "--protection", "msb:1x3:pruned"]) == 0
+    assert "msb:1x3:pruned leaves classifier unprotected: " in capsys.readouterr().out
+    assert main(plan) == 0  # what the planner chooses, it can keep
+    assert "unprotected: without" not in capsys.readouterr().out
+
+
+def test_the_table_of_a_folder_says_it(tmp_path, capsys):
+    """After a sweep, whether it had work or not, and in the report."""
+    out, point = tmp_path / "rows", replace(POINT, protection="msb:2x3:pruned")
+    store.open_folder(out, 0, SEMANTICS, folders.PAIRS)
+    folders.fill(out, 4, point)
+    store.add_provenance(out, {"unprotected": {"sst2/minilm": {point.protection: BARE}}})
+    run_and_print(lambda tell: store.read_rows(out), "1%", quiet=True, out=out)
+    assert f"msb:2x3:pruned {TOLD}\n" in capsys.readouterr().out
+    page = tmp_path / "page.html"
+    assert main(["report", str(out), "--html", str(page)]) == 0
+    assert TOLD in capsys.readouterr().out
+    assert TOLD in page.read_text()
+
+
+def test_nothing_is_told_of_points_that_are_not_there(capsys):
+    runs = [
+        {"unprotected": {"sst2/minilm": {"msb:2x3:pruned": BARE}}},
+        {"unprotected": {"sst2/other": {"msb:1x3:pruned": ["pooler"]}}},
+        {"started": "by an older version"},
+    ]
+    protected = make_rows(replace(POINT, protection="msb:2x3:pruned"), [0.9, 0.8])
+    print_table(protected, runs=runs)
+    text = capsys.readouterr().out
+    assert text.count("unprotected") == 1
+    assert f"msb:2x3:pruned {TOLD}\n" in text
+    assert TOLD in make_page(protected, runs=runs)
+    print_table(make_rows(POINT, [0.9, 0.8]), runs=runs)
+    assert "unprotected" not in capsys.readouterr().out
+
+
+def test_no_warning_where_all_is_protected():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert left_bare(protection("msb:2x3:pruned"), {"query": True}) == ()
