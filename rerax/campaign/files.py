@@ -54,13 +54,20 @@ class StorageError(OSError):
         return str(self.strerror)
 
 
+def in_words(error: OSError) -> str:
+    """What the system said, with the file and what to do, where it was not put so already."""
+    if isinstance(error, StorageError) or error.errno is None or error.filename is None:
+        return str(error)
+    return str(storage_error(error.filename, error, "used"))
+
+
 def storage_error(file: Any, error: OSError, done: str = "written") -> StorageError:
     """The error to raise in place of the system's own.
 
     Args:
         file: what it is about.
         error: what the system said.
-        done: what could not be done with it: read, written, made.
+        done: what could not be done with it: read, written, made, used.
     """
     if isinstance(error, StorageError):
         return error

@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 2 bad input (one line on standard error), 130 interrupted, 143 terminated.
     """
-    warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+    told: set[str] = set()
+    warnings.showwarning = lambda message, *_, **__: _warn(str(message), told)
     keep_programs(os.environ)
     multiply_by_library(os.environ)
     quieten(os.environ)
@@ -69,7 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if result != _INTERRUPTED:
                 return 0
             text = kept(given[0])
-        except (ValueError, OSError) as error:
+        except OSError as error:
+            from rerax.campaign.files import in_words
+
+            return _fail(in_words(error))
+        except ValueError as error:
             return _fail(str(error))
         except KeyboardInterrupt:
             text = kept(given[0])
@@ -93,6 +98,13 @@ def _value(error: Any, given: Sequence[str]) -> str:
         return ""
     value = repr(given[given.index(flags[0]) + 1])
     return "" if value in error.format_message() else f", not {value}"
+
+
+def _warn(message: str, told: set[str]) -> None:
+    """Say a warning, each of them once a command."""
+    if message not in told:
+        told.add(message)
+        say(f"warning: {' '.join(message.split())}")
 
 
 def _fail(message: str) -> int:

@@ -23,7 +23,7 @@ def report(
     from rerax.campaign.files import place
     from rerax.campaign.manifest import check_target, read_manifest, read_provenance
     from rerax.campaign.stopping import recorded
-    from rerax.campaign.store import read_rows
+    from rerax.campaign.store import read_rows, unsealed
     from rerax.report import check_path, draw_figures, print_table, write_page
 
     loss = read_budget(budget)
@@ -39,13 +39,23 @@ def report(
         raise ValueError(f"{folder} has no finished rows: run rerax sweep first")
     stopped = recorded(place(folder))
     runs = read_provenance(place(folder))
-    print_table(rows, loss, stopped=stopped, runs=runs)
+    more = _without_checksums(unsealed(place(folder)))
+    print_table(rows, loss, stopped=stopped, runs=runs, more=more)
     if html is not None:
-        write_page(rows, html, loss, stopped, runs)
+        write_page(rows, html, loss, stopped, runs, more)
         print(f"page: {html}")
     if figures is not None:
         written = draw_figures(rows, figures, loss, stopped)
         print(f"figures: {', '.join(path.name for path in written)} in {figures}")
+
+
+def _without_checksums(blocks: int) -> list[str]:
+    if not blocks:
+        return []
+    said = "1 block was" if blocks == 1 else f"{blocks} blocks were"
+    return [
+        f"{said} written by an earlier version, without checksums: damage inside could go unseen"
+    ]
 
 
 @app.command()

@@ -35,6 +35,7 @@ def write_page(
     budget: float | str = 0.01,
     stopped: Rule | None = None,
     runs: Sequence[Mapping[str, Any]] = (),
+    more: Sequence[str] = (),
 ) -> None:
     """Write the report of a campaign, whole or not at all; missing folders are made.
 
@@ -44,12 +45,13 @@ def write_page(
         budget: how far below the float score a chip may be and still pass: 0.01 or "1%".
         stopped: the rule that decided how many chips there are, if one did.
         runs: lines of the folder's provenance (`campaign.manifest.read_provenance`).
+        more: further notes on how to read it.
 
     Raises:
         ValueError: no rows, a bad budget, or a path where no file can be.
     """
     path = check_path(path)
-    text = make_page(rows, budget, stopped, runs)
+    text = make_page(rows, budget, stopped, runs, more)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as out:
         out.write(text.encode())
@@ -75,11 +77,12 @@ def make_page(
     budget: float | str = 0.01,
     stopped: Rule | None = None,
     runs: Sequence[Mapping[str, Any]] = (),
+    more: Sequence[str] = (),
 ) -> str:
     """The report of a campaign as HTML text.
 
     Args:
-        rows, budget, stopped, runs: see `write_page`.
+        rows, budget, stopped, runs, more: see `write_page`.
 
     Raises:
         ValueError: no rows, or a bad budget (`values.read_budget`).
@@ -113,7 +116,12 @@ def make_page(
             "method",
             "How to read this",
             "",
-            _paragraphs(words.cautions(lines, platforms, stopped, budget)),
+            _paragraphs(
+                [
+                    *words.cautions(lines, platforms, stopped, budget),
+                    *(f"{text[0].upper()}{text[1:]}." for text in more),
+                ]
+            ),
         ),
         _section(
             "runs",

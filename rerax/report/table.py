@@ -19,6 +19,7 @@ def print_table(
     file: IO[str] | None = None,
     stopped: Rule | None = None,
     runs: Sequence[Mapping[str, Any]] = (),
+    more: Sequence[str] = (),
 ) -> None:
     """Print the closing table: one line per point, settings that all share below it.
 
@@ -28,6 +29,7 @@ def print_table(
         file: where to; standard output by default.
         stopped: see `summarise_points`.
         runs: lines of the folder's provenance (`campaign.manifest.read_provenance`).
+        more: further notes below the table.
     """
     from rich import box
     from rich.table import Table
@@ -44,7 +46,7 @@ def print_table(
         table.add_row(*(shown(line.settings[name]) for name in vary), *_cells(line))
     notes = _footnotes(rows, lines, common, budget)
     notes += [] if stopped is None else [_stopping_note(lines, stopped)]
-    notes += unprotected(lines, runs)
+    notes += [*unprotected(lines, runs), *more]
     print_whole(table, *notes, file=file)
 
 

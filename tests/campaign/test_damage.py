@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -265,6 +266,44 @@ def test_blocks_of_earlier_versions_are_read_and_counted(folder):
     old.write_bytes(data)
     with pytest.warns(UserWarning, match="is cut short or garbled: left out"):
         assert len(store.read_rows(folder)) == 32
+
+
+def test_the_report_says_how_many_have_none(folder, tmp_path, capsys):
+    blocks = fill(folder, 64)
+    assert main(["report", str(folder), "--html", str(tmp_path / "r.html")]) == 0
+    said = "written by an earlier version, without checksums"
+    assert said not in capsys.readouterr().out
+    for n, words in ((1, "1 block was"), (2, "2 blocks were")):
+        pq.write_table(make_rows(blocks[n - 1]), folder / blocks[n - 1].name)
+        assert main(["report", str(folder), "--html", str(tmp_path / "r.html")]) == 0
+        assert f"{words} {said}" in capsys.readouterr().out
+        assert f"{words} {said}" in (tmp_path / "r.html").read_text()
+
+
+def test_a_file_that_is_not_the_campaigns_is_named_once(folder, capsys):
+    fill(folder, 8)
+    (folder / "notes.txt").write_text("mine")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")  # as where a library has touched the filters
+        assert main(["compact", str(folder)]) == 0
+        assert main(["merge", str(folder), "--out", str(folder)]) == 0
+    assert capsys.readouterr().err.count("notes.txt is not") == 2
+
+
+def test_errors_of_the_system_are_put_in_words(folder, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "rerax.campaign.store.entries", lambda path: (_ for _ in ()).throw(raw_error())
+    )
+    assert main(["report", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert error == (
+        "error: rows could not be used (Input/output error): the disk or the way to it fails, so "
+        "check that first and run again\n"
+    )
+
+
+def raw_error():
+    return OSError(errno.EIO, os.strerror(errno.EIO), "rows")
 
 
 def test_pages_carry_parquets_own_checksums(folder):
