@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from rerax.campaign.files import whole_file
 from rerax.spec import MATRIX_GROUPS
 
 Gates = Mapping[str, Mapping[str, Any]]
@@ -94,7 +95,7 @@ def save_gates(directory: Path, params: Mapping[str, Any], gates: Gates) -> None
         params: parameters with the values that closed weights keep.
         gates: gates of some matrices.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     tensors = {}
     for name, gate in gates.items():
@@ -102,9 +103,8 @@ def save_gates(directory: Path, params: Mapping[str, Any], gates: Gates) -> None
         kernel = np.asarray(params[SECTION[name]][name]["kernel"], np.float32)
         tensors[f"{name}.row"], tensors[f"{name}.column"] = row, column
         tensors[f"{name}.closed"] = kernel[~open_cells(row, column)]
-    partial = directory / f"{FILE}.partial"
-    save_file(tensors, partial)
-    partial.replace(directory / FILE)
+    with whole_file(directory / FILE) as out:
+        out.write(save(tensors))
 
 
 def load_gates(

@@ -10,6 +10,7 @@ import ml_dtypes
 import numpy as np
 
 from rerax.bert.config import BertConfig
+from rerax.campaign.files import whole_file
 
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 TOKENIZER_FILES = (
@@ -235,7 +236,7 @@ def save(
         params: parameters in the tree of `rerax.bert.model`.
         source: a model directory whose tokenizer files are copied along.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save as serialise
 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -261,7 +262,9 @@ def save(
         if source is not None and (source / file).is_file():
             shutil.copyfile(source / file, directory / file)
     text = json.dumps({**config.to_json(), "dtype": "float32"}, indent=2, sort_keys=True)
-    (directory / CONFIG).write_text(text + "\n", encoding="utf-8")
-    partial = directory / f"{WEIGHTS}.partial"
-    save_file(tensors, partial, metadata={"format": "pt"})
-    partial.replace(directory / WEIGHTS)
+    for name, content in (
+        (CONFIG, (text + "\n").encode()),
+        (WEIGHTS, serialise(tensors, metadata={"format": "pt"})),
+    ):
+        with whole_file(directory / name) as out:
+            out.write(content)

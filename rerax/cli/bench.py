@@ -79,5 +79,8 @@ def _random(shape: str, examples: int) -> "Inputs":
 
 
 def _write(file: Path, found: dict[str, Any]) -> None:
+    from rerax.campaign.files import whole_file
+
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    with whole_file(file) as out:
+        out.write((json.dumps(found, indent=1) + "\n").encode())

@@ -19,6 +19,7 @@ import orbax.checkpoint as ocp
 
 from rerax.bert import convert
 from rerax.bert.config import BertConfig
+from rerax.campaign.files import whole_file
 from rerax.gates import FILE, Gates, save_gates, with_zeros
 from rerax.train.kept import CHECKPOINTS, RECIPE, kept_step
 from rerax.train.recipe import difference
@@ -147,6 +148,5 @@ def save_model(
 
 
 def _write(file: Path, text: str) -> None:
-    partial = file.with_name(f"{file.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)
+    with whole_file(file) as out:
+        out.write(text.encode())
