@@ -108,6 +108,26 @@ def test_bit_equal_for_every_chunk_block_and_start(input_bits, cuts):
     np.testing.assert_array_equal(logits(net, first=5, chips=3)[0], expected[5:8])
 
 
+def test_two_blocks_at_most_are_in_flight(monkeypatch):
+    """Whoever interrupts a run waits for these; the results are checked above."""
+    flying, most = [], []
+    real = evaluate.chunk_logits
+
+    def dispatched(*given):
+        flying.append(real(*given))
+        most.append(len(flying))
+        return flying[-1]
+
+    def waited(results):
+        for result in results:
+            assert result is flying.pop(0)
+
+    monkeypatch.setattr(evaluate, "chunk_logits", dispatched)
+    monkeypatch.setattr(evaluate.jax, "block_until_ready", waited)
+    logits(network(), chips=1, blocks=3)
+    assert most == [1, 2, 2]
+
+
 def test_a_key_that_depends_on_the_chunk_is_caught(monkeypatch):
     """Plant it: chips numbered within their dispatch."""
     expected, _ = logits(network(), chunk=4)

@@ -1,13 +1,13 @@
 """rerax bench."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rerax.cli.flags import MaxLength, Quiet, app, flag, names
+from rerax.progress import say
 
 if TYPE_CHECKING:
     from rerax.campaign.subject import Inputs
@@ -61,7 +61,7 @@ def bench(
 
     def tell(text: str) -> None:
         if not quiet:
-            print(f"measuring {text}", file=sys.stderr, flush=True)
+            say(f"measuring {text}")
 
     default = "none" if inputs.gates is None else "none,msb:2x3:pruned"
     found = measure(inputs, asked, names(protection or default), rounds, growth, fused, tell)

@@ -1,12 +1,12 @@
 """rerax chip."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rerax.cli.flags import Quiet, app, flag
+from rerax.progress import say
 
 if TYPE_CHECKING:
     from rerax.campaign.lens import View
@@ -74,7 +74,7 @@ def chip(
         cells = lens.export_map(worker, found, export_map)
         print(f"stuck cells: {cells} in {export_map}")
         if worker.prepared(found.point)[0].protection.spare_arrays:
-            print("warning: the map leaves out spare crossbars", file=sys.stderr)
+            say("warning: the map leaves out spare crossbars")
 
 
 def _show(found: "Recalled", view: "View") -> None:

@@ -34,6 +34,7 @@ class Teacher:
         network: static description.
         placed: its weights on the device.
         batches: the split's batches.
+        place: [E, 2] bucket and batch of each sentence.
         outputs: its output for each of the student's.
         logits: [E, N] answers.
         answered: [E] which of them are there.
@@ -42,6 +43,7 @@ class Teacher:
     network: Network
     placed: Any
     batches: Batches
+    place: Int[np.ndarray, "E 2"]
     outputs: Sequence[int]
     logits: Float32[np.ndarray, "E N"]
     answered: Bool[np.ndarray, "E"]
@@ -68,10 +70,16 @@ class Teacher:
         """
         network = Network(config, ChipSpec(), Healthy())
         placed = chip.program(with_zeros(params, gates), network.spec, (), gates)
+        batches = _in_order(make_batches(examples, config.pad_token_id), seen)
+        place = np.zeros((len(examples), 2), np.int32)
+        for k, bucket in enumerate(batches.buckets):
+            n, row = np.nonzero(bucket.index >= 0)
+            place[bucket.index[n, row]] = np.stack([np.full_like(n, k), n], axis=1)
         return cls(
             network,
             jax.tree.map(jnp.asarray, placed),
-            _in_order(make_batches(examples, config.pad_token_id), seen),
+            batches,
+            place,
             outputs,
             np.zeros((len(examples), config.num_labels), np.float32),
             np.zeros(len(examples), bool),
@@ -93,8 +101,8 @@ class Teacher:
 
     def _answer(self, new: Int[np.ndarray, "B"]) -> None:
         """Answer the batches of some sentences, as many as one dispatch takes."""
-        wanted = [np.isin(bucket.index, new).any(axis=1) for bucket in self.batches.buckets]
-        picked = [np.flatnonzero(batch)[:AT_ONCE] for batch in wanted]
+        bucket, batch = self.place[new].T
+        picked = [np.unique(batch[bucket == k])[:AT_ONCE] for k in range(len(self.batches.buckets))]
         parts = tuple(
             Bucket(b.ids[p], b.types[p], b.lengths[p], b.index[p])
             for b, p in zip(self.batches.buckets, picked, strict=True)
