@@ -13,6 +13,8 @@ from rerax.glue.tasks import Task
 
 ALARM = 1e-6
 """Probability, by chance, of answers that are taken for those of permuted labels."""
+ENOUGH = 50
+"""Examples from which on it is told that all answers are the same."""
 
 
 def named_order(task: Task, names: Sequence[str]) -> tuple[int, ...] | None:
@@ -130,9 +132,9 @@ def check_answers(
         labels: the right ones.
 
     Returns:
-        A warning where the answers are all the same, or None. For wnli the refusal too is only a
-        warning: its validation split contradicts its training split, so that a model may well
-        answer worse than chance.
+        A warning where the answers to `ENOUGH` examples are all the same, or None. For wnli the
+        refusal too is only a warning: its validation split contradicts its training split, so
+        that a model may well answer worse than chance.
 
     Raises:
         ValueError: permuted labels; names the order that agrees best.
@@ -142,7 +144,7 @@ def check_answers(
     classes, total = range(task.num_labels), len(labels)
     table = [[int(np.sum((answers == a) & (labels == b))) for b in classes] for a in classes]
     given, right = [sum(row) for row in table], [int(np.sum(labels == b)) for b in classes]
-    if max(given) == total and max(right) < total:
+    if total >= ENOUGH and max(given) == total and max(right) < total:
         return (
             f"the model answers {task.labels[given.index(total)]} to all {total} examples without "
             "any fault: its scores tell little of faults"

@@ -194,6 +194,7 @@ def test_constant_answers_are_told():
     assert told.startswith("the model answers positive to all 50 examples")
     assert check_answers(SST2, (0, 1), np.ones(50, int), np.ones(50, int)) is None
     assert check_answers(SST2, (0, 1), np.full(50, -1), labels) is None  # no number at all
+    assert check_answers(SST2, (0, 1), np.ones(49, int), labels[:49]) is None  # too few to tell
     assert check_answers(find_task("stsb"), (0,), np.ones(50), labels) is None
 
 
