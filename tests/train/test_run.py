@@ -91,7 +91,7 @@ def test_the_folder_is_a_model_with_zeros_written_out(trained, model):
     assert AutoConfig.from_pretrained(trained).id2label == {0: "negative", 1: "positive"}
     tokens = AutoTokenizer.from_pretrained(trained)("w5 w6")["input_ids"]
     assert tokens == AutoTokenizer.from_pretrained(model)("w5 w6")["input_ids"]
-    assert not list(trained.rglob("*.partial"))
+    assert not list(trained.rglob("_writing*"))
     assert not (trained / "training" / "checkpoints").exists()
 
 
