@@ -6,6 +6,7 @@ from pathlib import Path
 
 WIDEST = ("amx_int8", "avx512_vnni", "avx512f", "avx_vnni", "avx2", "asimddp")
 LISTS = ("flags", "Features")
+INT8 = "amx_int8"
 BFLOAT16 = frozenset(("amx_bf16", "avx512_bf16"))
 
 
@@ -28,6 +29,11 @@ def instruction_set() -> str:
     return f"{platform.machine()}-{best}"
 
 
-def multiplies_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 numbers and sums them in float32 by itself."""
-    return not BFLOAT16.isdisjoint(cpu_flags())
+def fastest_factor() -> str:
+    """Number format in which the processor multiplies codes fastest: int8 or bfloat16.
+
+    AVX-512's VNNI alone does not speak for int8: where there is bfloat16 beside it, XLA's products
+    in bfloat16 are faster (experiments/results/product_rates.json).
+    """
+    flags = cpu_flags()
+    return "bfloat16" if INT8 not in flags and not BFLOAT16.isdisjoint(flags) else "int8"

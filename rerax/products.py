@@ -13,7 +13,7 @@ from jaxtyping import Array, BFloat16, Int8, Int32
 from rerax._types import AnyArray
 from rerax.bert.model import Lookup, Product, float_lookup, float_product
 from rerax.compaction import Lines, masked_codes, open_product, take_out
-from rerax.instructions import multiplies_bfloat16
+from rerax.instructions import fastest_factor
 from rerax.quantise import quantise_inputs
 
 EXACT_ROWS = (1 << 24) // (127 * 128)
@@ -76,8 +76,7 @@ def _sums(inputs: Array, codes: Array, lines: Lines | None) -> Array:
 
 def factor_format() -> str:
     """Number format in which this machine multiplies codes fastest; the sums are the same."""
-    bfloat16 = jax.default_backend() == "cpu" and multiplies_bfloat16()
-    return "bfloat16" if bfloat16 else "int8"
+    return fastest_factor() if jax.default_backend() == "cpu" else "int8"
 
 
 def integer_product(

@@ -83,19 +83,23 @@ def test_only_nvidias_gpus_are_told_how_to_multiply(plugins, said, flags, monkey
 
 
 @pytest.mark.parametrize(
-    ("text", "best", "bfloat16"),
+    ("text", "best", "factor"),
     [
-        ("flags\t: fpu avx2 avx512f avx512_bf16\ncpu MHz : 2450.1", "avx512f", True),
-        ("Features : fp asimddp", "asimddp", False),
-        ("cpu MHz : avx2", "base", False),
+        ("flags\t: fpu avx2 avx512f avx512_bf16\ncpu MHz : 2450.1", "avx512f", "bfloat16"),
+        ("flags : avx512f avx512_vnni avx512_bf16", "avx512_vnni", "bfloat16"),
+        ("flags : avx512f avx512_vnni", "avx512_vnni", "int8"),
+        ("flags : avx512_vnni avx512_bf16 amx_bf16 amx_int8", "amx_int8", "int8"),
+        ("flags : avx512_vnni amx_bf16", "avx512_vnni", "bfloat16"),
+        ("Features : fp asimddp", "asimddp", "int8"),
+        ("cpu MHz : avx2", "base", "int8"),
     ],
 )
-def test_instruction_sets_are_read_from_the_list_alone(text, best, bfloat16, monkeypatch):
+def test_instruction_sets_are_read_from_the_list_alone(text, best, factor, monkeypatch):
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: text)
     instructions.cpu_flags.cache_clear()
     try:
         assert instructions.instruction_set().endswith(f"-{best}")
-        assert instructions.multiplies_bfloat16() == bfloat16
+        assert instructions.fastest_factor() == factor
         assert all("2450" not in flag for flag in instructions.cpu_flags())
     finally:
         monkeypatch.undo()
