@@ -11,6 +11,9 @@ from rerax._types import AnyArray
 from rerax.faults.process import STUCK, Cells, Dose, sample, stuck_cells, stuck_words
 from rerax.spec import ChipSpec
 
+HALF = 16
+"""Bits of half a 32-bit number."""
+
 
 class Counts(NamedTuple):
     """Faulty cells of one array, an int32 scalar each; after a sum over arrays, int64 [chips].
@@ -94,9 +97,22 @@ def stick(words: UInt8[Array, "G R C"], states: UInt8[Array, "S R C"], spec: Chi
     """
     mask, value = stuck_words(states, spec)
     lowest = jnp.uint8(lowest_bits(spec))  # words are fewer than cells, and so counted sooner
-    at_1 = ones(value & lowest)
-    counts = counts_of(stuck_at_0=ones(mask & lowest) - at_1, stuck_at_1=at_1)
+    stuck, at_1 = _ones_of_both(mask & lowest, value & lowest)
+    counts = counts_of(stuck_at_0=stuck - at_1, stuck_at_1=at_1)
     return Disturbed((words & ~mask) | value, mask, counts)
+
+
+def _ones_of_both(
+    one: UInt8[Array, "G R C"], other: UInt8[Array, "G R C"]
+) -> tuple[Int32[Array, ""], Int32[Array, ""]]:
+    """`ones` of two arrays in one pass: along a row both counts fit into halves of 32 bits."""
+    if 8 * one.shape[-1] >= 1 << HALF:
+        return ones(one), ones(other)
+    low, high = (lax.population_count(words).astype(jnp.uint32) for words in (one, other))
+    rows = jnp.sum(low + (high << HALF), axis=-1, dtype=jnp.uint32)
+    halves = (rows & ((1 << HALF) - 1), rows >> HALF)
+    first, second = (jnp.sum(half.astype(jnp.int32), dtype=jnp.int32) for half in halves)
+    return first, second
 
 
 @dataclass(frozen=True)
