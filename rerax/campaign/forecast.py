@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from rerax.campaign import store
+from rerax.campaign.estimate import operations, peak_bytes
 from rerax.campaign.files import Place
 from rerax.campaign.lot import chips_of
 from rerax.campaign.manifest import read_provenance
@@ -13,15 +12,12 @@ from rerax.campaign.pace import seconds_a_chip
 from rerax.campaign.point import Point
 from rerax.campaign.several import Share, pairs_of
 from rerax.campaign.subject import Settings, Subject
-from rerax.spec import MATRIX_GROUPS, SEMANTICS, ChipSpec
+from rerax.spec import SEMANTICS
 
 OPERATIONS_A_SECOND = 1.5e11
 """A guess for two CPU cores with 8-bit dot products: a MiniLM, SST-2, `experiments/cost.py`."""
 START_SECONDS = 15
 """Loading and compiling, once a subject."""
-TOKENS_A_WORD = 1.3
-PROCESS_BYTES = 1.0e9
-"""The process itself with its compiled programs, measured there too."""
 
 
 @dataclass(frozen=True)
@@ -98,29 +94,9 @@ def _part(
     if pace is not None:
         seconds = passes * pace
     elif subject.words:
-        seconds = START_SECONDS + passes * _operations(subject) / OPERATIONS_A_SECOND
-    peak = max((_peak(subject, point.spec) for point in points), default=0.0)
+        seconds = START_SECONDS + passes * operations(subject) / OPERATIONS_A_SECOND
+    peak = max((peak_bytes(subject, point.spec) for point in points), default=0.0)
     return Part(subject, len(points), asked, asked - todo, seconds, pace is not None, peak)
-
-
-def _tokens(subject: Subject) -> float:
-    return TOKENS_A_WORD * subject.words + 2 * len(subject.labels)
-
-
-def _operations(subject: Subject) -> float:
-    """Operations of one pass over the examples."""
-    weights = sum(np.prod(subject.config.matrix_shapes[name]) for name in MATRIX_GROUPS["encoder"])
-    return 2 * _tokens(subject) * float(weights)
-
-
-def _peak(subject: Subject, spec: ChipSpec) -> float:
-    """Bytes of the process, the float weights, the words on host and device, the stream."""
-    config = subject.config
-    weights = sum(float(np.prod(shape)) for shape in config.matrix_shapes.values())
-    layer = sum(float(np.prod(config.matrix_shapes[name][1:])) for name in MATRIX_GROUPS["encoder"])
-    stream = min(_tokens(subject) * config.hidden_size * 4, 1 << 30)
-    cells = layer * spec.cells_per_weight  # of one layer, while they are sampled
-    return PROCESS_BYTES + 2 * 4 * weights + 2 * weights + 2 * stream + 3 * cells
 
 
 def _duration(seconds: float) -> str:

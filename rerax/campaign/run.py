@@ -15,6 +15,7 @@ import pyarrow as pa
 from rerax.campaign import store
 from rerax.campaign.allot import with_allocations
 from rerax.campaign.crew import fill, spans
+from rerax.campaign.devices import one_device_a_core
 from rerax.campaign.files import Place, place
 from rerax.campaign.grid import expand, spread
 from rerax.campaign.lot import chips_of, is_measured, with_realised_rates
@@ -101,6 +102,8 @@ class _Job:
         if not work:
             return
         if not self.crew:
+            if self.settings.all_cores and self.team.count == 1:
+                one_device_a_core(self.subject, work)
             self.crew = self._start()
         todo = self.team.share(spans(work, self.crew[0].lanes))
         pace = self.crew[0].pace

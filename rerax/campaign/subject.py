@@ -107,6 +107,8 @@ class Settings:
         chunk: chips a dispatch; None lets memory and pace decide.
         lanes: width of the `vmap` over chips; None takes the backend's.
         reuse: start chips at their first faulty layer, from the clean chip's activations.
+        all_cores: make a CPU device of each core, where JAX has not started
+            (`devices.one_device_a_core`).
     """
 
     chips: int = 64
@@ -114,6 +116,7 @@ class Settings:
     chunk: int | None = None
     lanes: int | None = None
     reuse: bool = True
+    all_cores: bool = False
 
     def __post_init__(self) -> None:
         for name in ("chips", "chunk", "lanes"):

@@ -1,7 +1,7 @@
 """The part of a run that computes: from blocks to rows. Imported once there is work."""
 
-import contextlib
 import datetime
+import functools
 import importlib.metadata
 import socket
 import subprocess
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
@@ -192,10 +191,6 @@ class Worker:
         Returns:
             Its rows.
         """
-        with contextlib.nullcontext() if self.device is None else jax.default_device(self.device):
-            return self._rows(point, block, known)
-
-    def _rows(self, point: Point, block: Block, known: dict[str, float]) -> pa.Table:
         floating = self._float_score(point, known)
         clean = self._clean_score(point, known)  # last: it is laid out as the point itself is
         if point.rate == 0:  # every chip of a fault-free point is the same chip
@@ -333,12 +328,10 @@ class Worker:
                 self.inputs.params, point.spec, point.groups, self.inputs.gates, network.protection
             )
             chunk, blocks = evaluate.fit_memory(network, self.batches, self.settings.chunk)
-            self.programmed[key] = (
-                network,
-                jax.tree.map(jnp.asarray, placed),
-                evaluate.to_device(self.batches, blocks),
-                chunk,
-            )
+            # Put there by hand, since within `jax.default_device` each device is traced anew.
+            own = functools.partial(jax.device_put, device=self.device)
+            placed, cut = own(placed), own(evaluate.to_device(self.batches, blocks))
+            self.programmed[key] = (network, placed, cut, chunk)
         return self.programmed[key]
 
 

@@ -142,7 +142,7 @@ def sweep(
     scopes = combine(faulty_layers, faulty_matrices, faulty_bits)
     points, models, data = _of_study(study, given) if study is not None else _of_flags(given)
     where = place(out)
-    settings = Settings(64 if chips is None else chips, seed, chunk, lanes)
+    settings = Settings(64 if chips is None else chips, seed, chunk, lanes, all_cores=True)
     with joined(distributed and not dry_run, coordinator, processes, process) as team:
         shares = shares_of(
             points,

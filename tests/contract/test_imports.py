@@ -73,6 +73,8 @@ ORDER = [
     "campaign.store",
     "campaign.stopping",
     "campaign.subject",
+    "campaign.estimate",
+    "campaign.devices",
     "campaign.team",
     "campaign.pace",
     "campaign.source",
