@@ -102,9 +102,7 @@ class _Job:
         if not work:
             return
         if not self.crew:
-            if self.settings.all_cores and self.team.count == 1:
-                one_device_a_core(self.subject, work)
-            self.crew = self._start()
+            self.crew = self._start(work)
         todo = self.team.share(spans(work, self.crew[0].lanes))
         pace = self.crew[0].pace
         pace.total += sum(block.chips for _, blocks in todo for block in blocks)
@@ -115,10 +113,12 @@ class _Job:
         old = [b for b in self.finished if not any(block.covers(b) for block in new)]
         self.finished = old + new
 
-    def _start(self) -> "list[Worker]":
+    def _start(self, work: Sequence[tuple[Point, Block]]) -> "list[Worker]":
+        subject = self.subject.complete()
+        if self.settings.all_cores and self.team.count == 1:
+            one_device_a_core(subject, work)
         from rerax.campaign.worker import Worker
 
-        subject = self.subject.complete()
         tell = self.team.watching(self.on_progress)
         worker = Worker.start(subject, self.settings, self.points, tell, 0)
         references = store.read_references(self.out) if self.out is not None else {}

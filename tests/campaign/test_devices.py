@@ -1,0 +1,128 @@
+"""How many devices a sweep makes of the processor, and that no chip depends on it."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from folders import POINT, same
+from quick_campaign import SUBJECT
+
+from rerax.bert.config import BertConfig
+from rerax.campaign import devices, store
+from rerax.campaign.block import Block
+from rerax.campaign.manifest import read_provenance
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = replace(SUBJECT, config=BertConfig(), labels=np.zeros(872), words=17_000)
+
+
+def blocks(n, point=POINT):
+    return [(point, Block(point.hash[:16], 32 * i, 32 * i + 31)) for i in range(n)]
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Eight cores, much memory, nothing said; what JAX is told is kept."""
+    told = {}
+    monkeypatch.setattr(devices, "cores", lambda: 8)
+    monkeypatch.setattr(devices, "free_memory", lambda: 1 << 40)
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    monkeypatch.delenv("JAX_NUM_CPU_DEVICES", raising=False)
+    monkeypatch.setattr("jax.config.update", told.__setitem__)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("work", "count"),
+    [
+        (blocks(1), 1),  # of one block, one chip after the other
+        (blocks(3), 3),
+        (blocks(20), 8),
+        (blocks(20, replace(POINT, rate=0.0)), 1),  # whose chips are one chip
+    ],
+)
+def test_no_more_devices_than_blocks_and_cores(machine, work, count):
+    assert devices.one_device_a_core(BASE, work) == count
+    assert machine == ({} if count == 1 else {"jax_num_cpu_devices": count})
+
+
+def test_small_work_is_not_worth_compiling_twice(machine):
+    small = replace(BASE, config=BertConfig(hidden_size=60, intermediate_size=120))
+    assert devices.one_device_a_core(small, blocks(4)) == 1
+    assert devices.one_device_a_core(small, blocks(4000)) == 8
+
+
+def test_memory_bounds_them(machine, monkeypatch):
+    from rerax.campaign.estimate import device_bytes, peak_bytes
+
+    spec = POINT.spec
+    room = peak_bytes(BASE, spec) + 2.5 * device_bytes(BASE, spec)
+    monkeypatch.setattr(devices, "free_memory", lambda: room)
+    assert devices.one_device_a_core(BASE, blocks(20)) == 3
+    monkeypatch.setattr(devices, "free_memory", lambda: 1 << 20)
+    assert devices.one_device_a_core(BASE, blocks(20)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("XLA_FLAGS", "--xla_force_host_platform_device_count=3"),
+        ("JAX_NUM_CPU_DEVICES", "1"),
+    ],
+)
+def test_what_the_user_says_goes_first(machine, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    assert devices.one_device_a_core(BASE, blocks(20)) == 1
+    assert machine == {}
+
+
+def test_where_jax_has_started_nothing_changes(monkeypatch):
+    import jax
+
+    before = jax.device_count()
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    monkeypatch.setattr(devices, "cores", lambda: 8)
+    devices.one_device_a_core(BASE, blocks(20))
+    assert jax.device_count() == before
+
+
+def test_control_groups_are_heard(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    for text, count in (("max 100000", 8), ("250000 100000", 2), ("50000 100000", 1)):
+        monkeypatch.setattr(Path, "read_text", lambda *_, text=text, **__: text)
+        assert devices.cores() == count
+
+
+def test_a_sweep_makes_them_and_its_rows_are_the_same(tmp_path):
+    """As a user's process, which has not started JAX."""
+    model = tiny.write_model(tmp_path / "tiny")
+    data = tiny.write_sst2(tmp_path)
+    program = (
+        "import sys\n"
+        "from rerax.campaign import devices\n"
+        "devices.LEAST_OPERATIONS = float(sys.argv.pop(1))\n"
+        "devices.cores = lambda: 2\n"
+        "from rerax.cli import entry\n"
+        "entry()\n"
+    )
+    flags = ["sweep", "--task", "sst2", "--model", model, "--data", data, "--max-length", "16"]
+    flags += ["--rates", "0,0.05", "--chips", "70", "--matrices", "pooler,classifier", "--quiet"]
+    env = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
+    for name, least in (("one", 1e30), ("two", 1.0)):
+        command = [sys.executable, "-c", program, least, *flags, "--out", tmp_path / name]
+        subprocess.run(
+            [str(word) for word in command],
+            env={**env, "PYTHONPATH": str(ROOT)},
+            check=True,
+            capture_output=True,
+        )
+    one, two = (tmp_path / name for name in ("one", "two"))
+    assert [read_provenance(path)[0]["devices"] for path in (one, two)] == [1, 2]
+    assert same(store.read_rows(one), store.read_rows(two))
+    assert json.loads((two / "_campaign.json").read_text())["seed"] == 0
