@@ -8,6 +8,10 @@ process, round after round, so that a noisy machine disturbs them alike; a ratio
 over rounds of (seconds a chip of the tool) / (seconds a chip of rerax in the same round). Each
 call of a tool starts with a chip that is not counted.
 
+The loops that make chips one by one are timed in both ways to use several cores: one process on
+all of them, and one process pinned to each (`/core`), whose chips of the same time count together.
+The table marks the better one of each tool with a star; compare with that of rerax.
+
 `--shape base` takes a BERT-base shape with random weights in place of the model, with its
 tokenizer: for times, its scores mean nothing. `--device cuda` puts the PyTorch loops on the GPU,
 which JAX finds by itself; give them a larger `--batch` there. `--print FILE.json` prints a table
@@ -16,12 +20,15 @@ see injectors.py; what is missing is a row with the reason.
 """
 
 import argparse
+import functools
 import importlib
 import json
+import multiprocessing
 import os
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +51,9 @@ TOOLS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "aihwkit": ("injectors", "aihwkit", {}),
 }
 """Module, function and options of everything that is timed."""
+A_CORE = "/core"
+"""Ends the name of a tool that runs in one process for each core."""
+TOOLS |= {f"{name}{A_CORE}": TOOLS[name] for name in TOOLS if name.startswith(("rerax", "torch"))}
 
 RATELESS = ("aihwkit",)
 BATCHED = ("torch_dense", "torch_sparse")
@@ -64,6 +74,8 @@ class Where(NamedTuple):
 
 def call(tool: str, where: Where, rate: float, chips: int, first: int) -> dict[str, Any]:
     """One row of a tool, or one that says why there is none."""
+    if tool.endswith(A_CORE):
+        return call_on_cores(tool, where, rate, chips, first)
     module, name, options = TOOLS[tool]
     if module in BATCHED:
         batch = {} if where.batch is None else {"batch": where.batch}
@@ -75,6 +87,44 @@ def call(tool: str, where: Where, rate: float, chips: int, first: int) -> dict[s
         said = (str(error).splitlines() or [""])[0]
         row = error_row(tool, rate, f"{type(error).__name__}: {said}")
     return {**row, "tool": tool, "first": first}
+
+
+@functools.cache
+def pools() -> list[ProcessPoolExecutor]:
+    """A process for each core, started once and pinned to it."""
+    spawn = multiprocessing.get_context("spawn")
+    return [
+        ProcessPoolExecutor(1, spawn, initializer=os.sched_setaffinity, initargs=(0, {core}))
+        for core in sorted(os.sched_getaffinity(0))
+    ]
+
+
+def call_on_cores(tool: str, where: Where, rate: float, chips: int, first: int) -> dict[str, Any]:
+    """The row of a tool in one process a core, all at once; its chips' seconds are divided by them.
+
+    Each process makes as many chips as the one on all cores does, after one that is not counted.
+    """
+    alone = tool.removesuffix(A_CORE)
+    jobs = [
+        pool.submit(call, alone, where, rate, chips, first + 1_000_000 * k)
+        for k, pool in enumerate(pools())
+    ]
+    rows = [job.result() for job in jobs]
+    wrong = next((row for row in rows if "error" in row), None)
+    if wrong is not None:
+        return {**wrong, "tool": tool}
+    together = zip(*(row["seconds"] for row in rows), strict=True)
+    seconds = [statistics.fmean(one) / len(rows) for one in together]
+    return {
+        **rows[0],
+        "tool": tool,
+        "seconds": seconds,
+        "seconds_a_chip": statistics.median(seconds),
+        "stages": {k: v / len(rows) for k, v in rows[0]["stages"].items()},
+        "scores": [score for row in rows for score in row["scores"]],
+        "stuck_cells": [n for row in rows for n in row["stuck_cells"]],
+        "note": f"{rows[0]['note']}; {len(rows)} processes, a core each",
+    }
 
 
 def take_rounds(
@@ -145,22 +195,34 @@ def fold(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def print_table(entries: Sequence[dict[str, Any]]) -> None:
-    """Ratios above 1 are slower than rerax."""
+    """Ratios above 1 are slower than rerax; a star marks the better way to use the cores."""
     print(
-        f"{'tool':18} {'rate':>6} {'s a chip':>9} {'ratio':>7} {'score':>7} {'1st call':>9}  stages"
+        f"{'tool':24} {'rate':>6} {'s a chip':>9} {'ratio':>7} {'score':>7} {'1st call':>9}  stages"
     )
     for e in sorted(entries, key=lambda e: (e["rate"] is None, e["rate"] or 0)):
         rate = "-" if e["rate"] is None else f"{e['rate']:g}"
         if "error" in e:
-            print(f"{e['tool']:18} {rate:>6} {e['error']}")
+            print(f"{e['tool']:24} {rate:>6} {e['error']}")
             continue
         ratio = "-" if e["ratio_to_rerax"] is None else f"{e['ratio_to_rerax']:.2f}"
         stages = ", ".join(f"{name} {seconds:.3f}" for name, seconds in e["stages"].items())
         mark = " (extrapolated)" if e["extrapolated"] else ""
         print(
-            f"{e['tool']:18} {rate:>6} {e['seconds_a_chip']:9.3f} {ratio:>7} "
+            f"{e['tool'] + _star(e, entries):24} {rate:>6} {e['seconds_a_chip']:9.3f} {ratio:>7} "
             f"{e['mean_score']:7.4f} {e['first_call_seconds']:9.1f}  {stages}{mark}"
         )
+
+
+def _star(entry: dict[str, Any], entries: Sequence[dict[str, Any]]) -> str:
+    name = entry["tool"].removesuffix(A_CORE)
+    both = [
+        e["seconds_a_chip"]
+        for e in entries
+        if e["tool"].removesuffix(A_CORE) == name
+        and e["rate"] == entry["rate"]
+        and "error" not in e
+    ]
+    return "*" if len(both) > 1 and entry["seconds_a_chip"] == min(both) else ""
 
 
 def machine() -> dict[str, Any]:
