@@ -62,8 +62,11 @@ SCHEMA = pa.schema(
 """The schema of all rows. Columns are only ever added to it, each of them nullable."""
 FIRST_COLUMNS = tuple(SCHEMA.names[:42])
 """Columns of a folder whose manifest does not name them."""
-IDENTITY = ("task", "model", "rate", "seed", "chip", "score", "platform", "point_hash")
-"""Columns that every block has."""
+IDENTITY = (
+    *("task", "model", "rate", "seed", "chip", "score", "float_score", "clean_score"),
+    *("platform", "point_hash"),
+)
+"""Columns that every block has, null for no chip."""
 
 _MAY_DIFFER = {"platform", "float_score", "clean_score"}
 _SCORES = {
@@ -80,7 +83,7 @@ _SCORES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Block:
     """Chips first..last (inclusive) of the point whose hash begins with `point`."""
 
@@ -102,6 +105,10 @@ class Block:
     def is_whole(self) -> bool:
         """Whether it begins and ends where full blocks do; compaction joins such blocks."""
         return self.first % BLOCK == 0 and (self.last + 1) % BLOCK == 0
+
+    def overlaps(self, other: "Block") -> bool:
+        """Whether both hold some chip."""
+        return self.point == other.point and self.first <= other.last and other.first <= self.last
 
     def covers(self, other: "Block") -> bool:
         """Whether it holds all of another block's chips."""
@@ -167,12 +174,12 @@ def superfluous(blocks: Iterable[Block]) -> dict[Block, Block]:
     return found
 
 
-def rank(block: Block) -> tuple[bool, str]:
+def rank(block: Block) -> tuple[bool, str, int, int]:
     """Whose row counts where two blocks hold a chip: that of the block of the lower rank.
 
-    A full (or longer) block comes before a cut one, and then the name that sorts first.
+    A full (or longer) block comes before a cut one, and then the one that begins and ends sooner.
     """
-    return block.chips < BLOCK, block.name
+    return block.chips < BLOCK, block.point, block.first, block.last
 
 
 def has_known_columns(schema: pa.Schema) -> bool:
@@ -223,6 +230,8 @@ def compare_rows(here: str, rows: pa.Table, there: str, others: pa.Table) -> Non
     Raises:
         ValueError: identity or cell counts differ, or scores do on one platform.
     """
+    if rows.equals(others):  # most are, and this is quick
+        return
     theirs = {row["chip"]: row for row in others.to_pylist()}
     for mine in rows.to_pylist():
         row = theirs.get(mine["chip"], mine)

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rerax.campaign.block import SCHEMA, Block, has_known_columns, narrow, widen
+from rerax.campaign.block import IDENTITY, SCHEMA, Block, has_known_columns, narrow, widen
 from rerax.campaign.files import Place, read_bytes, read_tail, whole_file
 
 SEAL = b"rerax.sha256"
@@ -63,6 +63,24 @@ def write_rows(file: Place, rows: pa.Table, schema: pa.Schema = SCHEMA) -> None:
     data[at : at + len(_EMPTY)] = hashlib.sha256(data).hexdigest().encode()
     with whole_file(file) as out:
         out.write(data)
+
+
+def write_checked(path: Place, block: Block, rows: pa.Table, fixed: Fixed) -> None:
+    """Write the rows of a block, once they are what whoever reads them will ask for.
+
+    Args:
+        path: the folder.
+        block: which chips.
+        rows: in the columns of `SCHEMA`.
+        fixed: what the folder fixes.
+
+    Raises:
+        ValueError: they are not; or see `write_rows`.
+    """
+    trouble = _trouble(rows, block, fixed)
+    if trouble:
+        raise ValueError(f"{path / block.name} {trouble}: it is not written, please report this")
+    write_rows(path / block.name, rows, fixed.schema)
 
 
 def read_block(path: Place, block: Block, fixed: Fixed) -> pa.Table:
@@ -137,6 +155,9 @@ def _is_broken(data: bytes) -> bool:
 
 def _trouble(rows: pa.Table, block: Block, fixed: Fixed) -> str:
     """What is wrong with rows that are whole, "" if nothing."""
+    empty = [name for name in IDENTITY if rows[name].null_count]
+    if empty:
+        return f"has no {empty[0]} for some chip"
     points = rows["point_hash"].unique().to_pylist()
     if len(points) != 1 or not str(points[0]).startswith(block.point):
         return "holds rows of another point than its name says"

@@ -6,7 +6,7 @@ from itertools import groupby
 from rerax.campaign.block import Block
 from rerax.campaign.files import Place, locked, remove_leftovers
 from rerax.campaign.manifest import fixed_by, read_manifest
-from rerax.campaign.store import named, read_rows, scan, write_rows
+from rerax.campaign.store import named, read_rows, scan, write_checked
 
 MOST_CHIPS = 1 << 14
 """Chips of the longest block, so that the memory of compaction has a bound."""
@@ -41,7 +41,7 @@ def compact(path: Place) -> Compacted:
             rows = read_rows(path, run, mend=True)
             joined = Block(run[0].point, run[0].first, run[-1].last)
             if len(rows) == joined.chips:  # else one was damaged inside, and has been set aside
-                write_rows(path / joined.name, rows, fixed.schema)
+                write_checked(path, joined, rows, fixed)
                 for block in run:
                     (path / block.name).unlink(missing_ok=True)
         return Compacted(len(blocks), len(named(path)), leftovers)

@@ -1,5 +1,6 @@
 """Export of a campaign's rows to formats for other programs. No JAX here."""
 
+import itertools
 from typing import Any
 
 import pyarrow as pa
@@ -7,7 +8,7 @@ import pyarrow as pa
 from rerax.campaign.block import SCHEMA
 from rerax.campaign.files import Place, whole_file
 from rerax.campaign.manifest import check_target, read_manifest
-from rerax.campaign.store import read_rows, survey
+from rerax.campaign.store import look, read_rows
 
 
 def export_csv(path: Place, file: Place) -> int:
@@ -31,15 +32,18 @@ def export_csv(path: Place, file: Place) -> int:
 
     check_target(file)
     read_manifest(path)  # raises
-    found = survey(path)
-    points = sorted({block.point for block in (*found.blocks, *found.covered)})
-    if not points:
+    blocks = sorted(look(path))
+    if not blocks:
         raise ValueError(f"{path} has no finished rows: run rerax sweep first")
     written = 0
     with whole_file(file) as out:
         writer = None
-        for point in points:
-            rows = _plain(read_rows(path, points={point}))
+        for point, own in itertools.groupby(blocks, key=lambda block: block.point):
+            try:
+                found = read_rows(path, list(own))
+            except FileNotFoundError:  # another process has put a longer block in its place
+                found = read_rows(path, points={point})
+            rows = _plain(found)
             writer = writer or csv.CSVWriter(out, rows.schema)
             writer.write_table(rows)
             written += len(rows)

@@ -188,15 +188,24 @@ def read_tail(file: Place, most: int) -> bytes:
 def whole_file(file: Any) -> Iterator[IO[bytes]]:
     """A file that appears under its name complete and on disk, or not at all.
 
+    Behind a link it is the linked file that is replaced; a device or a pipe is written to.
+
     Raises:
         StorageError: the file system refused (a full disk); nothing half-written is left.
     """
-    writing = _renamed(file) if isinstance(file, Path) else _put(file)
     try:
-        with writing as out:
+        with _writing(file) as out:
             yield out
     except OSError as error:
         raise storage_error(file, error) from error
+
+
+def _writing(file: Any) -> contextlib.AbstractContextManager[IO[bytes]]:
+    if not isinstance(file, Path):
+        return _put(file)
+    file = Path(os.path.realpath(file))
+    special = file.exists() and not file.is_file() and not file.is_dir()
+    return file.open("wb") if special else _renamed(file)
 
 
 @contextlib.contextmanager
@@ -271,7 +280,7 @@ def read_json(file: Place) -> dict[str, Any]:
     """
     try:
         found = json.loads(read_bytes(file).decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of too many digits
         raise ValueError(f"{file} is not JSON ({error}): restore it, or give a new --out") from None
     if not isinstance(found, dict):
         raise ValueError(f"{file} is no JSON object: restore it, or give a new --out")

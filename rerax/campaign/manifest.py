@@ -8,6 +8,7 @@ from format 2 on.
 
 import contextlib
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -114,6 +115,8 @@ def _is_manifest(found: Mapping[str, Any]) -> bool:
         and all(isinstance(pair, dict) for pair in pairs.values())
         and isinstance(requests, dict)
         and isinstance(columns, list)
+        and all(isinstance(name, str) for name in columns)
+        and len(set(columns)) == len(columns)
         and set(IDENTITY) <= set(columns) <= set(SCHEMA.names)
     )
 
@@ -141,9 +144,10 @@ def _without_seal(found: Mapping[str, Any], required: bool) -> dict[str, Any] | 
     """Content without its hash; None where that is not its hash, or is missing though required."""
     plain = {key: value for key, value in found.items() if key != SEAL}
     try:
-        right = found[SEAL] == digest(plain) if SEAL in found else not required
+        seal = digest(plain)
     except ValueError:  # NaN and the like
-        right = False
+        return None
+    right = found[SEAL] == seal if SEAL in found else not required
     return plain if right else None
 
 
@@ -227,16 +231,19 @@ def open_folder(
         unlike = differences(old, new) if old else []
         if unlike:  # another process was quicker, with another campaign
             raise ValueError(f"{path} holds another campaign ({'; '.join(unlike)}): give new --out")
-        if old.get("format") == 1:  # its other files get their hashes before it says so
-            for name in (REFERENCES, PLANS):
-                if (path / name).is_file():
-                    write_json(path / name, _sealed(_read_beside(path, name)))
         if new != old:
-            write_json(path / MANIFEST, _sealed(new))
+            write_manifest(path, new)
 
 
 def write_manifest(path: Place, manifest: Mapping[str, Any]) -> None:
-    """Write a whole manifest, with its hash."""
+    """Write a whole manifest, in the newest format.
+
+    In a folder of format 1 the files beside it get their hashes before it says so.
+    """
+    if (path / MANIFEST).is_file() and read_manifest(path)["format"] == 1:
+        for name in (REFERENCES, PLANS):
+            if (path / name).is_file():
+                write_json(path / name, _sealed(_read_beside(path, name)))
     write_json(path / MANIFEST, _sealed({**manifest, "format": FORMAT}))
 
 
@@ -303,11 +310,29 @@ def read_provenance(path: Place) -> list[dict[str, Any]]:
     """What the runs have said of themselves, the oldest first; a line cut short is left out."""
     found = []
     for line in read_lines(path / PROVENANCE):
-        with contextlib.suppress(json.JSONDecodeError, RecursionError):  # killed while it wrote
+        with contextlib.suppress(ValueError, RecursionError):  # killed while it wrote
             entry = json.loads(line)
             if isinstance(entry, dict):
-                found.append(entry)
+                found.append({k: v for k, v in entry.items() if _is_sensible(k, v)})
     return found
+
+
+def _is_sensible(key: str, value: Any) -> bool:
+    """Whether what a line says is of the kind that its readers take; nobody checks a log."""
+    if key in ("sources", "unprotected"):
+        return isinstance(value, dict) and all(isinstance(v, dict | None) for v in value.values())
+    if key == "maps":
+        return isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
+    if key == "stopping":
+        names = ("until_se", "max_chips")
+        numbers = [value.get(name) for name in names] if isinstance(value, dict) else [None]
+        return all(_is_number(number) and float(str(number)) > 0 for number in numbers)
+    return key not in ("chips", "seconds") or (_is_number(value) and value >= 0)
+
+
+def _is_number(value: Any) -> bool:
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    return known and math.isfinite(value)
 
 
 def _short(value: Any) -> str:

@@ -1,5 +1,7 @@
 """Merging: the rows of several campaign folders in one. No JAX here."""
 
+import contextlib
+import itertools
 import json
 import warnings
 from collections.abc import Sequence
@@ -8,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 
 from rerax.campaign.block import SCHEMA, Block, cut
-from rerax.campaign.block_file import Damaged
 from rerax.campaign.files import Place, is_empty, locked, make_folder
 from rerax.campaign.manifest import (
     MANIFEST,
@@ -22,7 +23,15 @@ from rerax.campaign.manifest import (
     write_manifest,
     write_references,
 )
-from rerax.campaign.store import once_each, read_block, scan, survey, write_block
+from rerax.campaign.store import (
+    TRIES,
+    changing,
+    once_each,
+    scan,
+    sound_rows,
+    survey,
+    write_block,
+)
 
 
 def merge(folders: Sequence[Place], out: Place) -> int:
@@ -45,33 +54,52 @@ def merge(folders: Sequence[Place], out: Place) -> int:
         ValueError: a source that is no campaign folder; seed, `SEMANTICS` or a pair that differ
             (each difference is named); rows that disagree. Nothing has been written.
     """
-    sources = [folder for folder in folders if str(folder) != str(out)]
-    if (out / MANIFEST).is_file():
-        scan(out)
-        sources.insert(0, out)
-    elif out.exists() and not (out.is_dir() and is_empty(out)):
-        raise ValueError(f"{out} is there and is no campaign folder: give a new --out")
-    manifest = _merged_manifest(sources)
-    points = _points_of(sources)
-    for lots in points.values():
-        if len({str(folder) for folder, _ in lots}) > 1:
-            _rows(lots)  # raises where they disagree
     check_target(out)
+    sources = [folder for folder in folders if str(folder) != str(out)]
+    campaign = (out / MANIFEST).is_file()
+    if not campaign and out.exists() and not (out.is_dir() and is_empty(out)):
+        raise ValueError(f"{out} is there and is no campaign folder: give a new --out")
+    for _ in range(TRIES):
+        with contextlib.suppress(FileNotFoundError):  # a source is at work, so look again
+            return _merge(sources, out)
+    raise changing(out)
+
+
+def _merge(sources: Sequence[Place], out: Place) -> int:
+    """Merge once.
+
+    Raises:
+        FileNotFoundError: a block went while it was to be read.
+    """
+    folders = [*_own(out), *sources]
+    for _ in _own(out):
+        scan(out)
+    _merged_manifest(folders, out)  # raises
+    points = _points_of(folders)
+    for lots in points.values():
+        if _share_chips(lots):
+            once_each(_tables(lots, out))  # raises where they disagree
     make_folder(out)
-    with locked(out):
-        write_manifest(out, manifest)
+    with locked(out):  # pairs that another process has added meanwhile stay
+        write_manifest(out, _merged_manifest([*_own(out), *sources], out))
     written = sum(_write(point, lots, out) for point, lots in points.items())
     _merge_notes(sources, out)
     return written
 
 
-def _merged_manifest(sources: Sequence[Place]) -> dict[str, Any]:
-    """One manifest for all.
+def _own(out: Place) -> list[Place]:
+    """The folder to fill, where it is a campaign already."""
+    return [out] if (out / MANIFEST).is_file() else []
+
+
+def _merged_manifest(sources: Sequence[Place], out: Place) -> dict[str, Any]:
+    """One manifest for all; the folder to fill keeps its columns.
 
     Raises:
         ValueError: they are not of one campaign.
     """
     merged: dict[str, Any] = {}
+    pairs: dict[str, Any] = {}
     for source in sources:
         manifest = read_manifest(source)
         for other in sources[: sources.index(source)]:
@@ -83,8 +111,12 @@ def _merged_manifest(sources: Sequence[Place]) -> dict[str, Any]:
                 )
         for key, value in manifest.items():
             merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
-    columns = {name for source in sources for name in fixed_by(source).schema.names}
-    return {**merged, "columns": [name for name in SCHEMA.names if name in columns]}
+        for pair, known in manifest["pairs"].items():
+            pairs[pair] = {**pairs.get(pair, {}), **known}
+    own = [source for source in sources if str(source) == str(out)]  # which keeps its columns
+    columns = {name for source in own or sources for name in fixed_by(source).schema.names}
+    named = [name for name in SCHEMA.names if name in columns]
+    return {**merged, "pairs": pairs, "columns": named}
 
 
 def _points_of(sources: Sequence[Place]) -> dict[str, list[tuple[Place, Block]]]:
@@ -99,28 +131,30 @@ def _points_of(sources: Sequence[Place]) -> dict[str, list[tuple[Place, Block]]]
     return points
 
 
-def _rows(lots: Sequence[tuple[Place, Block]]) -> pa.Table:
-    """Rows of one point, each chip once, in the order of the chips.
+def _share_chips(lots: Sequence[tuple[Place, Block]]) -> bool:
+    """Whether some chip is in two of the blocks of one point."""
+    blocks = sorted(block for _, block in lots)
+    return any(one.overlaps(other) for one, other in itertools.pairwise(blocks))
 
-    Raises:
-        ValueError: they disagree.
-    """
+
+def _tables(lots: Sequence[tuple[Place, Block]], out: Place) -> dict[tuple[Place, Block], pa.Table]:
+    """Rows of the blocks of one point; damaged ones are named, and in `out` set aside."""
     tables, fixed = {}, {str(folder): fixed_by(folder) for folder, _ in lots}
     for folder, block in lots:
-        try:
-            tables[folder, block] = read_block(folder, block, fixed[str(folder)])
-        except Damaged as error:
-            warnings.warn(f"{folder / block.name} {error}: left out", stacklevel=4)
-    rows = pa.concat_tables([SCHEMA.empty_table(), *once_each(tables).values()])
-    return rows.sort_by("chip")
+        mend = str(folder) == str(out)
+        rows = sound_rows(folder, block, fixed[str(folder)], mend)
+        if rows is not None:
+            tables[folder, block] = rows
+    return tables
 
 
 def _write(point: str, lots: Sequence[tuple[Place, Block]], out: Place) -> int:
     """Write what `out` lacks of a point; gives the number of blocks."""
-    there = [block for folder, block in lots if str(folder) == str(out)]
-    if len(there) == len(lots):
+    if all(str(folder) == str(out) for folder, _ in lots):
         return 0
-    rows, fixed = _rows(lots), fixed_by(out)
+    tables, fixed = _tables(lots, out), fixed_by(out)
+    there = [block for folder, block in tables if str(folder) == str(out)]
+    rows = pa.concat_tables([SCHEMA.empty_table(), *once_each(tables).values()]).sort_by("chip")
     written = start = 0
     for block in cut(point, rows["chip"].to_pylist()):
         if not any(old.covers(block) for old in there):
@@ -137,5 +171,7 @@ def _merge_notes(sources: Sequence[Place], out: Place) -> None:
     told = [json.dumps(entry, sort_keys=True) for entry in read_provenance(out)]
     for source in sources:
         for entry in read_provenance(source):
-            if json.dumps(entry, sort_keys=True) not in told:
+            line = json.dumps(entry, sort_keys=True)
+            if line not in told:
+                told.append(line)
                 add_provenance(out, entry)

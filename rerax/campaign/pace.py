@@ -44,6 +44,7 @@ class Pace:
 
 def seconds_a_chip(provenance: Iterable[Mapping[str, Any]], pair: str) -> float | None:
     """Seconds a chip over all runs of a pair, compiling included; None where none has ended."""
-    runs = [entry for entry in provenance if entry.get("pair") == pair and entry.get("chips")]
+    runs = [entry for entry in provenance if entry.get("pair") == pair and entry.get("chips")
+            and "seconds" in entry]  # fmt: skip
     chips = sum(entry["chips"] for entry in runs)
     return sum(entry["seconds"] for entry in runs) / chips if chips else None

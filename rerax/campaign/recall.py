@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rerax.campaign import store
+from rerax.campaign.files import Place
 from rerax.campaign.manifest import read_manifest, read_provenance
 from rerax.campaign.point import Point
 from rerax.campaign.source import read_subject
@@ -50,7 +51,7 @@ class Recalled:
 
 
 def recall(
-    folder: Path,
+    folder: Place,
     prefix: str,
     chip: int,
     *,
@@ -118,15 +119,15 @@ def recall(
     )
 
 
-def find_row(folder: Path, prefix: str, chip: int) -> dict[str, Any]:
+def find_row(folder: Place, prefix: str, chip: int) -> dict[str, Any]:
     """The row of one chip of the point whose hash begins so.
 
     Raises:
         ValueError: no campaign folder, or no such row, or several points.
     """
     manifest(folder)
-    here = [b for b in store.named(folder) if prefix and b.point.startswith(prefix[:16])]
-    rows = [row for row in store.read_rows(folder, here).to_pylist()
+    here = {b.point for b in store.named(folder) if prefix and b.point.startswith(prefix[:16])}
+    rows = [row for row in store.read_rows(folder, points=here).to_pylist()
             if row["point_hash"].startswith(prefix)]  # fmt: skip
     points = sorted({row["point_hash"] for row in rows})
     if len(points) != 1:
@@ -144,7 +145,7 @@ def find_row(folder: Path, prefix: str, chip: int) -> dict[str, Any]:
     return mine[0]
 
 
-def manifest(folder: Path) -> dict[str, Any]:
+def manifest(folder: Place) -> dict[str, Any]:
     """What a campaign folder fixes for all its rows.
 
     Raises:
@@ -159,7 +160,7 @@ def manifest(folder: Path) -> dict[str, Any]:
     return fixed
 
 
-def provenance(folder: Path) -> dict[str, dict[str, Any]]:
+def provenance(folder: Place) -> dict[str, dict[str, Any]]:
     """Sources of models and data, and files of measured chips, as recorded last."""
     found: dict[str, dict[str, Any]] = {"sources": {}, "maps": {}}
     for entry in read_provenance(folder):

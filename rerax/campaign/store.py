@@ -10,9 +10,11 @@ A look at what is finished reads names and footers; whoever reads rows checks al
 and deletes those of which another one holds every chip.
 """
 
+import contextlib
 import warnings
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -34,6 +36,7 @@ from rerax.campaign.block_file import (
     check_footer,
     is_sealed,
     read_block,
+    write_checked,
     write_rows,
 )
 from rerax.campaign.files import Place, entries, set_aside
@@ -51,13 +54,16 @@ __all__ = [
     "BLOCK",
     "MANIFEST",
     "SCHEMA",
+    "TRIES",
     "Block",
     "Survey",
     "add_provenance",
     "blocks_of",
+    "changing",
     "check_folder",
     "finished_part",
     "fixed_by",
+    "look",
     "missing",
     "named",
     "once_each",
@@ -66,14 +72,16 @@ __all__ = [
     "read_references",
     "read_rows",
     "scan",
+    "sound_rows",
     "survey",
     "unsealed",
     "write_block",
+    "write_checked",
     "write_references",
     "write_rows",
 ]
 
-_TRIES = 5
+TRIES = 5
 """Readings of a folder whose blocks another process keeps replacing."""
 
 
@@ -94,30 +102,60 @@ class Survey:
     foreign: list[Any]
 
 
-def survey(path: Place) -> Survey:
+def survey(path: Place, leave_out: Collection[str] = ()) -> Survey:
     """Look a folder over, by names and footers, and change nothing.
+
+    Args:
+        path: the folder.
+        leave_out: names of blocks that are known to be damaged.
 
     Raises:
         StorageError: a file could not be read, which says nothing about what is in it.
+        OSError: other processes keep changing the folder.
     """
-    blocks, troubles, foreign = [], [], []
-    for file in entries(path):
-        if file.name.startswith(("_", ".")):
-            continue
-        block = block_of(file.name)
-        if block is None or file.is_dir():
-            foreign.append(file)
-            continue
+    for _ in range(TRIES):
+        named, foreign = _listed(path)
+        blocks, troubles = [], []
         try:
-            trouble = check_footer(path, block)
-        except FileNotFoundError:  # another process has put a longer one in its place
+            for block in named:
+                if block.name not in leave_out:
+                    trouble = check_footer(path, block)
+                    if trouble:
+                        troubles.append((path / block.name, trouble))
+                    else:
+                        blocks.append(block)
+        except FileNotFoundError:  # a longer one stands in its place: it is in the next listing
             continue
-        if trouble:
-            troubles.append((file, trouble))
-        else:
+        covered = superfluous(blocks)
+        return Survey([b for b in blocks if b not in covered], covered, troubles, foreign)
+    raise changing(path)
+
+
+def _listed(path: Place) -> tuple[list[Block], list[Any]]:
+    """Blocks of a folder by the names of the files, and what is not the campaign's."""
+    blocks, foreign = [], []
+    for file in entries(path):
+        block = block_of(file.name)
+        if block is not None and not _is_special(file):
             blocks.append(block)
-    covered = superfluous(blocks)
-    return Survey([b for b in blocks if b not in covered], covered, troubles, foreign)
+        elif not file.name.startswith(("_", ".")):
+            foreign.append(file)
+    return blocks, foreign
+
+
+def _is_special(file: Any) -> bool:
+    """Whether it is a folder, a pipe or a link into nothing, whatever its name.
+
+    In an object store there are none.
+    """
+    if not isinstance(file, Path) or file.is_file():
+        return False
+    return file.is_symlink() or file.exists()
+
+
+def changing(path: Place) -> OSError:
+    """The error of a folder that does not hold still."""
+    return OSError(f"{path} keeps changing while it is read: wait until other runs are done")
 
 
 def scan(path: Place) -> list[Block]:
@@ -130,25 +168,42 @@ def scan(path: Place) -> list[Block]:
         ValueError: two blocks disagree about a chip.
         StorageError: a file could not be read.
     """
-    found = survey(path)
-    _name_foreign(found)
-    for file, trouble in found.troubles:
-        set_aside(file, trouble)
-    sound, fixed = True, fixed_by(path) if found.covered else Fixed()
-    for block, cover in found.covered.items():
-        try:
-            rows, others = (_sound(path, b, fixed, mend=True) for b in (block, cover))
-        except FileNotFoundError:  # another process has opened the folder and deleted it
-            continue
-        if others is None:
-            sound = False
-        elif rows is not None:
-            compare_rows(f"{path / block.name}", rows, cover.name, others)
-            (path / block.name).unlink(missing_ok=True)
-    return found.blocks if sound else scan(path)  # what a garbled block covered counts again
+    damaged: set[str] = set()
+    while True:
+        found = survey(path, damaged)
+        if not damaged:
+            _name_foreign(found)
+        for file, trouble in found.troubles:
+            set_aside(file, trouble)
+        before = len(damaged)
+        fixed = fixed_by(path) if found.covered else Fixed()
+        for block, cover in found.covered.items():
+            try:
+                rows, others = (sound_rows(path, b, fixed, mend=True) for b in (block, cover))
+            except FileNotFoundError:  # another process has opened the folder and deleted it
+                continue
+            if others is None:  # what it covered counts again, perhaps
+                damaged.add(cover.name)
+            elif rows is not None:
+                compare_rows(f"{path / block.name}", rows, cover.name, others)
+                _delete(path, block, cover)
+        if len(damaged) == before:
+            return found.blocks
 
 
-def _look(path: Place) -> list[Block]:
+def _delete(path: Place, block: Block, cover: Block) -> None:
+    """Delete a block that another one holds."""
+    try:
+        (path / block.name).unlink(missing_ok=True)
+    except OSError as error:
+        warnings.warn(
+            f"{block.name} cannot be deleted ({error.strerror}): {cover.name} holds its chips too, "
+            "which pandas counts twice",
+            stacklevel=1,
+        )
+
+
+def look(path: Place) -> list[Block]:
     """Finished blocks of a folder that is only read, covered ones too; the others are named."""
     found = survey(path)
     _name_foreign(found)
@@ -194,23 +249,24 @@ def write_block(
     """
     fixed = fixed or fixed_by(path)
     known = named(path) if here is None else here
-    cut = [other for other in known if other != block and block.covers(other)]
-    for other in cut:
+    for other in known:
+        if other == block or not block.overlaps(other):
+            continue
         try:
-            theirs = _sound(path, other, fixed, mend=True)
+            theirs = sound_rows(path, other, fixed, mend=True)
         except FileNotFoundError:  # another process was quicker
             continue
         if theirs is not None:
             compare_rows(f"{path / other.name}", theirs, block.name, rows)
-    write_rows(path / block.name, rows.cast(SCHEMA), fixed.schema)
-    for other in cut:
-        (path / other.name).unlink(missing_ok=True)
+    write_checked(path, block, rows.cast(SCHEMA), fixed)
+    for other in known:
+        if other != block and block.covers(other):
+            _delete(path, other, block)
 
 
-def named(path: Any) -> list[Block]:
+def named(path: Place) -> list[Block]:
     """Blocks of a folder by the names of the files."""
-    named = (block_of(file.name) for file in entries(path))
-    return [block for block in named if block is not None]
+    return _listed(path)[0]
 
 
 def finished_part(
@@ -230,7 +286,7 @@ def finished_part(
     if longest.last >= block.last:
         return SCHEMA.empty_table()
     try:
-        rows = _sound(path, longest, fixed, mend=True)
+        rows = sound_rows(path, longest, fixed, mend=True)
     except FileNotFoundError:  # another process has put a longer one in its place
         rows = None
     if rows is None or set(rows["platform"].to_pylist()) != {platform}:
@@ -244,7 +300,7 @@ def read_rows(
     points: Collection[str] | None = None,
     mend: bool = False,
 ) -> pa.Table:
-    """Rows of a folder, each chip of each point once, in the order of file names.
+    """Rows of a folder, each chip of each point once, in the order of points and chips.
 
     Every block is checked as a whole, against its name and the manifest. Damaged ones are left out
     and named in a warning.
@@ -257,23 +313,23 @@ def read_rows(
 
     Raises:
         ValueError: two blocks disagree about a chip.
+        FileNotFoundError: one of `blocks` is gone.
         StorageError: a file could not be read.
     """
-    fixed = fixed_by(path)
-    for _ in range(_TRIES):
-        chosen = list((scan(path) if mend else _look(path)) if blocks is None else blocks)
+    for _ in range(TRIES):
+        chosen = list((scan(path) if mend else look(path)) if blocks is None else blocks)
         chosen = [b for b in chosen if points is None or b.point in points]
+        fixed = fixed_by(path)  # after the listing: pairs come before their blocks
         try:
             return _read_blocks(path, chosen, fixed, mend)
         except FileNotFoundError:  # another process has put a longer block in its place
             if blocks is not None:
                 raise
-    raise OSError(f"{path} keeps changing while it is read: wait until other runs are done")
+    raise changing(path)
 
 
 def _read_blocks(path: Place, blocks: list[Block], fixed: Fixed, mend: bool) -> pa.Table:
-    ordered = sorted(blocks, key=lambda b: b.name)
-    found = {block: _sound(path, block, fixed, mend) for block in ordered}
+    found = {block: sound_rows(path, block, fixed, mend) for block in sorted(blocks)}
     tables = {(path, block): rows for block, rows in found.items() if rows is not None}
     return pa.concat_tables([SCHEMA.empty_table(), *once_each(tables).values()])
 
@@ -305,15 +361,21 @@ def once_each(tables: Mapping[tuple[Any, Block], pa.Table]) -> dict[tuple[Any, B
 
 def unsealed(path: Place) -> int:
     """Number of blocks without checksums, as earlier versions wrote them."""
-    return sum(not is_sealed(path / block.name) for block in named(path))
+    count = 0
+    for block in named(path):
+        with contextlib.suppress(FileNotFoundError):  # a longer one stands in its place
+            count += not is_sealed(path / block.name)
+    return count
 
 
-def _sound(path: Place, block: Block, fixed: Fixed, mend: bool) -> pa.Table | None:
+def sound_rows(path: Place, block: Block, fixed: Fixed, mend: bool) -> pa.Table | None:
     """Rows of a block; None where it is damaged, which sets it aside or names it."""
     try:
         return read_block(path, block, fixed)
     except Damaged as error:
         if mend:
+            with contextlib.suppress(Damaged):  # another process may have made it again by now
+                return read_block(path, block, fixed)
             set_aside(path / block.name, str(error))
         else:
             _name_damaged(block.name, str(error))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rerax.cli.flags import Quiet, app, flag
+from rerax.cli.flags import Folder, Quiet, app, flag
 from rerax.progress import say
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ SHOWN = 10  # examples printed
 
 @app.command()
 def chip(
-    folder: Annotated[Path, typer.Argument(help="Campaign folder.")],
+    folder: Folder,
     point: Annotated[str, flag("Beginning of the row's point_hash.", "HASH")],
     chip: Annotated[int, flag("Number of the chip.", "I")],
     model: Annotated[
@@ -45,6 +45,7 @@ def chip(
 
     The row must come out as it was, to the last example, where the platform is the row's.
     """
+    from rerax.campaign.files import place
     from rerax.campaign.manifest import check_target
     from rerax.campaign.recall import recall
     from rerax.progress import reporter
@@ -57,7 +58,7 @@ def chip(
         check_target(target)
     file = None if map_file is None else str(map_file)
     found = recall(
-        folder, point, chip, model=model, data=data, max_length=max_length, map_file=file
+        place(folder), point, chip, model=model, data=data, max_length=max_length, map_file=file
     )
     from rerax.campaign import lens
 

@@ -19,7 +19,9 @@ OTHER = replace(POINT, rate=0.5)
 def campaign(path, *requests, pairs=PAIRS, seed=0, semantics=1, **changes):
     store.open_folder(path, seed, semantics, pairs)
     for point, chips in requests:
-        fill(path, chips, point, **changes)
+        pair = pairs.get(f"{point.task}/{point.model}", {})
+        hashes = {name: pair[name] for name in ("model_hash", "data_hash") if name in pair}
+        fill(path, chips, point, **{"seed": seed, **hashes, **changes})
     return path
 
 

@@ -11,6 +11,7 @@ import pytest
 from folders import PAIRS, POINT, fill, make_rows, names
 
 from rerax.campaign import files, store
+from rerax.campaign.block_file import write_rows
 from rerax.campaign.store import Block
 
 
@@ -116,7 +117,7 @@ def test_blocks_of_two_platforms_may_differ_in_scores_only(folder):
     store.write_block(folder, cut, other)
     rows = store.read_rows(folder, [cut, block])
     assert rows["platform"].to_pylist() == ["cpu"] * 32  # the full block's row is kept
-    store.write_block(folder, cut, make_rows(cut, platform="gpu", cells=801))
+    write_rows(folder / cut.name, make_rows(cut, platform="gpu", cells=801))
     with pytest.raises(ValueError, match=r"000007\.parquet: chip 0 .* in cells"):
         store.read_rows(folder, [cut, block])
 
@@ -124,7 +125,7 @@ def test_blocks_of_two_platforms_may_differ_in_scores_only(folder):
 def test_blocks_of_one_platform_must_agree_in_scores(folder):
     block, cut = Block(POINT.hash[:16], 0, 31), Block(POINT.hash[:16], 0, 7)
     store.write_block(folder, block, make_rows(block))
-    store.write_block(folder, cut, make_rows(cut, score=0.5))
+    write_rows(folder / cut.name, make_rows(cut, score=0.5))
     with pytest.raises(ValueError, match=r"000007\.parquet: chip 0 .* in score"):
         store.scan(folder)
     assert len(names(folder)) == 2
