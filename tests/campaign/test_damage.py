@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,9 @@ from rerax.campaign.manifest import (
     read_references,
 )
 from rerax.cli import main
+from rerax.cli.bench import _write
+from rerax.report import write_page
+from rerax.report.figures import _save
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED = ROOT / "experiments" / "results" / "sst2_encodings"
@@ -173,8 +177,13 @@ def test_a_folder_that_knows_no_sync_is_no_error(tmp_path, monkeypatch, code, fa
     [
         lambda file, folder: export_csv(folder, file),
         lambda file, folder: save_plan(file, {}, {}),
+        lambda file, folder: write_page(store.read_rows(folder), file),
+        lambda file, folder: _save(
+            types.SimpleNamespace(savefig=lambda out, **_: out.write(b"x")), file
+        ),
+        lambda file, folder: _write(file, {}),
     ],
-    ids=["export", "plan"],
+    ids=["export", "plan", "page", "figure", "bench"],
 )
 def test_a_full_disk_leaves_the_old_file(folder, tmp_path, monkeypatch, write):
     fill(folder, 8)
