@@ -1,5 +1,6 @@
 """The command line as a contract: good runs, growth, and one clear line for bad input."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import tiny
 from arrays import write_map
 from safetensors.numpy import load_file, save_file
 
+from rerax.campaign import block_file
 from rerax.cli import main
 
 
@@ -373,16 +375,18 @@ def test_another_campaigns_folder(capsys, flags, model, tmp_path):
 
 def test_a_disk_that_fills_up(capsys, flags, tmp_path, monkeypatch):
     """The first point's block is kept, the second one's write fails half-way."""
-    real, written = pq.write_table, []
+    real, written = block_file.whole_file, []
 
-    def fill(table, file, **options):
-        written.append(1)
-        if len(written) > 1:
-            file.write(b"half")
-            raise OSError(28, "No space left on device")
-        real(table, file, **options)
+    @contextlib.contextmanager
+    def fill(file):
+        with real(file) as out:
+            written.append(1)
+            if len(written) > 1:
+                out.write(b"half")
+                raise OSError(28, "No space left on device")
+            yield out
 
-    monkeypatch.setattr(pq, "write_table", fill)
+    monkeypatch.setattr(block_file, "whole_file", fill)
     assert main(flags()) == 2
     error = capsys.readouterr().err.strip()
     assert "No space left on device" in error
