@@ -58,7 +58,7 @@ def start():
 
 def finish(processes):
     """Standard output of each, once all have ended well."""
-    ended = [process.communicate(timeout=240) for process in processes]
+    ended = [process.communicate(timeout=480) for process in processes]
     for process, (_, errors) in zip(processes, ended, strict=True):
         assert process.returncode == 0, errors
     return [out for out, _ in ended]
