@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from rerax.campaign import store
 from rerax.campaign.allot import with_allocations
-from rerax.campaign.crew import fill, spans
+from rerax.campaign.crew import Span, fill, spans
 from rerax.campaign.devices import one_device_a_core
 from rerax.campaign.files import Place, place
 from rerax.campaign.grid import expand, spread
@@ -101,17 +101,19 @@ class _Job:
         work = self.team.agree(self.finished, points, chips)
         if not work:
             return
-        if not self.crew:
-            self.crew = self._start(work)
-        todo = self.team.share(spans(work, self.crew[0].lanes))
-        pace = self.crew[0].pace
-        pace.total += sum(block.chips for _, blocks in todo for block in blocks)
+        begun = bool(self.crew)
+        self.crew = self.crew or self._start(work)
+        todo, pace = self._share(work, self.crew[0]), self.crew[0].pace
+        pace.total += _chips(todo) if begun else 0  # at the start they are counted already
         self.fresh += fill(self.crew, todo, self.out, self.finished)
         if self.out is not None:
             self.team.wait(self.out, points, chips, pace.others)
         new = [block for _, block in work]  # which replace what they cover
         old = [b for b in self.finished if not any(block.covers(b) for block in new)]
         self.finished = old + new
+
+    def _share(self, work: Sequence[tuple[Point, Block]], worker: "Worker") -> Sequence[Span]:
+        return self.team.share(spans(work, worker.lanes))
 
     def _start(self, work: Sequence[tuple[Point, Block]]) -> "list[Worker]":
         subject = self.subject.complete()
@@ -121,6 +123,7 @@ class _Job:
 
         tell = self.team.watching(self.on_progress)
         worker = Worker.start(subject, self.settings, self.points, tell, 0)
+        worker.pace.total = _chips(self._share(work, worker))
         references = store.read_references(self.out) if self.out is not None else {}
         worker.check_labels(self.points[0], references.get(worker.platform, {}))
         if self.out is not None:
@@ -162,6 +165,10 @@ class _Job:
             return _select(pa.concat_tables(self.fresh), points, chips)
         wanted = {point.hash[:16] for point in points}
         return _select(store.read_rows(self.out, points=wanted, mend=True), points, chips)
+
+
+def _chips(todo: Sequence[Span]) -> int:
+    return sum(block.chips for _, blocks in todo for block in blocks)
 
 
 def _select(rows: pa.Table, points: Sequence[Point], chips: Mapping[str, Chips]) -> pa.Table:
