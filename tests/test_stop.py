@@ -142,3 +142,58 @@ def test_handlers_of_others_are_left_alone():
         assert signal.getsignal(signal.SIGTERM) is own
     finally:
         signal.signal(signal.SIGTERM, default)
+
+
+LOST = """
+import sys, time
+from rerax.cli.stop import sigterm_stops
+
+class Quiet:
+    def __del__(self):  # Python drops what is raised in here
+        print("in a callback", flush=True)
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            time.sleep(0.01)
+
+with sigterm_stops() as stop:
+    try:
+        quiet = Quiet()
+        del quiet
+        print("after it", flush=True)
+        time.sleep(20)
+    except KeyboardInterrupt:
+        sys.exit(stop.code)
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_that_a_callback_swallows_is_given_again(tmp_path, number, code):
+    process = start(LOST, [], tmp_path / "log")
+    assert process.stdout.readline() == "in a callback\n"
+    process.send_signal(number)
+    process.communicate(timeout=15)
+    assert process.returncode == code
+    assert "ignored" not in (tmp_path / "log").read_text()
+
+
+STUCK = """
+import time
+from rerax.cli.stop import sigterm_stops
+
+with sigterm_stops():
+    while True:
+        try:
+            print("here", flush=True)
+            time.sleep(20)
+        except KeyboardInterrupt:
+            pass
+"""
+
+
+def test_a_second_sigterm_ends_at_once(tmp_path):
+    process = start(STUCK, [], tmp_path / "log")
+    for _ in range(2):
+        assert process.stdout.readline() == "here\n"
+        process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=15)
+    assert process.returncode == 143

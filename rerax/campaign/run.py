@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rerax.bert.config import BertConfig
     from rerax.campaign.worker import Worker
     from rerax.glue.data import Examples
+    from rerax.glue.tasks import Task
 
 
 DEFAULT_RATES = (0.0, 1e-4, 1e-3, 1e-2)
@@ -258,6 +259,7 @@ def sweep(
     given = np.asarray(labels)
     if len(given) != len(examples):
         raise ValueError(f"{len(given)} labels for {len(examples)} examples: give one for each")
+    _check_labels(find_task(task), given)
     named = label_order(find_task(task), config.labels)[0] if order is None else tuple(order)
     inputs = Inputs(config, params, examples, gates)
     subject = Subject(
@@ -292,6 +294,15 @@ def sweep(
     folder = None if out is None else place(out)
     points, plans = with_allocations(points, subject, plan_rate, sensitivity, folder)
     return run(subject, points, settings, folder, on_progress, plans, rule)
+
+
+def _check_labels(task: "Task", labels: np.ndarray) -> None:
+    if task.is_regression:
+        right, rule = (labels >= 0) & (labels <= 5), "scores from 0 to 5"
+    else:
+        right, rule = np.isin(labels, np.arange(task.num_labels)), f"0 to {task.num_labels - 1}"
+    if not right.all():
+        raise ValueError(f"label {labels[~right][0]} is not one of {task.name}'s: give {rule}")
 
 
 def _check_weights(tree: Any, name: str = "params") -> None:

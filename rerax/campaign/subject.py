@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from rerax.glue.data import Examples
 
 
+MOST_CHIPS = 10_000_000
+"""Of a point: more would not be listed in good time."""
+
+
 @dataclass(frozen=True)
 class Inputs:
     """What an evaluation computes with.
@@ -123,6 +127,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} {value} is too few: give at least 1")
+            if value is not None and value > MOST_CHIPS:
+                raise ValueError(f"{name} {value} is too many: give at most {MOST_CHIPS}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed {self.seed} is outside 0..4294967295: give one in the range")
 

@@ -1,12 +1,15 @@
 """How a command is stopped: Ctrl-C and SIGTERM end it in order, and it says what is kept."""
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+SECONDS_TO_TRY_AGAIN = 0.05
 KEEP_BLOCKS = ("sweep", "demo", "merge", "compact")
 
 
@@ -20,18 +23,28 @@ class Stop:
 
     Attributes:
         code: its exit code: 130 after Ctrl-C, 143 after SIGTERM.
+        lost: whether an interrupt has been lost and is given again.
     """
 
     code: int = 128 + signal.SIGINT
+    lost: bool = False
 
 
 @contextlib.contextmanager
 def sigterm_stops() -> Iterator[Stop]:
-    """Context in which SIGTERM does what Ctrl-C does, once; a caller's own handler stays."""
+    """Context in which SIGTERM does what Ctrl-C does; a caller's own handler stays.
+
+    A second SIGTERM ends the process at once, as a kill would: whatever is half-written goes at the
+    next opening.
+    """
     stop = Stop()
 
     def interrupt(number: int, frame: Any) -> None:
-        signal.signal(number, signal.SIG_IGN)  # it is on its way out, let it finish
+        if stop.lost:
+            stop.lost = False
+            raise KeyboardInterrupt
+        if stop.code == 128 + number:
+            os._exit(stop.code)
         stop.code = 128 + number
         raise KeyboardInterrupt
 
@@ -39,11 +52,34 @@ def sigterm_stops() -> Iterator[Stop]:
     if not ours or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield stop
         return
+    before, sys.unraisablehook = sys.unraisablehook, _again(stop, sys.unraisablehook)
     signal.signal(signal.SIGTERM, interrupt)
     try:
         yield stop
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        sys.unraisablehook = before
+
+
+def _again(stop: Stop, hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A hook that interrupts once more where an interrupt was lost.
+
+    One that comes while a library's callback runs, as JAX's at a garbage collection, is dropped by
+    Python with a word to this hook.
+    """
+
+    def told(lost: Any) -> None:
+        if not issubclass(lost.exc_type, KeyboardInterrupt):
+            hook(lost)
+            return
+        stop.lost = True
+        main = threading.main_thread().ident
+        again = (main, signal.SIGTERM)  # a true signal, which wakes what sleeps
+        later = threading.Timer(SECONDS_TO_TRY_AGAIN, signal.pthread_kill, again)
+        later.daemon = True
+        later.start()
+
+    return told
 
 
 @contextlib.contextmanager

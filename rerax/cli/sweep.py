@@ -222,6 +222,8 @@ def _of_flags(given: Any) -> Asked:
         "protection": names(given.protection),
     }
     inputs = given.input_bits
+    if "," in inputs:
+        raise ValueError(f"input-bits {inputs!r} is a list: a folder has one, give 8 or none")
     base = Point(
         task="",
         model="",

@@ -122,7 +122,7 @@ def read_split(
     for i, part in enumerate(task.parts(split)):
         table = _read_part(task, data, part, optional=i > 0)
         if table is not None:
-            tables[part] = table.slice(0, max_examples)
+            tables[part] = table.slice(0, min(max_examples or len(table), len(table)))
     texts: list[list[str]] = [[] for _ in task.fields]
     labels, parts = [], []
     for part, table in tables.items():

@@ -305,8 +305,8 @@ def _erasures(parts: list[str]) -> tuple[list[str], bool]:
 
 
 def _check_odd(copies: int) -> None:
-    if copies < 3 or copies % 2 == 0:
-        raise ValueError(f"{copies} copies cannot be voted: give an odd number, at least 3")
+    if not 3 <= copies <= 99 or copies % 2 == 0:
+        raise ValueError(f"{copies} copies cannot be voted: give an odd number from 3 to 99")
 
 
 register("none", _none)

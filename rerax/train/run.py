@@ -370,6 +370,12 @@ def _outputs(
         kept = config if labels is None else dataclasses.replace(config, labels=labels)
         return kept, order, True
     order, _ = label_order(task, names, labels)  # the head that is there says nothing of the task
+    if fits and task.labels:
+        warnings.warn(
+            f"the model's outputs are named {', '.join(config.labels)}, not {', '.join(names)}: a "
+            "new classifier is drawn (--labels keeps the one that is there)",
+            stacklevel=2,
+        )
     return dataclasses.replace(config, labels=labels or names), order, False
 
 

@@ -1,5 +1,6 @@
 """Training runs from the command line: folders, resuming, and one clear line for bad input."""
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -348,7 +349,10 @@ def test_a_new_task_gets_a_new_head_and_dense_training_has_no_gates(flags, tmp_p
 def test_a_head_is_kept_where_names_say_what_it_means(names, labels, order, keeps_head):
     config = dataclasses.replace(CONFIG, labels=names)
     head = {"head": {"pooler": {}, "classifier": {}}}
-    got = train_run._outputs(find_task("sst2"), config, head, labels)
+    lost = not keeps_head and len(names) == 2  # a head that might have been right
+    words = pytest.warns(UserWarning, match="a new classifier is drawn")
+    with words if lost else contextlib.nullcontext():
+        got = train_run._outputs(find_task("sst2"), config, head, labels)
     assert got[1:] == (order, keeps_head)
     assert got[0].labels == (labels or (names if keeps_head else ("negative", "positive")))
 
