@@ -151,6 +151,17 @@ def entries(path: Place) -> list[Any]:
         raise storage_error(path, error, "read") from error
 
 
+@contextlib.contextmanager
+def _reading(file: Place) -> Iterator[None]:
+    """Context in which the system's errors say what was read; a file that is gone stays one."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise storage_error(file, error, "read") from error
+
+
 def read_bytes(file: Place) -> bytes:
     """Content of a file.
 
@@ -158,12 +169,8 @@ def read_bytes(file: Place) -> bytes:
         FileNotFoundError: it is not there.
         StorageError: it could not be read, which says nothing about what is in it.
     """
-    try:
+    with _reading(file):
         return file.read_bytes()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise storage_error(file, error, "read") from error
 
 
 def read_tail(file: Place, most: int) -> bytes:
@@ -174,14 +181,9 @@ def read_tail(file: Place, most: int) -> bytes:
     """
     if not isinstance(file, Path):
         return read_bytes(file)[-most:]
-    try:
-        with file.open("rb") as stream:
-            stream.seek(max(0, os.fstat(stream.fileno()).st_size - most))
-            return stream.read()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise storage_error(file, error, "read") from error
+    with _reading(file), file.open("rb") as stream:
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - most))
+        return stream.read()
 
 
 @contextlib.contextmanager

@@ -249,9 +249,8 @@ def write_block(
     """
     fixed = fixed or fixed_by(path)
     known = named(path) if here is None else here
-    for other in known:
-        if other == block or not block.overlaps(other):
-            continue
+    touched = [other for other in known if other != block and block.overlaps(other)]
+    for other in touched:
         try:
             theirs = sound_rows(path, other, fixed, mend=True)
         except FileNotFoundError:  # another process was quicker
@@ -259,8 +258,8 @@ def write_block(
         if theirs is not None:
             compare_rows(f"{path / other.name}", theirs, block.name, rows)
     write_checked(path, block, rows.cast(SCHEMA), fixed)
-    for other in known:
-        if other != block and block.covers(other):
+    for other in touched:
+        if block.covers(other):
             _delete(path, other, block)
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from folders import PAIRS, POINT, fill, make_rows, names, same
+from folders import POINT, fill, make_rows, names, same
 
 from rerax.campaign import compact as compaction
 from rerax.campaign import store
@@ -12,13 +12,6 @@ from rerax.campaign.block import Block
 from rerax.campaign.compact import compact
 
 OTHER = replace(POINT, rate=0.5)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    path = tmp_path / "campaign"
-    store.open_folder(path, 0, 1, PAIRS)
-    return path
 
 
 def test_full_blocks_of_a_point_become_one_file(folder):

@@ -44,13 +44,6 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMITTED = ROOT / "experiments" / "results" / "sst2_encodings"
 
 
-@pytest.fixture
-def folder(tmp_path):
-    path = tmp_path / "campaign"
-    store.open_folder(path, 0, 1, PAIRS)
-    return path
-
-
 def content(path):
     return {f: f.read_bytes() for f in sorted(path.rglob("*")) if f.is_file()}
 

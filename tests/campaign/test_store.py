@@ -14,14 +14,6 @@ from rerax.campaign import files, store
 from rerax.campaign.block_file import write_rows
 from rerax.campaign.store import Block
 
-
-@pytest.fixture
-def folder(tmp_path):
-    path = tmp_path / "campaign"
-    store.open_folder(path, 0, 1, PAIRS)
-    return path
-
-
 # blocks ---------------------------------------------------------------------------------------
 
 
