@@ -24,10 +24,12 @@ class Stop:
     Attributes:
         code: its exit code: 130 after Ctrl-C, 143 after SIGTERM.
         lost: whether an interrupt has been lost and is given again.
+        later: when.
     """
 
     code: int = 128 + signal.SIGINT
     lost: bool = False
+    later: threading.Timer | None = None
 
 
 @contextlib.contextmanager
@@ -57,6 +59,8 @@ def sigterm_stops() -> Iterator[Stop]:
     try:
         yield stop
     finally:
+        if stop.later is not None:  # or it would end a notebook that goes on
+            stop.later.cancel()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sys.unraisablehook = before
 
@@ -75,9 +79,9 @@ def _again(stop: Stop, hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
         stop.lost = True
         main = threading.main_thread().ident
         again = (main, signal.SIGTERM)  # a true signal, which wakes what sleeps
-        later = threading.Timer(SECONDS_TO_TRY_AGAIN, signal.pthread_kill, again)
-        later.daemon = True
-        later.start()
+        stop.later = threading.Timer(SECONDS_TO_TRY_AGAIN, signal.pthread_kill, again)
+        stop.later.daemon = True
+        stop.later.start()
 
     return told
 
