@@ -4,8 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -14,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 import tiny
 from arrays import write_map
+from light import COMMAND, run_steps
 from safetensors.numpy import load_file, save_file
 
 from rerax.campaign import block_file
-from rerax.cli import main
+from rerax.cli import app, main
 
 
 @pytest.fixture(scope="module")
@@ -414,26 +413,32 @@ def test_interruption_keeps_finished_blocks(capsys, flags, tmp_path, monkeypatch
     assert len(pa.parquet.read_table(tmp_path / "out")) == 3
 
 
-def test_done_check_help_and_report_import_nothing_heavy(flags, tmp_path):
+def test_commands_that_need_no_model_import_nothing_heavy(flags, model, data, tmp_path):
     assert main(flags()) == 0
-    script = (
-        "import sys; from rerax.cli import main; code = main(sys.argv[1:]);"
-        "heavy = {'jax', 'flax', 'transformers', 'datasets', 'torch'} & set(sys.modules);"
-        "print(sorted(heavy), file=sys.stderr); sys.exit(9 if heavy else code)"
+    study = tmp_path / "study.py"
+    study.write_text(
+        f"from rerax import Point\nMODELS = {{'tiny': {str(model)!r}}}\nDATA = {str(data)!r}\n\n\n"
+        "def points():\n    return [Point('sst2', 'tiny', 0.0)]\n"
     )
-    for arguments, code in (
-        (flags(), 0),
-        (["--help"], 0),
-        (["sweep", "--help"], 0),
-        (flags(rates="2"), 2),
-        (["report", str(tmp_path / "out")], 0),
-        (["merge", str(tmp_path / "out"), "--out", str(tmp_path / "merged")], 0),
-        (["compact", str(tmp_path / "out")], 0),
-        (["export", str(tmp_path / "out"), "--csv", str(tmp_path / "rows.csv")], 0),
-        (flags(), 0),
-    ):
-        done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True)
-        assert done.returncode == code, (arguments, done.stderr.decode())
+    out = str(tmp_path / "out")
+    named = [[command.callback.__name__] for command in app.registered_commands]
+    commands = {
+        0: [
+            *([*command, "--help"] for command in ([], *named)),
+            flags(),
+            ["sweep", str(study), "--out", f"{out}2", "--max-length", "32", "--dry-run"],
+            ["report", out, "--html", str(tmp_path / "page.html")],
+            ["merge", out, "--out", str(tmp_path / "merged")],
+            ["compact", out],
+            ["export", out, "--csv", str(tmp_path / "rows.csv")],
+            flags(),
+        ],
+        2: [flags(rates="2"), ["sweep", "--nothing"]],
+    }
+    steps = [(command, code) for code, some in commands.items() for command in some]
+    told = run_steps(COMMAND, [command for command, _ in steps])
+    for (command, code), found in zip(steps, told, strict=True):
+        assert found == (code, []), command
 
 
 def test_merge_compact_and_export(flags, tmp_path, capsys):

@@ -1,11 +1,9 @@
 """rerax size, and sweeps that stop by themselves."""
 
-import subprocess
-import sys
-
 import pandas as pd
 import pytest
 import tiny
+from light import COMMAND, run_steps
 from test_cli import refused, without
 
 from rerax.campaign import manifest, stopping, store
@@ -117,14 +115,7 @@ def test_a_settled_sweep_does_nothing_again_and_a_finer_one_goes_on(flags, tmp_p
     assert main(flags(rates="0.3", until_se="0.5")) == 0
     table = capsys.readouterr().out
     first = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in out.iterdir()}
-    script = (
-        "import sys; from rerax.cli import main; code = main(sys.argv[1:]);"
-        "sys.exit(9 if {'jax', 'flax', 'transformers', 'scipy'} & set(sys.modules) else code)"
-    )
-    arguments = flags(rates="0.3", until_se="0.5")
-    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
-    assert done.stdout.decode().split() == table.split()
+    assert run_steps(COMMAND, [flags(rates="0.3", until_se="0.5")]) == [(0, [])]
     assert {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in out.iterdir()} == first
     assert len(pd.read_parquet(out)) == 64
     assert main(flags(rates="0.3", until_se="1e-9")) == 0

@@ -1,8 +1,6 @@
 import errno
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pandas as pd
@@ -340,20 +338,3 @@ def test_references_and_provenance_are_kept_beside_the_rows(folder):
     lines = (folder / "_provenance.jsonl").read_text().splitlines()
     assert [json.loads(line)["run"] for line in lines] == [1, 2]
     assert store.scan(folder) == []
-
-
-def test_reading_and_reporting_load_nothing_heavy(folder):
-    fill(folder, 8)
-    code = (
-        "import sys, io, pathlib\n"
-        "from rerax import report, spec, stats\n"
-        "from rerax.campaign import grid, point, store\n"
-        "rows = store.read_rows(pathlib.Path(sys.argv[1]))\n"
-        "report.print_table(rows, file=io.StringIO())\n"
-        "heavy = {'jax', 'flax', 'transformers', 'datasets', 'torch', 'matplotlib', 'scipy'}\n"
-        "print(len(rows), sorted(heavy & sys.modules.keys()))\n"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True
-    )
-    assert found.stdout.strip() == "8 []"
