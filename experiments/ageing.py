@@ -91,7 +91,7 @@ def table(results: dict[str, Any]) -> str:
     text += f" fail later, {results['same']} at the same rate, {results['earlier']} earlier"
     if results["median_ratio_of_those"] is not None:
         text += f"; median ratio of the two rates {results['median_ratio_of_those']:g}"
-    return f"{text}."
+    return f"{text}.{counted(results)}"
 
 
 def draw(study: Study, lives: Mapping[str, Lives], budget: float) -> None:
@@ -124,7 +124,7 @@ def main() -> None:
     lives = read_lives(study, args.task)
     results = fold(lives, args.budget)
     study.write(NAME, results)
-    study.show(NAME, table(results) + counted(results))
+    print(table(results))
     draw(study, lives, args.budget)
 
 

@@ -74,7 +74,8 @@ def table(found: Sequence[dict[str, Any]]) -> str:
         own = [one for one in found if (one["model"], one["encoding"]) == (model, encoding)]
         cells = {one["rate"]: cell(one) for one in own}
         rows.append([model, encoding, *(cells.get(rate, "") for rate in rates)])
-    return markdown(["model", "encoding", *(f"{rate:g}" for rate in rates)], rows)
+    head = ["model", "encoding", *(f"{rate:g}" for rate in rates)]
+    return markdown(head, rows) + counted(found[-1])
 
 
 def draw(study: Study, found: Sequence[dict[str, Any]]) -> None:
@@ -114,7 +115,7 @@ def main() -> None:
     grid = (names.split(",") for names in (args.tasks, args.kinds, args.encodings))
     found = fold(study.lines(points_of(*grid)))
     study.write(NAME, found)
-    study.show(NAME, table(found) + counted(found[-1]))
+    print(table(found))
     draw(study, found)
 
 

@@ -231,7 +231,7 @@ def main() -> None:
         study.write(NAME, list(known.values()))
     results = [known[task] for task in TASKS if task in known]
     study.write(NAME, results)
-    study.show(NAME, table(results))
+    print(table(results))
     draw(study, results)
 
 

@@ -67,15 +67,10 @@ def table(results: dict[str, Any]) -> str:
     rows = [[layer, *(text_of(cells[layer, m]) for m in matrices)] for layer in layers]
     bits = {place.removeprefix("bits="): loss for place, loss in lost(results["bits"]).items()}
     order = sorted(bits, key=int, reverse=True)
-    return "\n\n".join(
-        [
-            markdown([f"layer, at {results['matrices']['rate']:g}", *matrices], rows),
-            markdown(
-                [f"bit, at {results['bits']['rate']:g}", *order],
-                [["points lost (SE)", *(text_of(bits[b]) for b in order)]],
-            ),
-        ]
-    )
+    by_layer = markdown([f"layer, at {results['matrices']['rate']:g}", *matrices], rows)
+    rows = [["points lost (SE)", *(text_of(bits[b]) for b in order)]]
+    by_bit = markdown([f"bit, at {results['bits']['rate']:g}", *order], rows)
+    return f"{by_layer}\n\n{by_bit}{counted(results['bits'])}"
 
 
 def draw(study: Study, results: dict[str, Any]) -> None:
@@ -124,7 +119,7 @@ def main() -> None:
             **sensitivity(rows),
         }
     study.write(NAME, results)
-    study.show(NAME, table(results) + counted(results["bits"]))
+    print(table(results))
     draw(study, results)
 
 

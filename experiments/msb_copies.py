@@ -106,7 +106,7 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     for model in dict.fromkeys(o["model"] for o in found):
         refused = [o["scheme"] for o in found if o["model"] == model and not o["fits"]]
         text += f"\n\nNo room in {model}: {', '.join(f'`{name}`' for name in refused)}."
-    return text
+    return text + counted(found[0]["points"][-1])
 
 
 def draw(study: Study, found: Sequence[dict[str, Any]]) -> None:
@@ -163,7 +163,7 @@ def main() -> None:
         found = [one for kind in kinds for one in schemes_of(study, args.task, kind, schemes)]
     add_scores(found, study.lines(points_of(args.task, found)))
     study.write(NAME, found)
-    study.show(NAME, table(found) + counted(found[0]["points"][-1]))
+    print(table(found))
     draw(study, found)
 
 

@@ -47,7 +47,6 @@ class Study:
         work: folder of the models of `pruning.py`.
         data: GLUE folder or hub id.
         out: folder for rows (in `study`), JSON and figures.
-        readme: Markdown file whose marked tables are written.
         chips: chips of every point.
         max_examples: examples of each task at most; None takes `EXAMPLES` and `PAIRS`.
         stored: only look at the rows that are there.
@@ -56,7 +55,6 @@ class Study:
     work: Path
     data: str
     out: Path
-    readme: Path
     chips: int
     max_examples: int | None
     stored: bool
@@ -64,9 +62,7 @@ class Study:
     @classmethod
     def of(cls, args: argparse.Namespace) -> "Study":
         """From the arguments of `make_parser`."""
-        return cls(
-            args.work, args.data, args.out, args.readme, args.chips, args.max_examples, args.print
-        )
+        return cls(args.work, args.data, args.out, args.chips, args.max_examples, args.print)
 
     @property
     def folder(self) -> Path:
@@ -130,17 +126,6 @@ class Study:
         (self.out / "figures").mkdir(parents=True, exist_ok=True)
         return self.out / "figures" / f"{name}.png"
 
-    def show(self, name: str, table: str) -> None:
-        """Print a table, and put it between its marks in the README."""
-        print(f"\n{table}")
-        start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-        text = self.readme.read_text(encoding="utf-8") if self.readme.is_file() else ""
-        if start not in text:
-            text += f"\n{start}{end}\n"
-        before, rest = text.split(start)
-        after = rest.split(end)[1]
-        self.readme.write_text(f"{before}{start}{table}\n{end}{after}", encoding="utf-8")
-
 
 def last_seed(task: str) -> int:
     """The last seed of the pruning study."""
@@ -156,7 +141,6 @@ def make_parser(about: str, chips: int) -> argparse.ArgumentParser:
     add("--chips", type=int, default=chips, help="chips of every point")
     add("--max-examples", type=int, help=f"of each dev set, by default {EXAMPLES} or {PAIRS} pairs")
     add("--out", type=Path, default=HERE / "results", help="folder for rows, JSON, figures")
-    add("--readme", type=Path, default=HERE / "README.md", help="whose tables are written")
     add("--print", action="store_true", help="only fold the rows that are there")
     return parser
 

@@ -58,7 +58,8 @@ def table(found: Sequence[dict[str, Any]]) -> str:
             for o in own
         }
         rows.append([SCHEMES[scheme], budget_text(budget), *(cells[rate] for rate in rates)])
-    return markdown(["yield, % (95 %)", "budget", *(f"{rate:g}" for rate in rates)], rows)
+    head = ["yield, % (95 %)", "budget", *(f"{rate:g}" for rate in rates)]
+    return markdown(head, rows) + counted(found[0])
 
 
 def draw(study: Study, found: Sequence[dict[str, Any]]) -> None:
@@ -89,7 +90,7 @@ def main() -> None:
     study = Study.of(args)
     found = fold(read_lives(study, args.task))
     study.write(NAME, found)
-    study.show(NAME, table(found) + counted(found[0]))
+    print(table(found))
     draw(study, found)
 
 

@@ -1,117 +1,97 @@
-"""How quoted numbers are looked after; the numbers themselves are in `quoted.py`."""
+"""Numbers on pages, written anew in place from committed rows.
+
+    python tests/quoting.py    (or `make numbers`)
+
+Pages mark numbers that `experiments/quoted.py` gives, `<!--=GROUP NAME-->..<!--/-->`, and those
+that someone chose or took by hand, `<!--set: REASON-->..<!--/-->`. No browser shows the marks. But
+GitHub shows raw what follows one at the beginning of a line, so those of tables stand alone there.
+"""
 
 import functools
-import importlib.util
-import json
 import re
 import sys
 from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
-from types import ModuleType
-from typing import Any
+from itertools import zip_longest
+from unittest import mock
 
 import pages
 
-from rerax.campaign import store
+with mock.patch.object(sys, "path", [*sys.path, str(pages.ROOT / "experiments")]):
+    import quoted
 
-RESULTS = pages.ROOT / "experiments" / "results"
-Says = Callable[[], str | list[str]]
-QUOTES: list[tuple[str, Says]] = []
-
-
-def says(*where: str) -> Callable[[Says], Says]:
-    """What the function returns stands on these pages."""
-
-    def enter(function: Says) -> Says:
-        QUOTES.extend((page, function) for page in where)
-        return function
-
-    return enter
+NUMBER = re.compile(r"(?<![\w.:/-])−?\d+(?:,\d{3})*(?:\.\d+)?(?![\w:]|\.\d)")
+MARK = re.compile(r"<!--=(\w+) ([^>]*)-->((?:(?!<!--).)*)<!--/-->", re.DOTALL)
+_KNOWN = (
+    *(r"^(?P<fence>`{3,}).*?^(?P=fence) *$", r"`[^`\n]+`", r"\]\([^)]*\)"),  # code and links
+    *(MARK.pattern, r"<!--set: [^>]*-->(?:(?!<!--).)*<!--/-->"),
+    *(r"arXiv \d{4}\.\d{5}", r"Python 3\.\d+", r"Apache-2\.0", r"SA1 : SA0 = 9\.04 : 1\.75"),
+    r"95 %(?= interval|\))",  # all intervals are of 95 %
+)
+_ASTRAY = re.compile(rf"<!--|(?:{NUMBER.pattern})(?: ?%)?")
+_RAW = re.compile(r"^(?:[-*>] )?<!--.*?-->.+", re.MULTILINE)
 
 
 @functools.cache
-def experiment(name: str) -> ModuleType:
-    """The module `experiments/<name>.py`."""
-    spec = importlib.util.spec_from_file_location(
-        f"experiments_{name}", pages.ROOT / "experiments" / f"{name}.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look there
-    spec.loader.exec_module(module)
-    return module
+def computed(group: str) -> quoted.Quoted:
+    """What rows say today, by name."""
+    return getattr(quoted, group, dict)()
 
 
-@functools.cache
-def result(name: str) -> Any:
-    """A JSON file of results."""
-    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+def written(value: float, like: str) -> str:
+    """A number with as many decimals as another has, half up, for values rounded before."""
+    step = Decimal(1).scaleb(-len(like.partition(".")[2]))
+    number = Decimal(str(round(float(value), 9))).quantize(step, ROUND_HALF_UP)
+    return f"{number:,}".replace("-", "−")
 
 
-@functools.cache
-def rows_of(name: str) -> Any:
-    """Rows of a campaign of results."""
-    return store.read_rows(RESULTS / name)
+def rewritten(
+    text: str, page: str = "page", say: Callable[[str], quoted.Quoted] = computed
+) -> tuple[str, list[str]]:
+    """A page with the numbers of today, and what changed: line, name, written and computed.
 
-
-def rounded(value: float, digits: int) -> str:
-    """Half up in decimals, for values that were rounded before."""
-    step = Decimal(1).scaleb(-digits)
-    return str(Decimal(str(round(value, 9))).quantize(step, ROUND_HALF_UP))
-
-
-PATTERNS = {
-    r"arXiv \d{4}\.\d{5}": "a paper",
-    r"Python 3\.\d+": "a version",
-    r"Apache-2\.0": "a licence",
-    r"95 % interval": "all intervals are of 95 %",
-    r"\b95 %(?=[):,.]| \d| `|$)": "all intervals are of 95 %",
-    r"SA1 : SA0 = 9\.04 : 1\.75": "the default split",
-}
-"""Numbers of any page that are no results, and why."""
-
-_MADE_ELSEWHERE = re.compile(r"^<!-- (\w+) -->$.*?^<!-- end of \1 -->$", re.M | re.S)
-"""Tables of the study, which `tests/experiments` makes again from their rows."""
-
-_CODE = re.compile(r"^(`{3,}).*?^\1[ ]*$|`[^`\n]+`|\]\([^)]*\)|<!--.*?-->", re.M | re.S)
-_NUMBERS = re.compile(r"(?<![\w.:/-])[-−]?\d[\d,]*(?:\.\d+|(?=(?:\.\d+)? ?%))(?:[ ]?%)?(?![\w:])")
-
-
-@functools.cache
-def fragments(page: str) -> list[str]:
-    """Texts that a page must hold, numbers computed."""
-    found = []
-    for where, function in QUOTES:
-        if where == page:
-            text = function()
-            found += [text] if isinstance(text, str) else text
-    return found
-
-
-def missing(text: str, known: list[str]) -> list[str]:
-    """Those texts that a page does not hold; of longer ones the lines."""
-    gone = [fragment for fragment in known if fragment not in text]
-    lines = [[line for line in f.splitlines() if line not in text] or [f] for f in gone]
-    return [line for some in lines for line in some]
-
-
-def uncovered(text: str, known: list[str]) -> list[str]:
-    """Decimals and percentages of a page that no known text covers, each with its line's number.
-
-    Args:
-        text: the page.
-        known: fragments, settings and numbers without rows.
+    Raises:
+        ValueError: a name that is not known, or that has other numbers than the page.
     """
-    free = bytearray(len(text))
-    for fragment in (part for whole in known for part in whole.splitlines()):
-        for match in re.finditer(re.escape(fragment), text):
-            free[match.start() : match.end()] = b"\1" * len(match[0])
-    for pattern in (_CODE, _MADE_ELSEWHERE, *map(re.compile, PATTERNS)):
-        for match in pattern.finditer(text):
-            free[match.start() : match.end()] = b"\1" * len(match[0])
-    return [
-        f"{match[0]} in line {text.count(chr(10), 0, match.start()) + 1}"
-        for match in _NUMBERS.finditer(text)
-        if not free[match.start()]
-    ]
+    changes = []
+
+    def put(mark: re.Match[str]) -> str:
+        group, name, old = mark.groups()
+        where = f"{page}, line {text.count(chr(10), 0, mark.start()) + 1}: {group} {name}"
+        new = say(group).get(name)
+        if new is None:
+            raise ValueError(f"{where} is not known: give it in experiments/quoted.py")
+        if isinstance(new, str):
+            new = f"\n{new}\n"
+        else:
+            shown, values = NUMBER.findall(old), iter(new)
+            if len(shown) != len(new):
+                raise ValueError(f"{where} has {len(new)} numbers: mark as many, not {shown}")
+            new = NUMBER.sub(lambda like: written(next(values), like[0]), old)
+        lines = zip_longest(old.splitlines(), new.splitlines())
+        changes.extend(f"{where}: {was!r}, by the rows {now!r}" for was, now in lines if was != now)
+        return f"<!--={group} {name}-->{new}<!--/-->"
+
+    return MARK.sub(put, text), changes
+
+
+def astray(text: str) -> list[str]:
+    """Decimals and percentages of a page without marks, marks without ends, and such as show."""
+    known = re.compile("|".join(_KNOWN), re.MULTILINE | re.DOTALL)
+    rest = known.sub(lambda part: re.sub(r"\S", " ", part[0]), text)
+    found = [match for match in _ASTRAY.finditer(rest) if re.search("[.%<]", match[0])]
+    found += _RAW.finditer(text)
+    return [f"line {text.count(chr(10), 0, m.start()) + 1}: {m[0][:40]}" for m in found]
+
+
+def main() -> None:
+    """Write the numbers of all pages anew."""
+    for page in pages.QUOTING:
+        text, changes = rewritten(pages.read(page), page)
+        (pages.ROOT / page).write_text(text, encoding="utf-8")
+        for change in changes:
+            print(change)
+
+
+if __name__ == "__main__":
+    main()

@@ -37,7 +37,7 @@ def budget_text(budget: float) -> str:
     return f"{100 * budget:g} point{'' if budget == 0.01 else 's'}"
 
 
-def interval(ends: tuple[float, float] | None, sign: bool = False, digits: int = 2) -> str:
+def interval(ends: Sequence[float] | None, sign: bool = False, digits: int = 2) -> str:
     """An interval in hundredths; nothing for none."""
     if ends is None:
         return ""

@@ -1,0 +1,253 @@
+"""Numbers that pages quote, from committed rows.
+
+A page marks them: `<!--=gpu chip-->22.7<!--/--> ms`. The first word is a function below, the rest a
+name that it gives: the numbers between the marks in order, with those that only name a setting, or
+a whole table. With how many digits a number is written, the page says. Assertions guard what the
+words around the numbers claim. `make numbers` writes the pages anew (`tests/quoting.py`).
+"""
+
+import json
+import math
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import ageing
+import four_encodings
+import glue_zero_space
+import layers_and_bits
+import msb_copies
+import pruning as runs
+import tolerance as folded
+import yield_curve
+
+from rerax.campaign import store
+from rerax.report import summarise_points
+
+RESULTS = Path(__file__).parent / "results"
+Quoted = Mapping[str, str | Sequence[float]]
+ZERO_SPACE = "msb:2x3:pruned"
+RATES = (1e-4, 1e-3, 1e-2)
+
+
+def _result(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _ends(values: Iterable[float]) -> tuple[float, float]:
+    ordered = sorted(values)
+    return ordered[0], ordered[-1]
+
+
+def study() -> Quoted:
+    """Tables, each by the experiment whose name it has."""
+    made = (ageing, four_encodings, glue_zero_space, layers_and_bits, msb_copies, yield_curve)
+    return {one.NAME: one.table(_result(one.NAME)) for one in made}
+
+
+def encodings() -> Quoted:
+    found: dict[str, list[float]] = {}
+    for line in summarise_points(store.read_rows(RESULTS / "sst2_encodings")):
+        errors = [] if line.summary.se is None else [100 * line.summary.se]
+        found.setdefault(line.settings["encoding"], []).extend([100 * line.summary.mean, *errors])
+    return {**found, "float": [100 * line.float_score]}
+
+
+def pruning() -> Quoted:
+    rows, lost = runs.read_rows(), []
+    for sparsity in (0.21, 0.35, 0.5):
+        drops = [runs.drops(rows, "last", task, sparsity) for task in runs.SEEDS]
+        se = math.sqrt(sum(statistics.variance(drop) / len(drop) for drop in drops)) / len(drops)
+        lost += [statistics.mean(map(statistics.mean, drops)), se, 100 * sparsity]
+    rte, cola = (
+        [r["last"] for r in rows if (r["task"], r["sparsity"]) == (t, 0)] for t in ("rte", "cola")
+    )
+    slow = {chip["sparsity"]: chip["compacted_to_dense"] for chip in _result("gates_cost")["chips"]}
+    assert 0.95 <= slow[0.5] < 1.05  # "level"
+    return {
+        **{which: runs.markdown(rows, which) for which in ("last", "best")},
+        "lost": lost,
+        "rte": [100 * score for score in _ends(rte)],
+        "cola": [statistics.mean(cola)],
+        "compacted": [slow[0.21], slow[0.35]],
+    }
+
+
+def tolerance() -> Quoted:
+    lines = _result("tolerance")
+    by = {(one["task"], one["encoding"], one["scheme"]): one for one in lines}
+    sst2, stsb = (by[task, "offset", ZERO_SPACE] for task in ("sst2", "stsb"))
+    known = by["stsb", "offset", f"{ZERO_SPACE}:erasures"]
+    even = store.read_rows(RESULTS / "tolerance").to_pandas().query("sa1_share == .5 & rate > 0")
+    at, lost = even[even.protection == "none"].rate.iloc[0], []
+    for scheme, times in {"none": 1, ZERO_SPACE: 9}.items():
+        own = even[(even.protection == scheme) & (abs(even.rate - times * at) < 1e-9)]
+        assert len(own) == 32
+        lost.append((100 * (own.clean_score - own.score).mean(), 100 * own.score.sem()))
+    return {
+        **{task: folded.markdown(lines, task) for task in folded.TASKS},
+        "T": [sst2["T"], *sst2["T_interval"], stsb["T"], *stsb["T_interval"]],
+        "foretold": [sst2["T_predicted"], stsb["T_predicted"], known["T"]],
+        "two's complement": [by[t, "twos_complement", ZERO_SPACE]["T"] for t in ("sst2", "stsb")],
+        "reads": [sst2["reads_per_weight"], 8],
+        "picture": [sst2[x] for x in ("sparsity", "chips", "rate_unprotected", "rate_protected")],
+        "even": [*lost[0], at, *lost[1]],
+    }
+
+
+def line_faults() -> Quoted:
+    found = [one for one in _result("line_faults") if one["rate"] == 0.01]
+    lost = {(one["fault"], one["protection"]): 100 * one["lost"] for one in found}
+    schemes = ("none", "naive:beside", "naive:below", ZERO_SPACE)
+    return {fault: [lost[fault, s] for s in schemes] for fault in ("wordline", "bitline")}
+
+
+def room() -> Quoted:
+    """Freed shares, in %, from which two further copies of 1 to 3 bits fit; differential last."""
+    needs = [Fraction(2 * g * m, g * b + 2 * g * m) for g, b in ((1, 8), (2, 7)) for m in (1, 2, 3)]
+    return {"shares": [math.ceil(1000 * share) / 10 for share in needs]}
+
+
+def campaigns() -> Quoted:
+    found, kills, report = _result("campaign"), _result("kills"), _result("report_size")
+    after = found["10000 chips"]["peak_mb_after_chips"]
+    more = found["10000 chips"]["peak_mb"] - after["10000"]
+    checks = [found[f"done-check, {what}"]["cpu_seconds"] for what in ("10000 chips", "compacted")]
+    planned = found["plan_500_points_seconds"]
+    assert kills["rows_equal"]
+    assert kills["rows_in_pandas"] == kills["rows"]
+    assert report["page_seconds"] < 10
+    assert report["page_bytes"] < 3e6
+    return {
+        "peaks": [after["1000"], 1000, after["10000"], 10000, more, 10000, *checks, 500, planned],
+        "kills": [kills["rows"], kills["chips_computed_in_vain"], kills["allowed"]],
+        "report": [report["rows"]],
+    }
+
+
+def coverage() -> Quoted:
+    found = _result("coverage")
+    pooled = [x for x in (*found["mean"], *found["mean_stopped"]) if x["law"] in ("rate", "rates")]
+    least, most = _ends(x["covered"] for x in pooled if x["interval"] == "mean_interval")
+    worst = {x["share"]: x["worst"] for x in found["yield"]}
+    average = worst.pop("average")
+    assert 0.935 <= least <= most <= 0.965
+    assert min(worst.values()) >= 0.91
+    return {"mean": [93.5, 96.5], "yield": [91, 100 * average]}
+
+
+def cost() -> Quoted:
+    found, protected = _result("cost"), _result("protection_cost")
+    peaks = [(found["memory"][f"16 sentences, {n} chips"]["peak_gb"], n) for n in (16, 1000)]
+    assert found["platform"].startswith("cpu")
+    return {
+        "clean": [found["time"]["ratio_to_clean"][rate] for rate in ("0.001", "0.01")],
+        "memory": [*peaks[0], *peaks[1]],
+        **{part: [protected[part][ZERO_SPACE]] for part in ("layer", "chip")},
+    }
+
+
+def _tools(file: str) -> dict[tuple[str, float], dict[str, Any]]:
+    """What a benchmark found, by tool and rate; aihwkit, which has none, at all of them."""
+    table = _result(file)["table"]
+    return {(e["tool"], rate): e for e in table for rate in ([e["rate"]] if e["rate"] else RATES)}
+
+
+def _speed(first: str, other: str) -> Quoted:
+    """Seconds a chip by rate, and times rerax at 1e-3: there, and on another processor."""
+    here, there = _tools(first), _tools(other)
+    times = {
+        tool: [file[tool, 1e-3]["ratio_to_rerax"] for file in (here, there) if (tool, 1e-3) in file]
+        for tool, _ in here
+    }
+    return {t: [*(here[t, r]["seconds_a_chip"] for r in RATES), *times[t]] for t in times}
+
+
+def speed_base() -> Quoted:
+    return _speed("benchmarks_base", "benchmarks_base_avx2")
+
+
+def speed() -> Quoted:
+    files = _tools("benchmarks"), _tools("benchmarks_second")
+
+    def times(tool: str, rate: float = 1e-3) -> list[float]:
+        return [file[tool, rate]["ratio_to_rerax"] for file in files]
+
+    sparse = [times("torch_sparse-bf16", rate)[1] for rate in (1e-4, 1e-2)]
+    base = _tools("benchmarks_base")["pytorchfi", 1e-2]["ratio_to_rerax"]
+    rates = [one["rates"] for one in _result("product_rates")["products"]]
+    formats = ("xla int8", "xla bfloat16", "torch int8", "torch bfloat16")
+    grown = {one["name"]: one["exponent"] for one in _result("bench_growth")["growth"]}
+    return {
+        **_speed("benchmarks_second", "benchmarks"),
+        "loops": [*times("torch_dense-bf16"), *times("torch_sparse-bf16"), *sparse],
+        "int8": times("torch_sparse-int8"),
+        "injectors": [*times("mrfi"), *times("aihwkit"), *times("pytorchfi")],
+        "pytorchfi at 1e-2": [*times("pytorchfi", 1e-2), base],
+        "products": [end / 1e9 for name in formats for end in _ends(rate[name] for rate in rates)],
+        "growth": [grown[x] for x in ("chips", "layers", "sentences", "weights", "rate")],
+    }
+
+
+def stages() -> Quoted:
+    """Shares of a chip's time, in %, and how far products and the whole are above their floors."""
+    found = {}
+    for file in ("bench_stages", "bench_stages_base", "bench_stages_base_avx2"):
+        for one in _result(file)["chips"]:
+            whole, floor = one["seconds_a_chip"], sum(part["floor"] for part in one["stages"])
+            sample, vote, _, product, attention, rest = (p["seconds"] for p in one["stages"])
+            shares = [100 * part / whole for part in (product, sample + vote, attention, rest)]
+            floors = [product / one["stages"][3]["floor"], whole / floor]
+            found[file, one["protection"], one["rate"]] = [*shares, *floors, sample]
+    bare, voted = (found["bench_stages", name, 1e-2] for name in ("none", ZERO_SPACE))
+    few, many = (found["bench_stages_base", "none", rate] for rate in (1e-3, 1e-2))
+    assert round(bare[2]) == round(voted[2])
+    assert round(bare[4], 1) == round(voted[4], 1)
+    strike = _tools("benchmarks")["pytorchfi", 1e-2]["stages"]["strike"]
+    return {
+        "minilm": [voted[0], *(bare[k] for k in (0, 4, 2, 3)), voted[3], bare[1], voted[1]],
+        "whole": [bare[5], voted[5]],
+        "base": [*few[:2], many[1]],
+        "avx2": found["bench_stages_base_avx2", "none", 1e-3][:2],
+        "injection": [strike, bare[6]],
+    }
+
+
+def agreement() -> Quoted:
+    """Points, the least agreement of one, in %, and the largest shift of a mean, in points."""
+    found = {}
+    for folder, points in _result("agreement").items():
+        assert all(point["cells_equal"] for point in points)
+        least = min(point["agreement"] for point in points)
+        most = max(abs(point["shift"]) for point in points)
+        found[folder] = [len(points), 100 * least, 100 * most]
+    return {**found, "sst2_encodings": found["sst2_encodings"][1:]}
+
+
+def gpu() -> Quoted:
+    found, loops = _result("gpu"), _result("benchmarks_gpu")
+    torch = [one["stages"]["forward"] for one in loops["rows"] if one["tool"].endswith("bf16")]
+    best, layers = found["peaks"]["torch"]["int8"], found["layer_products"].values()
+    ms = [1e3 * chip["seconds_a_chip"] for chip in found["chip"]]
+    end_to_end, spent = found["chip"][-1]["products"], found["kernels"]
+    kernels = (
+        "gemm_fusion_dot.*|sm90_xmma.*",
+        "fusion_445[67]",  # GELU with the quantiser behind it
+        "sm80_xmma.*|triton_softmax_12|loop_transpose_fusion",  # attention
+    )
+    times = [[t for k, t in spent["largest"].items() if re.fullmatch(own, k)] for own in kernels]
+    assert all(each["equal"] for each in layers)
+    assert [(one["rate"], one["differ"]) for one in found["fused"]] == [(1e-3, 0), (1e-2, 0)]
+    return {
+        **{o["tool"]: [1e3 * o["seconds_a_chip"], *sorted(o["ratios"])] for o in loops["table"]},
+        "chip": [1e3 * _tools("benchmarks_gpu")["rerax", 1e-3]["seconds_a_chip"]],
+        "forward": [1e3 * end for end in _ends(torch)],
+        "peak": [end_to_end / 1e12, 100 * end_to_end / best, best / 1e12],
+        "layer": [end / 1e12 for end in _ends(each["int8"] for each in layers)],
+        "faster": [*ms[:2], *ms[1:], *(chip["first_call_seconds"] for chip in found["chip"][1:])],
+        "kernels": [100 * sum(own) / spent["busy"] for own in times],
+        "fused": [1e3 * one[path] for one in found["fused"] for path in ("fused", "plain")],
+    }
