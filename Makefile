@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: help demo docs pages test lint types check wheel browser parity format pins clean
+.PHONY: help demo docs pages numbers test lint types check wheel browser parity format pins clean
 
 help:
 	@echo "make demo     install, then sweep a small BERT over faulty chips and open the report"
 	@echo "make docs     build the documentation as a site"
 	@echo "make pages    run the examples of README and docs and write what they print into them"
+	@echo "make numbers  write the numbers that pages quote from committed rows into them"
 	@echo "make test     install, then run the tests"
 	@echo "make check    lint, types, tests, and the wheel outside the tree (what CI runs)"
 	@echo "make browser  look at the report in Chromium (installs it where apt-get may)"
@@ -57,6 +58,10 @@ docs:
 # README and docs show what this machine prints; its platform is kept in tests/docs/made_on.json.
 pages: $(VENV)/.dev
 	JAX_PLATFORMS=cpu HF_HUB_OFFLINE=1 $(BIN)/python tests/pages.py
+
+# Marked numbers of README, docs and experiments: experiments/quoted.py has what they are.
+numbers: $(VENV)/.dev
+	JAX_PLATFORMS=cpu $(BIN)/python tests/quoting.py
 
 # The wheel is installed into an empty environment outside the tree; its dependencies are
 # borrowed from .venv through a .pth file instead of being installed twice.

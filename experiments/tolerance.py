@@ -162,15 +162,20 @@ def crossing(rates: np.ndarray, loss: np.ndarray) -> float:
         rates: ascending, all positive.
         loss: mean loss at each.
     """
-    over = np.flatnonzero(loss >= LOSS)
-    if not len(over):
-        return math.nan
-    i = int(over[0])
-    if i == 0:  # from no loss at a tenth of the lowest rate
-        low, high, before = math.log(rates[0] / 10), math.log(rates[0]), 0.0
-    else:
-        low, high, before = math.log(rates[i - 1]), math.log(rates[i]), max(loss[i - 1], 0.0)
-    return math.exp(low + (high - low) * (LOSS - before) / (loss[i] - before))
+    return crossings(rates, loss[:, None])[0]
+
+
+def crossings(rates: np.ndarray, losses: np.ndarray) -> list[float]:
+    """The same of many curves: losses [rates, curves]."""
+    over = losses >= LOSS
+    first, ever, every = over.argmax(0), over.any(0), np.arange(losses.shape[1])
+    # before the lowest rate: from no loss at a tenth of it
+    logs = np.array([math.log(rates[0] / 10), *map(math.log, rates)])
+    before = np.where(first, np.maximum(losses[first - 1, every], 0.0), 0.0)
+    passed = np.where(ever, losses[first, every], np.inf)
+    found = logs[first] + (logs[first + 1] - logs[first]) * (LOSS - before) / (passed - before)
+    # not NumPy's exp, whose last bit depends on the processor
+    return [math.exp(x) if is_there else math.nan for x, is_there in zip(found, ever, strict=True)]
 
 
 def curve(
@@ -218,11 +223,9 @@ def bootstrap(
     """95 % interval of T, the same chips drawn for both curves; None where it has no end."""
     draw = np.random.Generator(np.random.PCG64(0))
     n = min(plain[1].shape[1], guarded[1].shape[1])
-    found = []
-    for _ in range(2000):
-        chips = draw.integers(0, n, n)
-        rates = [crossing(r, start - s[:, chips].mean(1)) for r, s in (plain, guarded)]
-        found.append(rates[1] / rates[0])
+    chips = draw.integers(0, n, (2000, n))
+    losses = [(rates, start - s.T[chips].mean(1).T) for rates, s in (plain, guarded)]
+    found = np.divide(*(crossings(*one) for one in reversed(losses)))
     ordered = np.nan_to_num(found, nan=np.inf)  # a drawn set of chips that never loses a point
     low, high = np.quantile(ordered, [0.025, 0.975], method="inverted_cdf")
     return float(low), float(high) if np.isfinite(high) else None
