@@ -74,6 +74,7 @@ class Worker:
         floats: float scores by hash, of the pass that the labels were checked by.
         maps: files of measured chips, by what names them in rows.
         bare: matrices that each protection leaves unprotected, having no gates.
+        making: locks of the reference scores that a crew shares, by hash.
     """
 
     subject: Subject
@@ -88,6 +89,7 @@ class Worker:
     floats: dict[str, float] = field(default_factory=dict)
     maps: dict[str, str] = field(default_factory=dict)
     bare: dict[str, list[str]] = field(default_factory=dict)
+    making: dict[str, threading.Lock] = field(default_factory=dict)
 
     @classmethod
     def start(
@@ -210,9 +212,16 @@ class Worker:
 
     def _clean_score(self, point: Point, known: dict[str, float]) -> float:
         key = digest({"clean": point.clean_hash, **self._pair(point)})
-        if key not in known:
-            facts = self.facts(replace(point, rate=0.0), Block("", 0, 0))
-            known[key] = float(facts["score"][0])
+        return self._made_once(key, known, replace(point, rate=0.0), Block("", 0, 0))
+
+    def _made_once(self, key: str, known: dict[str, float], point: Point, block: Block) -> float:
+        """A reference score, by whichever device of the crew needs it first; the others wait.
+
+        That one compiles alone as well, so that first rows come as soon as from a single device.
+        """
+        with self.making.setdefault(key, threading.Lock()):
+            if key not in known:
+                known[key] = float(self.facts(point, block)["score"][0])
         return known[key]
 
     def check_labels(self, point: Point, known: Mapping[str, float]) -> None:
@@ -239,9 +248,7 @@ class Worker:
         key = self._float_key(point)
         if key not in known and key in self.floats:
             known[key] = self.floats[key]
-        if key not in known:
-            known[key] = float(self.facts(_plain(point), _FIRST)["score"][0])
-        return known[key]
+        return self._made_once(key, known, _plain(point), _FIRST)
 
     def _pair(self, point: Point) -> dict[str, Any]:
         return self.subject.pair(point.input_bits)

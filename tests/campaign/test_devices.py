@@ -4,8 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from rerax.bert.config import BertConfig
 from rerax.campaign import devices, store
 from rerax.campaign.block import Block
 from rerax.campaign.manifest import read_provenance
+from rerax.campaign.worker import Worker
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = replace(SUBJECT, config=BertConfig(), labels=np.zeros(872), words=17_000)
@@ -97,6 +101,25 @@ def test_control_groups_are_heard(monkeypatch):
     for text, count in (("max 100000", 8), ("250000 100000", 2), ("50000 100000", 1)):
         monkeypatch.setattr(Path, "read_text", lambda *_, text=text, **__: text)
         assert devices.cores() == count
+
+
+def test_one_device_makes_a_reference_score_for_all():
+    """Or each would compile for it at the same time, and the first rows come late."""
+    made, known = [], {}
+
+    def facts(point, block):
+        made.append(point)
+        time.sleep(0.05)
+        return {"score": np.array([0.5])}
+
+    worker = SimpleNamespace(making={}, facts=facts)
+    with ThreadPoolExecutor(3) as pool:
+        asked = [
+            pool.submit(Worker._made_once, worker, "of the point", known, POINT, Block("", 0, 0))
+            for _ in range(3)
+        ]
+    assert [one.result() for one in asked] == [0.5] * 3
+    assert made == [POINT]
 
 
 def test_a_sweep_makes_them_and_its_rows_are_the_same(tmp_path):
