@@ -51,9 +51,21 @@ TOOLS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "aihwkit": ("injectors", "aihwkit", {}),
 }
 """Module, function and options of everything that is timed."""
+FORWARDS = ("compiled", "graphs", "compiled+graphs")
+"""Ends the name of a PyTorch loop that runs the model otherwise than kernel by kernel."""
+GPU_TOOLS = {
+    f"{name}-{forward}": (*TOOLS[name][:2], {**TOOLS[name][2], "forward": forward})
+    for name in ("torch_sparse-bf16", "torch_dense-bf16")
+    for forward in FORWARDS
+}
 A_CORE = "/core"
 """Ends the name of a tool that runs in one process for each core."""
-TOOLS |= {f"{name}{A_CORE}": TOOLS[name] for name in TOOLS if name.startswith(("rerax", "torch"))}
+CPU_TOOLS = {
+    f"{name}{A_CORE}": TOOLS[name] for name in TOOLS if name.startswith(("rerax", "torch"))
+}
+DEFAULT = {"cpu": (*TOOLS, *CPU_TOOLS), "cuda": (*TOOLS, *GPU_TOOLS)}
+"""What is timed on each device unless `--only` says otherwise."""
+TOOLS |= GPU_TOOLS | CPU_TOOLS
 
 RATELESS = ("aihwkit",)
 BATCHED = ("torch_dense", "torch_sparse")
@@ -262,7 +274,7 @@ def main() -> None:
     parser.add_argument("--max-examples", type=int)
     parser.add_argument("--batch", type=int, help="of torch_dense and torch_sparse")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of PyTorch")
-    parser.add_argument("--only", type=lambda s: s.split(","), default=list(TOOLS))
+    parser.add_argument("--only", type=lambda s: s.split(","), help="tools")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--print", type=Path, dest="printed")
     given = parser.parse_args()
@@ -270,7 +282,8 @@ def main() -> None:
         return print_table(fold(json.loads(given.printed.read_text(encoding="utf-8"))["rows"]))
     if not (given.model and given.data and given.out):
         parser.error("--model, --data and --out are needed")
-    unknown = [tool for tool in given.only if tool not in TOOLS]
+    tools = given.only or DEFAULT[given.device]
+    unknown = [tool for tool in tools if tool not in TOOLS]
     if unknown:
         parser.error(f"unknown tool {unknown[0]!r}: use some of {', '.join(TOOLS)}")
     # Or JAX takes the whole of a GPU's memory at once, and leaves PyTorch none.
@@ -279,7 +292,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = write_base(folder, given.model) if given.shape == "base" else given.model
         where = Where(model, given.data, given.max_examples, given.batch, given.device)
-        rows = take_rounds(given.only, where, given.rates, given.chips, given.rounds)
+        rows = take_rounds(tools, where, given.rates, given.chips, given.rounds)
+        for pool in pools() if pools.cache_info().currsize else ():
+            pool.shutdown()
     settings = {
         "model": "BERT-base shape, random weights" if given.shape == "base" else Path(model).name,
         "max_examples": given.max_examples,

@@ -44,6 +44,7 @@ def run(
     dtype: str = "float32",
     batch: int = torch_model.BATCH,
     device: str = "cpu",
+    forward: str = "eager",
     first: int = 0,
 ) -> dict[str, Any]:
     """Time some chips of a method after a warm-up.
@@ -59,13 +60,15 @@ def run(
         dtype: of the products, see `torch_model.DTYPES`.
         batch: sentences a batch.
         device: cpu or cuda.
+        forward: how the model is run, see `torch_model.FORWARDS`.
         first: number of the first chip, which seeds it.
 
     Returns:
         The row of the method (`rows.make_row`).
     """
     start = time.perf_counter()
-    job = torch_model.kept(model_dir, data_dir, max_examples, dtype, batch, device=device)
+    how = {"device": device, "forward": forward}
+    job = torch_model.kept(model_dir, data_dir, max_examples, dtype, batch, **how)
     method = make(job.store)
     one_chip(job, method, rate, first)
     warm = time.perf_counter() - start

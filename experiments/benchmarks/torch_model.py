@@ -16,6 +16,7 @@ attentions; do so on a quiet machine before timing anything else, and give `run.
 import argparse
 import functools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,8 @@ from rerax.quantise import quantise
 BATCH = 32
 ATTENTION = "sdpa"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
+FORWARDS = ("eager", "compiled", "graphs", "compiled+graphs")
+"""Ways to run the model: kernel by kernel, by `torch.compile`, in one CUDA graph, or both."""
 HALF = 1 << (BITS - 1)
 
 Where = slice | torch.Tensor
@@ -71,20 +74,27 @@ class Store:
 
 @dataclass(frozen=True)
 class Job:
-    """A model, its matrices if they are laid out, and the sentences that it is scored on."""
+    """A model, its matrices if they are laid out, and the sentences that it is scored on.
+
+    Attributes:
+        model: as transformers has it, its layers pointing into the store.
+        store: the matrices on crossbars; None where the tool has a quantiser of its own.
+        forward: answers all batches, one of `FORWARDS`.
+        places: sentence of each answer.
+        labels: of all sentences, in the split's order.
+        order: label of each output.
+    """
 
     model: torch.nn.Module
     store: Store | None
-    batches: tuple[dict[str, torch.Tensor], ...]
+    forward: Callable[[], list[torch.Tensor]]
     places: np.ndarray
     labels: np.ndarray
     order: tuple[int, ...]
 
     def logits(self) -> np.ndarray:
         """[E, N] outputs for all sentences, in the split's order."""
-        with torch.inference_mode():
-            parts = [self.model(**batch).logits for batch in self.batches]
-        answers = torch.cat(parts).float().cpu().numpy()
+        answers = torch.cat(self.forward()).float().cpu().numpy()
         ordered = np.empty_like(answers)
         ordered[self.places] = answers
         return ordered
@@ -120,6 +130,7 @@ def load(
     attention: str = ATTENTION,
     quantised: bool = True,
     device: str = "cpu",
+    forward: str = "eager",
 ) -> Job:
     """Read, quantise and lay out a model, and cut its sentences into batches.
 
@@ -132,6 +143,7 @@ def load(
         attention: transformers' attention, `sdpa` or `eager`.
         quantised: False leaves the float weights alone, for tools with a quantiser of their own.
         device: where the model, the words and the sentences lie: cpu or cuda.
+        forward: one of `FORWARDS`.
     """
     subject = read_subject(model_dir, "sst2", "model", data=data_dir, max_examples=max_examples)
     examples = subject.load().examples
@@ -145,11 +157,47 @@ def load(
     places = np.argsort(-sizes, kind="stable")
     cut = [places[i : i + batch] for i in range(0, len(places), batch)]
     batches = tuple(_padded(examples, rows, device) for rows in cut)
-    return Job(model, store, batches, places, subject.labels, subject.order)
+    answer = make_forward(model, batches, forward)
+    return Job(model, store, answer, places, subject.labels, subject.order)
 
 
 kept = functools.cache(load)
 """`load` that remembers: the rounds of a benchmark load a model once."""
+
+
+def make_forward(
+    model: torch.nn.Module, batches: tuple[dict[str, torch.Tensor], ...], how: str
+) -> Callable[[], list[torch.Tensor]]:
+    """The model's answers to all batches; weights may change in place between calls.
+
+    Args:
+        model: what answers.
+        batches: its inputs, which stay where they are.
+        how: one of `FORWARDS`; a CUDA graph needs a GPU.
+    """
+    ready = torch.compile(model, dynamic=False) if "compiled" in how else model
+
+    @torch.inference_mode()
+    def answer() -> list[torch.Tensor]:
+        return [ready(**batch).logits for batch in batches]
+
+    if "graphs" not in how:
+        return answer
+    torch.cuda.synchronize()  # the inputs may still be on their way
+    aside = torch.cuda.Stream()
+    with torch.cuda.stream(aside):  # libraries set themselves up, which no graph may hold
+        for _ in range(3):
+            answer()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        answers = answer()
+
+    def replay() -> list[torch.Tensor]:
+        graph.replay()
+        return answers
+
+    return replay
 
 
 def _padded(examples: Any, rows: np.ndarray, device: str) -> dict[str, torch.Tensor]:

@@ -144,19 +144,6 @@ def test_pytorchfi_writes_the_very_chip(small):
     assert theirs["scores"] == ours["scores"]
 
 
-def test_a_broken_tool_is_a_row_with_a_reason(small, monkeypatch):
-    import run
-
-    monkeypatch.setitem(run.TOOLS, "absent", ("no_such_module", "absent", {}))
-    rows = run.take_rounds(
-        ["absent", "torch_sparse-f32"], run.Where(*small, batch=7), (0.01,), 1, 2
-    )
-    broken, timed = run.fold(rows)
-    assert "no_such_module" in broken["error"]
-    assert timed["chips"] == 2
-    assert timed["ratio_to_rerax"] is None
-
-
 def test_scores_agree_with_rerax_on_a_real_model(shared):
     """Mean scores over 8 chips at rate 0.01, within five standard errors of the difference."""
     import rerax_sweep
