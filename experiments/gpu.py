@@ -9,32 +9,45 @@ names parts, and FILE is written after each, for machines that are rented by the
 - `chip`: one lane group from end to end, and the share of the best product rate that it reaches;
   with `--lanes`, of another width than the backend's;
 - `kernels`: what the device spends the time of such a group on;
-- `fused`: the fused kernel beside the plain path, time and bits.
+- `fused`: the fused kernel beside the plain path, time and bits;
+- `points`: seconds of a chip of both shapes by dtype, protection and rate;
+- `campaigns`: 10,000 chips of the demo model and 1,000 of the BERT-base shape, their rows written.
 
 XLA_FLAGS are noted; what the command line sets there stands in `rerax/cli/programs.py`. Half a
-minute a part, most of it compiling; `--print` prints FILE again.
+minute a part, most of it compiling, two minutes each for the last two; `--print` prints FILE again.
 """
 
 import argparse
 import collections
 import gzip
+import itertools
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
+import rerax
+from rerax import demo
 from rerax.bench import jobs, kernel, machine
 from rerax.bench.timing import seconds
+from rerax.campaign.source import read_subject
+from rerax.campaign.subject import Inputs
 
 OUT = Path(__file__).parent / "results" / "gpu.json"
 TOKENS, RATE, TRIES = 32, 1e-3, 3
 COMPARED = (("none", 1e-3), ("none", 1e-2), ("msb:2x3:pruned", 1e-3), ("msb:2x3:pruned", 1e-2))
 MOST_KERNELS = 40
+RATES = (1e-4, 1e-3, 1e-2)
+SCHEMES = ("none", "msb:2x3:pruned")
+CAMPAIGNS = {"demo": 10_000, "base": 1_000}
+"""Chips of each."""
 
 
 def make_job(given: argparse.Namespace, scheme: str = "none") -> jobs.Job:
@@ -129,11 +142,75 @@ def fused(given: argparse.Namespace) -> list[dict[str, Any]]:
     return found
 
 
+def points(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Seconds of a chip, by shape, dtype, protection and rate; a first call for each program."""
+    found = []
+    for shape, dtype, scheme in itertools.product(jobs.SHAPES, ("float32", "bfloat16"), SCHEMES):
+        job = make_job(argparse.Namespace(**{**vars(given), "shape": shape}), scheme)
+        job = replace(job, network=replace(job.network, dtype=dtype))
+        first = seconds(job.chips(RATES[0]))
+        for rate in RATES:
+            a_group = min(seconds(job.chips(rate)) for _ in range(TRIES))
+            one = {"shape": shape, "dtype": dtype, "protection": scheme, "rate": rate}
+            lanes = job.network.lanes
+            more = {"lanes": lanes, "seconds_a_chip": a_group / lanes, "first_call_seconds": first}
+            found.append({**one, **more})
+    return found
+
+
+def campaigns(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Seconds of whole campaigns at one rate, from the model in memory to the rows on disk."""
+    found = []
+    for name, chips in CAMPAIGNS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            inputs, labels = campaign_inputs(name, given.sentences, Path(folder))
+            start, ends = time.perf_counter(), []
+            table = rerax.sweep(
+                inputs.params,
+                inputs.config,
+                inputs.examples,
+                labels,
+                rates=(RATE,),
+                chips=max(1, chips // given.fraction),
+                out=Path(folder) / "rows",
+                on_progress=lambda p, ends=ends: ends.append((p.done, time.perf_counter())),
+            )
+            whole = time.perf_counter() - start
+        done = [end for end in ends if end[0]]
+        (few, early), (most, late) = done[0], done[-1]
+        found.append(
+            {
+                "model": name,
+                "chips": table.num_rows,
+                "sentences": len(labels),
+                "rate": RATE,
+                "seconds": whole,
+                "chips_a_second": table.num_rows / whole,
+                "chips_a_second_when_warm": (most - few) / max(late - early, 1e-9),
+                "mean_score": float(np.mean(table["score"])),
+            }
+        )
+    return found
+
+
+def campaign_inputs(name: str, sentences: int, folder: Path) -> tuple[Inputs, np.ndarray]:
+    """A model with its sentences and labels; a random one's labels mean nothing."""
+    if name == "demo":
+        demo.lay_out(folder)
+        model, data = str(folder / "model"), str(folder / "data")
+        subject = read_subject(model, "sst2", name, data=data, max_length=64)
+        return subject.load(), subject.labels
+    shape, lengths = jobs.SHAPES[name], (TOKENS, TOKENS + 1)
+    return jobs.random_inputs(shape, sentences, lengths=lengths), np.arange(sentences) % 2
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "peaks": peaks,
     "chip": chip,
     "kernels": kernels,
     "fused": fused,
+    "points": points,
+    "campaigns": campaigns,
 }
 
 
@@ -157,6 +234,17 @@ def print_parts(found: dict[str, Any]) -> None:
         )
     for name, spent in found.get("kernels", {}).get("largest", {}).items():
         print(f"{100 * spent / found['kernels']['busy']:5.1f} %  {name}")
+    for one in found.get("points", ()):
+        print(
+            f"{one['shape']} {one['dtype']} {one['protection']} at {one['rate']:g}: "
+            f"{1e3 * one['seconds_a_chip']:.2f} ms a chip, first call "
+            f"{one['first_call_seconds']:.0f} s"
+        )
+    for one in found.get("campaigns", ()):
+        print(
+            f"{one['chips']} chips of {one['model']}, {one['sentences']} sentences: "
+            f"{one['seconds']:.1f} s, {one['chips_a_second_when_warm']:.0f} a second when warm"
+        )
     for one in found.get("fused", ()):
         print(
             f"{one['protection']} at {one['rate']:g}: plain {1e3 * one['plain']:.1f} ms, fused "
@@ -171,6 +259,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=tuple(jobs.SHAPES), default="base")
     parser.add_argument("--sentences", type=int, default=jobs.SENTENCES)
     parser.add_argument("--lanes", type=int, help="chips in one vmap, if not the backend's")
+    parser.add_argument("--fraction", type=int, default=1, help="1/N of the campaigns' chips")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--print", action="store_true", help="only print FILE")
     given = parser.parse_args()
