@@ -55,13 +55,13 @@ docs:
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 	@echo "site: $(CURDIR)/site/index.html"
 
-# README and docs show what this machine prints; its platform is kept in tests/docs/made_on.json.
+# README and docs show what this machine prints; its platform is kept in tests/helpers/made_on.json.
 pages: $(VENV)/.dev
-	JAX_PLATFORMS=cpu HF_HUB_OFFLINE=1 $(BIN)/python tests/pages.py
+	JAX_PLATFORMS=cpu HF_HUB_OFFLINE=1 $(BIN)/python tests/helpers/pages.py
 
 # Marked numbers of README, docs and experiments: experiments/quoted.py has what they are.
 numbers: $(VENV)/.dev
-	JAX_PLATFORMS=cpu $(BIN)/python tests/quoting.py
+	JAX_PLATFORMS=cpu $(BIN)/python tests/helpers/quoting.py
 
 # The wheel is installed into an empty environment outside the tree; its dependencies are
 # borrowed from .venv through a .pth file instead of being installed twice.
@@ -85,7 +85,7 @@ browser: $(VENV)/.dev
 	(command -v apt-get > /dev/null && test "$$(id -u)" = 0 && apt-get update -qq && \
 	apt-get install -y -qq --no-install-recommends chromium) || \
 	{ echo "no chromium, and it cannot be installed here: run 'apt-get install chromium' as root"; exit 1; }
-	$(BIN)/python -m pytest tests/browser
+	$(BIN)/python -m pytest tests/e2e/test_browser.py
 
 # PyTorch's CPU build is found by its exact version, and by pip only.
 parity: $(VENV)/.dev

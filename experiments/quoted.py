@@ -3,7 +3,7 @@
 A page marks them: `<!--=gpu chip-->22.7<!--/--> ms`. The first word is a function below, the rest a
 name that it gives: the numbers between the marks in order, with those that only name a setting, or
 a whole table. With how many digits a number is written, the page says. Assertions guard what the
-words around the numbers claim. `make numbers` writes the pages anew (`tests/quoting.py`).
+words around the numbers claim. `make numbers` writes the pages anew (`tests/helpers/quoting.py`).
 """
 
 import json

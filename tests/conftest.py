@@ -2,6 +2,8 @@
 
 import os
 
+from paths import ROOT
+
 flags = os.environ.get("XLA_FLAGS", "")
 if "xla_force_host_platform_device_count" not in flags:
     os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=2".strip()
@@ -24,8 +26,6 @@ jax.config.update("jax_default_device", jax.devices()[0])  # or every sweep comp
 
 hypothesis.settings.register_profile("rerax", derandomize=True, deadline=None, max_examples=30)
 hypothesis.settings.load_profile("rerax")
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from folders import PAIRS, POINT, fill, make_rows, names, same
+from paths import RESULTS
 
 from rerax.campaign import block_file, store
 from rerax.campaign import merge as merging
@@ -28,7 +29,7 @@ from rerax.campaign.manifest import (
 )
 from rerax.campaign.merge import merge
 
-COMMITTED = Path(__file__).resolve().parents[2] / "experiments" / "results" / "sst2_encodings"
+COMMITTED = RESULTS / "sst2_encodings"
 POINT_HASH = POINT.hash[:16]
 
 

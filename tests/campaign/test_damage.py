@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import quick_campaign
 from folders import PAIRS, POINT, fill, make_rows, names, same
+from paths import PYTHONPATH, RESULTS
 
 from rerax.allocation import save_plan
 from rerax.campaign import files, store
@@ -40,8 +41,7 @@ from rerax.cli.bench import _write
 from rerax.report import write_page
 from rerax.report.figures import _save
 
-ROOT = Path(__file__).resolve().parents[2]
-COMMITTED = ROOT / "experiments" / "results" / "sst2_encodings"
+COMMITTED = RESULTS / "sst2_encodings"
 
 
 def content(path):
@@ -426,7 +426,7 @@ def test_unfinished_files_are_judged_by_their_owner(folder):
     writer = subprocess.Popen(
         [sys.executable, "-c", program, str(folder)],
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
     )
     try:
         assert writer.stdout.readline() == b"writing\n"

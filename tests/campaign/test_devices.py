@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tiny
 from folders import POINT, same
+from paths import PYTHONPATH
 from quick_campaign import SUBJECT
 
 from rerax.bert.config import BertConfig
@@ -22,7 +23,6 @@ from rerax.campaign.block import Block
 from rerax.campaign.manifest import read_provenance
 from rerax.campaign.worker import Worker
 
-ROOT = Path(__file__).resolve().parents[2]
 BASE = replace(SUBJECT, config=BertConfig(), labels=np.zeros(872), words=17_000)
 
 
@@ -141,7 +141,7 @@ def test_a_sweep_makes_them_and_its_rows_are_the_same(tmp_path):
         command = [sys.executable, "-c", program, least, *flags, "--out", tmp_path / name]
         subprocess.run(
             [str(word) for word in command],
-            env={**env, "PYTHONPATH": str(ROOT)},
+            env={**env, "PYTHONPATH": PYTHONPATH},
             check=True,
             capture_output=True,
         )

@@ -6,27 +6,25 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import quick_campaign
 from folders import make_rows, same
+from paths import PYTHONPATH
 
 from rerax.campaign import store
 from rerax.spec import SEMANTICS
 
-TESTS = Path(__file__).resolve().parents[1]
 KILLS = 20
 BLOCK_SECONDS = 0.03
 
 
 def start(out, chips, log, *more):
     command = [sys.executable, quick_campaign.__file__, out, chips, log, *more]
-    path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
     return subprocess.Popen(
         [str(part) for part in command],
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
         stderr=subprocess.PIPE,
         text=True,
     )

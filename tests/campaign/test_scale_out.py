@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 import types
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -16,13 +15,12 @@ import quick_campaign
 import team_campaign
 import tiny
 from folders import POINT, make_rows, same
+from paths import PYTHONPATH
 
 from rerax.campaign import crew, store
 from rerax.campaign.grid import expand
 from rerax.campaign.manifest import read_provenance
 from rerax.campaign.team import Team, joined
-
-TESTS = Path(__file__).resolve().parents[1]
 
 
 def free_address():
@@ -34,14 +32,18 @@ def free_address():
 @pytest.fixture
 def start():
     """Starts processes that see so many virtual devices; none outlives the test."""
-    path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
     begun = []
 
     def begin(command, devices=1):
         flags = f"--xla_force_host_platform_device_count={devices}"
         process = subprocess.Popen(
             [sys.executable, *map(str, command)],
-            env={**os.environ, "PYTHONPATH": path, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+            env={
+                **os.environ,
+                "PYTHONPATH": PYTHONPATH,
+                "XLA_FLAGS": flags,
+                "JAX_PLATFORMS": "cpu",
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

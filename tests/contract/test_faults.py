@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 from fractions import Fraction
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ import pytest
 from arrays import array_key, physical
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paths import GOLDEN
 from scipy import stats
 
 from rerax import keys
@@ -33,7 +33,6 @@ from rerax.faults import (
 from rerax.poisson import EDGES, hazard, poisson_table
 from rerax.spec import ChipSpec
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "stuck_cells.json"
 ROWS, COLUMNS = 61, 43  # odd, unequal: a swap of axes cannot hide
 SHARE = Fraction(904, 1079)
 RATES = (0.0, 1e-6, 1e-3, 0.0175, 0.1079, 0.4999, 0.5, 0.6, 0.99, 1.0)
@@ -56,7 +55,7 @@ each_spec = pytest.mark.parametrize("spec", CUT, ids=str)
 
 
 def test_every_kind_of_fault_is_under_contract():
-    assert {*MODELS, "map"} == set(FAULTS)  # measured chips have no rate: tests/faults
+    assert {*MODELS, "map"} == set(FAULTS)  # measured chips have no rate: tests/unit/faults
 
 
 @each_model
@@ -93,7 +92,7 @@ def cells(chip, rate, share=SHARE, spec=SPEC, columns=COLUMNS, **key):
 
 def test_golden_hash():
     """Stuck cells of every kind of address; a change asks for a raised SEMANTICS."""
-    golden = json.loads(GOLDEN.read_text())
+    golden = json.loads((GOLDEN / "stuck_cells.json").read_text())
     for rate, expected in golden.items():
         hasher = hashlib.sha256()
         for chip in range(2):
@@ -147,7 +146,7 @@ def test_lanes_and_chunks_change_no_word_of_any_model(name, monkeypatch):
 @each_model
 def test_golden_words(name):
     """Words, known bits and counts of every model; a change asks for a raised SEMANTICS."""
-    golden = json.loads((GOLDEN.parent / "fault_models.json").read_text())
+    golden = json.loads((GOLDEN / "fault_models.json").read_text())
     hasher = hashlib.sha256()
     for spec in CUT:
         for leaf in jax.tree.leaves(disturb(name, spec, random_words(spec), 0.1)):

@@ -1,14 +1,12 @@
 """Who may import whom (the contracts are in pyproject.toml), and who may not import JAX."""
 
-from pathlib import Path
-
 import grimp
 import importlinter.api  # noqa: F401 (it sets the next one up)
 import pytest
 from importlinter.application import use_cases
 from light import IMPORT, run_steps
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 WITH_JAX = {
     "_types",
     "allocation",

@@ -1,6 +1,6 @@
 """Write stuck_cells.json and fault_models.json anew, from the root of the checkout:
 
-PYTHONPATH=tests python tests/golden/make_stuck_cells.py
+PYTHONPATH=tests/helpers python tests/golden/make_stuck_cells.py
 
 Moving a number here asks for a raised SEMANTICS and a line in CHANGELOG.md.
 """

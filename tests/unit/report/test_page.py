@@ -2,13 +2,13 @@ import html
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from made_rows import POINT, campaign, make_rows, places
+from paths import RESULTS
 
 from rerax.campaign.stopping import Rule
 from rerax.campaign.store import read_rows
@@ -17,7 +17,6 @@ from rerax.report import make_page, summarise_points, write_page
 from rerax.report.wording import interval, points, rate_text
 from rerax.stats import paired_difference, passes, summarise, wilson
 
-RESULTS = Path(__file__).resolve().parents[2] / "experiments" / "results"
 ENCODINGS = RESULTS / "sst2_encodings"
 
 

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 import tiny
+from commands import refused, without
 from light import COMMAND, run_steps
-from test_cli import refused, without
 
 from rerax.campaign import manifest, stopping, store
 from rerax.campaign.point import Point

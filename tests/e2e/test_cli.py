@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import tiny
 from arrays import write_map
+from commands import refused, without
 from light import COMMAND, run_steps
 from safetensors.numpy import load_file, save_file
 
@@ -48,18 +49,6 @@ def flags(model, data, tmp_path):
         return ["sweep", *(x for pair in {**base, **named}.items() for x in pair), "--quiet"]
 
     return make
-
-
-def refused(capsys, arguments, out=None):
-    """The one line that a refused command prints; nothing may have been written."""
-    assert main(arguments) == 2
-    captured = capsys.readouterr()
-    lines = captured.err.strip().splitlines()
-    assert len(lines) == 1, captured.err
-    assert lines[0].startswith("error: ")
-    assert not captured.out
-    assert out is None or not out.exists()
-    return lines[0]
 
 
 def test_sweep_grow_resume_and_report(flags, tmp_path, capsys):
@@ -106,11 +95,6 @@ def test_sa0_and_sa1_set_rate_and_share(flags, tmp_path):
     frame = pd.read_parquet(tmp_path / "out")
     assert frame.rate.unique().tolist() == [0.1079]
     assert frame.sa1_share.unique() == pytest.approx([904 / 1079])
-
-
-def without(arguments, *flags):
-    at = [i for flag in flags for i in (arguments.index(flag), arguments.index(flag) + 1)]
-    return [argument for i, argument in enumerate(arguments) if i not in at]
 
 
 def test_measured_chips(flags, tmp_path, capsys):

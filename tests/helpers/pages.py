@@ -1,9 +1,9 @@
 """The Markdown pages: what is on them, their examples, how these are run and written anew.
 
-    python tests/pages.py    (or `make pages`)
+    python tests/helpers/pages.py    (or `make pages`)
 
 runs every example of every page and puts what it prints where the page shows it. The platform on
-which that was done is kept in `tests/docs/made_on.json`.
+which that was done is kept in `tests/helpers/made_on.json`.
 """
 
 import contextlib
@@ -20,13 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-ROOT = Path(__file__).resolve().parent.parent
+from paths import HELPERS, ROOT
+
 SITE = tuple(sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "docs").rglob("*.md")))
 PAGES = ("README.md", *SITE)
 """Pages whose examples are run."""
 QUOTING = (*PAGES, "experiments/README.md")
 """Pages whose numbers must come from committed rows."""
-MADE_ON = ROOT / "tests" / "docs" / "made_on.json"
+MADE_ON = HELPERS / "made_on.json"
 """The platform whose output the pages show."""
 OPTIONAL = ("polars", "duckdb")
 """Packages whose blocks are run where they are installed."""

@@ -1,6 +1,6 @@
 """Numbers on pages, written anew in place from committed rows.
 
-    python tests/quoting.py    (or `make numbers`)
+    python tests/helpers/quoting.py    (or `make numbers`)
 
 Pages mark numbers that `experiments/quoted.py` gives, `<!--=GROUP NAME-->..<!--/-->`, and those
 that someone chose or took by hand, `<!--set: REASON-->..<!--/-->`. No browser shows the marks. But

@@ -2,12 +2,12 @@
 
 import dataclasses
 import sys
-from pathlib import Path
 
 import pytest
 import tiny
+from paths import ROOT
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "experiments" / "benchmarks"
+BENCHMARKS = ROOT / "experiments" / "benchmarks"
 
 
 @pytest.fixture

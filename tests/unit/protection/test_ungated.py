@@ -7,8 +7,8 @@ import folders
 import numpy as np
 import pytest
 import tiny
+from commands import refused
 from made_rows import POINT, make_rows
-from test_cli import refused
 
 import rerax
 from rerax import chip

@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
+
+from paths import ROOT
 
 HEAVY = ("datasets", "flax", "jax", "matplotlib", "scipy", "torch", "transformers")
 IMPORT = "from importlib import import_module as do"
@@ -35,7 +36,7 @@ def run_steps(action, steps):
     """
     process = subprocess.run(
         [sys.executable, "-c", f"{action}\n{_SCRIPT}", json.dumps([HEAVY, steps])],
-        cwd=Path(__file__).resolve().parents[1],
+        cwd=ROOT,
         capture_output=True,
         text=True,
     )

@@ -4,8 +4,8 @@ from fractions import Fraction
 from typing import get_args, get_type_hints
 
 import pytest
+from commands import refused
 from made_rows import POINT, make_rows
-from test_cli import refused
 
 from rerax.campaign.point import parse_rates, parse_share, rate_and_share
 from rerax.cli import app, main

@@ -3,7 +3,6 @@
 import html
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +10,7 @@ import pyarrow.compute as pc
 import pytest
 from chromium import find_chromium, look, with_probe
 from made_rows import campaign, places
+from paths import RESULTS
 
 from rerax.campaign.store import read_rows
 from rerax.report import write_page
@@ -19,7 +19,6 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(find_chromium() is None, reason="no chromium: `make browser` installs it"),
 ]
-RESULTS = Path(__file__).resolve().parents[2] / "experiments" / "results"
 PHONE, DESK = (360, 800), (1280, 900)
 DARK = "--blink-settings=preferredColorScheme=0"
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 import tiny
+from paths import HELPERS, ROOT
 
 import rerax
 from rerax.cli import main
 from rerax.gates import gated_shapes, open_gates, save_gates, with_zeros
 
-ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ROOT / "experiments"
 if not EXPERIMENTS.is_dir():
     pytest.skip("no experiments beside the tests", allow_module_level=True)
@@ -113,7 +113,7 @@ def run(tmp_path_factory):
     settings["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path_factory.mktemp("programs"))
     settings["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     worker = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("worker.py"))],
+        [sys.executable, str(HELPERS / "worker.py")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -1,6 +1,6 @@
 """Every example of the pages is run, and every public name and link of the site is there.
 
-How examples are run, and how all of them are written anew by one command: `tests/pages.py`.
+How examples are run, and how all of them are written anew by one command: `tests/helpers/pages.py`.
 """
 
 import importlib

@@ -3,12 +3,12 @@
 import importlib.util
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 
-FILE = Path(__file__).parents[1] / "experiments" / "coverage.py"
+FILE = ROOT / "experiments" / "coverage.py"
 if not FILE.is_file():
     pytest.skip("no experiments beside the tests", allow_module_level=True)
 spec = importlib.util.spec_from_file_location("coverage_experiment", FILE)

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import jax
 import pytest
+from paths import HELPERS, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-EXECUTE = Path(__file__).with_name("execute.py")
+EXECUTE = HELPERS / "execute.py"
 NOTEBOOKS = sorted((ROOT / "colab").glob("*.ipynb"))
 PAGES = ("README.md", "CONTRIBUTING.md", "experiments/README.md")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

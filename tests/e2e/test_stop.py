@@ -7,17 +7,15 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import tiny
+from paths import PYTHONPATH
 
 from rerax.cli import stop
 from rerax.cli.flags import app
 from rerax.cli.stop import sigterm_stops
-
-TESTS = Path(__file__).resolve().parent
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +28,7 @@ def flags(tmp_path_factory):
 
 def start(code, arguments, log):
     """A process of one device, with standard error in a file."""
-    path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
-    own = {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    own = {"PYTHONPATH": PYTHONPATH, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     with log.open("w") as errors:
         return subprocess.Popen(
             [sys.executable, "-c", code, *map(str, arguments)],

@@ -27,7 +27,7 @@ def test_numbers_are_what_rows_say(page):
 @pytest.mark.parametrize("page", pages.QUOTING)
 def test_no_number_is_forgotten(page):
     found = quoting.astray(pages.read(page))
-    assert not found, f"{page}: mark it as tests/quoting.py says: {'; '.join(found)}"
+    assert not found, f"{page}: mark it as tests/helpers/quoting.py says: {'; '.join(found)}"
 
 
 def test_no_name_is_left_over():

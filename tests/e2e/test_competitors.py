@@ -3,16 +3,16 @@
 import dataclasses
 import importlib
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
+from paths import ROOT
 
 torch = pytest.importorskip("torch", reason="pip install torch==2.13.0 to check the competitors")
 scipy_stats = pytest.importorskip("scipy.stats")
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "experiments" / "benchmarks"
+BENCHMARKS = ROOT / "experiments" / "benchmarks"
 SAME_CHIPS = ("torch_dense", "torch_sparse", "jax_tree")
 DTYPES = ("float32", "bfloat16", "int8")
 

@@ -1,19 +1,18 @@
 """Logits against committed numbers of transformers' PyTorch model, and the model's own laws."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from paths import GOLDEN
 
 from rerax.bert import convert
 from rerax.bert.config import BertConfig
 from rerax.bert.model import Bert, Embeddings, EncoderLayer, Head, float_product, init_params
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "bert"
-CASES = sorted(path.stem for path in GOLDEN.glob("*.npz"))
+BERTS = GOLDEN / "bert"
+CASES = sorted(path.stem for path in BERTS.glob("*.npz"))
 
 
 def logits(config, params, ids, types, mask, **options):
@@ -27,8 +26,8 @@ def logits(config, params, ids, types, mask, **options):
 @pytest.mark.parametrize("case", CASES)
 def test_equals_pytorch(case):
     """2 layers, odd sizes; gelu, gelu_new, relu; 1 and 2 segment types; 1, 2, 3 labels."""
-    config, params = convert.load(GOLDEN / case)
-    golden = np.load(GOLDEN / f"{case}.npz")
+    config, params = convert.load(BERTS / case)
+    golden = np.load(BERTS / f"{case}.npz")
     mask = golden["mask"].astype(bool)
     got = logits(config, params, golden["ids"], golden["types"], mask)
     np.testing.assert_allclose(got, golden["logits"], atol=1e-4)
@@ -36,7 +35,7 @@ def test_equals_pytorch(case):
 
 
 def test_golden_cases_cover_what_they_should():
-    configs = [convert.read_config(GOLDEN / case) for case in CASES]
+    configs = [convert.read_config(BERTS / case) for case in CASES]
     assert {c.hidden_act for c in configs} == {"gelu", "gelu_new", "relu"}
     assert {c.type_vocab_size for c in configs} == {1, 2}
     assert {c.num_labels for c in configs} == {1, 2, 3}
