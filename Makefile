@@ -5,15 +5,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: help demo docs pages numbers test lint types check wheel browser parity format pins clean
+.PHONY: help demo docs pages numbers quick test slow lint types check wheel browser parity format pins clean
 
 help:
 	@echo "make demo     install, then sweep a small BERT over faulty chips and open the report"
 	@echo "make docs     build the documentation as a site"
 	@echo "make pages    run the examples of README and docs and write what they print into them"
 	@echo "make numbers  write the numbers that pages quote from committed rows into them"
-	@echo "make test     install, then run the tests"
-	@echo "make check    lint, types, tests, and the wheel outside the tree (what CI runs)"
+	@echo "make quick    install, then run the tests of the arithmetic: under a minute"
+	@echo "make test     install, then run all tests but the slow ones"
+	@echo "make check    lint, types, all tests, and the wheel outside the tree (what CI runs)"
 	@echo "make browser  look at the report in Chromium (installs it where apt-get may)"
 	@echo "make parity   compare with transformers' PyTorch models (installs torch)"
 	@echo "make format   put the code into shape"
@@ -33,8 +34,14 @@ $(VENV)/.dev: $(VENV)/.run
 demo: $(VENV)/.run
 	$(BIN)/rerax demo
 
+quick: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/unit
+
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -44,7 +51,7 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-check: lint types test wheel
+check: lint types test slow wheel
 
 # The site is built from the pages and the docstrings as text, in an environment of its own, so
 # rerax need not be installed.

@@ -6,6 +6,7 @@ compiling are told apart as `first_call_seconds`. Counting the cells that are re
 benchmark's own check and is not timed.
 """
 
+import importlib
 import importlib.metadata
 import statistics
 import time
@@ -123,4 +124,11 @@ def error_row(name: str, rate: float | None, reason: str) -> dict[str, Any]:
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
     """Installed versions of some packages."""
-    return {package: importlib.metadata.version(package) for package in packages}
+    return {package: _version(package) for package in packages}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout
+        return str(importlib.import_module(package).__version__)

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import pyarrow as pa
 
+import rerax
 from rerax import chip, evaluate, reuse
 from rerax.campaign.point import Point, digest
 from rerax.campaign.store import Block
@@ -174,13 +175,14 @@ class Worker:
 
     def provenance(self) -> dict[str, Any]:
         """When, where and with which versions this run is made; kept beside, never hashed."""
-        packages = ("rerax", "jax", "jaxlib", "flax", "numpy")
+        packages = ("jax", "jaxlib", "flax", "numpy")
+        versions = {name: importlib.metadata.version(name) for name in packages}
         pair = f"{self.subject.task}/{self.subject.model}"
         return {
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "host": socket.gethostname(),
             "platform": self.platform,
-            "versions": {name: importlib.metadata.version(name) for name in packages},
+            "versions": {"rerax": rerax.__version__, **versions},
             "revision": _revision(),
             "devices": jax.device_count(),
             "sources": {pair: self.subject.source},

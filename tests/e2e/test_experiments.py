@@ -193,6 +193,7 @@ def test_flags_of_the_docstring_exist(name, run):
     assert set(re.findall(r"--[a-z][a-z-]*", own)) <= known
 
 
+@pytest.mark.slow  # eleven minutes on a slow machine, most of it compiling
 @pytest.mark.parametrize("name", sorted(REDUCED))
 def test_the_command_of_the_docstring_runs_in_small(name, run, work, data, out, campaign, tmp_path):
     before, (given, optional) = state(), command(name)

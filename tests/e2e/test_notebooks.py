@@ -63,7 +63,13 @@ def run(notebook, folder, devices=1):
     )
 
 
-@each_notebook
+@pytest.mark.parametrize(
+    "notebook",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if i else [])
+        for i, path in enumerate(NOTEBOOKS)  # the first, which newcomers open, in every run
+    ],
+)
 def test_it_runs_from_top_to_bottom(notebook, tmp_path):
     devices = 2 if notebook.stem.startswith("20") else 1
     done = run(notebook, tmp_path, devices)

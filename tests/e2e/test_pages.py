@@ -28,6 +28,10 @@ NEEDS = (
 )
 
 
+LONG = ("docs/how-to/protect.md", "docs/how-to/where.md", "docs/tour.md")
+"""Pages whose examples train or compile many models: more than ten seconds each."""
+
+
 @pytest.fixture(scope="module")
 def laid_out(tmp_path_factory):
     """Model and data that the demo leaves."""
@@ -43,7 +47,14 @@ def with_rows(laid_out):
 
 
 @pytest.mark.filterwarnings("ignore:.*without gates they have no freed cells")
-@pytest.mark.parametrize("page", [page for page in pages.PAGES if pages.runnable(page)])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] if page in LONG else [])
+        for page in pages.PAGES
+        if pages.runnable(page)
+    ],
+)
 def test_examples_print_what_the_page_shows(page, laid_out, tmp_path, monkeypatch, request):
     """Where the pages were made, writing them again changes nothing."""
     if "rerax-demo/rows" in pages.read(page):
