@@ -21,6 +21,7 @@ _SIZES = (
     "max_position_embeddings",
     "type_vocab_size",
 )
+_FRACTIONS = ("layer_norm_eps", "hidden_dropout_prob", "attention_probs_dropout_prob")
 _UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
     "add_cross_attention": ((False,), "give a model without attention to another sequence"),
     "is_decoder": ((False,), "give an encoder, where each token attends to all others"),
@@ -44,6 +45,8 @@ HARMLESS = (
     *("_name_or_path", "transformers_version"),
 )
 """Fields that change no answer of a classifier."""
+MOST_LABELS = 1000
+"""Outputs that a classifier may have; GLUE's have three at most."""
 _OTHER_HEADS = ("BertForMultipleChoice", "BertForTokenClassification")  # hold a classifier too
 
 
@@ -70,20 +73,7 @@ class BertConfig:
     attention_probs_dropout_prob: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in _SIZES:
-            size = getattr(self, name)
-            if not isinstance(size, int) or size < 1:
-                raise ValueError(f"{name} {size!r} is no size: give a whole number >= 1")
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads "
-                f"{self.num_attention_heads}: mend config.json"
-            )
-        if self.hidden_act not in ACTIVATIONS:
-            raise ValueError(
-                f"hidden_act {self.hidden_act!r} is not supported: use one of "
-                f"{', '.join(ACTIVATIONS)}"
-            )
+        _check_values(vars(self))
 
     @property
     def num_labels(self) -> int:
@@ -107,12 +97,16 @@ class BertConfig:
         }
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> "BertConfig":
+    def from_json(cls, fields: Any) -> "BertConfig":
         """Read the content of a config.json.
 
         Raises:
             ValueError: a model or an option that is not supported, or a size that is missing.
         """
+        if not isinstance(fields, Mapping):
+            raise ValueError(
+                f"config.json holds {_a_kind(fields)} in place of named fields: fetch it again"
+            )
         kind = fields.get("model_type")
         if kind != "bert":
             raise ValueError(f"model_type {kind!r} is not supported: give a 'bert' model")
@@ -122,9 +116,12 @@ class BertConfig:
             raise ValueError(f"config.json lacks {', '.join(missing)}: add the sizes of the model")
         known = {k: fields[k] for k in cls.__dataclass_fields__ if fields.get(k) is not None}
         act = known.get("hidden_act", cls.hidden_act)
+        act = _SAME_ACTIVATION.get(act, act) if isinstance(act, str) else act
         labels = _labels(fields)
         _check_problem(fields.get("problem_type"), len(labels))
-        return cls(**{**known, "hidden_act": _SAME_ACTIVATION.get(act, act), "labels": labels})
+        known |= {"hidden_act": act, "labels": labels}
+        _check_values({name: known.get(name, vars(cls)[name]) for name in cls.__dataclass_fields__})
+        return cls(**known)
 
     def to_json(self) -> dict[str, Any]:
         """Content of a config.json that transformers loads."""
@@ -139,6 +136,53 @@ class BertConfig:
         }
 
 
+def _check_values(values: Mapping[str, Any]) -> None:
+    """Refuse values that no model has, of whatever kind a file holds them.
+
+    Raises:
+        ValueError: the name, the value, the rule.
+    """
+    for name in _SIZES:
+        if not _is_whole(values[name]) or values[name] < 1:
+            raise ValueError(f"{name} {values[name]!r} is no size: give a whole number >= 1")
+    hidden, heads = values["hidden_size"], values["num_attention_heads"]
+    if hidden % heads:
+        raise ValueError(
+            f"hidden_size {hidden} is not a multiple of num_attention_heads {heads}: mend "
+            "config.json"
+        )
+    act = values["hidden_act"]
+    if not isinstance(act, str) or act not in ACTIVATIONS:
+        raise ValueError(
+            f"hidden_act {act!r} is not supported: use one of {', '.join(ACTIVATIONS)}"
+        )
+    pad, vocabulary = values["pad_token_id"], values["vocab_size"]
+    if not _is_whole(pad) or not 0 <= pad < vocabulary:
+        raise ValueError(
+            f"pad_token_id {pad!r} is no token: give a whole number from 0 to {vocabulary - 1} "
+            "(vocab_size - 1)"
+        )
+    for name in _FRACTIONS:
+        if not _is_number(values[name]) or not 0 <= values[name] < 1:
+            raise ValueError(
+                f"{name} {values[name]!r} is out of range: give a number from 0 to below 1"
+            )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)  # NaN is in no range
+
+
+def _a_kind(value: Any) -> str:
+    """What JSON calls a value that is no object."""
+    kinds = {list: "a list", str: "a text", bool: "a truth value", type(None): "nothing (null)"}
+    return kinds.get(type(value), "a number")
+
+
 def are_placeholders(names: Sequence[str]) -> bool:
     """Whether outputs are called LABEL_0, LABEL_1, .. in order, which says nothing of them."""
     return [name.upper() for name in names] == [f"LABEL_{i}" for i in range(len(names))]
@@ -149,7 +193,13 @@ def _check_supported(fields: Mapping[str, Any]) -> None:
         value = fields.get(name)
         if value is not None and value not in allowed:
             raise ValueError(f"{name} {value!r} in config.json is not supported: {fix}")
-    for kind in fields.get("architectures") or ():
+    kinds = fields.get("architectures") or []
+    if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
+        raise ValueError(
+            f"architectures {kinds!r} in config.json is no list of names: mend it, or drop the "
+            "field"
+        )
+    for kind in kinds:
         if kind in _OTHER_HEADS:
             raise ValueError(
                 f"architectures {kind!r} in config.json is not supported: give a "
@@ -157,7 +207,7 @@ def _check_supported(fields: Mapping[str, Any]) -> None:
             )
 
 
-def _check_problem(kind: str | None, outputs: int) -> None:
+def _check_problem(kind: Any, outputs: int) -> None:
     """Refuse outputs that are not one class each, or one score."""
     right = "regression" if outputs == 1 else "single_label_classification"
     if kind not in (None, right):
@@ -176,7 +226,13 @@ def _labels(fields: Mapping[str, Any]) -> tuple[str, ...]:
     first = _named_ids(fields, "id2label")
     second = _named_ids(fields, "label2id")
     if not first and not second:
-        return tuple(f"LABEL_{i}" for i in range(fields.get("num_labels") or 2))
+        outputs = fields.get("num_labels") or 2
+        if not _is_whole(outputs) or not 0 < outputs <= MOST_LABELS:
+            raise ValueError(
+                f"num_labels {outputs!r} in config.json is no number of outputs: give a whole "
+                f"number from 1 to {MOST_LABELS}, or drop the field"
+            )
+        return tuple(f"LABEL_{i}" for i in range(outputs))
     silent = are_placeholders([name for _, name in first]) and len(first) == len(second)
     named = second if second and (silent or not first) else first
     if [i for i, _ in named] != list(range(len(named))):

@@ -2,8 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath
 from typing import Any
 
 import ml_dtypes
@@ -23,6 +23,25 @@ TOKENIZER_FILES = (
 _ADAPTERS = ("adapter_config.json", "adapter_model.safetensors")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _DTYPES: dict[str, Any] = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
+_WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
+_OLD_NORMS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+_TORCH_PRUNING = (
+    "half of a weight that torch.nn.utils.prune keeps apart from its mask",
+    "call prune.remove on each pruned module and save the model again",
+)
+_PARAMETRISED = (
+    "part of a weight that torch.nn.utils.parametrize computes",
+    "call remove_parametrizations on each such module and save the model again",
+)
+_UNAPPLIED = {
+    **dict.fromkeys(("weight_orig", "weight_mask", "bias_orig", "bias_mask"), _TORCH_PRUNING),
+    "mask_scores": (
+        "a score of movement pruning, whose mask is not applied to the weights yet",
+        "apply the masks at their threshold, drop the scores and save the model again",
+    ),
+    **dict.fromkeys(("weight.original", "weight.original0", "weight.original1"), _PARAMETRISED),
+}
+"""Ends of names: what such a tensor is, and the fix."""
 _IGNORED = ("cls.", "embeddings.position_ids")  # pre-training heads, a constant buffer
 
 _EMBEDDINGS = {
@@ -71,14 +90,16 @@ def load(directory: str | Path) -> tuple[BertConfig, dict[str, Any]]:
     """Read a Hugging Face BERT directory.
 
     Weights may be float32, float16 or bfloat16, in one file or sharded, with or without the
-    `bert.` prefix, with or without pooler and classifier (then absent from the parameters).
+    `bert.` prefix and those of wrappers (`module.`, `_orig_mod.`), norms as `weight` and `bias` or
+    as `gamma` and `beta`, with or without pooler and classifier (then absent from the parameters).
 
     Returns:
         The configuration, and float32 NumPy parameters in the tree of `rerax.bert.model`.
 
     Raises:
         ValueError: no weights or only pickled ones, a file cut short or garbled, a tensor that
-            is missing, left over, misshapen or not finite (named), an unsupported model.
+            is missing, left over, doubled, misshapen or not finite (named), pruning that is not
+            applied, an unsupported model.
     """
     directory = Path(directory)
     config = read_config(directory)
@@ -109,7 +130,7 @@ def read_config(directory: Path) -> BertConfig:
         fields = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{directory} has no {CONFIG}: give a Hugging Face folder") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{directory / CONFIG} is not JSON ({error}): fetch it again") from None
     return BertConfig.from_json(fields)
 
@@ -123,11 +144,7 @@ def weight_files(directory: Path) -> list[Path]:
     if (directory / WEIGHTS).is_file():
         return [directory / WEIGHTS]
     if (directory / INDEX).is_file():
-        try:
-            shards = json.loads((directory / INDEX).read_text(encoding="utf-8"))["weight_map"]
-        except (UnicodeDecodeError, json.JSONDecodeError, KeyError):
-            raise ValueError(f"{directory / INDEX} is no shard index: fetch it again") from None
-        return [directory / name for name in sorted(set(shards.values()))]
+        return [directory / name for name in _shards(directory / INDEX)]
     pickles = sorted(p.name for pattern in _PICKLES for p in directory.glob(pattern))
     if pickles:
         raise ValueError(
@@ -138,10 +155,51 @@ def weight_files(directory: Path) -> list[Path]:
     raise ValueError(f"{directory} has no {WEIGHTS}: give a Hugging Face folder with weights")
 
 
+def _shards(index: Path) -> list[str]:
+    """Files that a shard index names, each once."""
+    try:
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        files = sorted(set(named.values()))
+        outside = [f for f in files if PurePath(f).is_absolute() or ".." in PurePath(f).parts]
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"{index} is no shard index: fetch it again") from None
+    if not files:
+        raise ValueError(f"{index} names no file: fetch it again")
+    if outside:
+        raise ValueError(
+            f"{index} names {outside[0]!r}, which lies outside the model's folder: give the names "
+            "of files beside the index"
+        )
+    return files
+
+
+def _our_name(name: str) -> str:
+    """A tensor's name without what wrappers put in front, and norms' as PyTorch has them."""
+    while name.startswith(_WRAPPERS):
+        name = name.partition(".")[2]
+    name = name.removeprefix("bert.")
+    for old, new in _OLD_NORMS.items():
+        name = name.removesuffix(old) + new if name.endswith(old) else name
+    return name
+
+
+def _check_applied(names: Iterable[str], directory: Path) -> None:
+    """Refuse weights that only their training code can put together.
+
+    Raises:
+        ValueError: what they are, and how they become plain weights.
+    """
+    for ending, (what, fix) in _UNAPPLIED.items():
+        found = next((name for name in names if name.endswith(ending)), None)
+        if found is not None:
+            raise ValueError(f"{directory}: tensor {found!r} is {what}: {fix}")
+
+
 def _tensors(directory: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """All tensors as float32, without the `bert.` prefix."""
+    """All tensors as float32, by the names that a plain BERT without its head has."""
     from safetensors import SafetensorError, deserialize
 
+    known: dict[str, str] = {}
     for file in weight_files(directory):
         try:
             entries = deserialize(file.read_bytes())
@@ -151,10 +209,17 @@ def _tensors(directory: Path) -> Iterator[tuple[str, np.ndarray]]:
             raise ValueError(
                 f"{file} is cut short or garbled ({error}): fetch or write it again"
             ) from None
+        _check_applied([name for name, _ in entries], directory)
         for full_name, entry in entries:
-            name = full_name.removeprefix("bert.")
+            name = _our_name(full_name)
             if name.startswith(_IGNORED):
                 continue
+            if name in known:
+                raise ValueError(
+                    f"{file}: tensors {known[name]!r} and {full_name!r} are one and the same of "
+                    "the model: remove one"
+                )
+            known[name] = full_name
             if entry["dtype"] not in _DTYPES:
                 raise ValueError(
                     f"{file}: tensor {full_name!r} is {entry['dtype']}: save the weights as "

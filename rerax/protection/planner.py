@@ -269,7 +269,7 @@ def read_allocation(path: str) -> Allocation:
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is no saved plan ({error}): write one with rerax plan --json FILE"
         ) from None
