@@ -190,7 +190,7 @@ def through_layers(
         words, scales, params, lines, extras = jax.tree.map(
             lambda a: lax.dynamic_index_in_dim(jnp.asarray(a), i, keepdims=False), layers
         )
-        codes, found = read_section(words, extras, i.astype(jnp.uint32))
+        codes, found = read_section(words, extras, jnp.asarray(i).astype(jnp.uint32))
         product = crossbar_product(codes, scales, network.input_bits, lines, network.compact)
         encoder = EncoderLayer(network.config, product, jnp.dtype(network.dtype))
 

@@ -212,7 +212,7 @@ def sample(
         trips = lax.pmax(trips, lanes)  # an unbatched trip count keeps the loop a loop
 
     def draw(j: Array, states: Array) -> Array:
-        place = j.astype(jnp.uint32) * chunk + jnp.arange(chunk, dtype=jnp.uint32)
+        place = jnp.asarray(j).astype(jnp.uint32) * chunk + jnp.arange(chunk, dtype=jnp.uint32)
         interval, point = _of_interval(place, ends)
         stream = 2 * interval.astype(jnp.uint32)
         r, u = threefry(points_key, point, stream)
@@ -226,7 +226,7 @@ def sample(
     states = lax.fori_loop(0, trips, draw, jnp.zeros(size, jnp.uint8)).reshape(planes)
 
     def second_chance(p: Array, states: Array) -> Array:
-        row, unit = grid.addresses(p.astype(jnp.uint32))
+        row, unit = grid.addresses(jnp.asarray(p).astype(jnp.uint32))
         state, hash_ = _unit_hash(units_key, dose, row, unit)
         hit = (states[p] == 0) & limits.counts_above(hash_, row, unit)
         return states.at[p].set(jnp.where(hit, state, states[p]))

@@ -230,8 +230,7 @@ class MsbEmbed:
             short, most = missing
             advice = f"at most {most} msbs fit" if most else "prune more or give fewer copies"
             raise ValueError(
-                f"{matrix} has no room for {self.msbs} msbs x {self.depths[0]}: {short} bits "
-                f"short: {advice}"
+                f"{matrix} has no room for {scheme_name(self)}: {short} bits short: {advice}"
             )
 
 

@@ -163,7 +163,7 @@ def test_bad_plans(model, tmp_path, capsys, gates):
     assert "is no saved plan" in refused("--protection", "plan:none.json")
     assert "is no readable .npz file" in refused("--sensitivity", "none.npz")
     assert "unknown protection 'luck'" in refused("--protection", "luck")
-    assert "has no room for 3 msbs x 5" in refused("--protection", "msb:3x5:pruned")
+    assert "has no room for msb:3x5:pruned" in refused("--protection", "msb:3x5:pruned")
     examples, labels = tiny.random_examples(4), tiny.random_labels(4)
     with pytest.raises(ValueError, match="plan needs a rate between 0 and"):
         rerax.sweep(PARAMS, tiny.CONFIG, examples, labels, rates=[0.0], protection="plan")

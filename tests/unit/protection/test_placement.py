@@ -237,6 +237,8 @@ def test_too_much_names_bits_and_the_most_that_fits():
 
     row, column = np.ones(10, bool), np.ones(10, bool)
     row[:3] = False  # 30 freed weights of 8 bits against 70 x 2 x 2
-    with pytest.raises(ValueError, match=r"^query has no room for 2 msbs x 3: 40 bits short: at"):
+    with pytest.raises(
+        ValueError, match=r"^query has no room for msb:2x3:pruned: 40 bits short: at"
+    ):
         MsbEmbed(2, 3).check(row, column, ChipSpec(), "query")
     MsbEmbed(1, 3).check(row, column, ChipSpec(), "query")
