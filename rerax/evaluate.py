@@ -141,7 +141,7 @@ def chunk_logits(
     shapes = jax.eval_shape(group, first)
     room = jax.tree.map(lambda s: jnp.zeros((chunk, *s.shape[1:]), s.dtype), shapes)
 
-    def step(i: Array, results: tuple) -> tuple:
+    def step(i: int | Array, results: tuple) -> tuple:
         new = group(first + jnp.asarray(i).astype(jnp.uint32) * lanes)
         return jax.tree.map(
             lambda room, rows: lax.dynamic_update_slice_in_dim(room, rows, i * lanes, 0),

@@ -185,7 +185,7 @@ def through_layers(
     """The stream behind layers first .. last - 1, and their counts [L], 0 in all others."""
     layers = tuple(part["encoder"] for part in programmed)
 
-    def through_layer(i: Array, carry: tuple) -> tuple[tuple[Array, ...], dict]:
+    def through_layer(i: int | Array, carry: tuple) -> tuple[tuple[Array, ...], dict]:
         stream, counts = carry
         words, scales, params, lines, extras = jax.tree.map(
             lambda a: lax.dynamic_index_in_dim(jnp.asarray(a), i, keepdims=False), layers
@@ -194,7 +194,7 @@ def through_layers(
         product = crossbar_product(codes, scales, network.input_bits, lines, network.compact)
         encoder = EncoderLayer(network.config, product, jnp.dtype(network.dtype))
 
-        def through_batch(j: Array, x: Array, bucket: Bucket) -> Array:
+        def through_batch(j: int | Array, x: Array, bucket: Bucket) -> Array:
             return x.at[j].set(encoder.apply({"params": params}, x[j], bucket.mask[j]))
 
         stream = tuple(

@@ -112,7 +112,7 @@ def _levels(tables: MapTables, site: Site, grid: Cells, lanes: str | None) -> UI
     if lanes is not None:
         trips = lax.pmax(trips, lanes)
 
-    def put(chunk: Array, levels: Array) -> Array:
+    def put(chunk: int | Array, levels: Array) -> Array:
         at = first + chunk * CELLS_PER_CHUNK + jnp.arange(CELLS_PER_CHUNK, dtype=jnp.int32)
         at = jnp.where(at < end, at, len(tables.level) - 1)
         index = grid.place(tables.wordline[at], tables.bitline[at])

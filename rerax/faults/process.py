@@ -211,7 +211,7 @@ def sample(
     if lanes is not None:
         trips = lax.pmax(trips, lanes)  # an unbatched trip count keeps the loop a loop
 
-    def draw(j: Array, states: Array) -> Array:
+    def draw(j: int | Array, states: Array) -> Array:
         place = jnp.asarray(j).astype(jnp.uint32) * chunk + jnp.arange(chunk, dtype=jnp.uint32)
         interval, point = _of_interval(place, ends)
         stream = 2 * interval.astype(jnp.uint32)
@@ -225,7 +225,7 @@ def sample(
 
     states = lax.fori_loop(0, trips, draw, jnp.zeros(size, jnp.uint8)).reshape(planes)
 
-    def second_chance(p: Array, states: Array) -> Array:
+    def second_chance(p: int | Array, states: Array) -> Array:
         row, unit = grid.addresses(jnp.asarray(p).astype(jnp.uint32))
         state, hash_ = _unit_hash(units_key, dose, row, unit)
         hit = (states[p] == 0) & limits.counts_above(hash_, row, unit)
@@ -266,7 +266,7 @@ def point_counts(key: UInt32[Array, "2"], cells: int) -> Int32[Array, "K"]:
     high, low = threefry(key, order, jnp.zeros_like(order))
     table_high, table_low = jnp.asarray(table.high), jnp.asarray(table.low)
 
-    def halve(_: Array, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: int | Array, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         left, right = bounds
         middle = (left + right) // 2
         at = jnp.minimum(middle, len(table.high) - 1)
