@@ -331,6 +331,37 @@ def _low(open_columns: np.ndarray, served: int, wish: Wish, columns: int) -> Low
     return Low(column, bit, pays, np.array([(1 << given) - 1]))
 
 
+def images_meet(row: np.ndarray, column: np.ndarray, wish: Wish, spec: ChipSpec) -> bool:
+    """Whether low bits would hold a copy in its own weight, or two copies of a bit in one cell.
+
+    So it is in matrices of very few kept weights, whose lines cannot be turned apart.
+
+    Args:
+        row, column: [R], [C] whether each line is open.
+        wish: what to copy; it must fit.
+        spec: geometry.
+    """
+    open_rows, open_columns = np.flatnonzero(row), np.flatnonzero(column)
+    if not wish.low or len(open_rows) > wish.rounds or not len(open_columns):
+        return False  # with more rows every round has its own
+    served = served_columns(wish, spec, row, column)
+    if served == len(open_columns):
+        return False
+    low, turned = _low(open_columns, served, wish, column.size), _turned(open_rows, wish.rounds)
+    own = open_columns[served:]
+    numbers = [(q, p) for q in range(wish.rounds) for p in range(wish.bits_in(q))]
+    for n, (q, p) in enumerate(numbers):
+        if (turned[q] == open_rows).all() and (low.column[n, own] == own).any():
+            return True
+        for m, (other, bit) in enumerate(numbers[:n]):
+            if bit == p and (turned[q] == turned[other]).all():
+                same = low.column[n, own] == low.column[m, own]
+                cells = (low.bit[[n, m]][:, own]) // spec.bits_per_cell
+                if (same & (cells[0] == cells[1])).any():
+                    return True
+    return False
+
+
 def _turns(
     x: np.ndarray, plane: np.ndarray, numbers: list[tuple[int, int]], served: int, c: int
 ) -> np.ndarray:

@@ -16,7 +16,7 @@ from rerax.encoding import encode
 from rerax.faults import Disturbed
 from rerax.protection.embed import embed
 from rerax.protection.ledger import Ledger, embedded_ledger, shortage, unprotected_ledger
-from rerax.protection.placement import Wish
+from rerax.protection.placement import Wish, images_meet
 from rerax.protection.recover import recover
 from rerax.spec import ChipSpec
 from rerax.values import is_whole
@@ -231,6 +231,12 @@ class MsbEmbed:
             advice = f"at most {most} msbs fit" if most else "prune more or give fewer copies"
             raise ValueError(
                 f"{matrix} has no room for {scheme_name(self)}: {short} bits short: {advice}"
+            )
+        if images_meet(row, column, self.wish, spec):
+            raise ValueError(
+                f"{matrix} keeps {int(row.sum())} x {int(column.sum())} weights, too few for "
+                f"{scheme_name(self)} to hold copies of a bit apart: leave the matrix out, or use "
+                f"duplicate:{self.depths[0]}"
             )
 
 
