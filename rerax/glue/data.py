@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ LENGTHS = (
 BATCH_TOKENS = 1024
 UNREACHED = 0.01
 """Share of words with capitals from which on a vocabulary is taken for a cased one."""
+_SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 PROBE = "A\u00e9\u4e2d"  # a capital, an accent, a Chinese character
 
 
@@ -118,6 +120,11 @@ def read_split(
     """
     if max_examples is not None and max_examples < 1:
         raise ValueError(f"max-examples {max_examples} is too few: give at least 1")
+    if not _SPLIT.fullmatch(split):
+        raise ValueError(
+            f"split {split!r} is no name of a split: give one such as validation, and "
+            "--max-examples for a part of it"
+        )
     tables = {}
     for i, part in enumerate(task.parts(split)):
         table = _read_part(task, data, part, optional=i > 0)
@@ -146,22 +153,46 @@ def _read_part(task: Task, data: str | Path, part: str, optional: bool) -> pa.Ta
         )
     if table is None:
         table = _from_hub(task, str(data), part)
-    missing = [c for c in (*task.fields, "label") if c not in table.column_names]
-    if missing:
-        raise ValueError(
-            f"{where}: no column {', '.join(missing)} among {', '.join(table.column_names)}: use "
-            f"the columns of {HUB}"
-        )
+        check_columns(task, table.column_names, where)
+    table = _plain(task, table)
     if not table.num_rows:
         raise ValueError(f"{where} has no examples: give a split with at least one")
     for field in task.fields:
-        if not pa.types.is_string(table[field].type) and not pa.types.is_large_string(
-            table[field].type
-        ):
+        if table[field].type != pa.large_string():
             raise ValueError(f"{where}: column {field} is {table[field].type}: it must be text")
         if table[field].null_count:
             raise ValueError(f"{where}: column {field} has empty entries: fill or drop those rows")
     return table
+
+
+def check_columns(task: Task, columns: Sequence[str], where: str) -> None:
+    """Refuse a table that lacks a column of the task, or has one twice.
+
+    Raises:
+        ValueError: which, and what to do.
+    """
+    wanted = (*task.fields, "label")
+    missing = [name for name in wanted if name not in columns]
+    if missing:
+        raise ValueError(
+            f"{where}: no column {', '.join(missing)} among {', '.join(columns)}: use the columns "
+            f"of {HUB}"
+        )
+    twice = [name for name in wanted if columns.count(name) > 1]
+    if twice:
+        raise ValueError(f"{where}: column {twice[0]} is there twice: leave one of them")
+
+
+def _plain(task: Task, table: pa.Table) -> pa.Table:
+    """The task's columns without categories, text as large strings however Arrow holds it."""
+    found = {}
+    for name in (*task.fields, "label"):
+        column = table[name]
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        text = pa.types.is_string(column.type) or pa.types.is_string_view(column.type)
+        found[name] = column.cast(pa.large_string()) if text and name != "label" else column
+    return pa.table(found)
 
 
 def _from_folder(task: Task, data: Path, part: str) -> pa.Table | None:
@@ -170,14 +201,27 @@ def _from_folder(task: Task, data: Path, part: str) -> pa.Table | None:
     if not files:
         return None
     try:
-        tables = [pq.ParquetFile(file).read() for file in files]
-        whole = pa.concat_tables(tables)
-    except (pa.ArrowInvalid, OSError) as error:
+        tables = [_read_file(task, file) for file in files]
+    except (pa.ArrowException, OSError) as error:
         line = str(error).splitlines()[0]
         raise ValueError(f"{files[0]} is no readable Parquet ({line}): fetch it again") from None
-    for file, table in zip(files, tables, strict=True):
-        check_file_names(task, table.schema.metadata, str(file))
-    return whole
+    try:
+        return pa.concat_tables(tables)
+    except pa.ArrowException:
+        kinds = sorted({str(table["label"].type) for table in tables})
+        raise ValueError(
+            f"{files[0]} and the files beside it have labels of different kinds "
+            f"({', '.join(kinds)}): write them alike"
+        ) from None
+
+
+def _read_file(task: Task, file: Path) -> pa.Table:
+    """The task's columns of one file; what else is in it may be anything."""
+    parquet = pq.ParquetFile(file)
+    check_columns(task, parquet.schema_arrow.names, str(file))
+    table = parquet.read(columns=[*task.fields, "label"])
+    check_file_names(task, parquet.schema_arrow.metadata, str(file))
+    return _plain(task, table)
 
 
 def _from_hub(task: Task, data: str, part: str) -> pa.Table:
