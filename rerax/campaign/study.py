@@ -6,7 +6,9 @@ or hub id, or a key of the dictionary `MODELS = {name: DIR_OR_HUB_ID}` if the st
 to where rerax is run.
 """
 
+import contextlib
 import runpy
+import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -36,11 +38,13 @@ def read_study(file: Path) -> Study:
     """Run a study file and take its points.
 
     Raises:
-        ValueError: no such file, an error while it runs (with its line), no `points`, something
-            in it that is no `Point`, or one name for two models.
+        ValueError: no such file or no Python file, an error while it runs or an exit (with its
+            line), no `points`, something in it that is no `Point`, or one name for two models.
     """
     if not file.is_file():
         raise ValueError(f"{file} is no file: give a Python file that defines points()")
+    if file.suffix != ".py":
+        raise ValueError(f"{file} is no .py file, so it is not run: give a Python file")
     content = _run(file, lambda: runpy.run_path(str(file), run_name="rerax_study"))
     if not callable(content.get("points")):
         raise ValueError(f"{file} defines no points(): let it give a list of rerax.Point")
@@ -50,7 +54,10 @@ def read_study(file: Path) -> Study:
         raise ValueError(f"{file}: points() gives {wrong[0]!r}: let it give rerax.Point only")
     if not given:
         raise ValueError(f"{file}: points() gives nothing: let it give at least one rerax.Point")
-    named = {str(k): str(v) for k, v in dict(content.get("MODELS", {})).items()}
+    own = content.get("MODELS", {})
+    if not isinstance(own, Mapping):
+        raise ValueError(f"{file}: MODELS is {own!r}: let it be a dict of names and folders")
+    named = {str(k): str(v) for k, v in own.items()}
     models = models_by_name([point.model for point in given], named)
     points = (replace(point, model=name_of(point.model, named)) for point in given)
     data = content.get("DATA")
@@ -89,10 +96,14 @@ def models_by_name(models: Iterable[str], named: Mapping[str, str]) -> dict[str,
 
 
 def _run(file: Path, work: Any) -> Any:
-    """Run code of a study; an error becomes one line with its place."""
+    """Run code of a study; an error becomes one line with its place, and exiting is one.
+
+    What it prints goes to standard error: standard output is for the table of the run.
+    """
     try:
-        return work()
-    except Exception as error:
+        with contextlib.redirect_stdout(sys.stderr):
+            return work()
+    except (Exception, SystemExit) as error:
         at = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
         line = at[-1].lineno if at else getattr(error, "lineno", None)
         where = f"{file}, line {line}" if line else str(file)
