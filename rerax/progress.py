@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from rerax.values import printable
+
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -47,7 +49,7 @@ def say(text: str) -> None:
     """Write a line to standard error, where anybody still reads it."""
     with contextlib.suppress(OSError, ValueError):
         if sys.stderr is not None:  # or print would take standard output
-            print(text, file=sys.stderr, flush=True)
+            print(printable(text), file=sys.stderr, flush=True)
 
 
 def _is_terminal() -> bool:
@@ -78,7 +80,7 @@ def _bar(unit: str) -> Iterator[Callable[[Progress], None]]:
     from rich.console import Console
 
     columns = (
-        rich.TextColumn("{task.description}"),
+        rich.TextColumn("{task.description}", markup=False),
         rich.BarColumn(),
         rich.MofNCompleteColumn(),
         rich.TextColumn(unit),
@@ -89,7 +91,9 @@ def _bar(unit: str) -> Iterator[Callable[[Progress], None]]:
     with contextlib.suppress(Exception):
         bar.start()
     try:
-        yield lambda p: bar.update(task, total=p.total, completed=p.done, description=p.text)
+        yield lambda p: bar.update(
+            task, total=p.total, completed=p.done, description=printable(p.text)
+        )
     finally:
         with contextlib.suppress(Exception):
             bar.stop()
@@ -157,7 +161,8 @@ class Lines:
         if self._latest is not None and self._latest != self._written:
             self._last, self._written = self.clock(), self._latest
             done, total, text = self._latest
-            self.write(f"{done} of {total} {self.unit}, {self._time(done, total)} ({text})")
+            when = self._time(done, total)
+            self.write(f"{done} of {total} {self.unit}, {when} ({printable(text)})")
 
     def _time(self, done: int, total: int) -> str:
         """Time left from the pace since the first report; there is none before a unit is done."""

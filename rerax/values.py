@@ -13,6 +13,17 @@ _FAR = 400  # orders of magnitude, beyond any float
 MOST_BUDGET = 0.5
 
 
+def printable(text: str) -> str:
+    """A text for a terminal: control characters, which could command it, as escapes.
+
+    Example:
+        >>> printable("a[b]" + chr(27) + "c")
+        'a[b]\\\\x1bc'
+    """
+    escapes = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(escapes)
+
+
 def is_whole(text: str) -> bool:
     """Whether a text is a whole number in plain digits, none of them a zero in front."""
     return bool(_WHOLE.fullmatch(text))

@@ -106,9 +106,12 @@ def place(text: str | Path) -> Any:
         >>> place("a/b").name
         'b'
     """
-    scheme, found, _ = str(text).partition("://")
+    scheme, found, rest = str(text).partition("://")
     if not found:
-        return Path(text)
+        kind, colon, rest = str(text).partition(":/")
+        if colon and kind in _EXTRAS:
+            raise ValueError(f"{text} has one slash behind {kind}: give {kind}://{rest.strip('/')}")
+        return Path(text).expanduser()
     try:
         from upath import UPath
 

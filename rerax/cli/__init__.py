@@ -68,8 +68,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command = typer.main.get_command(app)
             result = command.main(args=given, prog_name="rerax", standalone_mode=False)
             if result != _INTERRUPTED:
+                sys.stdout.flush()  # what cannot be written is told here, not on the way out
                 return 0
             text = kept(given[0])
+        except (BrokenPipeError, SystemExit) as end:
+            # The parser makes an exit of a broken pipe: whoever read the table has seen enough.
+            if isinstance(end, SystemExit) and not isinstance(end.__context__, BrokenPipeError):
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return 0
         except OSError as error:
             from rerax.campaign.files import in_words
 

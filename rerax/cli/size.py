@@ -56,10 +56,9 @@ def _tested(chips: int) -> str:
 def _print_sizes(folder: str, half_width: float, within: str) -> None:
     """One line for each faulty point of a folder, and the most chips that any of them needs."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
-    from rerax.report import shown, split_settings
+    from rerax.report import cell, print_whole, split_settings
     from rerax.stats import chips_for_mean, skewness
 
     lines = _lines(folder)
@@ -72,13 +71,11 @@ def _print_sizes(folder: str, half_width: float, within: str) -> None:
         sd, skew = line.summary.se * len(line.scores) ** 0.5, float(skewness(line.scores))
         needs.append(chips_for_mean(half_width, sd, skew))
         texts = (f"{line.rate:g}", len(line.scores), f"{100 * sd:.2f}", f"{skew:.2f}", needs[-1])
-        table.add_row(*(shown(line.settings[name]) for name in vary), *map(str, texts))
-    console = Console()
-    console.width = max(console.width, 120)
-    console.print(table)
-    print(
+        table.add_row(*(cell(line.settings[name]) for name in vary), *map(str, texts))
+    print_whole(
+        table,
         f"{max(needs)} chips a point for a {within}, if SD and skewness stay as they are"
-        f"{_tested(min(needs))}"
+        f"{_tested(min(needs))}",
     )
 
 

@@ -35,7 +35,7 @@ from rerax.cli.flags import (
     numbers,
     run_and_print,
 )
-from rerax.values import read_budget
+from rerax.values import printable, read_budget
 
 if TYPE_CHECKING:
     from rerax.campaign.point import Point
@@ -276,7 +276,7 @@ def _foretell(shares: Any, settings: Any, out: Any) -> None:
 
     parts = forecast(shares, settings, out)
     for part in parts:
-        print(part.text)
+        print(printable(part.text))
     points, chips = sum(p.points for p in parts), sum(p.chips for p in parts)
     todo = chips - sum(p.done for p in parts)
     print(f"in all {points} points, {chips} chips, {todo} to do; nothing has been written")

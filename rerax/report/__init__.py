@@ -7,11 +7,12 @@ what; `table` prints, `figures` draws with matplotlib, `page` writes HTML with c
 from rerax.report.figures import draw_figures, figure_score_against_rate
 from rerax.report.lines import SETTINGS, Line, shown, split_settings, summarise_points
 from rerax.report.page import check_path, make_page, write_page
-from rerax.report.table import print_table, print_whole
+from rerax.report.table import cell, print_table, print_whole
 
 __all__ = [
     "SETTINGS",
     "Line",
+    "cell",
     "check_path",
     "draw_figures",
     "figure_score_against_rate",

@@ -10,7 +10,7 @@ from rerax.campaign.stopping import Rule
 from rerax.report.lines import Line, percent, shown, split_settings, summarise_points, unprotected
 from rerax.report.wording import budget_text
 from rerax.stats import looks
-from rerax.values import read_budget
+from rerax.values import printable, read_budget
 
 
 def print_table(
@@ -43,11 +43,18 @@ def print_table(
     for name in ("rate", "chips", "mean", "SE", "95 % interval", "worst", "yield", "(95 %)"):
         table.add_column(name, justify="right")
     for line in lines:
-        table.add_row(*(shown(line.settings[name]) for name in vary), *_cells(line))
+        table.add_row(*(cell(line.settings[name]) for name in vary), *_cells(line))
     notes = _footnotes(rows, lines, common, budget)
     notes += [] if stopped is None else [_stopping_note(lines, stopped)]
     notes += [*unprotected(lines, runs), *more]
     print_whole(table, *notes, file=file)
+
+
+def cell(value: Any) -> Any:
+    """A setting as a cell of a rich table, where nothing in it is markup."""
+    from rich.text import Text
+
+    return Text(printable(shown(value)))
 
 
 def print_whole(table: Any, *notes: str, file: IO[str] | None = None) -> None:
@@ -61,12 +68,16 @@ def print_whole(table: Any, *notes: str, file: IO[str] | None = None) -> None:
     from rich.console import Console
     from rich.measure import Measurement
 
-    console = Console(file=file)
+    class Terminal(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich itself would exit with 1; the command line knows better
+
+    console = Terminal(file=file)
     natural = Measurement.get(console, console.options.update(max_width=10_000), table)
     console.width = max(console.width, natural.maximum)
     console.print(table)
     for text in notes:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def _cells(line: Line) -> list[str]:
