@@ -25,7 +25,7 @@ def read_subject(
     data: str = glue.HUB,
     split: str = "validation",
     max_examples: int | None = None,
-    max_length: int = 128,
+    max_length: int | None = None,
     labels: tuple[str, ...] | None = None,
     out: Place | None = None,
 ) -> Subject:
@@ -38,7 +38,7 @@ def read_subject(
         data: folder with <task>/<split>.parquet, or hub id.
         split: name of the split.
         max_examples: use only the first so many.
-        max_length: most tokens of an example.
+        max_length: most tokens of an example; by default as `glue.data.length_limit` says.
         labels: names of the outputs in order, where config.json has others.
         out: the campaign folder; where it keeps the hash of these examples of the hub, they are
             not fetched before they are needed.
@@ -52,7 +52,7 @@ def read_subject(
     order, warning = label_order(what, config.labels, labels)
     if warning:
         warnings.warn(warning, stacklevel=2)
-    glue.check_length(max_length, config.max_position_embeddings)
+    max_length = glue.length_limit(max_length, config.max_position_embeddings)
     model_hash = files_hash(directory)
     request = f"{data} {task} {split} max-examples={max_examples} max-length={max_length}"
     on_hub = not Path(data).is_dir()

@@ -19,7 +19,7 @@ def bench(
     model: Annotated[str | None, flag("Instead: folder or hub id of a BERT.", "DIR")] = None,
     task: Annotated[str, flag("With --model: its GLUE task.", "NAME")] = "sst2",
     data: Annotated[str, flag("With --model: GLUE folder or hub id.", "DIR")] = "nyu-mll/glue",
-    max_length: MaxLength = 128,
+    max_length: MaxLength = None,
     examples: Annotated[int, flag("Random sentences, or the first N of the split.", "N")] = 872,
     rates: Annotated[str, flag("Fault rates.", "P,..")] = "1e-3,1e-2",
     protection: Annotated[

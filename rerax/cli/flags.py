@@ -59,7 +59,9 @@ Tasks = Annotated[
 ]
 Task = Annotated[str, flag("GLUE task: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli.")]
 Data = Annotated[str, flag("Folder with <task>/<split>.parquet, or hub id.")]
-MaxLength = Annotated[int, flag("Most tokens of an example.", "N")]
+MaxLength = Annotated[
+    int | None, flag("Most tokens of an example [128, or fewer if the model has so many].", "N")
+]
 Labels = Annotated[str | None, flag("Label names in the order of the outputs.", "A,B")]
 Budget = Annotated[
     str, flag("Loss of score that a passing chip may have: 0.01 and 1% are one point.", "X")

@@ -63,7 +63,7 @@ def sweep(
     data: Data = "nyu-mll/glue",
     split: Annotated[str, flag("Split with labels.")] = "validation",
     max_examples: Annotated[int | None, flag("Use only the first N examples.", "N")] = None,
-    max_length: MaxLength = 128,
+    max_length: MaxLength = None,
     labels: Labels = None,
     rates: Annotated[
         str | None, flag(f"Fractions of faulty cells, 0 to 1 [{RATES}].", "P,..")

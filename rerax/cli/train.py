@@ -17,7 +17,7 @@ def train(
     data: Data = "nyu-mll/glue",
     train_split: Annotated[str, flag("Split to learn from.")] = "train",
     max_examples: Annotated[int | None, flag("Learn from the first N examples.", "N")] = None,
-    max_length: MaxLength = 128,
+    max_length: MaxLength = None,
     labels: Labels = None,
     epochs: Annotated[float | None, flag("Passes over the data [the task's own].", "E")] = None,
     steps: Annotated[int | None, flag("Steps, in place of --epochs.", "N")] = None,

@@ -24,6 +24,8 @@ LENGTHS = (
 )
 """Token lengths T that batches come in."""
 BATCH_TOKENS = 1024
+MOST_TOKENS = 128
+"""Of an example, unless more or fewer are asked for or the model has fewer positions."""
 UNREACHED = 0.01
 """Share of words with capitals from which on a vocabulary is taken for a cased one."""
 _SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -356,6 +358,29 @@ def tokenise(
             )
         types = [np.zeros_like(row) for row in ids]
     return Examples(ids, types)
+
+
+def length_limit(max_length: int | None, positions: int) -> int:
+    """Most tokens of an example: as asked, else 128 or as many as the model has positions.
+
+    The lesser of the two is said, since sentences may be cut there.
+
+    Args:
+        max_length: what was asked; None if nothing was.
+        positions: the model's.
+
+    Raises:
+        ValueError: more than the model has, or too few for a sentence.
+    """
+    if max_length is None:
+        max_length = min(MOST_TOKENS, positions)
+        if max_length < MOST_TOKENS:
+            warnings.warn(
+                f"max-length is {max_length}, all positions of the model: longer sentences are cut",
+                stacklevel=3,
+            )
+    check_length(max_length, positions)
+    return max_length
 
 
 def check_length(max_length: int, positions: int) -> None:

@@ -92,7 +92,7 @@ def read_job(
     data: str = glue.HUB,
     train_split: str = "train",
     max_examples: int | None = None,
-    max_length: int = 128,
+    max_length: int | None = None,
     labels: tuple[str, ...] | None = None,
     teacher: str | None = None,
 ) -> Job:
@@ -105,7 +105,7 @@ def read_job(
         data: folder with <task>/<split>.parquet, or hub id.
         train_split: split to learn from; the task's validation split gives the scores.
         max_examples: use only the first so many training sentences.
-        max_length: most tokens of a sentence.
+        max_length: most tokens of a sentence; by default as `glue.data.length_limit` says.
         labels: names of the outputs in order.
         teacher: folder or hub id of the model to distil from.
 
@@ -114,7 +114,8 @@ def read_job(
     """
     what = find_task(task)
     directory = convert.locate(model)
-    glue.check_length(max_length, convert.read_config(directory).max_position_embeddings)
+    positions = convert.read_config(directory).max_position_embeddings
+    max_length = glue.length_limit(max_length, positions)
     train = glue.read_split(what, data, train_split, max_examples)
     dev = glue.read_split(what, data, "validation")
     chosen = recipe(len(train.labels))

@@ -1,11 +1,13 @@
 """Parquet as other tools write it: which columns are read, in whatever form Arrow has them."""
 
+import warnings
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rerax.glue.data import read_split
+from rerax.glue.data import length_limit, read_split
 from rerax.glue.tasks import find_task
 
 SST2 = find_task("sst2")
@@ -80,3 +82,26 @@ def test_a_split_is_a_name(tmp_path, split):
 
 def test_more_examples_than_there_are(tmp_path):
     assert len(read_split(SST2, write(tmp_path, table()), max_examples=10**30).labels) == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "positions", "most", "said"),
+    [
+        (None, 512, 128, 0),
+        (None, 128, 128, 0),
+        (None, 64, 64, 1),
+        (32, 64, 32, 0),
+        (200, 512, 200, 0),
+    ],
+)
+def test_the_length_is_the_lesser_of_128_and_the_positions(asked, positions, most, said):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert length_limit(asked, positions) == most
+    assert len(caught) == said
+    assert all("max-length is 64, all positions of the model" in str(w.message) for w in caught)
+
+
+def test_more_than_the_positions_is_refused():
+    with pytest.raises(ValueError, match=r"max-length 65 is outside 4\.\.64"):
+        length_limit(65, 64)
