@@ -13,8 +13,9 @@ TESTED_FROM = 32  # experiments/coverage.py
 @app.command()
 def size(
     half_width: Annotated[
-        float, flag("Half-width of the 95 % interval, as a fraction: 0.01 is one point.", "X")
-    ],
+        float | None,
+        flag("Half-width of the 95 % interval, as a fraction: 0.01 is one point.", "X"),
+    ] = None,
     sd: Annotated[float | None, flag("Standard deviation of the chips' scores.", "S")] = None,
     source: Annotated[
         str | None,
@@ -25,13 +26,23 @@ def size(
         typer.Option("--yield", help="For a yield near Y instead of a mean.", metavar="Y"),
     ] = None,
 ) -> None:
-    """How many chips an interval of a given half-width needs, of a mean score or of a yield."""
-    from rerax.stats import chips_for_mean, chips_for_yield
+    """How many chips an interval of a given half-width needs, of a mean score or of a yield.
+
+    Of a yield it also says how many chips without a failure show at least that yield.
+    """
+    from rerax.report.wording import budget_text
+    from rerax.stats import chips_for_mean, chips_for_yield, chips_without_failure
 
     if sum(given is not None for given in (sd, source, share)) != 1:
         raise ValueError("size needs one of --from, --sd and --yield: give exactly one")
+    if share is not None and half_width is None:
+        _check("yield", share, 0 < share < 1, "above 0 and below 1")
+        print(_without_failure(share, chips_without_failure(share)))
+        return
+    if half_width is None:
+        raise ValueError("--half-width is missing: give what the interval is to have, such as 0.01")
     _check("half-width", half_width, 0 < half_width < 1, "above 0 and below 1")
-    within = f"95 % interval of half-width {100 * half_width:g} points"
+    within = f"95 % interval of half-width {budget_text(half_width)}"
     if sd is not None:
         _check("sd", sd, 0 <= sd <= 1, "from 0 to 1")
         chips = chips_for_mean(half_width, sd)
@@ -40,8 +51,14 @@ def size(
         _check("yield", share, 0 <= share <= 1, "from 0 to 1")
         chips = chips_for_yield(share, half_width)
         print(f"{chips} chips for a {within} (yield {100 * share:g} %)")
+        if 0 < share < 1:
+            print(_without_failure(share, chips_without_failure(share)))
     elif source is not None:
         _print_sizes(source, half_width, within)
+
+
+def _without_failure(share: float, chips: int) -> str:
+    return f"{chips} chips without a failure show a yield of at least {100 * share:g} % at 95 %"
 
 
 def _check(name: str, value: float, fine: bool, rule: str) -> None:

@@ -15,7 +15,13 @@ from rerax.stats.mean import (
     summarise,
     t_interval,
 )
-from rerax.stats.planning import chips_for_mean, chips_for_yield, looks, stop_here
+from rerax.stats.planning import (
+    chips_for_mean,
+    chips_for_yield,
+    chips_without_failure,
+    looks,
+    stop_here,
+)
 from rerax.stats.share import clopper_pearson, first_misses, passes, wilson, yield_interval
 
 __all__ = [
@@ -23,6 +29,7 @@ __all__ = [
     "bootstrap_interval",
     "chips_for_mean",
     "chips_for_yield",
+    "chips_without_failure",
     "clopper_pearson",
     "first_misses",
     "looks",

@@ -53,6 +53,24 @@ def chips_for_mean(half_width: float, sd: float, skew: float = 0.0, level: float
     return _least(wide, 2)
 
 
+def chips_without_failure(share: float, level: float = 0.95) -> int:
+    """Chips that must all pass to show a yield of at least `share`.
+
+    The one-sided exact bound: the least n with share^n <= 1 - level.
+
+    Args:
+        share: the yield to show, above 0 and below 1.
+        level: confidence level.
+
+    Example:
+        >>> chips_without_failure(0.9), chips_without_failure(0.999)
+        (29, 2995)
+
+    Source: Clopper and Pearson, Biometrika 26, 1934, for no failure.
+    """
+    return _least(lambda chips: chips * math.log(share) > math.log(1 - level), 1)
+
+
 def chips_for_yield(share: float, half_width: float, level: float = 0.95) -> int:
     """Chips at which Wilson's interval of a yield near `share` has such a half-width.
 

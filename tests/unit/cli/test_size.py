@@ -10,6 +10,7 @@ from rerax.campaign import manifest, stopping, store
 from rerax.campaign.point import Point
 from rerax.cli import main
 from rerax.stats import chips_for_mean, chips_for_yield, skewness, standard_error
+from rerax.stats.share import clopper_pearson
 
 
 def asked(capsys, *arguments):
@@ -25,10 +26,20 @@ def test_sizes_of_means_and_yields(capsys):
     assert "tested from 32 chips on" in asked(capsys, "--half-width", 0.1, "--sd", 0.05)
 
 
+def test_the_one_sided_question(capsys):
+    alone = asked(capsys, "--yield", 0.999)
+    assert alone == "2995 chips without a failure show a yield of at least 99.9 % at 95 %\n"
+    both = asked(capsys, "--yield", 0.9, "--half-width", 0.05).splitlines()
+    assert both[1].startswith("29 chips without a failure")
+    low, _ = clopper_pearson(2995, 2995, 0.9)  # two-sided 90 % is one-sided 95 %
+    assert low >= 0.999 > clopper_pearson(2994, 2994, 0.9)[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         ("--half-width 0.01", "exactly one"),
+        ("--yield 1", "yield 1 is outside its range: give a fraction above 0 and below 1"),
         ("--half-width 0.01 --sd 0.1 --yield 0.9", "exactly one"),
         ("--sd 0.1", "--half-width"),
         ("--half-width 0 --sd 0.1", "half-width 0 is outside its range: give a fraction above 0"),
