@@ -22,12 +22,14 @@ from rerax.cli import (  # noqa: F401 (they add commands)
     sweep,
     train,
 )
-from rerax.cli.flags import app, read_strictly
+from rerax.cli.flags import Grouped, app, read_strictly
 from rerax.cli.programs import keep_programs, multiply_by_library, quieten
 from rerax.cli.stop import StoppedError, kept, sigterm_stops
 from rerax.progress import say
 
 read_strictly(command.callback for command in app.registered_commands)
+for _command in app.registered_commands:
+    _command.cls = Grouped
 
 
 def _version(asked: bool | None) -> None:

@@ -18,6 +18,40 @@ app = typer.Typer(
 )
 
 
+SECTIONS = {
+    "Model and data": "model task name data split train_split max_examples max_length labels",
+    "Chips": "rates sa1_share sa0 sa1 chips until_se max_chips seed",
+    "Crossbars": "encoding bits bits_per_cell tile layout input_bits matrices",
+    "Faults": "fault faulty_layers faulty_matrices faulty_bits map_file",
+    "Protection": "protection plan_rate sensitivity budget",
+    "Machine": "chunk lanes dtype distributed coordinator processes process",
+}
+"""Parameters of the commands under the headings of their help; all others come first."""
+_OTHERS, _FIRST = "Options", ("Model and data",)
+
+
+class Grouped(typer.core.TyperCommand):
+    """A command whose help has its flags in sections; those of chips where it makes some."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments, then flags section by section."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
+        params = self.get_params(ctx)
+        known = SECTIONS if any(param.name == "fault" for param in params) else _FIRST
+        heading = {name: key for key in known for name in SECTIONS[key].split()}
+        for key in (_OTHERS, *known):
+            sections[key] = []
+        for param in params:
+            record = param.get_help_record(ctx)
+            own = heading.get(str(param.name), _OTHERS)
+            if record is not None:
+                sections["Arguments" if param.param_type_name == "argument" else own].append(record)
+        for key, records in sections.items():
+            if records:
+                with formatter.section(key):
+                    formatter.write_dl(records)
+
+
 def flag(text: str, metavar: str | None = None) -> Any:
     """A flag with its line of help."""
     return typer.Option(help=text, metavar=metavar, show_default=True)
