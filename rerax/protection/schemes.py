@@ -244,6 +244,15 @@ PROTECTIONS: dict[str, Callable[[list[str]], Protection]] = {}
 """Kind of protection -> what makes one from the parts of its name behind the first colon."""
 
 
+FORMS = {
+    "duplicate": "duplicate:3",
+    "msb": "msb:2x3:pruned (or :lsb, :pruned+lsb; with :erasures behind)",
+    "allocation": "",  # what a plan is resolved to; nobody writes it
+    "plan": "plan, plan:FILE",
+}
+"""How names of a kind look, for those who have to give one; other kinds by their name alone."""
+
+
 def register(kind: str, make: Callable[[list[str]], Protection]) -> None:
     """Let `sweep --protection KIND:PART:PART` find a protection."""
     PROTECTIONS[kind] = make
@@ -257,7 +266,7 @@ def protection(name: str) -> Protection:
     """
     kind, *parts = name.split(":")
     if kind not in PROTECTIONS:
-        known = ", ".join(PROTECTIONS)
+        known = ", ".join(FORMS.get(kind, kind) for kind in PROTECTIONS if FORMS.get(kind) != "")
         raise ValueError(f"unknown protection {name!r}: use one of {known}")
     return PROTECTIONS[kind](parts)
 

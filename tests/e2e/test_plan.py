@@ -162,7 +162,11 @@ def test_bad_plans(model, tmp_path, capsys, gates):
     assert "plan-rate 0.7 is outside (0, 0.5)" in refused("--plan-rate", "0.7")
     assert "is no saved plan" in refused("--protection", "plan:none.json")
     assert "is no readable .npz file" in refused("--sensitivity", "none.npz")
-    assert "unknown protection 'luck'" in refused("--protection", "luck")
+    said = refused("--protection", "luck")
+    assert (
+        "unknown protection 'luck': use one of none, duplicate:3, msb:2x3:pruned (or :lsb, "
+        ":pruned+lsb; with :erasures behind), plan, plan:FILE" in said
+    )
     assert "has no room for msb:3x5:pruned" in refused("--protection", "msb:3x5:pruned")
     examples, labels = tiny.random_examples(4), tiny.random_labels(4)
     with pytest.raises(ValueError, match="plan needs a rate between 0 and"):
