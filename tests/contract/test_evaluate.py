@@ -1,6 +1,11 @@
-"""Layer-major evaluation: equal to the obvious way, and bit-equal however it is cut."""
+"""Layer-major evaluation: equal to the obvious way, and bit-equal however it is cut.
+
+Most of it is asked of a fault model that compiles at once (`Halves`), cut in few ways that the
+tests share.
+"""
 
 import dataclasses
+import functools
 import logging
 
 import jax
@@ -8,9 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from quick_faults import Halves
 
 from rerax import chip, evaluate, faults, keys
 from rerax.bert.model import Bert
+from rerax.encoding import decode
 from rerax.glue.data import make_batches
 from rerax.spec import ChipSpec
 
@@ -18,20 +25,37 @@ EXAMPLES = tiny.random_examples(lengths=(8, 16))
 BATCHES = make_batches(EXAMPLES, tokens=64)
 PARAMS = tiny.random_params()
 SPEC = ChipSpec("differential", 7, 2)
+HEAD = ("pooler", "classifier")
+USUAL = {"chunk": 4}  # the last dispatch has room to spare
+CUT = {"chunk": 1, "blocks": 3}  # and here the last block
 
 
 def network(**changes):
-    base = evaluate.Network(tiny.CONFIG, SPEC, faults.Uniform())
+    base = evaluate.Network(tiny.CONFIG, SPEC, Halves())
     return dataclasses.replace(base, **changes)
 
 
-def logits(net, *, rate=0.02, chips=9, chunk=4, blocks=1, groups=chip.DEFAULT_GROUPS, first=0):
+FLOAT = network(input_bits=None)
+SAMPLED = network(fault=faults.Uniform(), input_bits=None)
+
+
+def logits(
+    net,
+    *,
+    chunk,
+    rate=0.02,
+    chips=9,
+    blocks=1,
+    groups=chip.DEFAULT_GROUPS,
+    first=0,
+    batches=BATCHES,
+):
     outcomes = list(
         evaluate.evaluate_chips(
             net,
             jax.tree.map(jnp.asarray, chip.program(PARAMS, net.spec, groups)),
-            BATCHES,
-            evaluate.to_device(BATCHES, blocks),
+            batches,
+            evaluate.to_device(batches, blocks),
             seed=3,
             dose=faults.dose(rate),
             first=first,
@@ -43,69 +67,76 @@ def logits(net, *, rate=0.02, chips=9, chunk=4, blocks=1, groups=chip.DEFAULT_GR
     return np.concatenate([o.logits for o in outcomes]), np.stack(counts)
 
 
-read_one = jax.jit(chip.read, static_argnames=("fault", "spec"))
+@functools.partial(jax.jit, static_argnames=("fault", "spec"))
+def read_one(words, key, dose, fault, spec):
+    found = fault.disturb(words, key, dose, spec)
+    return decode(found.words, spec), jnp.stack(found.counts)
 
 
-def whole_model(net, chip_number, rate, groups=chip.DEFAULT_GROUPS):
+run = jax.jit(Bert(tiny.CONFIG).apply)
+
+
+def whole_model(net, chip_number, rate, groups):
     """One chip the obvious way: read every matrix, put it back, run `Bert` on each sentence."""
     params = jax.tree.map(np.asarray, PARAMS)
     laid = chip.program(PARAMS, net.spec, groups)
     key = keys.chip_key(keys.root_key(3), jnp.uint32(chip_number))
     dose = jax.tree.map(jnp.asarray, faults.dose(rate))
+    total = 0
     for section, words in laid.words.items():
         for name, stored in words.items():
             layers = stored if section == "encoder" else stored[None]
-            codes = [
-                read_one({name: jnp.asarray(w)}, key, jnp.uint32(l), dose, net.fault, net.spec)[0][
-                    name
-                ]
-                for l, w in enumerate(layers)
-            ]
+            codes, counts = zip(
+                *(
+                    read_one(w, keys.matrix_key(key, name, l), dose, net.fault, net.spec)
+                    for l, w in enumerate(layers)
+                ),
+                strict=True,
+            )
+            total += np.sum(counts, axis=0)
             scale = laid.scales[section][name]
             scales = scale if section == "encoder" else scale[None]
             values = np.asarray(codes, np.float32) * scales[:, None, :]
             kind = "table" if section == "embeddings" else "kernel"
             leaf = values if section == "encoder" else values[0]
             params[section][name] = {**params[section][name], kind: leaf}
-    run = jax.jit(Bert(net.config).apply)
     out = []
     for ids, types in zip(EXAMPLES.ids, EXAMPLES.types, strict=True):
         room = np.zeros((2, 1, 40), np.int32)
         room[0, 0, : len(ids)], room[1, 0, : len(ids)] = ids, types
         out.append(run({"params": params}, room[0], room[1], np.arange(40)[None] < len(ids))[0])
-    return np.array(out)
+    return np.array(out), total
 
 
-@pytest.mark.parametrize("groups", [chip.DEFAULT_GROUPS, ("encoder", "embeddings"), ()], ids=str)
-def test_equals_the_whole_model_run_sentence_by_sentence(groups):
-    net = network(input_bits=None)
-    got, _ = logits(net, chips=2, groups=groups)
+@pytest.mark.parametrize(
+    ("net", "groups"),
+    [(FLOAT, chip.DEFAULT_GROUPS), (FLOAT, ("encoder", "embeddings")), (SAMPLED, HEAD)],
+    ids=("all but tables", "all but head", "head, by the sampler"),
+)
+def test_equals_the_whole_model_run_sentence_by_sentence(net, groups):
+    got, counts = logits(net, chips=2, groups=groups, **USUAL)
     for c in range(2):
-        np.testing.assert_allclose(got[c], whole_model(net, c, 0.02, groups), atol=2e-4)
+        expected, cells = whole_model(net, c, 0.02, groups)
+        np.testing.assert_allclose(got[c], expected, atol=2e-4)
+        np.testing.assert_array_equal(counts[:, c], cells)
+    assert counts.sum(axis=0).all()
 
 
 def test_integer_inputs_stay_near_float_inputs():
     """8-bit inputs add at most a quantisation error; a wrong scale would be far off."""
-    integer, _ = logits(network(spec=ChipSpec()), rate=0.0, chips=1)
-    floating, _ = logits(network(spec=ChipSpec(), input_bits=None), rate=0.0, chips=1)
+    integer, _ = logits(network(), rate=0.0, chips=1, **USUAL)
+    floating, _ = logits(FLOAT, rate=0.0, chips=1, **USUAL)
     assert 0 < np.abs(integer - floating).max() < 0.15 * np.abs(floating).max()
 
 
-@pytest.mark.parametrize(
-    ("input_bits", "cuts"),
-    [
-        (8, ({"chunk": 1}, {"chunk": 7}, {"chunk": 64}, {"blocks": 2}, {"blocks": 3})),
-        (None, ({"chunk": 7}, {"blocks": 3})),
-    ],
-)
-def test_bit_equal_for_every_chunk_block_and_start(input_bits, cuts):
+@pytest.mark.parametrize("input_bits", [8, None])
+def test_bit_equal_for_every_chunk_block_and_start(input_bits):
     net = network(input_bits=input_bits)
-    expected, counts = logits(net)
-    for cut in cuts:
-        got, got_counts = logits(net, **cut)
-        np.testing.assert_array_equal(got, expected)
-        np.testing.assert_array_equal(got_counts, counts)
-    np.testing.assert_array_equal(logits(net, first=5, chips=3)[0], expected[5:8])
+    expected, counts = logits(net, **USUAL)
+    got, got_counts = logits(net, **CUT)
+    np.testing.assert_array_equal(got, expected)
+    np.testing.assert_array_equal(got_counts, counts)
+    np.testing.assert_array_equal(logits(net, first=5, chips=3, **USUAL)[0], expected[5:8])
 
 
 def test_two_blocks_at_most_are_in_flight(monkeypatch):
@@ -124,20 +155,20 @@ def test_two_blocks_at_most_are_in_flight(monkeypatch):
 
     monkeypatch.setattr(evaluate, "chunk_logits", dispatched)
     monkeypatch.setattr(evaluate.jax, "block_until_ready", waited)
-    logits(network(), chips=1, blocks=3)
+    logits(network(), chips=1, **CUT)
     assert most == [1, 2, 2]
 
 
 def test_a_key_that_depends_on_the_chunk_is_caught(monkeypatch):
     """Plant it: chips numbered within their dispatch."""
-    expected, _ = logits(network(), chunk=4)
+    expected, _ = logits(network(), **USUAL)
     real = evaluate.chunk_logits
 
     def planted(net, chunk, programmed, block, root, dose, first, *rest):
         return real(net, chunk, programmed, block, root, dose, first % chunk, *rest)
 
     monkeypatch.setattr(evaluate, "chunk_logits", planted)
-    assert (logits(network(), chunk=7)[0] != expected).any()
+    assert (logits(network(), **CUT)[0] != expected).any()
 
 
 def test_lanes_keep_the_cells_and_a_width_taken_from_the_chunk_is_caught():
@@ -146,13 +177,14 @@ def test_lanes_keep_the_cells_and_a_width_taken_from_the_chunk_is_caught():
     Planted here: a width equal to the chunk. It moves last bits, so that the comparison of
     chunks above, which is exact, would fail.
     """
-    alone, counts = logits(network(input_bits=None))
-    wide, wide_counts = logits(network(input_bits=None, lanes=4), chunk=4)
+    alone, counts = logits(FLOAT, **USUAL)
+    four = dataclasses.replace(FLOAT, lanes=4)
+    wide, wide_counts = logits(four, chunk=4)
     assert (wide != alone).any()
     np.testing.assert_array_equal(wide_counts, counts)
     np.testing.assert_allclose(wide, alone, atol=1e-4)
     assert np.mean(wide.argmax(-1) == alone.argmax(-1)) >= 0.995
-    again, _ = logits(network(input_bits=None, lanes=4), chunk=8)
+    again, _ = logits(four, chunk=8)
     np.testing.assert_array_equal(again, wide)
     assert evaluate.fit_memory(network(lanes=4), BATCHES, 7)[0] == 8
     assert evaluate.platform_name(4) != evaluate.platform_name()
@@ -163,24 +195,24 @@ def test_lanes_keep_the_cells_and_a_width_taken_from_the_chunk_is_caught():
 
 
 def test_a_grid_of_rates_shares_and_chips_compiles_once(caplog):
-    net = network(spec=ChipSpec("sign_magnitude", 6))
-    logits(net, chips=3, chunk=2)
+    logits(SAMPLED, chips=2, groups=HEAD, **USUAL)
     size = evaluate.chunk_logits._cache_size()
     with jax.log_compiles(True), caplog.at_level(logging.WARNING):
         for rate in (0.0, 1e-4, 0.3, 0.9):
-            logits(net, rate=rate, chips=5, chunk=2, first=7)
+            logits(SAMPLED, rate=rate, chips=5, groups=HEAD, first=7, **USUAL)
     assert evaluate.chunk_logits._cache_size() == size
     assert not [r for r in caplog.records if "chunk_logits" in r.getMessage()]
 
 
 def test_faulty_cells_are_counted_over_all_arrays():
-    _, counts = logits(network(), rate=1.0, chips=2)
-    cells = chip.cells(chip.program(PARAMS, SPEC), SPEC)
+    _, counts = logits(SAMPLED, rate=1.0, chips=2, groups=HEAD, **USUAL)
+    cells = chip.cells(chip.program(PARAMS, SPEC, HEAD), SPEC)
     assert counts.sum(axis=0).tolist() == [cells, cells]
 
 
 def test_bfloat16_runs():
-    got, _ = logits(network(dtype="bfloat16"), chips=1)
+    short = make_batches(tiny.random_examples(8, lengths=(8,)), tokens=64)
+    got, _ = logits(network(dtype="bfloat16"), chips=1, chunk=1, batches=short)
     assert got.dtype == np.float32
     assert np.isfinite(got).all()
 

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from quick_faults import Halves
 
 from rerax import chip, evaluate, faults, reuse
-from rerax.faults.models import counts_of
 from rerax.glue.data import make_batches
 from rerax.scope import Scope
 from rerax.spec import ChipSpec
@@ -19,22 +19,6 @@ BLOCKS = evaluate.to_device(BATCHES, 2)
 PARAMS = tiny.random_params()
 
 
-@dataclasses.dataclass(frozen=True)
-class Halves:
-    """Bit 6 of random words is inverted: a fault model that compiles at once."""
-
-    has_polarity: bool = False
-
-    def tables(self, rate):
-        return ()
-
-    def disturb(self, words, key, dose, spec, lanes=None, site=None):
-        hit = jax.random.bernoulli(key, 0.1, words.shape) & (jnp.asarray(dose.intervals) > 0)
-        known = jnp.zeros_like(words)
-        counts = counts_of(flipped=jnp.sum(hit, dtype=jnp.int32))
-        return faults.Disturbed(words ^ (hit.astype(jnp.uint8) << 6), known, counts)
-
-
 SCOPES = (
     "layers=0",
     "layers=1+2;matrices=query",
@@ -42,7 +26,7 @@ SCOPES = (
     "matrices=pooler",
     "matrices=encoder",
 )
-WIDTHS = [(8, 1), (None, 1), (None, 4)]
+WIDTHS = [(8, 1), (None, 4)]
 widths = pytest.mark.parametrize(("input_bits", "lanes"), WIDTHS, ids=str)
 
 

@@ -31,3 +31,12 @@ def write_map(path, cells, **changes):
     }
     pq.write_table(pa.table(columns), path)
     return str(path)
+
+
+def random_gates(rng, layers, rows, columns, closed=0.3):
+    """Gates of a matrix in each layer; about the share `closed` of its lines is closed."""
+
+    def side(n):
+        return np.where(rng.random((*layers, n)) < closed, -1.0, 1.0).astype(np.float32)
+
+    return {"row": side(rows), "column": side(columns)}

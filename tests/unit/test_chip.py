@@ -2,8 +2,9 @@
 
 import jax.numpy as jnp
 import numpy as np
+import tiny
 
-from rerax.chip import program
+from rerax.chip import cells, program
 from rerax.encoding import decode
 from rerax.spec import ChipSpec
 
@@ -31,3 +32,11 @@ def test_program_leaves_biases_and_other_matrices_alone():
     same = program(zeroed, ChipSpec(), ("encoder",))
     np.testing.assert_array_equal(same.words["encoder"]["query"], laid.words["encoder"]["query"])
     np.testing.assert_array_equal(same.scales["encoder"]["query"], laid.scales["encoder"]["query"])
+
+
+def test_cells_are_those_of_every_layer_and_matrix():
+    spec, c = ChipSpec("differential", 7, 2), tiny.CONFIG
+    d, inner = c.hidden_size, c.intermediate_size
+    layer = 4 * d * d + 2 * d * inner
+    weights = c.num_hidden_layers * layer + d * d + d * len(c.labels)
+    assert cells(program(tiny.random_params(), spec), spec) == 6 * weights
