@@ -22,9 +22,19 @@ CONFIG = BertConfig(
 
 
 def random_params(config=CONFIG, seed=0, scale=6.0):
-    """Random parameters with matrices large enough that outputs differ between examples."""
-    params = jax.device_get(init_params(config, jax.random.key(seed)))
-    return jax.tree.map(lambda a: np.asarray(a * scale if a.ndim > 1 else a, np.float32), params)
+    """Random parameters with matrices large enough that outputs differ between examples.
+
+    NumPy draws them: drawn by JAX they would cost every test process seconds of compiling.
+    """
+    rng = np.random.default_rng(seed)
+
+    def drawn(path, leaf):
+        if path[-1].key in ("kernel", "table"):
+            return rng.normal(0, 0.02 * scale, leaf.shape).astype(np.float32)
+        return np.full(leaf.shape, path[-1].key == "scale", np.float32)
+
+    shapes = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
+    return jax.tree_util.tree_map_with_path(drawn, shapes)
 
 
 def random_examples(n=40, seed=0, config=CONFIG, lengths=range(3, 30)):

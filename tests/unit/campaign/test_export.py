@@ -4,17 +4,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.csv as pacsv
 import pytest
-from folders import PAIRS, POINT, fill, names
+from folders import POINT, fill, names
 
 from rerax.campaign import store
 from rerax.campaign.export import export_csv
-
-
-@pytest.fixture
-def folder(tmp_path):
-    path = tmp_path / "campaign"
-    store.open_folder(path, 0, 1, PAIRS)
-    return path
 
 
 def test_every_row_and_column_reads_back(folder, tmp_path):
