@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy import stats
 
 from rerax import keys
 
@@ -18,6 +19,13 @@ def physical(states, spec):
     out = np.zeros((states.shape[1], spec.bitlines(states.shape[2])), np.uint8)
     out[r, spec.bitline(c, s, states.shape[2])] = states
     return out
+
+
+def p_values(hits, sizes, probability):
+    """Exact binomial p-values of counts, two-sided: twice that of the nearer tail."""
+    hits, p = np.asarray(hits), np.minimum(probability, 1.0)
+    tails = stats.binom.cdf(hits, sizes, p), stats.binom.sf(hits - 1, sizes, p)
+    return np.minimum(1.0, 2 * np.minimum(*tails))
 
 
 MAP_COLUMNS = ("chip", "matrix", "layer", "wordline", "bitline", "level")

@@ -1,8 +1,11 @@
 import itertools
 from fractions import Fraction
 
-from rerax.campaign.grid import AXES, expand, unique
+import pytest
+
+from rerax.campaign.grid import AXES, WITHOUT_POLARITY, expand, unique
 from rerax.campaign.point import Point
+from rerax.faults import FAULTS, WITH_TEXT, fault_model
 
 BASE = Point(task="sst2", model="minilm", rate=0.0)
 
@@ -48,3 +51,11 @@ def test_flips_and_shorts_have_no_polarity():
 
 def test_no_axes_give_the_base():
     assert expand(BASE, {}) == (BASE,)
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_the_grid_knows_what_has_no_polarity(kind):
+    if kind == "map":  # its points have no rate to share
+        return
+    name = f"{kind}:2" if kind in WITH_TEXT else kind
+    assert fault_model(name).has_polarity == (kind not in WITHOUT_POLARITY)

@@ -1,53 +1,28 @@
-"""Broken lines and shorts: whole lines within a tile and nothing else, read as plain loops do."""
-
-import functools
-from fractions import Fraction
+"""Broken lines and shorts of given lines, read as plain loops do; sampling is no part of it."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
-from arrays import array_key
-from scipy import stats
+from arrays import array_key, physical
 
-from rerax import keys
 from rerax.encoding import decode, encode
 from rerax.faults import dose, fault_model
-from rerax.faults.lines import (
-    shorted_pairs,
-    stuck_bitlines,
-    stuck_wordlines,
-    to_bitlines,
-    to_slices,
-)
-from rerax.spec import BITS_PER_CELL, ENCODINGS, LAYOUTS, ChipSpec
+from rerax.faults import lines as lines_
+from rerax.faults.lines import to_bitlines, to_slices
+from rerax.faults.planes import disturb_planes
+from rerax.spec import ChipSpec
 
-SHARE = Fraction(1, 3)
-ALPHA = 1e-6
-SHAPE = (13, 6)
-STATE = {0: None, 1: "SA0", 3: "SA1"}
-
+SHAPE = ROWS, COLUMNS = 13, 6
+KEY, DOSE = array_key(0), dose(0.5)
+STATES = np.array([None, "SA0", "broken", "SA1"], object)
 SPECS = [
-    ChipSpec(encoding, bits, per_cell, tile, LAYOUTS[(i + j) % 2])
-    for i, (encoding, bits, tile) in enumerate(
-        zip(ENCODINGS, (8, 7, 5, 6), [(5, 7), (4, 9), (6, 4), (13, 200)], strict=True)
-    )
-    for j, per_cell in enumerate(BITS_PER_CELL)
+    ChipSpec("offset", 8, 1, (5, 7)),
+    ChipSpec("twos_complement", 7, 2, (4, 9), "separate"),
+    ChipSpec("differential", 6, 4, (6, 4)),
 ]
-each_spec = pytest.mark.parametrize(
-    "spec", SPECS, ids=[f"{s.encoding}-{s.bits_per_cell}c-{s.layout}" for s in SPECS]
-)
-
-
-@functools.partial(jax.jit, static_argnames=("name", "spec"))
-def _disturb(name, spec, words, chip, doses):
-    return fault_model(name).disturb(words, array_key(chip), doses, spec)
-
-
-def disturb(name, spec, words, chip, doses):
-    on_device = jax.tree.map(jnp.asarray, (words, jnp.uint32(chip), doses))
-    return jax.device_get(_disturb(name, spec, *on_device))
+each_spec = pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.encoding}-{s.layout}")
 
 
 def random_codes(spec, seed=0):
@@ -55,175 +30,127 @@ def random_codes(spec, seed=0):
     return np.random.default_rng(seed).integers(-q, q + 1, SHAPE).astype(np.int8)
 
 
+@pytest.fixture
+def given_units(monkeypatch):
+    """In place of sampling: units as given, on whatever grid of lines is asked for."""
+    grids = []
+
+    def give(units):
+        def sample(key, dose, grid, lanes=None):
+            grids.append((grid.rows, grid.width))
+            return jnp.asarray(units(grid.rows, grid.width))[None]
+
+        monkeypatch.setattr(lines_, "sample", sample)
+        return grids
+
+    return give
+
+
+def random_units(states, odds):
+    rng = np.random.default_rng(1)
+    return lambda rows, width: rng.choice(np.array(states, np.uint8), (rows, width), p=odds)
+
+
+def disturb(name, spec, words):
+    read = jax.jit(lambda w: fault_model(name).disturb(w, KEY, DOSE, spec))
+    return jax.device_get(read(jnp.asarray(words)))
+
+
 @each_spec
 def test_physical_order_is_that_of_the_addresses(spec):
-    s, r, c = np.indices((spec.cells_per_weight, *SHAPE))
-    planes = np.random.default_rng(0).integers(0, 255, s.shape, np.uint8)
-    expected = np.zeros((SHAPE[0], spec.bitlines(SHAPE[1])), np.uint8)
-    expected[r, spec.bitline(c, s, SHAPE[1])] = planes
+    planes = np.random.default_rng(0).integers(0, 255, (spec.cells_per_weight, *SHAPE), np.uint8)
+    expected = physical(planes, spec)
     np.testing.assert_array_equal(to_bitlines(jnp.asarray(planes), spec), expected)
     np.testing.assert_array_equal(to_slices(jnp.asarray(expected), spec), planes)
 
 
-def oracle_units(chip, doses, spec, rows, width):
-    hit = oracle.stuck_cells(
-        np.asarray(keys.purpose_keys(array_key(chip), 3)), doses, spec, rows, width
-    )
-    return np.array(hit, object).reshape(rows, width)
-
-
 @each_spec
 @pytest.mark.parametrize("name", ["wordline", "bitline"])
-def test_lines_are_sampled_and_read_as_by_loops(spec, name):
-    codes, bitlines = random_codes(spec), spec.bitlines(SHAPE[1])
-    doses = dose(0.25, SHARE)
-    across, down = -(-bitlines // spec.tile[1]), -(-SHAPE[0] // spec.tile[0])
-    size = (SHAPE[0], across) if name == "wordline" else (down, bitlines)
-    stuck = oracle.cells_of_lines(
-        oracle_units(2, doses, spec, *size), name, spec, SHAPE[0], bitlines
-    )
-    words = jnp.asarray(encode(codes, spec))
-    read, _, counts = disturb(name, spec, words, 2, doses)
+def test_broken_lines_are_read_as_by_loops(spec, name, given_units):
+    codes, bitlines = random_codes(spec), spec.bitlines(COLUMNS)
+    across, down = -(-bitlines // spec.tile[1]), -(-ROWS // spec.tile[0])
+    rng = np.random.default_rng(2)
+    size = (ROWS, across) if name == "wordline" else (down, bitlines)
+    units = rng.choice(np.array([0, 1, 3], np.uint8), size)
+    grids = given_units(lambda rows, width: units)
+    read, known, counts = disturb(name, spec, encode(codes, spec))
+    assert grids == [size]
+    stuck = oracle.cells_of_lines(STATES[units], name, spec, ROWS, bitlines)
     np.testing.assert_array_equal(decode(jnp.asarray(read), spec), oracle.read(codes, stuck, spec))
     assert counts.stuck_at_0 == (stuck == "SA0").sum()
     assert counts.stuck_at_1 == (stuck == "SA1").sum()
-    assert sum(counts) == (stuck != np.array(None)).sum() > 0
-
-
-@functools.partial(jax.jit, static_argnames="spec")
-def _short(spec, words, doses):
-    pairs = shorted_pairs(array_key(3), doses, spec, *SHAPE)
-    return pairs, fault_model("short").disturb(words, array_key(3), doses, spec)
+    held = oracle.levels_of(known, spec) > 0
+    np.testing.assert_array_equal(held, stuck != np.array(None))
 
 
 @each_spec
-def test_shorts_are_sampled_and_read_as_by_loops(spec):
-    words, bitlines = encode(random_codes(spec, 1), spec), spec.bitlines(SHAPE[1])
+def test_shorts_are_read_as_by_loops(spec, given_units):
+    words, bitlines = encode(random_codes(spec, 1), spec), spec.bitlines(COLUMNS)
     left = [b for b in range(bitlines - 1) if b // spec.tile[1] == (b + 1) // spec.tile[1]]
-    down = -(-SHAPE[0] // spec.tile[0])
-    for rate in (0.15, 0.6):
-        doses = dose(rate)
-        joined = np.zeros((down, bitlines), bool)
-        joined[:, left] = oracle_units(3, doses, spec, down, len(left)) != np.array(None)
-        found, (read, known, counts) = jax.device_get(_short(spec, jnp.asarray(words), doses))
-        np.testing.assert_array_equal(found, joined)
-        expected, shorted = oracle.short(words, joined, spec)
-        np.testing.assert_array_equal(read, expected)
-        assert counts.shorted == shorted == sum(counts) > 0
-        assert not known.any()
+    down = -(-ROWS // spec.tile[0])
+    units = random_units([0, 1], [0.5, 0.5])(down, len(left))
+    grids = given_units(lambda rows, width: units)
+    read, known, counts = disturb("short", spec, words)
+    assert grids == [(down, len(left))]
+    joined = np.zeros((down, bitlines), bool)
+    joined[:, left] = units
+    expected, shorted = oracle.short(words, joined, spec)
+    np.testing.assert_array_equal(read, expected)
+    assert counts.shorted == shorted == sum(counts) > 0
+    assert not known.any()
 
 
-def test_a_run_of_three_reads_its_highest_level_and_a_small_cell_its_own():
+def test_chosen_bits_of_shorts_are_counted_by_the_cells_that_hold_them(given_units):
+    """All pairs joined: on a tile of 4 x 9 bitlines every cell is on a shorted line."""
+    spec = SPECS[1]  # seven-bit words in cells of 2, 2, 2 and 1 bits
+    words = encode(random_codes(spec), spec)
+    given_units(lambda rows, width: np.ones((rows, width), np.uint8))
+    whole = disturb("short", spec, words)
+    assert whole.counts.shorted == words.size * 4
+    chosen = jax.jit(
+        lambda planes, w: disturb_planes(fault_model("short"), planes, w, KEY, DOSE, spec)
+    )
+    for planes, cells in ((0b1000000, 1), (0b0001101, 2), (0b1111111, 4)):
+        some = chosen(np.uint8(planes), words)
+        rest = words & np.uint8(0xFF ^ planes)
+        np.testing.assert_array_equal(some.words, rest | (whole.words & np.uint8(planes)))
+        assert some.counts.shorted == sum(some.counts) == words.size * cells
+
+
+def test_a_run_of_three_reads_its_highest_level_and_a_small_cell_its_own(given_units):
     """Written out by hand: seven-bit words in cells of 2, 2, 2 and 1 bits."""
     spec = ChipSpec("offset", 7, 2, (2, 6))
     words = np.uint8([[[0b0_01_10_00, 0b1_00_00_11]]])
     joined = np.zeros((1, 8), bool)
     joined[0, [1, 2, 4]] = True  # 1-2-3 and 4-5; the tile ends after 5
-    read, shorted = oracle.short(words, joined, spec)
+    left = np.uint8([[0, 1, 1, 0, 1, 0]])  # 0-1, 1-2, 2-3, 3-4, 4-5, 6-7
+    given_units(lambda rows, width: left)
+    read, _, counts = disturb("short", spec, words)
     assert read.tolist() == [[[0b1_10_10_00, 0b1_00_11_11]]]
-    assert shorted == 5
+    assert counts.shorted == 5
+    by_loops, shorted = oracle.short(words, joined, spec)
+    assert (by_loops.tolist(), shorted) == (read.tolist(), 5)
 
 
-@pytest.mark.parametrize("name", ["wordline", "bitline", "short"])
-@pytest.mark.parametrize("tile", [(1, 1), (1, 50), (50, 1), (3, 2)], ids=str)
-def test_tiles_one_line_wide(name, tile):
+@pytest.mark.parametrize(
+    ("name", "tile"),
+    [
+        ("wordline", (1, 1)),
+        ("wordline", (50, 1)),
+        ("bitline", (1, 50)),
+        ("bitline", (3, 2)),
+        ("short", (50, 1)),
+        ("short", (1, 50)),
+        ("short", (3, 2)),
+    ],
+    ids=str,
+)
+def test_tiles_one_line_wide(name, tile, given_units):
     """A line of one cell is a cell; a tile of one bitline has nothing to short."""
     spec = ChipSpec("offset", 4, 2, tile)
     words = np.random.default_rng(0).integers(0, 16, (1, 7, 5), np.uint8)
-    read, _, counts = disturb(name, spec, words, 0, dose(1.0, 1.0))
+    given_units(lambda rows, width: np.full((rows, width), 3, np.uint8))
+    read, _, counts = disturb(name, spec, words)
     expected = oracle.all_shorted(words, spec) if name == "short" else np.full_like(words, 15)
     np.testing.assert_array_equal(read, expected)
-    expected_cells = 0 if name == "short" and tile[1] == 1 else 7 * 10
-    assert sum(counts) == expected_cells
-
-
-LARGE = ChipSpec(tile=(32, 50))
-ROWS, COLUMNS = 200, 61
-UNITS = {"wordline": stuck_wordlines, "bitline": stuck_bitlines, "short": shorted_pairs}
-
-
-@functools.partial(jax.jit, static_argnames="name")
-def _units(name, chip, doses):
-    return UNITS[name](array_key(chip), doses, LARGE, ROWS, COLUMNS)
-
-
-def units(name, rate, chip, share=SHARE):
-    found = np.asarray(_units(name, jnp.uint32(chip), jax.tree.map(jnp.asarray, dose(rate, share))))
-    if name == "short":
-        bitlines = LARGE.bitlines(COLUMNS)
-        within = np.arange(1, bitlines) // 50 == np.arange(bitlines - 1) // 50
-        assert not found[:, :-1][:, ~within].any()
-        assert not found[:, -1].any()
-        return found[:, :-1][:, within].astype(np.uint8)
-    return found
-
-
-@pytest.mark.parametrize("name", UNITS)
-@pytest.mark.parametrize("rate", [0.0, 1e-3, 0.1079, 0.5, 0.9, 1.0])
-def test_realised_rates_of_lines_are_binomial(name, rate):
-    share = Fraction(0) if name == "short" else SHARE
-    values = []
-    for chip in range(5):
-        found = units(name, rate, chip, share)
-        for place in (found, *np.array_split(found, 3), *np.array_split(found, 3, axis=1)):
-            for state, p in ((1, rate * float(1 - share)), (3, rate * float(share))):
-                hits = int((place == state).sum())
-                values.append(stats.binomtest(hits, place.size, p).pvalue)
-    assert min(values) > ALPHA / len(values)
-
-
-@pytest.mark.parametrize("name", UNITS)
-def test_number_of_broken_lines_varies_as_independent_ones_do(name):
-    rate, n = 0.05, 300
-    counts = [int((units(name, rate, chip) > 0).sum()) for chip in range(n)]
-    size = units(name, rate, 0).size
-    chi2 = (n - 1) * np.var(counts, ddof=1) / (size * rate * (1 - rate))
-    assert ALPHA < stats.chi2.cdf(chi2, n - 1) < 1 - ALPHA
-
-
-@pytest.mark.parametrize("name", ["wordline", "bitline"])
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_whole_lines_of_a_tile_are_stuck_and_nothing_else(name, layout):
-    """Seen from the cells alone: along its line, within its tile, every cell is in one state."""
-    spec = ChipSpec(tile=(32, 50), layout=layout)
-    words = jnp.zeros((1, ROWS, COLUMNS), jnp.uint8)
-    read, known, _ = disturb(name, spec, words, 1, dose(0.2, SHARE))
-    bits = [(np.asarray(known)[0] >> i & 1) + 2 * (np.asarray(read)[0] >> i & 1) for i in range(8)]
-    cells = np.asarray(to_bitlines(jnp.asarray(np.stack(bits)), spec))
-    lines = cells if name == "wordline" else cells.T
-    length = 50 if name == "wordline" else 32
-    segments = [line[i : i + length] for line in lines for i in range(0, lines.shape[1], length)]
-    assert all(len(set(segment.tolist())) == 1 for segment in segments)
-    states = np.array([segment[0] for segment in segments])
-    assert set(states.tolist()) == {0, 1, 3}
-    values = [
-        stats.binomtest(int((states == state).sum()), len(states), p).pvalue
-        for state, p in ((1, 0.2 * 2 / 3), (3, 0.2 / 3))
-    ]
-    assert min(values) > ALPHA / 2
-
-
-def test_stuck_cells_vary_by_whole_lines():
-    """Variance of the stuck cells of a chip: that of lines, a line's length above uniform's."""
-    rate, n = 0.05, 300
-    words = jnp.zeros((1, ROWS, COLUMNS), jnp.uint8)
-    doses = jax.tree.map(jnp.asarray, dose(rate, 0.0))
-
-    def ratio(name):
-        @jax.jit
-        def count(chip):
-            key = array_key(chip)
-            return fault_model(name).disturb(words, key, doses, LARGE).counts.stuck_at_0
-
-        counts = [int(count(jnp.uint32(chip))) for chip in range(n)]
-        return np.var(counts, ddof=1) / (ROWS * LARGE.bitlines(COLUMNS) * rate * (1 - rate))
-
-    low, high = stats.chi2.ppf([ALPHA, 1 - ALPHA], n - 1) / (n - 1)
-    lengths = {
-        "wordline": [50] * 9 + [38],
-        "bitline": [32] * 6 + [8],
-        "uniform": [1],
-    }
-    for name, parts in lengths.items():  # cells lie in parts of lines: E[length^2] / E[length]
-        expected = sum(p * p for p in parts) / sum(parts)
-        assert low * expected < ratio(name) < high * expected
+    assert sum(counts) == (0 if name == "short" and tile[1] == 1 else 7 * 10)
