@@ -1,9 +1,6 @@
-"""How many devices a sweep makes of the processor, and that no chip depends on it."""
+"""How many devices a sweep makes of the processor; `test_scale_out` has their rows."""
 
-import json
 import os
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,15 +9,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import tiny
-from folders import POINT, same
-from paths import PYTHONPATH
+from folders import POINT
 from quick_campaign import SUBJECT
 
 from rerax.bert.config import BertConfig
-from rerax.campaign import devices, store
+from rerax.campaign import devices
 from rerax.campaign.block import Block
-from rerax.campaign.manifest import read_provenance
 from rerax.campaign.worker import Worker
 
 BASE = replace(SUBJECT, config=BertConfig(), labels=np.zeros(872), words=17_000)
@@ -120,32 +114,3 @@ def test_one_device_makes_a_reference_score_for_all():
         ]
     assert [one.result() for one in asked] == [0.5] * 3
     assert made == [POINT]
-
-
-def test_a_sweep_makes_them_and_its_rows_are_the_same(tmp_path):
-    """As a user's process, which has not started JAX."""
-    model = tiny.write_model(tmp_path / "tiny")
-    data = tiny.write_sst2(tmp_path)
-    program = (
-        "import sys\n"
-        "from rerax.campaign import devices\n"
-        "devices.LEAST_OPERATIONS = float(sys.argv.pop(1))\n"
-        "devices.cores = lambda: 2\n"
-        "from rerax.cli import entry\n"
-        "entry()\n"
-    )
-    flags = ["sweep", "--task", "sst2", "--model", model, "--data", data, "--max-length", "16"]
-    flags += ["--rates", "0,0.05", "--chips", "70", "--matrices", "pooler,classifier", "--quiet"]
-    env = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
-    for name, least in (("one", 1e30), ("two", 1.0)):
-        command = [sys.executable, "-c", program, least, *flags, "--out", tmp_path / name]
-        subprocess.run(
-            [str(word) for word in command],
-            env={**env, "PYTHONPATH": PYTHONPATH},
-            check=True,
-            capture_output=True,
-        )
-    one, two = (tmp_path / name for name in ("one", "two"))
-    assert [read_provenance(path)[0]["devices"] for path in (one, two)] == [1, 2]
-    assert same(store.read_rows(one), store.read_rows(two))
-    assert json.loads((two / "_campaign.json").read_text())["seed"] == 0

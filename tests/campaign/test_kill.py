@@ -1,17 +1,14 @@
 """Processes that are killed, and processes side by side, on one campaign folder."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import pandas as pd
 import pyarrow as pa
 import quick_campaign
 from folders import make_rows, same
-from paths import PYTHONPATH
+from forked import fork
 
 from rerax.campaign import store
 from rerax.spec import SEMANTICS
@@ -20,14 +17,8 @@ KILLS = 20
 BLOCK_SECONDS = 0.03
 
 
-def start(out, chips, log, *more):
-    command = [sys.executable, quick_campaign.__file__, out, chips, log, *more]
-    return subprocess.Popen(
-        [str(part) for part in command],
-        env={**os.environ, "PYTHONPATH": PYTHONPATH},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start(*arguments):
+    return fork(quick_campaign.PROGRAM, arguments)
 
 
 def finish(process):
@@ -61,7 +52,7 @@ def test_killed_at_random_moments_over_and_over(tmp_path):
         time.sleep(draw.uniform(0, 1.5 * BLOCK_SECONDS))
         assert process.poll() is None, "done before it could be killed: make the campaign larger"
         process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.communicate(timeout=60)
         pd.read_parquet(out)  # readable at any moment
     assert finish(start(out, 150, log)) == ""
 

@@ -1,10 +1,7 @@
 """One campaign on several devices and by several processes: rows are those of a single device."""
 
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import types
@@ -12,10 +9,10 @@ import types
 import pyarrow as pa
 import pytest
 import quick_campaign
-import team_campaign
 import tiny
 from folders import POINT, make_rows, same
-from paths import PYTHONPATH
+from forked import fork
+from team_campaign import PROGRAM as TEAM
 
 from rerax.campaign import crew, store
 from rerax.campaign.grid import expand
@@ -31,31 +28,16 @@ def free_address():
 
 @pytest.fixture
 def start():
-    """Starts processes that see so many virtual devices; none outlives the test."""
+    """Starts processes; none outlives the test."""
     begun = []
 
-    def begin(command, devices=1):
-        flags = f"--xla_force_host_platform_device_count={devices}"
-        process = subprocess.Popen(
-            [sys.executable, *map(str, command)],
-            env={
-                **os.environ,
-                "PYTHONPATH": PYTHONPATH,
-                "XLA_FLAGS": flags,
-                "JAX_PLATFORMS": "cpu",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        begun.append(process)
-        return process
+    def begin(code, arguments, devices=1):
+        begun.append(fork(code, arguments, devices=devices))
+        return begun[-1]
 
     yield begin
     for process in begun:
-        process.kill()
-        with process:  # closes its pipes
-            pass
+        process.end()
 
 
 def finish(processes):
@@ -72,36 +54,51 @@ def computed(logs):
 
 @pytest.fixture(scope="module")
 def flags(tmp_path_factory):
-    """A small sweep of three points, five blocks each."""
+    """A small sweep of two points, five blocks each."""
     model = tiny.write_model(tmp_path_factory.mktemp("models") / "tiny")
-    data = tiny.write_sst2(tmp_path_factory.mktemp("glue"))
-    flags = ["-c", "from rerax.cli import entry; entry()", "sweep", "--task", "sst2"]
-    flags += ["--model", model, "--data", data]
-    flags += ["--rates", "0,0.01,0.05", "--chips", 130, "--max-length", 16, "--quiet"]
-    return [*flags, "--matrices", "pooler,classifier"]  # compiles sooner than all
+    data = tiny.write_sst2(tmp_path_factory.mktemp("glue"), words=(5,))
+    flags = ["sweep", "--task", "sst2", "--model", model, "--data", data, "--rates", "0,0.05"]
+    flags += ["--chips", 130, "--max-length", 16, "--quiet"]
+    return [*flags, "--matrices", "classifier"]  # compiles soonest
+
+
+SWEEP = """
+import sys
+import jax
+from rerax.campaign import devices
+jax.config.update("jax_disable_most_optimizations", True)  # of compiling, which is the most of it
+devices.LEAST_OPERATIONS = float(sys.argv.pop(1))
+devices.cores = lambda: 2
+from rerax.cli import entry
+entry()
+"""
+ALWAYS, NEVER = 1.0, 1e30
+"""Operations from which on a sweep makes devices of the cores."""
 
 
 def test_rows_do_not_depend_on_devices_and_processes(start, flags, tmp_path):
-    """1 process of 1 device, 1 of 8, 2 of 4 each, in chunks of 1, 7 and 64."""
+    """1 process of 1 device, of 2 that it makes, 2 processes of 2 each; chunks of 1, 7 and 64."""
     out = [tmp_path / name for name in ("alone", "devices", "processes")]
-    address = free_address()
-    team = [*flags, "--chunk", 64, "--out", out[2], "--coordinator", address, "--processes", 2]
+    team = ["--coordinator", free_address(), "--processes", 2, "--process"]
     begun = [
-        start([*flags, "--chunk", 1, "--out", out[0]]),
-        start([*flags, "--chunk", 7, "--out", out[1]], devices=8),
-        *(start([*team, "--process", i], devices=4) for i in range(2)),
+        start(SWEEP, [NEVER, *flags, "--chunk", 1, "--out", out[0]], devices=0),
+        start(SWEEP, [ALWAYS, *flags, "--chunk", 7, "--out", out[1]], devices=0),
+        *(
+            start(SWEEP, [ALWAYS, *flags, "--chunk", 64, "--out", out[2], *team, i], devices=2)
+            for i in range(2)
+        ),
     ]
     alone, devices, leader, follower = finish(begun)
     assert alone == devices
     assert leader.endswith(alone)
     assert not [line for line in follower.splitlines() if not line.startswith("[Gloo]")]
     rows = [store.read_rows(folder) for folder in out]
-    assert len(rows[0]) == 3 * 130
+    assert len(rows[0]) == 2 * 130
     assert len(set(rows[0]["score"].to_pylist())) > 3  # faults must be felt
     assert same(rows[0], rows[1])
     assert same(rows[0], rows[2])
-    assert [read_provenance(folder)[0]["devices"] for folder in out] == [1, 8, 8]
-    assert len({block.name for block in store.scan(out[0])}) == 15
+    assert [read_provenance(folder)[0]["devices"] for folder in out] == [1, 2, 4]
+    assert len({block.name for block in store.scan(out[0])}) == 10
 
 
 def test_processes_killed_and_started_again_in_another_number(start, tmp_path):
@@ -110,8 +107,7 @@ def test_processes_killed_and_started_again_in_another_number(start, tmp_path):
     for processes in (3, 2):
         address = free_address()
         begun = [
-            start([team_campaign.__file__, address, processes, i, out, 300, logs[i], 0.3])
-            for i in range(processes)
+            start(TEAM, [address, processes, i, out, 300, logs[i], 0.3]) for i in range(processes)
         ]
         before, deadline = len(computed(logs)), time.monotonic() + 120
         while len(computed(logs)) < before + 12:
@@ -121,7 +117,7 @@ def test_processes_killed_and_started_again_in_another_number(start, tmp_path):
             process.kill()
     kept = len(store.scan(out))
     assert 20 <= kept < 91
-    finish([start([team_campaign.__file__, free_address(), 1, 0, out, 300, logs[4]])])
+    finish([start(TEAM, [free_address(), 1, 0, out, 300, logs[4]])])
 
     rows = store.read_rows(out)
     expected = pa.concat_tables(
@@ -135,8 +131,8 @@ def test_processes_killed_and_started_again_in_another_number(start, tmp_path):
 def test_processes_deal_out_the_work(start, tmp_path):
     logs = [tmp_path / "log0", tmp_path / "log1"]
     address = free_address()
-    command = [team_campaign.__file__, address, 2]
-    finish([start([*command, i, tmp_path / "out", 300, logs[i], 0.01]) for i in range(2)])
+    out = tmp_path / "out"
+    finish([start(TEAM, [address, 2, i, out, 300, logs[i], 0.01]) for i in range(2)])
     shares = [computed([log]) for log in logs]
     assert abs(len(shares[0]) - len(shares[1])) <= 1
     assert len(set(shares[0] + shares[1])) == len(shares[0] + shares[1])
@@ -152,8 +148,7 @@ def test_processes_deal_out_the_work(start, tmp_path):
 def test_processes_that_do_not_belong_together(start, tmp_path, outs, chips, said):
     address = free_address()
     begun = [
-        start([team_campaign.__file__, address, 2, i, tmp_path / outs[i], chips[i], tmp_path / "l"])
-        for i in range(2)
+        start(TEAM, [address, 2, i, tmp_path / outs[i], chips[i], tmp_path / "l"]) for i in range(2)
     ]
     watchdog = threading.Timer(60, begun[1].kill)
     watchdog.start()
@@ -203,7 +198,7 @@ def test_a_process_that_ends_early_takes_the_others_along_in_order(
     """One line and an exit code each, no trace of C++."""
     more = ["--out", tmp_path / "out", "--coordinator", free_address(), "--processes", 2]
     begun = [
-        start(["-c", ENDING, how if i == index else "works", *flags[2:], *more, "--process", i])
+        start(ENDING, [how if i == index else "works", *flags, *more, "--process", i])
         for i in range(2)
     ]
     ending, other = begun[index], begun[1 - index]

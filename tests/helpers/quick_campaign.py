@@ -1,8 +1,7 @@
 """A campaign whose chips cost nothing, as a program: it is killed and doubled by tests.
 
-    python quick_campaign.py OUT CHIPS LOG [SECONDS_A_BLOCK] [reversed]
-
-All but the evaluation is the real thing. Every block that is evaluated is told in LOG.
+Its arguments are OUT CHIPS LOG [SECONDS_A_BLOCK] [reversed]. All but the evaluation is the real
+thing. Every block that is evaluated is told in LOG.
 """
 
 import sys
@@ -17,6 +16,7 @@ from rerax.campaign.grid import expand
 from rerax.campaign.run import run
 from rerax.campaign.subject import Settings, Subject
 
+PROGRAM = "import sys, quick_campaign; quick_campaign.main(*sys.argv[1:])"
 POINTS = expand(POINT, {"rate": (0.0, *(k / 100 for k in range(1, 10)))})
 SUBJECT = Subject(
     task="sst2",
@@ -71,7 +71,3 @@ def main(out, chips, log, seconds="0", order=""):
     sys.modules[module.__name__] = module
     points = POINTS[::-1] if order else POINTS
     run(SUBJECT, points, Settings(chips=int(chips)), Path(out))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

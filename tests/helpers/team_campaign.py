@@ -1,15 +1,15 @@
 """The campaign of `quick_campaign`, by processes that are joined: it is killed by tests.
 
-python team_campaign.py HOST:PORT PROCESSES PROCESS OUT CHIPS LOG [SECONDS_A_BLOCK] [reversed]
+Its arguments are HOST:PORT PROCESSES PROCESS and those of the other.
 """
-
-import sys
 
 import quick_campaign
 
 from rerax.campaign.team import joined
 
-if __name__ == "__main__":
-    address, processes, process = sys.argv[1:4]
+PROGRAM = "import sys, team_campaign; team_campaign.main(*sys.argv[1:])"
+
+
+def main(address, processes, process, *more):
     with joined(False, address, int(processes), int(process)):
-        quick_campaign.main(*sys.argv[4:])
+        quick_campaign.main(*more)
