@@ -54,7 +54,7 @@ GRID = """def points():
 FLAGS = ["--chips", "3", "--max-length", "32", "--quiet"]
 
 
-def test_a_study_and_comma_lists_make_the_same_campaign(study, home, tmp_path, capsys):
+def test_a_study_and_comma_lists_make_the_same_campaign(quick, study, home, tmp_path, capsys):
     assert main(["sweep", str(study(GRID)), "--out", str(tmp_path / "a"), *FLAGS]) == 0
     table = capsys.readouterr().out
     models = ",".join(str(home / "models" / name) for name in ("tiny", "other"))
@@ -75,7 +75,9 @@ def test_a_study_and_comma_lists_make_the_same_campaign(study, home, tmp_path, c
     assert "model_hash of sst2/other" in capsys.readouterr().err
 
 
-def test_a_new_task_is_growth_and_a_changed_one_is_refused_at_once(study, home, tmp_path, capsys):
+def test_a_new_task_is_growth_and_a_changed_one_is_refused_at_once(
+    quick, study, home, tmp_path, capsys
+):
     """Subject after subject; a pair that differs stops the run before anything is computed."""
     out = tmp_path / "out"
     one = 'def points():\n    return [Point("sst2", "tiny", 0.02, matrices="classifier")]\n'
@@ -170,7 +172,7 @@ def test_two_kinds_of_inputs_need_two_names(home):
 # the dry run ----------------------------------------------------------------------------------
 
 
-def test_a_dry_run_says_what_is_to_do_and_writes_nothing(study, tmp_path, capsys):
+def test_a_dry_run_says_what_is_to_do_and_writes_nothing(quick, study, tmp_path, capsys):
     command = ["sweep", str(study(GRID)), "--out", str(tmp_path / "out"), *FLAGS]
     assert main([*command, "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -242,7 +244,7 @@ def hub(home, monkeypatch):
     return asked, hub_holds
 
 
-def test_the_done_check_does_not_ask_the_hub(home, hub, tmp_path, capsys):
+def test_the_done_check_does_not_ask_the_hub(quick, home, hub, tmp_path, capsys):
     asked, holds = hub
     model = ["--model", str(home / "models" / "tiny"), "--matrices", "classifier"]
     command = ["sweep", *model, "--task", "sst2", "--out", str(tmp_path / "out"), *FLAGS]
