@@ -4,13 +4,15 @@ import contextlib
 import dataclasses
 import json
 import shutil
-import subprocess
-import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+import quick_answers
 import tiny
+from forked import fork
 from safetensors.numpy import load_file
 
 from rerax.bert import convert
@@ -108,7 +110,9 @@ def test_the_log_tells_loss_score_and_sparsity(trained):
     assert convert.load(trained / "best")[0] == convert.load(trained)[0]
 
 
-def test_sweep_takes_the_folder_as_it_is(trained, data, tmp_path, capsys):
+def test_sweep_takes_the_folder_as_it_is(trained, data, tmp_path, monkeypatch, capsys):
+    """Its gates, and its float score; its chips answer at once."""
+    monkeypatch.setattr("rerax.evaluate.evaluate_chips", quick_answers.evaluate_floats)
     out = tmp_path / "sweep"
     arguments = ["sweep", "--model", trained, "--task", "sst2", "--data", data, "--out", out]
     more = ["--rates", "0,0.02", "--chips", "2", "--max-length", "32", "--quiet"]
@@ -183,12 +187,11 @@ def test_a_checkpoint_cut_short_is_named_and_its_predecessor_kept(
                   key=lambda p: p.stat().st_size)  # fmt: skip
     largest.write_bytes(largest.read_bytes()[:100])
     # In a process of its own: Orbax leaves readers behind, which complain when they are collected.
-    script = "from rerax.cli import main; raise SystemExit(main())"
-    command = [sys.executable, "-c", script, *map(str, flags(out)), "--resume"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = fork("from rerax.cli import entry; entry()", [*flags(out), "--resume"], devices=2)
+    told, errors = done.communicate(timeout=120)
     assert done.returncode == 2
-    assert not done.stdout
-    (message,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert not told
+    (message,) = (line for line in errors.splitlines() if line.startswith("error: "))
     assert f"checkpoint {checkpoints / '8'} is cut short or garbled" in message
     assert "--resume goes on from step 4" in message
     shutil.rmtree(checkpoints / "8")
@@ -304,7 +307,30 @@ def test_a_run_tells_what_takes_long(flags, tmp_path, monkeypatch, capsys):
     assert any("(scoring)" in line for line in lines)
 
 
-def test_gates_go_on_from_the_folder_that_they_came_from(trained, flags, tmp_path, capsys):
+@pytest.fixture
+def quick(monkeypatch):
+    """Steps and answers that cost nothing, for tests whose subject is not what a step does."""
+    real = train_run.train_step
+
+    def step(trainer, state, batch, root):
+        if state.step == 0:
+            jax.eval_shape(lambda *arrays: real(trainer, *arrays), state, batch, root)
+        drawn = np.random.default_rng(int(state.step))
+
+        def moved(leaf):
+            return leaf + drawn.random(leaf.shape, np.float32)
+
+        params, importance = (jax.tree.map(moved, t) for t in (state.params, state.importance))
+        state = state._replace(params=params, importance=importance, step=state.step + 1)
+        return state, jnp.float32(0.5)
+
+    monkeypatch.setattr(train_run, "train_step", step)
+    monkeypatch.setattr("rerax.evaluate.evaluate_chips", quick_answers.evaluate_chips)
+    fresh = jax.jit(train_run.init_params, static_argnums=0)  # one program, not one an operation
+    monkeypatch.setattr(train_run, "init_params", fresh)
+
+
+def test_gates_go_on_from_the_folder_that_they_came_from(quick, trained, flags, tmp_path, capsys):
     """A further stage begins at the first one's sparsity and never opens up on the way."""
     out = tmp_path / "more"
     assert main(flags(out, model=trained, sparsity="0.5")) == 0
@@ -321,17 +347,29 @@ def test_gates_go_on_from_the_folder_that_they_came_from(trained, flags, tmp_pat
             np.testing.assert_array_equal(found[0][name][side], found[1][name][side])
 
 
-def test_a_new_task_gets_a_new_head_and_dense_training_has_no_gates(flags, tmp_path, model):
-    body = tmp_path / "body"
+def test_dense_quantised_training_of_a_new_head(quick, flags, tmp_path, monkeypatch, model):
+    """No gates are written, and the model is scored as the chip of the same codes."""
+    specs = []
+
+    def watched(config, examples, spec=None):
+        specs.append(spec)
+        return Scorer(config, examples, spec)
+
+    monkeypatch.setattr(train_run, "Scorer", watched)
+    body, out = tmp_path / "body", tmp_path / "out"
     convert.save(body, CONFIG, {**tiny.random_params(CONFIG), "head": {}})
     tiny.write_tokenizer(body)
-    out = tmp_path / "out"
-    assert main(flags(out, model=body, sparsity=None, distil_from=None, epochs="1")) == 0
+    dense = flags(out, model=body, sparsity=None, distil_from=None, epochs="1", bits="4")
+    assert main([*dense, "--quantised", "--encoding", "differential"]) == 0
     config, params = convert.load(out)
     assert set(params["head"]) == {"pooler", "classifier"}
     assert config.labels == CONFIG.labels
+    began = convert.load(body)[1]["encoder"]["query"]["kernel"]
+    assert (params["encoder"]["query"]["kernel"] != began).mean() > 0.9
     assert not (out / "gates.safetensors").exists()
     assert set(load_file(out / "model.safetensors")) == set(load_file(model / "model.safetensors"))
+    assert specs == [ChipSpec("differential", 4)]
+    assert json.loads((out / "training" / "recipe.json").read_text())["bits"] == 4
 
 
 @pytest.mark.parametrize(
@@ -375,21 +413,6 @@ def test_a_teacher_whose_outputs_mean_something_else_is_refused(monkeypatch, tmp
         assert named("LABEL_0", "LABEL_1")[-1] == (0, 1)
     with pytest.raises(ValueError, match=r"named POS, NEG, .*: mend id2label in its config"):
         named("POS", "NEG")
-
-
-def test_quantised_training_is_scored_as_the_chip(flags, tmp_path, monkeypatch):
-    specs = []
-
-    def watched(config, examples, spec=None):
-        specs.append(spec)
-        return Scorer(config, examples, spec)
-
-    monkeypatch.setattr(train_run, "Scorer", watched)
-    out = tmp_path / "out"
-    dense = flags(out, sparsity=None, distil_from=None, epochs="1", bits="4")
-    assert main([*dense, "--quantised", "--encoding", "differential"]) == 0
-    assert specs == [ChipSpec("differential", 4)]
-    assert json.loads((out / "training" / "recipe.json").read_text())["bits"] == 4
 
 
 def test_a_full_disk_leaves_no_half_written_model(flags, tmp_path, monkeypatch, capsys):
