@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 from arrays import random_gates
-from quick_faults import Halves
+from quick import Halves
 
 from rerax import chip, evaluate, faults, products
 from rerax.gates import gated_shapes

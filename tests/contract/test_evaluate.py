@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from quick_faults import Halves
+from quick import Halves
 
 from rerax import chip, evaluate, faults, keys
 from rerax.bert.model import Bert

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import tiny
 from placed import lines
+from quick import WITHOUT_OPTIMISING
 
 from rerax import chip, evaluate, fused, keys
 from rerax.faults import Flip, Uniform, dose
 from rerax.glue.data import make_batches
+from rerax.network import reader
 from rerax.protection import protection
 from rerax.spec import BITS_PER_CELL, ENCODINGS, LAYOUTS, ChipSpec
 
@@ -36,7 +38,10 @@ def readers(spec, words, shield=None, extra=None, kernels=INTERPRETED):
 
         return jax.vmap(one, axis_name="lanes")(CHIPS)
 
-    run = jax.jit(lambda *stored: [read(kernel, *stored) for kernel in (None, *kernels)])
+    run = jax.jit(
+        lambda *stored: [read(kernel, *stored) for kernel in (None, *kernels)],
+        compiler_options=WITHOUT_OPTIMISING,
+    )
     return functools.partial(run, words, extra)
 
 
@@ -110,6 +115,26 @@ def test_copies_are_voted_behind_the_kernel(name):
         assert agree(run, rate)[0], rate
 
 
+def test_a_network_reads_with_its_kernel():
+    spec, config = ChipSpec(bits=4), tiny.CONFIG
+    words = {"pooler": random_words(spec, 30, 30)}
+    at = jax.tree.map(jnp.asarray, dose(0.02))
+
+    def read(kernel):
+        net = evaluate.Network(config, spec, Uniform(), lanes=2, kernel=kernel)
+
+        def one(chip_number):
+            how = (keys.root_key(3), at, chip_number, "lanes", None)
+            return reader(net, *how)(words, {"pooler": None}, 0)
+
+        return jax.vmap(one, axis_name="lanes")(CHIPS)
+
+    both = jax.jit(lambda: (read(None), read(GPU)), compiler_options=WITHOUT_OPTIMISING)
+    assert both.trace().jaxpr.pretty_print().count("pallas_call[") == 1
+    jax.tree.map(np.testing.assert_array_equal, *jax.device_get(both()))
+
+
+@pytest.mark.slow  # compiles two networks, for what the readings above all but say
 def test_logits_and_counts_of_a_model():
     config = dataclasses.replace(tiny.CONFIG, num_hidden_layers=1)
     batches = make_batches(tiny.random_examples(6, lengths=(8,)), tokens=64)
@@ -156,7 +181,7 @@ def test_a_planted_bug_is_caught(bug, monkeypatch):
 @pytest.mark.parametrize(("kernel", "platform"), [("gpu", "cuda"), ("tpu", "tpu")])
 def test_lowers_without_the_hardware(kernel, platform, name):
     """As far as JAX itself goes: what the compilers behind it make of it is not seen here."""
-    spec = ChipSpec("differential", 4, layout="separate")
+    spec = ChipSpec("differential", 2, layout="separate")
     run = readers(spec, random_words(spec, 131, 300), protection(name), None, (kernel,))
     traced = run.func.trace(*run.args, jax.tree.map(jnp.asarray, dose(0.01)))
     text = traced.lower(lowering_platforms=(platform,)).as_text()

@@ -9,6 +9,7 @@ import numpy as np
 import oracle
 import pytest
 from arrays import array_key
+from quick import WITHOUT_OPTIMISING
 
 from rerax import faults, keys
 from rerax.chip import read
@@ -55,7 +56,7 @@ def stuck_units(key, dose, spec, units):
     return oracle.stuck_cells(words, dose, spec, SHAPE[0], units)
 
 
-READINGS = [(spec, True) for spec in SPECS] + [(SPECS[0], False), (SPECS[-1], False)]
+READINGS = [(spec, True) for spec in SPECS] + [(SPECS[0], False)]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_read_through_stuck_cells(spec, jit):
         out, counts = read({"query": words}, chip_key, 0, dose, faults.Uniform(), spec)
         return out["query"], counts["query"]
 
-    run = jax.jit(read_one) if jit else read_one
+    run = jax.jit(read_one, compiler_options=WITHOUT_OPTIMISING) if jit else read_one
     for rate, share, chip in ((0.2, 0.8, 0), (0.7, 0.3, 1)):
         dose = faults.dose(rate, share)
         stuck = stuck_units(array_key(chip, seed=5), dose, spec, spec.bitlines(SHAPE[1]))

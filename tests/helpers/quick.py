@@ -1,4 +1,4 @@
-"""A fault model that compiles at once, for tests whose subject is not the sampler."""
+"""What compiles quickly: with little optimisation, and without the sampler of stuck cells."""
 
 import dataclasses
 
@@ -8,12 +8,15 @@ import jax.numpy as jnp
 from rerax import faults
 from rerax.faults.models import counts_of
 
+WITHOUT_OPTIMISING = {"xla_backend_optimization_level": 0}
+"""Compiler options for functions of whole numbers, which come out the same (floats may not)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Halves:
     """The bit below the top one is inverted in a tenth of the words, by array and chip.
 
-    At rate 0 it is in none.
+    At rate 0 it is in none. For tests whose subject is not the sampler.
     """
 
     has_polarity: bool = False
