@@ -65,7 +65,7 @@ def slack(row, column, wish, spec):
     st.sampled_from([1, 2, 4]),
     st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_images_lie_on_lines_of_their_own(
     rows, columns, closed_rows, closed_columns, depths, encoding, cell, seed
 ):
@@ -91,7 +91,7 @@ def test_images_lie_on_lines_of_their_own(
     st.integers(3, 8),
     st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_the_ledger_adds_up_to_the_array(rows, columns, share, wish, encoding, cell, bits, seed):
     spec = ChipSpec(encoding, bits, cell)
     rng = np.random.default_rng(seed)

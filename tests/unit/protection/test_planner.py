@@ -1,17 +1,18 @@
-"""Expected damage against chips as sampled, and the planner's choice against all others."""
+"""Expected damage against all outcomes one by one, and the planner's choice against all others."""
 
+import dataclasses
+import itertools
 import json
+import math
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
 
-from rerax.encoding import decode
-from rerax.faults import dose, fault_model
-from rerax.keys import chip_key, matrix_key, root_key, spare_key
 from rerax.protection import Duplicate, MsbEmbed, Unprotected, allocate, protection
-from rerax.protection.damage import Odds, odds
+from rerax.protection.damage import CODES, Odds, Votes, odds, squared_error
+from rerax.protection.embed import rounded_codes
+from rerax.protection.placement import low_bits, served_columns
 from rerax.protection.planner import (
     Allocation,
     Codes,
@@ -21,7 +22,7 @@ from rerax.protection.planner import (
 )
 from rerax.spec import ENCODINGS, ChipSpec
 
-ROWS, COLUMNS, CHIPS = 40, 32, 160
+ROWS, COLUMNS = 40, 32
 
 
 def matrix(spec, closed=0.4, gated=True, seed=0):
@@ -36,57 +37,115 @@ def matrix(spec, closed=0.4, gated=True, seed=0):
     return Codes(codes, row, column, gated, rng.uniform(0.5, 2, (1, COLUMNS)))
 
 
-def sampled_damage(scheme, known, fault, rate, share, spec):
-    """Damage of each of many chips, through the evaluator's own store, disturb and recover."""
-    model, at = fault_model(fault), None
-    at = dose(rate, share, model)
-    lines = (known.row[0], known.column[0]) if known.gated else None
-    words, extra = scheme.store(known.codes[0], lines, spec, "query")
-    extra = jax.tree.map(jnp.asarray, extra)
-
-    def one(chip):
-        key = chip_key(root_key(5), chip)
-        keys = [key, *(spare_key(key, j) for j in range(scheme.spare_arrays))]
-        arrays = [
-            model.disturb(jnp.asarray(words), matrix_key(k, "query", 0), at, spec) for k in keys
-        ]
-        return decode(scheme.recover(arrays, extra, spec, "query"), spec)
-
-    read = np.asarray(jax.jit(lambda n: jax.lax.map(one, n))(jnp.arange(CHIPS, dtype=jnp.uint32)))
-    error = (read.astype(float) - known.codes[0]) ** 2 * known.sensitivity[0]
-    kept = known.row[0][:, None] & known.column[0][None, :]
-    return (error * kept).sum((1, 2))
-
-
-CASES = [
-    ("none", "offset", 1, "uniform"),
-    ("none", "sign_magnitude", 2, "flip"),
-    ("none", "differential", 1, "wordline"),
-    ("none", "twos_complement", 4, "bitline"),
-    ("msb:2x3:pruned", "offset", 1, "uniform"),
-    ("msb:2x3:pruned", "differential", 1, "uniform"),
-    ("msb:1x3:pruned", "twos_complement", 2, "uniform"),
-    ("msb:5.3:pruned", "sign_magnitude", 1, "flip"),
-    ("msb:5.3:pruned:erasures", "offset", 1, "uniform"),
-    ("msb:1x3:lsb", "offset", 2, "uniform"),
-    ("msb:2x3:lsb:erasures", "sign_magnitude", 1, "uniform"),
-    ("msb:3x3:pruned+lsb", "twos_complement", 1, "uniform"),
-    ("msb:2x3:pruned+lsb", "offset", 1, "wordline"),
-    ("duplicate:3", "differential", 2, "uniform"),
-    ("duplicate:3:erasures", "offset", 1, "uniform"),
-]
+def by_enumeration(code, stored, votes, chances, spec):
+    """E[(code read - code)^2] over everything that the cells of a weight can be, one by one."""
+    groups = oracle.groups_of(stored, spec)
+    images = []  # (group, bit, its value, the cell that shows it, for every image)
+    for g, bit in itertools.product(range(len(groups)), range(spec.group_bits)):
+        cell = bit // spec.bits_per_cell
+        for image in range(votes.depths[bit]):
+            if chances.flip:
+                shows = (g, bit, image)
+            elif chances.by_wordline:
+                shows = image
+            elif votes.whole_cells or image == 0:
+                shows = (g, cell, image)
+            else:  # a copy of one bit, alone in a low cell
+                shows = (g, bit, image)
+            images.append((g, bit, groups[g] >> bit & 1, shows))
+    cells = sorted({shows for *_, shows in images}, key=str)
+    if chances.flip:
+        states = {"well": 1 - chances.flip, "flipped": chances.flip}
+    else:
+        states = {"well": 1 - chances.at_0 - chances.at_1, 0: chances.at_0, 1: chances.at_1}
+    total = 0.0
+    for outcome in itertools.product(states, repeat=len(cells)):
+        state = dict(zip(cells, outcome, strict=True))
+        read = [0] * len(groups)
+        for (g, bit), seen in itertools.groupby(images, lambda image: image[:2]):
+            seen = [(value, state[shows]) for *_, value, shows in seen]
+            values = [
+                value if s == "well" else 1 - value if s == "flipped" else s for value, s in seen
+            ]
+            erased = [int(votes.erasures and chances.known and s in (0, 1)) for _, s in seen]
+            read[g] |= oracle.vote(values, erased, 1) << bit
+        read = [number & ~((1 << votes.low) - 1) for number in read]
+        chance = math.prod(states[s] for s in outcome)
+        total += chance * (oracle.code_of(read, spec) - code) ** 2
+    return total
 
 
-@pytest.mark.parametrize(("name", "encoding", "cell", "fault"), CASES)
-def test_expected_damage_is_the_mean_over_chips(name, encoding, cell, fault):
-    spec = ChipSpec(encoding, 8, cell, tile=(8, 512))
-    known, scheme, share = matrix(spec), protection(name), 0.75
-    rate = 0.2 if "erasures" in name else 0.05  # so that enough bits are wrong
-    expected = damage(scheme, known, odds(fault, rate, share), spec)
-    found = sampled_damage(scheme, known, fault, rate, share, spec)
-    se = found.std(ddof=1) / np.sqrt(CHIPS)
-    assert abs(found.mean() - expected) < 4.5 * se
-    assert se < 0.12 * expected  # it would notice a wrong formula
+UNIFORM = Odds(0.03, 0.08)
+
+
+@pytest.mark.parametrize(
+    ("spec", "votes", "chances"),
+    [
+        (ChipSpec("offset", 3), Votes((1, 1, 1)), UNIFORM),
+        (ChipSpec("offset", 3), Votes((1, 3, 3)), UNIFORM),
+        (ChipSpec("twos_complement", 3), Votes((1, 1, 5), erasures=True), UNIFORM),
+        (ChipSpec("sign_magnitude", 3), Votes((1, 3, 3)), Odds(flip=0.07, known=False)),
+        (ChipSpec("sign_magnitude", 3), Votes((1, 1, 3), True, True), Odds(flip=0.1, known=False)),
+        (ChipSpec("differential", 3), Votes((1, 3)), UNIFORM),
+        (ChipSpec("differential", 3, 2), Votes((3, 3)), UNIFORM),
+        (ChipSpec("offset", 4, 2), Votes((1, 1, 3, 3), erasures=True), UNIFORM),
+        (ChipSpec("twos_complement", 4, 2), Votes((1, 1, 3, 3), False), UNIFORM),
+        (ChipSpec("offset", 4), Votes((1, 1, 1, 3), False, True, low=1), UNIFORM),
+        (ChipSpec("sign_magnitude", 4), Votes((1, 1, 1, 3), False, low=2), UNIFORM),
+        (ChipSpec("offset", 4), Votes((1, 1, 3, 3)), Odds(0.1, 0.2, by_wordline=True)),
+        (
+            ChipSpec("differential", 4),
+            Votes((1, 1, 3), True, True),
+            Odds(0.1, 0.2, by_wordline=True),
+        ),
+    ],
+    ids=str,
+)
+def test_expected_errors_are_those_of_all_outcomes(spec, votes, chances):
+    top = 2 ** (spec.bits - 1) - 1
+    codes = np.clip(CODES, -top, top).astype(np.int8)[:, None]
+    stored = rounded_codes(codes, votes.low, spec)[:, 0]
+    found = squared_error(stored, votes, chances, spec)
+    for code in {-top, -1, 0, top}:
+        expected = by_enumeration(code, int(stored[code + 128]), votes, chances, spec)
+        assert found[code + 128] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_damage_is_the_error_of_every_kept_weight_times_its_columns_sensitivity():
+    """A matrix whose freed cells serve some columns, and low bits the others."""
+    spec, scheme, chances = ChipSpec(), MsbEmbed(2, 3, "pruned+lsb"), Odds(0.01, 0.04)
+    known = matrix(spec, 0.2)
+    row, column = known.row[0], known.column[0]
+    served = served_columns(scheme.wish, spec, row, column)
+    assert 0 < served < column.sum()
+    low = low_bits(scheme.wish, int(column.sum()), served)
+    stored = rounded_codes(CODES.clip(-127, 127).astype(np.int8)[:, None], low, spec)[:, 0]
+    errors = [
+        squared_error(stored, Votes((1,) * 6 + (3, 3), freed, False, low), chances, spec)
+        for freed in (True, False)
+    ]
+    total = 0.0
+    for place, c in enumerate(np.flatnonzero(column)):
+        for r in np.flatnonzero(row):
+            error = errors[place >= served][int(known.codes[0, r, c]) + 128]
+            total += error * known.sensitivity[0, c]
+    assert damage(scheme, known, chances, spec) == pytest.approx(total, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("uniform", Odds(0.075, 0.025)),
+        ("clustered:2", Odds(0.075, 0.025)),
+        ("bitline", Odds(0.075, 0.025)),
+        ("wordline", Odds(0.075, 0.025, by_wordline=True)),
+        ("flip", Odds(flip=0.1, known=False)),
+        ("short", Odds(at_1=1 - 0.95**2, known=False)),
+    ],
+)
+def test_odds_of_a_cell_are_those_of_the_fault(fault, expected):
+    found = odds(fault, 0.1, 0.25)
+    np.testing.assert_allclose(dataclasses.astuple(found), dataclasses.astuple(expected))
 
 
 def test_without_faults_only_rounding_is_left():

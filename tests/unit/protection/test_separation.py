@@ -37,7 +37,7 @@ def least_misses(line_of_copy, own_lines, rounds):
     st.sampled_from(ENCODINGS),
     st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_without_slack_misses_stay_within_a_line_of_the_least(
     rows, columns, closed_rows, closed_columns, depths, encoding, seed
 ):

@@ -1,0 +1,249 @@
+"""Gates in the forward and backward pass, and small budgets, met as plain loops meet them."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rerax import pruning
+from rerax.gates import freed_weights, open_gates
+
+SHAPES = {
+    "query": (2, 6, 6),
+    "key": (2, 6, 6),
+    "value": (2, 6, 6),
+    "attention_output": (2, 6, 6),
+    "ffn_in": (2, 6, 8),
+    "ffn_out": (2, 8, 6),
+    "pooler": (6, 6),
+}
+SMALL = {"ffn_in": (2, 12, 7), "pooler": (11, 5)}
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def random_units(seed, shapes=SMALL, tie="none"):
+    """Units with many equal values, so that budgets must be met inside a tie."""
+    rng = np.random.default_rng(seed)
+    opened = pruning.units_of(open_gates(shapes), tie)
+    return {u: jnp.asarray(np.round(rng.normal(0.3, 0.5, a.shape), 1), jnp.float32)
+            for u, a in opened.items()}  # fmt: skip
+
+
+@functools.partial(jax.jit, static_argnames=("scope", "tie"))
+def met(units, to_free, scope, tie="none"):
+    return pruning.meet_budget(units, to_free, SMALL, scope, tie)
+
+
+def needed(sparsity, scope, shapes=SMALL):
+    need = pruning.weights_to_free(shapes, sparsity, scope)
+    return {name: jnp.int32(weights) for name, weights in need.items()}
+
+
+def test_the_mask_is_hard_and_its_gradient_is_that_of_softplus():
+    """Against a reference written out by hand, in float64."""
+    rng = np.random.default_rng(0)
+    kernel, row, column, x, dy = (
+        rng.normal(size=shape) for shape in ((5, 4), (5,), (4,), (3, 5), (3, 4))
+    )
+    opened = np.outer(row >= 0, column >= 0)
+    dm = x.T @ dy  # derivative by the masked kernel
+    expected = (
+        dm * opened,
+        ((dm * kernel) @ (column >= 0)) * sigmoid(row),
+        ((row >= 0) @ (dm * kernel)) * sigmoid(column),
+    )
+    float32 = [jnp.asarray(a, jnp.float32) for a in (kernel, row, column, x, dy)]
+
+    @functools.partial(jax.value_and_grad, argnums=(0, 1, 2))
+    def loss(kernel, row, column, x, dy):
+        return (dy * (x @ pruning.masked(kernel, row, column))).sum()
+
+    value, slopes = jax.jit(loss)(*float32)
+    np.testing.assert_allclose(value, (dy * (x @ (kernel * opened))).sum(), rtol=1e-4)
+    for got, wanted in zip(slopes, expected, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_kept_weights_count_exactly_and_have_the_estimators_gradient():
+    gates = {"pooler": {"row": jnp.array([-1.0, 0.0, 2.0]), "column": jnp.array([0.5, -0.5])}}
+    count = jax.jit(jax.value_and_grad(lambda g: pruning.kept_weights(g)["pooler"]))
+    kept, slopes = count(gates)
+    assert float(kept) == 2.0
+    slopes = slopes["pooler"]
+    np.testing.assert_allclose(slopes["row"], sigmoid(np.array([-1.0, 0.0, 2.0])), rtol=1e-6)
+    np.testing.assert_allclose(slopes["column"], 2 * sigmoid(np.array([0.5, -0.5])), rtol=1e-6)
+
+
+def test_open_gates_leave_a_kernel_as_it_is():
+    kernel = np.random.default_rng(0).normal(size=(6, 7)).astype(np.float32)
+    kernel[0, 0] = -0.0
+    masked = jax.jit(pruning.masked)(kernel, jnp.ones(6), jnp.zeros(7))
+    assert np.asarray(masked).tobytes() == kernel.tobytes()
+
+
+def closed_by_loops(units, shapes, need):
+    """Lines (unit, place) that one budget closes: the lowest first, until enough is freed."""
+    lines = [(float(v), u, i) for u, values in units.items() for i, v in enumerate(values)]
+    order = sorted(range(len(lines)), key=lambda n: (lines[n][0], n))
+    held = set()  # the highest lines of every side stay open
+    for unit, values in units.items():
+        highest = [n for n in reversed(order) if lines[n][1] == unit]
+        held |= set(highest[: max(1, -(-len(values) // 10))])
+    closed = set()
+
+    def freed():
+        total = 0
+        for matrix, shape in shapes.items():
+            kept = [
+                shape[axis] - sum(unit == f"{matrix}.{side}" for unit, _ in closed)
+                for axis, side in ((-2, "row"), (-1, "column"))
+            ]
+            total += shape[-2] * shape[-1] - kept[0] * kept[1]
+        return total
+
+    for n in order:
+        if freed() >= need:
+            break
+        if n not in held:
+            closed.add(lines[n][1:])
+    return closed
+
+
+def shut(units):
+    return {(u, i) for u, values in units.items() for i in np.flatnonzero(np.asarray(values) < 0)}
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.35, 0.8])
+def test_each_matrix_of_each_layer_closes_the_lines_of_plain_loops(sparsity):
+    units = random_units(1)
+    moved = met(units, needed(sparsity, "matrix"), "matrix")
+    for matrix, shape in SMALL.items():
+        need = pruning.weights_to_free(SMALL, sparsity, "matrix")[matrix]
+        own = {u: np.asarray(v) for u, v in units.items() if u.startswith(matrix)}
+        after = {u: np.asarray(moved[u]) for u in own}
+        for layer in range(shape[0] if len(shape) == 3 else 1):
+            one = {u: v[layer] if len(shape) == 3 else v for u, v in own.items()}
+            found = {u: v[layer] if len(shape) == 3 else v for u, v in after.items()}
+            assert shut(found) == closed_by_loops(one, {matrix: shape[-2:]}, need)
+
+
+@pytest.mark.parametrize("sparsity", [0.1, 0.6, 0.85])
+def test_one_budget_for_all_closes_the_lines_of_plain_loops(sparsity):
+    """Layers lie behind each other in one order."""
+    shapes = {"query": (6, 4), "pooler": (11, 5)}
+    units = random_units(2, shapes)
+    need = pruning.weights_to_free(shapes, sparsity, "global")
+    one = jax.jit(lambda u, n: pruning.meet_budget(u, n, shapes, "global", "none"))
+    moved = one(units, {"global": jnp.int32(need["global"])})
+    plain = {u: np.asarray(v) for u, v in units.items()}
+    assert shut(moved) == closed_by_loops(plain, shapes, need["global"])
+
+
+def test_the_lowest_lines_are_closed_and_all_others_open():
+    shapes = {"pooler": (4, 4)}
+    units = {"pooler.row": jnp.array([0.1, 0.9, 0.5, 0.8]),
+             "pooler.column": jnp.array([0.7, 0.2, 0.6, 0.95])}  # fmt: skip
+    need = pruning.weights_to_free(shapes, 0.5, "matrix")  # 8 of 16: one row, one column: 7
+    meet = jax.jit(lambda u: pruning.meet_budget(u, need, shapes, "matrix", "none"))
+    moved = meet(units)
+    assert (np.asarray(moved["pooler.row"]) < 0).tolist() == [True, False, True, False]
+    assert (np.asarray(moved["pooler.column"]) < 0).tolist() == [False, True, False, False]
+    # One price for the whole budget: units keep their distances.
+    every = np.concatenate([units["pooler.row"] - moved["pooler.row"],
+                            units["pooler.column"] - moved["pooler.column"]])  # fmt: skip
+    np.testing.assert_allclose(every, every[0], atol=1e-6)
+    # Met already: nothing moves, to the bit.
+    jax.tree.map(np.testing.assert_array_equal, meet(moved), moved)
+
+
+def test_a_tied_line_stops_when_the_first_of_its_matrices_has_enough():
+    """And the other goes on with its own lines alone."""
+    shapes = {"ffn_in": (1, 4, 5), "ffn_out": (1, 5, 4)}
+    units = {
+        "ffn_hidden": jnp.array([[0.1, 0.2, 0.3, 0.4, 0.5]]),  # 4 weights of each matrix
+        "ffn_in.row": jnp.array([[0.15, 0.9, 0.91, 0.92]]),  # 5 of ffn_in
+        "ffn_out.column": jnp.array([[0.6, 0.7, 0.93, 0.94]]),
+    }
+    need = pruning.weights_to_free(shapes, 0.5, "matrix")  # 10 of 20
+    meet = jax.jit(lambda u: pruning.meet_budget(u, need, shapes, "matrix", "ffn"))
+    moved = {u: np.flatnonzero(np.asarray(v)[0] < 0).tolist() for u, v in meet(units).items()}
+    # ffn_in: hidden 0, row 0, hidden 1: 20 - 3 x 3 = 11. ffn_out: 8 by those, and a column: 11.
+    assert moved == {"ffn_hidden": [0, 1], "ffn_in.row": [0], "ffn_out.column": [0]}
+
+
+def test_tied_lines_share_one_number_and_untied_ones_do_not():
+    assert set(pruning.members(tuple(SHAPES), "all")) == {
+        "query.row", "key.row", "value.row", "attention_output.column", "ffn_in.row",
+        "ffn_out.column", "pooler.row", "pooler.column", "ffn_hidden", "query_key", "value_output",
+    }  # fmt: skip
+    units = random_units(3, SHAPES, "all")
+    gates = pruning.expand(units, tuple(SHAPES), "all")
+    for unit, sides in pruning.members(tuple(SHAPES), "all").items():
+        for matrix, side in sides:
+            assert gates[matrix][side] is units[unit]
+    jax.tree.map(np.testing.assert_array_equal, pruning.units_of(gates, "all"), units)
+    assert len(pruning.members(tuple(SHAPES), "none")) == 2 * len(SHAPES)
+    with pytest.raises(ValueError, match="tie 'some' is unknown"):
+        pruning.members(tuple(SHAPES), "some")
+
+
+def test_first_values_follow_importance_for_each_freed_weight():
+    shapes = {"ffn_in": (1, 2, 3), "ffn_out": (1, 3, 2)}
+    importance = {"ffn_in.row": [[3.0, 9.0]], "ffn_out.column": [[1.5, 6.0]],
+                  "ffn_hidden": [[8.0, 2.0, 40.0]]}  # fmt: skip
+    importance = {unit: jnp.array(value) for unit, value in importance.items()}
+    rank = jax.jit(lambda i: pruning.rank_units(i, shapes, "matrix", "ffn"))
+    # Lines free 3, 3 and 4 weights: 1, 3 / 0.5, 2 / 2, 0.5, 10 a weight.
+    order = {
+        unit: np.round(np.asarray(ranks) * 7 - 0.5).tolist()
+        for unit, ranks in rank(importance).items()
+    }
+    assert order["ffn_in.row"] == [[2, 5]]
+    assert sorted(order["ffn_out.column"][0] + order["ffn_hidden"][0]) == [0, 1, 3, 4, 6]
+    assert order["ffn_hidden"][0][2] == 6
+
+
+def test_units_can_be_vmapped():
+    several = [random_units(seed) for seed in range(3)]
+    stacked = jax.tree.map(lambda *a: jnp.stack(a), *several)
+    need = needed(0.35, "matrix")
+    found = jax.jit(jax.vmap(lambda units: met(units, need, "matrix")))(stacked)
+    for i, units in enumerate(several):
+        alone = met(units, need, "matrix")
+        for unit in units:
+            np.testing.assert_array_equal(found[unit][i], alone[unit])
+
+
+def test_budgets_that_cannot_be_are_refused():
+    for sparsity, scope, message in (
+        (1.0, "matrix", r"sparsity 1 is outside \[0, 1\): give a share such as 0.35"),
+        (-0.1, "matrix", "outside"),
+        (float("nan"), "matrix", "outside"),
+        (0.3, "layer", "sparsity-scope 'layer' is unknown: use matrix or global"),
+        (0.995, "matrix", "is more than query .* can free .* give at most"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            pruning.weights_to_free(SHAPES, sparsity, scope)
+    assert pruning.weights_to_free(SHAPES, 0.35, "matrix")["query"] == 13  # of 6 x 6
+    assert pruning.weights_to_free(SMALL, 0.5, "global") == {"global": 112}  # 2 x 84 + 55
+
+
+def test_a_share_not_met_would_be_caught(monkeypatch):
+    """Plant it: a controller that is content with one line too few."""
+    real = pruning._least
+    monkeypatch.setattr(
+        pruning,
+        "_least",
+        lambda enough, count, shape: jnp.maximum(real(enough, count, shape) - 1, 0),
+    )
+    need = needed(0.35, "matrix")
+    meet = jax.jit(lambda units: pruning.meet_budget(units, need, SMALL, "matrix", "none"))
+    freed = freed_weights(
+        jax.device_get(pruning.expand(meet(random_units(0)), tuple(SMALL), "none"))
+    )
+    assert any((freed[name] < int(need[name])).any() for name in SMALL)
