@@ -11,9 +11,21 @@ from rerax.voting import majority_vote, msb_decode, msb_encode
 DTYPES = {8: jnp.uint8, 16: jnp.uint16, 32: jnp.uint32}
 
 
-@pytest.mark.parametrize("width", DTYPES)
-@pytest.mark.parametrize("k", [1, 3, 5, 7, 9])
-@pytest.mark.parametrize("erasures", [False, True])
+@pytest.mark.parametrize(
+    ("k", "width", "erasures"),
+    [
+        (1, 8, False),
+        (1, 16, True),
+        (3, 32, False),
+        (3, 8, True),
+        (5, 16, False),
+        (5, 32, True),
+        (7, 8, False),
+        (7, 16, True),
+        (9, 32, False),
+        (9, 8, True),
+    ],
+)
 def test_votes_are_the_oracles(k, width, erasures):
     rng = np.random.default_rng(k)
     images = rng.integers(0, 1 << width, (k, 60))
@@ -47,7 +59,7 @@ def test_an_even_number_is_refused():
         majority_vote(jnp.zeros((4, 2), jnp.uint8))
 
 
-@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("bits", [1, 2, 7, 8])
 def test_voted_tops_and_untouched_rests(bits):
     rng = np.random.default_rng(bits)
     words = jnp.asarray(rng.integers(0, 1 << bits, 50), jnp.uint8)

@@ -1,139 +1,167 @@
-"""Logits against committed numbers of transformers' PyTorch model, and the model's own laws."""
+"""Modules of the model against NumPy, in float64; whole networks are in tests/contract."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from paths import GOLDEN
+from scipy.special import erf
 
-from rerax.bert import convert
 from rerax.bert.config import BertConfig
-from rerax.bert.model import Bert, Embeddings, EncoderLayer, Head, float_product, init_params
+from rerax.bert.model import (
+    _ACTIVATIONS,
+    Bert,
+    Embeddings,
+    EncoderLayer,
+    Head,
+    Norm,
+    float_lookup,
+    float_product,
+    init_params,
+)
 
-BERTS = GOLDEN / "bert"
-CASES = sorted(path.stem for path in BERTS.glob("*.npz"))
-
-
-def logits(config, params, ids, types, mask, **options):
-    return np.asarray(
-        jax.jit(Bert(config, **options).apply)(
-            {"params": params}, jnp.asarray(ids), jnp.asarray(types), jnp.asarray(mask)
-        )
-    )
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_equals_pytorch(case):
-    """2 layers, odd sizes; gelu, gelu_new, relu; 1 and 2 segment types; 1, 2, 3 labels."""
-    config, params = convert.load(BERTS / case)
-    golden = np.load(BERTS / f"{case}.npz")
-    mask = golden["mask"].astype(bool)
-    got = logits(config, params, golden["ids"], golden["types"], mask)
-    np.testing.assert_allclose(got, golden["logits"], atol=1e-4)
-    assert np.abs(golden["logits"]).max() > 0.05  # not a comparison of zeros
-
-
-def test_golden_cases_cover_what_they_should():
-    configs = [convert.read_config(BERTS / case) for case in CASES]
-    assert {c.hidden_act for c in configs} == {"gelu", "gelu_new", "relu"}
-    assert {c.type_vocab_size for c in configs} == {1, 2}
-    assert {c.num_labels for c in configs} == {1, 2, 3}
+CONFIG = dataclasses.replace(tiny.CONFIG, num_hidden_layers=1)
+EMBEDDINGS, ENCODER, HEAD = tiny.random_params(CONFIG).values()
+LAYER = {name: {k: v[0] for k, v in leaves.items()} for name, leaves in ENCODER.items()}
+RNG = np.random.default_rng(0)
+for leaves in LAYER.values():  # so that biases and scales have a say
+    for kind in leaves.keys() & {"bias", "scale"}:
+        leaves[kind] = leaves[kind] + RNG.normal(0, 0.3, leaves[kind].shape).astype(np.float32)
+MASK = np.arange(7)[None] < np.array([7, 3])[:, None]
+X = RNG.normal(size=(2, 7, 30)).astype(np.float32)
+IDS = jnp.asarray(RNG.integers(1, 50, (2, 7)), jnp.int32)
+TYPES = jnp.asarray(np.arange(7)[None] > np.array([[3], [1]]), jnp.int32)
 
 
-def test_minilm_on_real_sentences(shared):
-    """64 sentences of SST-2 dev against the logits that PyTorch gave."""
-    from rerax.glue import data
-    from rerax.glue.tasks import find_task
-
-    folder = shared / "models" / "minilm-sst2"
-    config, params = convert.load(folder)
-    split = data.read_split(find_task("sst2"), shared / "data" / "glue", max_examples=64)
-    tokens = data.tokenise(
-        split,
-        data.load_tokenizer(folder),
-        max_length=128,
-        positions=config.max_position_embeddings,
-        vocab_size=config.vocab_size,
-    )
-    golden = np.load(folder / "sst2-validation-logits.npy")[:64]
-    for bucket in data.make_batches(tokens).buckets:
-        for i in range(len(bucket.ids)):
-            mask = np.arange(bucket.ids.shape[-1]) < bucket.lengths[i][:, None]
-            got = logits(config, params, bucket.ids[i], bucket.types[i], mask)
-            rows = bucket.index[i] >= 0
-            np.testing.assert_allclose(got[rows], golden[bucket.index[i][rows]], atol=1e-4)
+def norm(x, p):
+    x = np.asarray(x, float)
+    x = x - x.mean(-1, keepdims=True)
+    return x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-12) * p["scale"] + p["bias"]
 
 
-PARAMS = tiny.random_params()
-IDS = np.random.default_rng(0).integers(1, 50, (5, 12)).astype(np.int32)
-TYPES = (np.arange(12)[None] > np.arange(5)[:, None] + 3).astype(np.int32)
-MASK = np.arange(12)[None] < np.array([12, 3, 7, 5, 9])[:, None]
+def gelu(x):
+    return x / 2 * (1 + erf(x / np.sqrt(2)))
 
 
-def test_padding_and_batching_do_not_matter():
-    expected = logits(tiny.CONFIG, PARAMS, IDS, TYPES, MASK)
-    wide = [
-        np.pad(a, [(0, 0), (0, 9)], constant_values=v) for a, v in ((IDS, 7), (TYPES, 1), (MASK, 0))
+def dense(x, p):
+    return x @ np.asarray(p["kernel"], float) + p["bias"]
+
+
+def layer_by_numpy(x, p, mask, heads):
+    """One post-norm layer, head by head and sentence by sentence."""
+    mixed = np.zeros_like(x, float)
+    width = x.shape[-1] // heads
+    q, k, v = (dense(np.asarray(x, float), p[name]) for name in ("query", "key", "value"))
+    for b, h in np.ndindex(len(x), heads):
+        part = np.s_[b, :, h * width : (h + 1) * width]
+        scores = q[part] @ k[part].T / np.sqrt(width)
+        weights = np.exp(scores - scores.max()) * mask[b]
+        mixed[part] = weights / weights.sum(-1, keepdims=True) @ v[part]
+    x = norm(x + dense(mixed, p["attention_output"]), p["attention_norm"])
+    return norm(x + dense(gelu(dense(x, p["ffn_in"])), p["ffn_out"]), p["ffn_norm"])
+
+
+def test_a_layer():
+    found = jax.jit(EncoderLayer(CONFIG).apply)({"params": LAYER}, X, MASK)
+    np.testing.assert_allclose(found, layer_by_numpy(X, LAYER, MASK, 3), atol=1e-4)
+
+
+def test_a_layers_products_come_from_outside_by_name_and_input():
+    """Traced only: what reads the same input is asked for at once, with its kernels."""
+    asked = []
+
+    def product(names, x, kernels):
+        asked.append((names, x.shape))
+        assert [kernel.shape[0] for kernel in kernels] == [x.shape[-1]] * len(names)
+        return float_product(names, x, kernels)
+
+    found = jax.eval_shape(EncoderLayer(CONFIG, product).apply, {"params": LAYER}, X, MASK)
+    assert found.shape == X.shape
+    assert asked == [
+        (("query", "key", "value"), (2, 7, 30)),
+        (("attention_output",), (2, 7, 30)),
+        (("ffn_in",), (2, 7, 30)),
+        (("ffn_out",), (2, 7, 37)),
     ]
-    np.testing.assert_allclose(logits(tiny.CONFIG, PARAMS, *wide), expected, atol=1e-5)
-    for i in range(5):
-        one = logits(tiny.CONFIG, PARAMS, IDS[i : i + 1], TYPES[i : i + 1], MASK[i : i + 1])
-        np.testing.assert_allclose(one, expected[i : i + 1], atol=1e-5)
 
 
-def test_a_row_of_padding_stays_finite():
-    nothing = np.zeros_like(MASK)
-    assert np.isfinite(logits(tiny.CONFIG, PARAMS, IDS, TYPES, nothing)).all()
+def test_closed_gates_are_zeros_in_the_kernel():
+    rows, columns = np.ones(30, np.float32), np.ones(30, np.float32)
+    rows[::3] = columns[1::4] = -1
+    zeroed = {**HEAD, "pooler": dict(HEAD["pooler"])}
+    zeroed["pooler"]["kernel"] = HEAD["pooler"]["kernel"] * np.outer(rows > 0, columns > 0)
+    gates = {"pooler": {"row": rows, "column": columns}}
+    apply = jax.jit(Head(CONFIG).apply)
+    np.testing.assert_array_equal(
+        apply({"params": HEAD, "gates": gates}, X), apply({"params": zeroed}, X)
+    )
 
 
-def test_layers_by_hand_equal_the_scan_and_kernels_may_come_from_elsewhere():
-    c, p = tiny.CONFIG, PARAMS
-    kernels = {n: leaves["kernel"] for n, leaves in p["encoder"].items() if "kernel" in leaves}
-    without = {
-        n: {k: v for k, v in leaves.items() if k != "kernel"} for n, leaves in p["encoder"].items()
-    }
+def test_embeddings_and_their_dropout():
+    tables = {name: p["table"] for name, p in EMBEDDINGS.items() if "table" in p}
+    summed = (
+        tables["word_embeddings"][IDS]
+        + tables["token_type_embeddings"][TYPES]
+        + tables["position_embeddings"][:7]
+    )
+    expected = norm(summed, EMBEDDINGS["norm"])
 
     @jax.jit
-    def by_hand(kernels, params, head):
-        x = Embeddings(c).apply({"params": p["embeddings"]}, jnp.asarray(IDS), jnp.asarray(TYPES))
+    def embed(key):
+        module, given = Embeddings(CONFIG), ({"params": EMBEDDINGS}, IDS, TYPES)
+        return module.apply(*given), module.apply(*given, True, rngs={"dropout": key})
 
-        def layer(x, given):
-            kernels, params = given
-
-            def product(names, x, held):
-                assert held == (None,) * len(names)
-                return float_product(names, x, tuple(kernels[n] for n in names))
-
-            run = EncoderLayer(c, product)
-            return run.apply({"params": params}, x, jnp.asarray(MASK)), None
-
-        x, _ = jax.lax.scan(layer, x, (kernels, params))
-        return Head(c).apply({"params": head}, x)
-
-    got = by_hand(kernels, without, p["head"])
-    np.testing.assert_allclose(got, logits(c, p, IDS, TYPES, MASK), atol=1e-5)
+    found, dropped = embed(jax.random.key(0))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    kept = np.asarray(dropped) != 0
+    assert 0.8 < kept.mean() < 0.97
+    np.testing.assert_allclose(dropped[kept], expected[kept] / 0.9, atol=1e-5)
+    assert (np.asarray(embed(jax.random.key(1))[1] != 0) != kept).any()
 
 
-def test_a_missing_kernel_is_named():
-    params = {**PARAMS, "head": {**PARAMS["head"], "pooler": {"bias": np.zeros(30, np.float32)}}}
-    with pytest.raises(ValueError, match="no kernel for pooler"):
-        logits(tiny.CONFIG, params, IDS, TYPES, MASK)
+def test_the_head_looks_at_the_first_token():
+    expected = dense(np.tanh(dense(X[:, 0].astype(float), HEAD["pooler"])), HEAD["classifier"])
+    found = jax.jit(Head(CONFIG).apply)({"params": HEAD}, X)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_bfloat16_is_near():
-    half = logits(tiny.CONFIG, PARAMS, IDS, TYPES, MASK, dtype=jnp.bfloat16)
-    full = logits(tiny.CONFIG, PARAMS, IDS, TYPES, MASK)
-    assert half.dtype == np.float32
-    assert 0 < np.abs(half - full).max() < 0.2 * np.abs(full).max()
+def test_a_norm_keeps_its_statistics_in_float32():
+    p = LAYER["ffn_norm"]
+    x = (X * 100 + 1000).astype(jnp.bfloat16)
+    found = jax.jit(Norm(1e-12, jnp.bfloat16).apply)({"params": p}, x)
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_allclose(found.astype(np.float32), norm(x, p), atol=0.05)
 
 
-def test_initial_parameters():
-    params = init_params(tiny.CONFIG, jax.random.key(0))
-    assert params["encoder"]["ffn_in"]["kernel"].shape == (3, 30, 37)
-    assert 0.015 < float(params["encoder"]["query"]["kernel"].std()) < 0.025
-    layers = params["encoder"]["query"]["kernel"]
-    assert (layers[0] != layers[1]).any()
+def test_activations():
+    x = np.linspace(-4, 4, 33).astype(np.float32)
+    inner = np.sqrt(2 / np.pi) * (x + 0.044715 * x.astype(float) ** 3)
+    expected = {"gelu": gelu(x), "gelu_new": x / 2 * (1 + np.tanh(inner)), "relu": x.clip(0)}
+    assert expected.keys() == _ACTIVATIONS.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(jax.jit(_ACTIVATIONS[name])(x), values, atol=1e-6)
+
+
+def test_the_whole_model_has_the_parameters_and_logits_of_its_config():
+    """By tracing alone."""
+    shapes = jax.eval_shape(lambda: init_params(tiny.CONFIG, jax.random.key(0)))
+    assert shapes.keys() == {"embeddings", "encoder", "head"}
+    assert shapes["encoder"]["ffn_in"]["kernel"].shape == (3, 30, 37)
+    assert shapes["encoder"]["ffn_norm"].keys() == {"scale", "bias"}
+    assert shapes["head"]["classifier"]["kernel"].shape == (30, 2)
+    out = jax.eval_shape(Bert(tiny.CONFIG).apply, {"params": shapes}, IDS, TYPES, MASK)
+    assert (out.shape, out.dtype) == ((2, 2), np.float32)
+
+
+def test_a_missing_kernel_or_table_is_named():
+    head = {**HEAD, "pooler": {"bias": np.zeros(30, np.float32)}}
+    with pytest.raises(ValueError, match="no kernel for pooler: give it in the parameters"):
+        Head(CONFIG).apply({"params": head}, jnp.asarray(X))
+    with pytest.raises(ValueError, match="no table word_embeddings: give it"):
+        float_lookup("word_embeddings", IDS, None)
 
 
 @pytest.mark.parametrize(

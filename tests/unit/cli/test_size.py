@@ -1,15 +1,13 @@
-"""rerax size, and sweeps that stop by themselves."""
+"""rerax size, and the rule by which sweeps stop; such sweeps are in tests/campaign."""
 
-import pandas as pd
+import numpy as np
 import pytest
-import tiny
-from commands import refused, without
-from light import COMMAND, run_steps
+from commands import refused
 
 from rerax.campaign import manifest, stopping, store
 from rerax.campaign.point import Point
 from rerax.cli import main
-from rerax.stats import chips_for_mean, chips_for_yield, skewness, standard_error
+from rerax.stats import chips_for_mean, chips_for_yield
 from rerax.stats.share import clopper_pearson
 
 
@@ -56,104 +54,6 @@ def test_bad_sizes(capsys, arguments, said):
     assert said in refused(capsys, ["size", *arguments.split()])
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return tiny.write_model(tmp_path_factory.mktemp("models") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return tiny.write_sst2(tmp_path_factory.mktemp("glue"))
-
-
-@pytest.fixture
-def flags(model, data, tmp_path):
-    """Flags of a sweep that stops by itself; a test replaces or adds some."""
-    base = {
-        "--model": str(model),
-        "--task": "sst2",
-        "--data": str(data),
-        "--out": str(tmp_path / "out"),
-        "--rates": "0,0.01,0.3",
-        "--until-se": "0.006",
-        "--max-chips": "140",
-        "--matrices": "classifier",  # compiles sooner than all
-        "--max-length": "32",
-    }
-
-    def make(**changes):
-        named = {"--" + k.replace("_", "-"): str(v) for k, v in changes.items()}
-        return ["sweep", *(x for pair in {**base, **named}.items() for x in pair), "--quiet"]
-
-    return make
-
-
-def test_a_sweep_stops_at_looks_and_says_so(flags, tmp_path, capsys):
-    out = tmp_path / "out"
-    assert main(flags()) == 0
-    table = capsys.readouterr().out
-    frame = pd.read_parquet(out)
-    chips = frame.groupby("rate").size()
-    assert chips[0.0] == 64
-    for rate in (0.01, 0.3):
-        scores = frame[frame.rate == rate].sort_values("chip").score.to_numpy()
-        stops = [n for n in (64, 128, 140) if standard_error(scores[:n]) <= 0.006] or [140]
-        assert chips[rate] == stops[0]
-    assert sorted(chips) == [64, 64, 128]  # the rates were chosen to differ
-    for row in (r for r in table.splitlines() if r.split()[:1] in (["0.01"], ["0.3"])):
-        assert int(row.split()[1]) == chips[float(row.split()[0])]
-    note = "chips added at 64, 128, 140 until the SE is at most 0.6; yield intervals are Clopper"
-    assert note in " ".join(table.split())
-    assert stopping.recorded(out) == stopping.Rule(0.006, 140)
-    rule = {"--until-se", "--max-chips"}
-    fixed = [*without(flags(), *rule), "--chips", "64", "--out", str(tmp_path / "fixed")]
-    assert main(fixed) == 0
-    assert "chips added" not in capsys.readouterr().out
-    assert set(pd.read_parquet(tmp_path / "fixed").point_hash) == set(frame.point_hash)
-    keep = pd.read_parquet(tmp_path / "fixed").set_index(["point_hash", "chip"]).score
-    assert keep.equals(frame.set_index(["point_hash", "chip"]).score[keep.index])
-
-    assert main(["report", str(out)]) == 0
-    assert capsys.readouterr().out == table  # the rule is known to the folder
-    needs = asked(capsys, "--half-width", 0.005, "--from", out)
-    scores = frame[frame.rate == 0.3].score.to_numpy()
-    sd = float(scores.std(ddof=1))
-    assert str(chips_for_mean(0.005, sd, float(skewness(scores)))) in needs
-
-
-def test_a_settled_sweep_does_nothing_again_and_a_finer_one_goes_on(flags, tmp_path, capsys):
-    out = tmp_path / "out"
-    assert main(flags(rates="0.3", until_se="0.5")) == 0
-    table = capsys.readouterr().out
-    first = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in out.iterdir()}
-    assert run_steps(COMMAND, [flags(rates="0.3", until_se="0.5")]) == [(0, [])]
-    assert {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in out.iterdir()} == first
-    assert len(pd.read_parquet(out)) == 64
-    assert main(flags(rates="0.3", until_se="1e-9")) == 0
-    assert "1 of 1 points end above it" in " ".join(capsys.readouterr().out.split())
-    assert pd.read_parquet(out).chip.tolist() == list(range(140))
-    assert main(flags(rates="0.3", until_se="0.5")) == 0  # its 64 chips, though more are there
-    assert capsys.readouterr().out == table
-
-
-@pytest.mark.parametrize(
-    ("changes", "dropped", "said"),
-    [
-        ({"chips": 64}, (), "chips 64 beside until-se and max-chips"),
-        ({}, ("--until-se",), "until-se and max-chips belong together"),
-        ({}, ("--max-chips",), "until-se and max-chips belong together"),
-        ({"until_se": 0}, (), "until-se 0 is no standard error: give one above 0"),
-        ({"until_se": "nan"}, (), "'--until-se': 'nan' is not a number"),
-        ({"until_se": "small"}, (), "small"),
-        ({"max_chips": 1}, (), "max-chips 1 is too few"),
-        ({"fault": "map:lot.parquet"}, ("--rates",), "--until-se with map:"),
-    ],
-)
-def test_bad_rules(capsys, flags, tmp_path, changes, dropped, said):
-    arguments = without(flags(**changes), *dropped) if dropped else flags(**changes)
-    assert said in refused(capsys, arguments, tmp_path / "out")
-
-
 def test_a_torn_line_of_provenance_is_passed_over(tmp_path):
     assert stopping.recorded(tmp_path) is None
     store.add_provenance(tmp_path, {"host": "a"})
@@ -165,8 +65,6 @@ def test_a_torn_line_of_provenance_is_passed_over(tmp_path):
 
 
 def test_settled_points_take_no_more_chips():
-    import numpy as np
-
     points = [Point("sst2", "m", rate) for rate in (1e-3, 1e-2)]
     seen = []
 
