@@ -18,4 +18,4 @@ def folder(tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """Chips that answer at once, for tests whose subject is not what they answer."""
-    monkeypatch.setattr("rerax.evaluate.evaluate_chips", quick_answers.evaluate_chips)
+    quick_answers.use(monkeypatch)

@@ -1,17 +1,14 @@
 """Commands that are stopped, and runs without a terminal: from the outside, as processes."""
 
 import itertools
-import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 
 import pandas as pd
 import pytest
 import tiny
-from paths import PYTHONPATH
+from forked import fork
 
 from rerax.cli import stop
 from rerax.cli.flags import app
@@ -26,35 +23,37 @@ def flags(tmp_path_factory):
     return [*map(str, flags), "--matrices", "pooler,classifier"]
 
 
-def start(code, arguments, log):
-    """A process of one device, with standard error in a file."""
-    own = {"PYTHONPATH": PYTHONPATH, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    with log.open("w") as errors:
-        return subprocess.Popen(
-            [sys.executable, "-c", code, *map(str, arguments)],
-            env={**os.environ, **own},
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
+@pytest.fixture
+def start():
+    """Starts processes of one device; none outlives the test."""
+    begun = []
+
+    def begin(code, arguments=()):
+        begun.append(fork(code, arguments))
+        return begun[-1]
+
+    yield begin
+    for process in begun:
+        process.end()
 
 
 SWEEP = """
 import sys
-from rerax import progress
+import quick_answers
+from rerax import evaluate, progress
 from rerax.cli import main
+evaluate.evaluate_chips = quick_answers.evaluate_chips
 progress.SECONDS_BETWEEN_LINES = 0.0  # as if all took long
 progress.SECONDS_BETWEEN_LOOKS = 0.01
 sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_sweep_without_a_terminal_tells_line_by_line(flags, tmp_path):
-    log = tmp_path / "log"
+def test_a_sweep_without_a_terminal_tells_line_by_line(start, flags, tmp_path):
     more = ["--rates", "0,0.02", "--chips", 3, "--chunk", 1, "--out", tmp_path / "out"]
-    process = start(SWEEP, ["sweep", *flags, *more], log)
-    table, _ = process.communicate(timeout=120)
-    lines = log.read_text().splitlines()
+    process = start(SWEEP, ["sweep", *flags, *more])
+    table, told = process.communicate(timeout=120)
+    lines = told.splitlines()
     assert process.returncode == 0, lines
     assert "0.02" in table
     assert lines[0].startswith("0 of 6 chips, begun (")
@@ -97,17 +96,17 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_sweep_that_is_stopped_says_what_is_kept(flags, tmp_path, number, code):
+def test_a_sweep_that_is_stopped_says_what_is_kept(start, flags, tmp_path, number, code):
     """Blocks stay whole, and the one that was being written leaves nothing behind."""
-    out, log = tmp_path / "out", tmp_path / "log"
-    process = start(WRITING, ["sweep", *flags, "--chips", 320, "--out", out, "--quiet"], log)
+    out = tmp_path / "out"
+    process = start(WRITING, ["sweep", *flags, "--chips", 320, "--out", out, "--quiet"])
     blocks = iter(process.stdout)
     while not list(out.glob("[!_]*.parquet")):
         next(blocks)
     process.send_signal(number)
-    process.communicate(timeout=60)
+    _, told = process.communicate(timeout=60)
     kept = "finished blocks are kept, the same command goes on from there"
-    assert log.read_text().splitlines() == [f"interrupted: {kept}"]
+    assert told.splitlines() == [f"interrupted: {kept}"]
     assert process.returncode == code
     assert not list(out.glob("_writing-*"))
     assert len(pd.read_parquet(out)) == 32 * len(list(out.glob("[!_]*.parquet")))
@@ -164,13 +163,13 @@ with sigterm_stops() as stop:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_that_a_callback_swallows_is_given_again(tmp_path, number, code):
-    process = start(LOST, [], tmp_path / "log")
+def test_a_signal_that_a_callback_swallows_is_given_again(start, number, code):
+    process = start(LOST)
     assert process.stdout.readline() == "in a callback\n"
     process.send_signal(number)
-    process.communicate(timeout=15)
+    _, told = process.communicate(timeout=15)
     assert process.returncode == code
-    assert "ignored" not in (tmp_path / "log").read_text()
+    assert "ignored" not in told
 
 
 STUCK = """
@@ -187,8 +186,8 @@ with sigterm_stops():
 """
 
 
-def test_a_second_sigterm_ends_at_once(tmp_path):
-    process = start(STUCK, [], tmp_path / "log")
+def test_a_second_sigterm_ends_at_once(start):
+    process = start(STUCK)
     for _ in range(2):
         assert process.stdout.readline() == "here\n"
         process.send_signal(signal.SIGTERM)

@@ -30,6 +30,12 @@ def evaluate_chips(
         yield evaluate.Outcome(logits, Counts(stuck, none, none, none, none))
 
 
+def use(monkeypatch):
+    """Let chips answer so from now on; their clean streams are not computed either."""
+    monkeypatch.setattr("rerax.evaluate.evaluate_chips", evaluate_chips)
+    monkeypatch.setattr("rerax.reuse.clean_entries", lambda *_: None)
+
+
 def evaluate_floats(network, programmed, *where, **how):
     """The same, but the answers of a model without crossbars are its own."""
     on_crossbars = any(programmed.words.values())
