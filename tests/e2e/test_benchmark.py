@@ -4,6 +4,7 @@ import dataclasses
 import sys
 
 import pytest
+import quick_answers
 import tiny
 from paths import ROOT
 
@@ -20,6 +21,7 @@ def run(monkeypatch):
 
 
 def test_rerax_is_timed_chip_by_chip_and_a_broken_tool_gives_its_reason(run, monkeypatch, tmp_path):
+    quick_answers.use(monkeypatch)
     config = dataclasses.replace(tiny.CONFIG, max_position_embeddings=128)
     where = run.Where(
         str(tiny.write_model(tmp_path / "model", config)), str(tiny.write_sst2(tmp_path / "data"))
