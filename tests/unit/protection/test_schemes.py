@@ -91,14 +91,14 @@ def test_a_stored_matrix_needs_room_and_bits():
     with pytest.raises(ValueError, match="msbs 2 are more than the 1 bits of a group: give fewer"):
         protection("msb:2x3:lsb").store(codes, None, spec, "query")
     open_lines = np.ones(6, bool), np.ones(5, bool)
-    with pytest.raises(ValueError, match=r"query has no room for 1 msbs x 3: .* prune more"):
+    with pytest.raises(ValueError, match=r"query has no room for msb:1x3:pruned: .* prune more"):
         protection("msb:1x3:pruned").store(codes, open_lines, ChipSpec(), "query")
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("parity", "unknown protection 'parity': use one of none, duplicate, msb"),
+        ("parity", "unknown protection 'parity': use one of none, duplicate:3, msb:2x3"),
         ("none:2", "protection none takes nothing, not '2': use none"),
         ("duplicate", "use duplicate:3"),
         ("duplicate:4", "4 copies cannot be voted: give an odd number"),
