@@ -66,9 +66,13 @@ def _alone(name, spec, words, key, dose):
     return fault_model(name).disturb(words, key, dose, spec)
 
 
-@functools.partial(jax.jit, static_argnames=("name", "spec"))
+@functools.partial(
+    jax.jit,
+    static_argnames=("name", "spec"),
+    compiler_options={"xla_backend_optimization_level": 0},  # whole numbers stay the same
+)
 def _in_lanes(name, spec, words, keys, dose):
-    """Side by side with other chips, and over many small chunks of points."""
+    """Side by side with other chips, over many small chunks of points, and compiled plainly."""
 
     def lane(key):
         return fault_model(name).disturb(words, key, dose, spec, "lanes")

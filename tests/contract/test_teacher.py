@@ -7,9 +7,9 @@ import pytest
 import tiny
 
 from rerax import evaluate, keys
-from rerax.train.order import Order, epoch_batches
+from rerax.train.order import epoch_batches
 from rerax.train.score import Scorer
-from rerax.train.teacher import AT_ONCE, Teacher, answers_of
+from rerax.train.teacher import AT_ONCE, Teacher
 
 CONFIG = dataclasses.replace(tiny.CONFIG, num_hidden_layers=1)
 PARAMS = tiny.random_params(CONFIG)
@@ -38,8 +38,8 @@ def dispatched(monkeypatch):
     return found
 
 
-def teacher(seen=SEEN, outputs=(0, 1)):
-    return Teacher.of(CONFIG, PARAMS, {}, EXAMPLES, seen, outputs)
+def teacher():
+    return Teacher.of(CONFIG, PARAMS, {}, EXAMPLES, SEEN, (0, 1))
 
 
 def test_a_short_run_asks_for_little_and_an_epoch_for_each_sentence_once(whole, dispatched):
@@ -67,19 +67,3 @@ def test_an_answer_does_not_depend_on_when_it_is_asked():
     asked = late.answered
     assert asked.sum() > 0
     assert late.logits[asked].tobytes() == early.logits[asked].tobytes()
-
-
-def test_outputs_are_put_into_the_students_order(whole):
-    given = (CONFIG, PARAMS, None, (1, 0))
-    answers = answers_of(given, EXAMPLES, SEEN, (0, 1), lambda: None)
-    np.testing.assert_array_equal(answers(SEEN[:3]), whole[SEEN[:3], ::-1])
-    assert not answers_of(None, EXAMPLES, SEEN, (0, 1), lambda: None)(SEEN[:3]).any()
-
-
-def test_the_order_asks_for_the_sentences_of_its_batch(whole):
-    labels = np.arange(len(EXAMPLES), dtype=np.int32)
-    one = teacher()
-    order = Order(EXAMPLES, labels, lambda c: one.answers(c, lambda: None), ROWS, ROOT, 0)
-    for step in (0, order.per_epoch + 2, 2):
-        batch = order.batch(step)
-        np.testing.assert_array_equal(batch.teacher, whole[batch.labels])

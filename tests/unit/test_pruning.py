@@ -20,6 +20,7 @@ SHAPES = {
     "pooler": (6, 6),
 }
 SMALL = {"ffn_in": (2, 12, 7), "pooler": (11, 5)}
+FLAT = {"query": (6, 4), "pooler": (11, 5)}
 
 
 def sigmoid(x):
@@ -37,6 +38,11 @@ def random_units(seed, shapes=SMALL, tie="none"):
 @functools.partial(jax.jit, static_argnames=("scope", "tie"))
 def met(units, to_free, scope, tie="none"):
     return pruning.meet_budget(units, to_free, SMALL, scope, tie)
+
+
+@jax.jit
+def met_by_all(units, to_free):
+    return pruning.meet_budget(units, to_free, FLAT, "global", "none")
 
 
 def needed(sparsity, scope, shapes=SMALL):
@@ -134,14 +140,10 @@ def test_each_matrix_of_each_layer_closes_the_lines_of_plain_loops(sparsity):
 
 @pytest.mark.parametrize("sparsity", [0.1, 0.6, 0.85])
 def test_one_budget_for_all_closes_the_lines_of_plain_loops(sparsity):
-    """Layers lie behind each other in one order."""
-    shapes = {"query": (6, 4), "pooler": (11, 5)}
-    units = random_units(2, shapes)
-    need = pruning.weights_to_free(shapes, sparsity, "global")
-    one = jax.jit(lambda u, n: pruning.meet_budget(u, n, shapes, "global", "none"))
-    moved = one(units, {"global": jnp.int32(need["global"])})
+    units, need = random_units(2, FLAT), needed(sparsity, "global", FLAT)
+    moved = met_by_all(units, need)
     plain = {u: np.asarray(v) for u, v in units.items()}
-    assert shut(moved) == closed_by_loops(plain, shapes, need["global"])
+    assert shut(moved) == closed_by_loops(plain, FLAT, int(need["global"]))
 
 
 def test_the_lowest_lines_are_closed_and_all_others_open():
