@@ -62,3 +62,24 @@ def test_no_side_of_a_matrix_is_closed_beyond_the_floor(scope, tie):
     for gate in met(units, 0.8, scope, tie).values():
         for side in gate.values():
             assert ((np.asarray(side) >= 0).mean(-1) >= pruning.FLOOR).all()
+
+
+def test_units_can_be_vmapped():
+    shapes = {"pooler": (11, 5)}
+    need = pruning.weights_to_free(shapes, 0.35, "matrix")
+    opened = pruning.units_of(open_gates(shapes), "none")
+    rng = np.random.default_rng(0)
+    stacked = {u: jnp.asarray(rng.normal(size=(3, *a.shape)), jnp.float32)
+               for u, a in opened.items()}  # fmt: skip
+
+    @jax.jit
+    def meet(units):
+        one = functools.partial(
+            pruning.meet_budget, to_free=need, shapes=shapes, scope="matrix", tie="none"
+        )
+        return jax.vmap(one)(units), [one({u: a[i] for u, a in units.items()}) for i in range(3)]
+
+    found, alone = meet(stacked)
+    for i, units in enumerate(alone):
+        for unit, values in units.items():
+            np.testing.assert_array_equal(found[unit][i], values)

@@ -1,11 +1,13 @@
 """Where copies are, found by reading: independent of how they were placed."""
 
 import collections
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from quick import WITHOUT_OPTIMISING
 
 from rerax.protection.embed import embed
 from rerax.protection.placement import Wish, low_bits, served_columns
@@ -122,7 +124,7 @@ def read_case(spec: ChipSpec, wish: Wish, erasures: bool, seed: int = 0) -> Case
     if erasures:
         known[-RANDOM:] = drawn[1]
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=WITHOUT_OPTIMISING)
     @jax.vmap
     def read(words, known):
         told = known if erasures else None

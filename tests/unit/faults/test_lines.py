@@ -1,11 +1,14 @@
 """Broken lines and shorts of given lines, read as plain loops do; sampling is no part of it."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
 from arrays import array_key, physical
+from quick import WITHOUT_OPTIMISING
 
 from rerax.encoding import decode, encode
 from rerax.faults import dose, fault_model
@@ -15,6 +18,7 @@ from rerax.faults.planes import disturb_planes
 from rerax.spec import ChipSpec
 
 SHAPE = ROWS, COLUMNS = 13, 6
+quickly = functools.partial(jax.jit, compiler_options=WITHOUT_OPTIMISING)
 KEY, DOSE = array_key(0), dose(0.5)
 STATES = np.array([None, "SA0", "broken", "SA1"], object)
 SPECS = [
@@ -52,7 +56,7 @@ def random_units(states, odds):
 
 
 def disturb(name, spec, words):
-    read = jax.jit(lambda w: fault_model(name).disturb(w, KEY, DOSE, spec))
+    read = quickly(lambda w: fault_model(name).disturb(w, KEY, DOSE, spec))
     return jax.device_get(read(jnp.asarray(words)))
 
 
@@ -107,7 +111,7 @@ def test_chosen_bits_of_shorts_are_counted_by_the_cells_that_hold_them(given_uni
     given_units(lambda rows, width: np.ones((rows, width), np.uint8))
     whole = disturb("short", spec, words)
     assert whole.counts.shorted == words.size * 4
-    chosen = jax.jit(
+    chosen = quickly(
         lambda planes, w: disturb_planes(fault_model("short"), planes, w, KEY, DOSE, spec)
     )
     for planes, cells in ((0b1000000, 1), (0b0001101, 2), (0b1111111, 4)):

@@ -9,6 +9,7 @@ import numpy as np
 import oracle
 import pytest
 from arrays import array_key, write_map
+from quick import WITHOUT_OPTIMISING
 
 from rerax.faults import Measured, Site, dose, fault_model
 from rerax.keys import spare_key
@@ -50,7 +51,9 @@ def write(path, cells):
     return write_map(path, [rows[i] for i in order])
 
 
-@functools.partial(jax.jit, static_argnames=("fault", "spec", "matrix"))
+@functools.partial(
+    jax.jit, static_argnames=("fault", "spec", "matrix"), compiler_options=WITHOUT_OPTIMISING
+)
 def _disturb(fault, spec, words, doses, chip, matrix, layer):
     site = Site(chip, matrix, layer)
     return fault.disturb(words, array_key(0), doses, spec, site=site)

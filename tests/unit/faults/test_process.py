@@ -8,6 +8,7 @@ import numpy as np
 import oracle
 import pytest
 from arrays import array_key
+from quick import WITHOUT_OPTIMISING
 
 from rerax import keys
 from rerax.faults import dose, fault_model
@@ -57,7 +58,10 @@ def test_coordinates_by_multiply_high():
 def test_units_are_those_of_plain_loops():
     """Without faults, at few, many and most, and at the exact end: one compiled sampler."""
     rows, width = 7, 5
-    read = jax.jit(lambda key, doses: sample(key, doses, Plane(rows, width)))
+    read = jax.jit(
+        lambda key, doses: sample(key, doses, Plane(rows, width)),
+        compiler_options=WITHOUT_OPTIMISING,
+    )
     words = np.asarray(keys.purpose_keys(array_key(4), 3))
     for rate in (0.0, 0.1, 0.4, 0.7, 1.0):
         doses = dose(rate, Fraction(1, 3))

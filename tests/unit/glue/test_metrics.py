@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import sklearn.metrics
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rerax.glue import metrics
@@ -29,6 +29,7 @@ def scores(task, predictions, labels, parts=None):
 
 
 @pytest.mark.filterwarnings("ignore")
+@settings(max_examples=12)
 @given(classes, classes)
 def test_classification_equals_scikit_learn(predictions, labels):
     expected = {
@@ -47,6 +48,7 @@ def test_classification_equals_scikit_learn(predictions, labels):
     assert mrpc["score"] == pytest.approx((expected["accuracy"] + expected["f1"]) / 2, abs=1e-12)
 
 
+@settings(max_examples=15)
 @given(coarse, coarse)
 def test_correlations_equal_scipy(predictions, labels):
     got = scores("stsb", np.array(predictions, np.float32), np.array(labels, np.float32))
@@ -61,6 +63,7 @@ def test_correlations_equal_scipy(predictions, labels):
     assert got["degenerate"] == (len(set(predictions)) == 1)
 
 
+@settings(max_examples=15)
 @given(coarse)
 def test_ranks_equal_scipy(values):
     got = metrics.average_ranks(jax.numpy.asarray(values, jax.numpy.float32))
@@ -120,7 +123,7 @@ def test_chips_are_scored_alone_and_order_does_not_matter():
         assert metrics.scores(task, answers[i : i + 1], labels, parts)["score"][0] == together[i]
 
 
-@pytest.mark.parametrize("chips", [1, 2, 7, 16])
+@pytest.mark.parametrize("chips", [1, 7, 16])
 def test_a_block_cut_short_scores_its_chips_to_the_same_bit(chips):
     """Correlations are float sums, whose order a batched executable may change."""
     rng = np.random.default_rng(0)
