@@ -194,7 +194,8 @@ def test_a_page_is_written_anew(folder):
     assert right == PAGE.format(
         first="two  2\n",
         second="64 chips for a 95 % interval of half-width 0.5 points (SD 2)\n",
-        third="388 chips for a 95 % interval of half-width 3 points (yield 90 %)\n",
+        third="388 chips for a 95 % interval of half-width 3 points (yield 90 %)\n"
+        "29 chips without a failure show a yield of at least 90 % at 95 %\n",
     )
     again = pages.run(right)
     assert all(pages.same_output(one.shown, one.printed, here=True) for one in again)
