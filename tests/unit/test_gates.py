@@ -16,6 +16,7 @@ def some_closed(seed=0):
     for gate in gates.values():
         for side in gate.values():
             side[rng.random(side.shape) < 0.3] = -0.5
+            side[rng.random(side.shape) < 0.2] = 0.0  # still open
     return gates
 
 

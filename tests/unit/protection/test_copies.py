@@ -15,7 +15,8 @@ from rerax.protection.embed import embed, rounded_codes
 from rerax.protection.ledger import fits
 from rerax.protection.placement import Wish, lay_out
 from rerax.protection.recover import recover, voted_bits
-from rerax.protection.separation import Misses, count_misses
+from rerax.protection.repair import join
+from rerax.protection.separation import Misses, _misses, count_misses
 from rerax.spec import ChipSpec
 
 PRUNED, DEEP = Wish((3, 3), True, False), Wish((5, 3), True, False)
@@ -100,8 +101,26 @@ def test_misses_are_those_of_the_cells_that_are_read(case):
         assert len(set(cells)) == len(cells)
     expected = missed(found, case.row, case.column, spec)
     assert expected.bits > 0
+    assert expected.wordline == 0
     layout = lay_out(case.row, case.column, case.wish, spec)
     assert count_misses(layout, case.row, case.column, case.wish, spec) == expected
+
+
+def test_misses_of_images_that_lie_anywhere():
+    spec, rng = (
+        ChipSpec("differential", 5, tile=(4, 9), layout="separate"),
+        np.random.default_rng(0),
+    )
+    row, slice_, column = rng.integers(0, [[[9]], [[8]], [[5]]], (3, 3, 300))
+    group, bit = slice_ // 4, slice_ % 4
+    found = {
+        n: [((group[i, n], row[i, n], column[i, n]), bit[i, n]) for i in range(3)]
+        for n in range(300)
+    }
+    expected = missed(found, np.ones(9), np.ones(5), spec)
+    images = join(row, slice_, column, spec, 5)
+    assert _misses(images, np.ones(300, int), 9, 5, spec) == expected
+    assert min(expected.wordline, expected.bitline, expected.adjacent, expected.tile) > 10
 
 
 def test_layers_of_different_lines_share_one_layout():
