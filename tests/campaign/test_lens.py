@@ -26,8 +26,10 @@ HEAD = "pooler,classifier"  # compiles sooner than all
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
+    """Of a model whose chip 1 answers otherwise than the clean one."""
     folder = tmp_path_factory.mktemp("files")
-    return tiny.write_model(folder / "tiny"), tiny.write_sst2(folder / "glue", words=(4,))
+    data = tiny.write_sst2(folder / "glue", words=range(2, 6))
+    return tiny.write_model(folder / "tiny", seed=4), data
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,8 @@ def test_saved_weights_and_map_give_the_row_again(files, campaign, tmp_path, cap
     assert look(campaign, row, "--save", saved, "--export-map", lot) == 0
     shown = capsys.readouterr().out
     assert "as in its row" in shown
+    assert row.score != row.clean_score
+    assert f"clean chip {100 * row.clean_score:.2f} %" in shown
     assert f"stuck cells: {row.stuck_at_0 + row.stuck_at_1} in" in shown
     assert "pooler layer 0" in shown
     assert "classifier layer 0" in shown

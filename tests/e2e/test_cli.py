@@ -77,13 +77,14 @@ def test_sweep_grow_resume_and_report(flags, tmp_path, capsys):
     assert capsys.readouterr().out == table
     assert {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in out.iterdir()} == first
 
-    assert (
-        main(flags(**small, chips=40, rates="0.02")) == 0
-    )  # growth: a full block replaces the cut one
+    small |= {"chips": 40, "rates": "0.02"}
+    assert main(flags(**small)) == 0  # growth: a full block replaces the cut one
     grown = pd.read_parquet(out)
     bigger = grown[grown.rate == 0.02].sort_values("chip")
     assert bigger.chip.tolist() == list(range(40))
-    assert bigger.score[bigger.chip < 3].tolist() == frame[frame.rate == 0.02].score.tolist()
+    facts = ["chip", "score", "correct", "stuck_at_0", "stuck_at_1"]
+    first = frame[frame.rate == 0.02].sort_values("chip")
+    assert bigger[bigger.chip < 3][facts].values.tolist() == first[facts].values.tolist()
     capsys.readouterr()
     assert main(["report", str(out), "--figures", str(tmp_path / "figures")]) == 0
     assert "0.02" in capsys.readouterr().out

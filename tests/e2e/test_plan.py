@@ -92,13 +92,13 @@ def test_sensitivity_is_the_squared_error_of_outputs(gates):
     assert set(powers) == set(chip.ledger(PARAMS, ChipSpec(), GROUPS, gates, Unprotected()))
     assert powers["query"].shape == (3,)
     np.testing.assert_array_equal(powers["query"], powers["key"])  # driven by the same input
-    known = Design(PARAMS, tiny.CONFIG, gates).matrices(ChipSpec(), GROUPS)["ffn_in"]
-    _, scales = quantise(
-        params["encoder"]["ffn_in"]["kernel"], 8, params["encoder"]["ffn_in"]["kernel"] != 0
-    )
-    np.testing.assert_allclose(
-        known.sensitivity, scales.astype(float) ** 2 * powers["ffn_in"][:, None], rtol=1e-6
-    )
+    known = Design(PARAMS, tiny.CONFIG, gates).matrices(ChipSpec(), GROUPS)
+    for name in ("ffn_in", "ffn_out"):  # after a norm, whose power is 1, and after a function
+        kernel = params["encoder"][name]["kernel"]
+        _, scales = quantise(kernel, 8, kernel != 0)
+        np.testing.assert_allclose(
+            known[name].sensitivity, scales.astype(float) ** 2 * powers[name][:, None], rtol=1e-6
+        )
 
 
 def test_weights_of_ones_own_decide(gates, tmp_path):

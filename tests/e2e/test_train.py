@@ -330,8 +330,11 @@ def quick(monkeypatch):
     monkeypatch.setattr(train_run, "init_params", fresh)
 
 
-def test_gates_go_on_from_the_folder_that_they_came_from(quick, trained, flags, tmp_path, capsys):
+def test_gates_go_on_from_the_folder_that_they_came_from(
+    quick, trained, flags, tmp_path, monkeypatch, capsys
+):
     """A further stage begins at the first one's sparsity and never opens up on the way."""
+    monkeypatch.setattr(train_run, "LOG_STEPS", 1)
     out = tmp_path / "more"
     assert main(flags(out, model=trained, sparsity="0.5")) == 0
     freed = [r["freed"] for r in log(out)]

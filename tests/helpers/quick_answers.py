@@ -16,7 +16,8 @@ def evaluate_chips(
 ):
     """Stands in for `evaluate.evaluate_chips`: seed, model, dose and chip decide the logits.
 
-    Every chip of a dose above 0 counts its own number of cells stuck at 0, so that rows differ.
+    Every chip of a dose above 0 counts its own number of cells stuck at 0, so that rows differ. A
+    model without crossbars answers the last example otherwise than its clean chip.
     """
     faulty = bool(np.any(dose.intervals) or dose.above)
     drawn_by = [seed, _number(programmed.params["embeddings"]), _number(dose) if faulty else 0]
@@ -25,6 +26,8 @@ def evaluate_chips(
         numbers = np.arange(start, min(start + chunk, first + chips))
         draws = [np.random.default_rng([*drawn_by, n if faulty else 0]) for n in numbers]
         logits = np.stack([draw.normal(size=shape).astype(np.float32) for draw in draws])
+        if not on_crossbars(programmed):
+            logits[:, -1] *= -1
         none = np.zeros(len(numbers), np.int64)
         stuck = numbers + 1 if faulty else none
         yield evaluate.Outcome(logits, Counts(stuck, none, none, none, none))
@@ -38,8 +41,12 @@ def use(monkeypatch):
 
 def evaluate_floats(network, programmed, *where, **how):
     """The same, but the answers of a model without crossbars are its own."""
-    on_crossbars = any(programmed.words.values())
-    return (evaluate_chips if on_crossbars else network_answers)(network, programmed, *where, **how)
+    quick = on_crossbars(programmed)
+    return (evaluate_chips if quick else network_answers)(network, programmed, *where, **how)
+
+
+def on_crossbars(programmed):
+    return any(programmed.words.values())
 
 
 def _number(tree):
