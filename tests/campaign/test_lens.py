@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiny
+import unoptimised
 from arrays import physical
 
 from rerax import faults
@@ -22,6 +23,13 @@ from rerax.cli import main
 from rerax.spec import ChipSpec
 
 HEAD = "pooler,classifier"  # compiles sooner than all
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _unoptimised():
+    with pytest.MonkeyPatch.context() as patch:
+        unoptimised.use(patch)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import quick_answers
 import tiny
+import unoptimised
 from arrays import write_map
 
 import rerax
@@ -15,6 +16,13 @@ from rerax.campaign.point import Point
 # One sampler to compile, and one length; two chunks, of which the second is not full.
 FAST = {"matrices": "classifier", "chips": 3, "chunk": 2, "rates": (0.0, 0.05)}
 EXAMPLES = tiny.random_examples(12, lengths=(8,))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _unoptimised():
+    with pytest.MonkeyPatch.context() as patch:
+        unoptimised.use(patch)
+        yield
 
 
 def model_for(task):

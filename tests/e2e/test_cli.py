@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import quick_answers
 import tiny
+import unoptimised
 from arrays import write_map
 from commands import refused, without
 from light import COMMAND, run_steps
@@ -34,6 +35,7 @@ def data(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _quick(request, monkeypatch):
     """Chips answer at once, except where the subject is a sweep from end to end."""
+    unoptimised.use(monkeypatch)
     if request.function is not test_sweep_grow_resume_and_report:
         quick_answers.use(monkeypatch)
 

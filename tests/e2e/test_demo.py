@@ -5,6 +5,7 @@ import webbrowser
 
 import pandas as pd
 import pytest
+import unoptimised
 
 from rerax import demo
 from rerax.campaign.point import Point
@@ -14,6 +15,13 @@ from rerax.campaign.subject import Settings
 from rerax.cli import main
 from rerax.demo import CHIPS, ENCODINGS, MODEL, RATES
 from rerax.demo.sentences import BAD, GOOD, TURNS, make_sentences, words, write_data
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _unoptimised():
+    with pytest.MonkeyPatch.context() as patch:
+        unoptimised.use(patch)
+        yield
 
 
 def test_sentences_are_the_same_everywhere():

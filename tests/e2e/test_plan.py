@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import quick_answers
 import tiny
+import unoptimised
 
 import rerax
 from rerax import allocation, chip
@@ -48,6 +49,7 @@ def _one_clean_pass():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(allocation, "input_power", powers)
+        unoptimised.use(patch)
         yield
 
 

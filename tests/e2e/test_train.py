@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import quick_answers
 import tiny
+import unoptimised
 from forked import fork
 from safetensors.numpy import load_file
 
@@ -25,6 +26,13 @@ from rerax.train import run as train_run
 from rerax.train.score import Scorer
 
 CONFIG = dataclasses.replace(tiny.CONFIG, num_hidden_layers=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _unoptimised():
+    with pytest.MonkeyPatch.context() as patch:
+        unoptimised.use(patch)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -310,7 +318,7 @@ def test_a_run_tells_what_takes_long(flags, tmp_path, monkeypatch, capsys):
 @pytest.fixture
 def quick(monkeypatch):
     """Steps and answers that cost nothing, for tests whose subject is not what a step does."""
-    real = train_run.train_step
+    real = train_run.train_step.__wrapped__
 
     def step(trainer, state, batch, root):
         if state.step == 0:
