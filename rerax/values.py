@@ -11,6 +11,7 @@ _ZERO_IN_FRONT = re.compile(r"0[0-9]+")
 _WITH_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 _FAR = 400  # orders of magnitude, beyond any float
 MOST_BUDGET = 0.5
+MOST_DIGITS, ROUNDED = 7, 5  # of a rate, as written
 
 
 def printable(text: str) -> str:
@@ -22,6 +23,22 @@ def printable(text: str) -> str:
     """
     escapes = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return "".join(escapes)
+
+
+def rate_text(rate: float) -> str:
+    """A fault rate as one would give it to `--rates`, the same on every page and in every table.
+
+    Rates of more than `MOST_DIGITS` digits, which nobody gave (a map realises them), are rounded.
+
+    Example:
+        >>> rate_text(0.003), rate_text(0.25), rate_text(0.0), rate_text(1 / 300)
+        ('3e-3', '0.25', '0', '3.3333e-3')
+    """
+    digits = next((n for n in range(MOST_DIGITS) if float(f"{rate:.{n}e}") == rate), ROUNDED - 1)
+    mantissa, _, exponent = f"{rate:.{digits}e}".partition("e")
+    if rate == 0 or int(exponent) >= -1:
+        return f"{rate:.{digits - int(exponent)}f}" if digits > int(exponent) else f"{rate:g}"
+    return f"{mantissa}e{int(exponent)}"
 
 
 def is_whole(text: str) -> bool:

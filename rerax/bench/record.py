@@ -1,6 +1,6 @@
 """One benchmark from end to end: measured, printed, and as plain values for JSON."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +12,8 @@ from rerax.bench.kernel import compare, kernel_here
 from rerax.bench.machine import describe, measure_limits
 from rerax.bench.stages import take_apart
 from rerax.campaign.subject import Inputs
-from rerax.report import print_whole
+from rerax.report import Column, print_columns
+from rerax.values import rate_text
 
 
 def measure(
@@ -45,7 +46,7 @@ def measure(
     for name in protections:
         job = make_job(inputs, name)
         for rate in rates:
-            tell(f"a chip at rate {rate:g}, protection {name}")
+            tell(f"a chip at rate {rate_text(rate)}, protection {name}")
             whole, stages = take_apart(job, rate, limits, rounds)
             chips.append(
                 {
@@ -76,29 +77,35 @@ def measure(
     return jax.tree.map(_rounded, found)
 
 
-def print_bench(found: dict[str, Any]) -> None:
-    """Print what `measure` found: a line for each stage, then how cost grows."""
-    from rich import box
-    from rich.table import Table
+def print_bench(found: dict[str, Any], wide: bool = False) -> None:
+    """Print what `measure` found: a line for each stage, then how cost grows.
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("protection")
-    table.add_column("rate", justify="right")
-    table.add_column("stage")
-    for name in ("ms a chip", "share", "floor", "x floor"):
-        table.add_column(name, justify="right")
-    table.add_column("what the floor counts")
-    for chip in found["chips"]:
-        _add(table, chip)
+    Args:
+        found: by `measure`.
+        wide: all columns, however narrow the terminal.
+    """
+    lines = [line for chip in found["chips"] for line in _lines(chip)]
+    texts = list(zip(*lines, strict=True))
     speeds = found["limits"]["products"].items()
     rates = ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in speeds)
-    machine = ", ".join(str(value) for value in found["machine"].values())
-    print_whole(
-        table,
-        machine,
-        f"measured here: products {rates} G operations a second, "
-        f"memory {found['limits']['bandwidth'] / 1e9:.1f} and cache "
-        f"{found['limits']['cache'] / 1e9:.1f} GB a second",
+    print_columns(
+        [
+            Column("protection", texts[0], number=False),
+            Column("rate", texts[1]),
+            Column("stage", texts[2], number=False),
+            Column("ms a chip", texts[3]),
+            Column("share", texts[4], rank=1),
+            Column("floor", texts[5], rank=1),
+            Column("x floor", texts[6]),
+            Column("what the floor counts", texts[7], number=False, rank=2),
+        ],
+        [
+            ", ".join(str(value) for value in found["machine"].values()),
+            f"measured here: products {rates} G operations a second, "
+            f"memory {found['limits']['bandwidth'] / 1e9:.1f} and cache "
+            f"{found['limits']['cache'] / 1e9:.1f} GB a second",
+        ],
+        wide=wide,
     )
     for chip in found["chips"]:
         print(_end_to_end(chip))
@@ -112,15 +119,15 @@ def print_bench(found: dict[str, Any]) -> None:
         print(f"time grows as {curve['name']} ^ {curve['exponent']:.2f}   ({times})")
 
 
-def _add(table: Any, chip: dict[str, Any]) -> None:
+def _lines(chip: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     """The lines of one chip: the whole, then its stages."""
     lanes, whole = chip["lanes"], chip["seconds_a_chip"]
     floor = sum(stage["floor"] for stage in chip["stages"]) / lanes
-    head = (chip["protection"], f"{chip['rate']:g}", "whole chip", f"{1e3 * whole:.1f}", "")
-    table.add_row(*head, f"{1e3 * floor:.1f}", f"{whole / floor:.1f}", "")
+    head = (chip["protection"], rate_text(chip["rate"]), "whole chip", f"{1e3 * whole:.1f}", "")
+    yield (*head, f"{1e3 * floor:.1f}", f"{whole / floor:.1f}", "")
     for stage in chip["stages"]:
         time, least = stage["seconds"] / lanes, stage["floor"] / lanes
-        table.add_row(
+        yield (
             "",
             "",
             f"  {stage['name']}",
@@ -137,7 +144,7 @@ def _end_to_end(chip: dict[str, Any]) -> str:
     (least,) = (s["floor"] for s in chip["stages"] if s["name"] == "crossbar products")
     share = least / chip["lanes"] / chip["seconds_a_chip"]
     return (
-        f"from end to end, {chip['protection']} at rate {chip['rate']:g}: "
+        f"from end to end, {chip['protection']} at rate {rate_text(chip['rate'])}: "
         f"crossbar products at {100 * share:.0f} % of the measured rate"
     )
 
@@ -148,7 +155,7 @@ def _beside(chip: dict[str, Any]) -> str:
     plain, ours = (f"{1e3 * fused[name] / lanes:.2f} ms" for name in ("plain", "fused"))
     verdict = f"WRONG: {fused['differ']} values differ" if fused["differ"] else "bits agree"
     return (
-        f"all codes of a chip, {chip['protection']} at rate {chip['rate']:g}: "
+        f"all codes of a chip, {chip['protection']} at rate {rate_text(chip['rate'])}: "
         f"plain {plain}, fused {ours}, {verdict}"
     )
 

@@ -28,6 +28,7 @@ from rerax.glue.tasks import METRICS
 from rerax.measured import MATRICES
 from rerax.scope import Scope
 from rerax.spec import MATRIX_GROUPS, ChipSpec
+from rerax.values import rate_text
 
 _CELLS = ("cells", "cells_dense", "sparsity", *Counts._fields)
 _SCORES = ("score", *METRICS, "degenerate", "correct", "prediction")
@@ -316,7 +317,8 @@ def export_map(worker: Worker, recalled: Recalled, file: Path) -> int:
     if not len(cells):
         raise ValueError(
             f"chip {recalled.chip} has no stuck cells (fault {recalled.point.fault}, rate "
-            f"{recalled.point.rate:g}): a map needs at least one, and holds no shorts or flips"
+            f"{rate_text(recalled.point.rate)}): a map needs at least one, and holds no shorts or "
+            "flips"
         )
     with whole_file(file) as out:
         pq.write_table(cells, out)

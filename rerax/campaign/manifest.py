@@ -323,6 +323,9 @@ def _is_sensible(key: str, value: Any) -> bool:
         return isinstance(value, dict) and all(isinstance(v, dict | None) for v in value.values())
     if key == "maps":
         return isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
+    if key == "reads":
+        entries = value if isinstance(value, list) else [None]
+        return all(isinstance(e, dict) and _is_number(e.get("reads")) for e in entries)
     if key == "stopping":
         names = ("until_se", "max_chips")
         numbers = [value.get(name) for name in names] if isinstance(value, dict) else [None]

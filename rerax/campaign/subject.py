@@ -11,6 +11,7 @@ from rerax.campaign import store
 from rerax.campaign.point import Point
 from rerax.campaign.store import Block
 from rerax.glue.tasks import METRICS
+from rerax.values import rate_text
 
 if TYPE_CHECKING:
     from rerax.bert.config import BertConfig
@@ -113,6 +114,7 @@ class Settings:
         reuse: start chips at their first faulty layer, from the clean chip's activations.
         all_cores: make a CPU device of each core, where JAX has not started
             (`devices.one_device_a_core`).
+        command: the command line that asked, if one did; kept in the provenance.
     """
 
     chips: int = 64
@@ -121,6 +123,7 @@ class Settings:
     lanes: int | None = None
     reuse: bool = True
     all_cores: bool = False
+    command: str = ""
 
     def __post_init__(self) -> None:
         for name in ("chips", "chunk", "lanes"):
@@ -148,7 +151,7 @@ class Progress:
         at = self.point
         where = "" if at.faulty is None else f" in {at.faulty}"
         what = f"{self.what}, " if self.what else ""
-        return f"{what}{at.task} {at.encoding} {at.fault}{where} rate {at.rate:g}"
+        return f"{what}{at.task} {at.encoding} {at.fault}{where} rate {rate_text(at.rate)}"
 
 
 def unprotected_text(protection: str, matrices: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 import datetime
 import functools
 import importlib.metadata
+import itertools
 import socket
 import subprocess
 import threading
@@ -27,8 +28,11 @@ from rerax.glue.label_order import check_answers
 from rerax.glue.metrics import correct_bits, predictions_of, scores
 from rerax.glue.tasks import find_task
 from rerax.measured import MATRICES, PREFIX
-from rerax.protection import protection
+from rerax.protection import Ledger, protection
 from rerax.spec import MATRIX_GROUPS
+
+STORED = ("task", "model", "encoding", "bits", "bits_per_cell", "matrices", "protection")
+"""What decides how many cells are sensed for a weight."""
 
 
 @dataclass
@@ -75,6 +79,7 @@ class Worker:
         floats: float scores by hash, of the pass that the labels were checked by.
         maps: files of measured chips, by what names them in rows.
         bare: matrices that each protection leaves unprotected, having no gates.
+        reads: cells sensed for a weight, by what decides how it is stored.
         making: locks of the reference scores that a crew shares, by hash.
     """
 
@@ -90,6 +95,7 @@ class Worker:
     floats: dict[str, float] = field(default_factory=dict)
     maps: dict[str, str] = field(default_factory=dict)
     bare: dict[str, list[str]] = field(default_factory=dict)
+    reads: list[dict[str, Any]] = field(default_factory=list)
     making: dict[str, threading.Lock] = field(default_factory=dict)
 
     @classmethod
@@ -120,11 +126,16 @@ class Worker:
                 point.scope.check(point.groups, point.spec, layers)  # raises
         inputs = subject.load()
         bare: dict[str, list[str]] = {}
+        reads: list[dict[str, Any]] = []
         for point in {
-            replace(p, rate=0.0, sa1_share=None, fault="uniform", faulty=None) for p in points
+            replace(p, rate=0.0, sa1_share=None, fault="uniform", faulty=None): None for p in points
         }:
             shield = protection(point.protection)
-            chip.ledger(inputs.params, point.spec, point.groups, inputs.gates, shield)  # raises
+            ledgers = chip.ledger(inputs.params, point.spec, point.groups, inputs.gates, shield)
+            whole = sum(itertools.chain(*ledgers.values()), Ledger())
+            stored = {name: getattr(point, name) for name in STORED}
+            entry = {**stored, "reads": round(whole.reads_per_weight, 6)}
+            reads += [] if entry in reads else [entry]
             left = chip.bare_matrices(inputs.params, point.groups, inputs.gates, shield)  # raises
             if left:
                 known = {*bare.get(point.protection, ()), *left}
@@ -154,6 +165,7 @@ class Worker:
                 if p.fault.startswith(PREFIX)
             },
             bare=bare,
+            reads=reads,
         )
 
     def crew(self) -> "list[Worker]":
@@ -188,6 +200,8 @@ class Worker:
             "sources": {pair: self.subject.source},
             "maps": self.maps,
             "unprotected": {pair: self.bare} if self.bare else {},
+            "reads": self.reads,
+            **({"command": self.settings.command} if self.settings.command else {}),
         }
 
     def rows(self, point: Point, block: Block, known: dict[str, float]) -> pa.Table:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rerax.cli.flags import MaxLength, Quiet, app, flag, names
+from rerax.cli.flags import MaxLength, Quiet, Wide, app, flag, names
 from rerax.progress import say
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def bench(
         Path | None, typer.Option("--json", help="Write the raw numbers here.", metavar="FILE")
     ] = None,
     quiet: Quiet = False,
+    wide: Wide = False,
 ) -> None:
     """Take a chip apart on this machine: where its time goes, and the least that would do.
 
@@ -65,7 +66,7 @@ def bench(
 
     default = "none" if inputs.gates is None else "none,msb:2x3:pruned"
     found = measure(inputs, asked, names(protection or default), rounds, growth, fused, tell)
-    print_bench(found)
+    print_bench(found, wide)
     if json_file is not None:
         _write(json_file, found)
 

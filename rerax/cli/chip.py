@@ -7,6 +7,7 @@ import typer
 
 from rerax.cli.flags import Folder, Quiet, app, flag
 from rerax.progress import say
+from rerax.values import rate_text
 
 if TYPE_CHECKING:
     from rerax.campaign.lens import View
@@ -83,7 +84,7 @@ def _show(found: "Recalled", view: "View") -> None:
     where = "" if at.faulty is None else f" in {at.faulty}"
     print(
         f"chip {row['chip']} of {row['point_hash'][:16]}: {at.task} {at.model} {at.encoding} "
-        f"{at.protection} {at.fault}{where} rate {at.rate:g}"
+        f"{at.protection} {at.fault}{where} rate {rate_text(at.rate)}"
     )
     if view.same_platform:
         print(f"score {100 * view.score:.2f} %, as in its row")

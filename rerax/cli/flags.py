@@ -1,6 +1,7 @@
 """What the commands share: the application, flags, lists, and the run that ends in a table."""
 
 import inspect
+import shlex
 from collections.abc import Callable, Mapping
 from types import UnionType
 from typing import Annotated, Any, get_args, get_type_hints
@@ -27,6 +28,7 @@ SECTIONS = {
     "Machine": "chunk lanes dtype distributed coordinator processes process",
 }
 """Parameters of the commands under the headings of their help; all others come first."""
+_SAYS_NOTHING = ("quiet", "wide", "dry_run", "distributed", "coordinator", "processes", "process")
 _OTHERS, _FIRST = "Options", ("Model and data",)
 
 
@@ -101,6 +103,9 @@ Budget = Annotated[
     str, flag("Loss of score that a passing chip may have: 0.01 and 1% are one point.", "X")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+Wide = Annotated[
+    bool, typer.Option("--wide", help="All columns of the table, however narrow the terminal.")
+]
 
 Share = Annotated[str | None, flag("SA1 : SA0 parts, or the fraction of SA1 [9.04:1.75].")]
 Encoding = Annotated[str, flag("offset, twos_complement, sign_magnitude, differential.", "NAME,..")]
@@ -142,6 +147,7 @@ def run_and_print(
     stopped: Any = None,
     silent: bool = False,
     out: Any = None,
+    wide: bool = False,
 ) -> Any:
     """Rows of a run, with progress on the way and the closing table at the end.
 
@@ -152,6 +158,7 @@ def run_and_print(
         stopped: the rule that decides the number of chips, if one does.
         silent: neither progress nor table; another process prints them.
         out: the campaign folder (`files.place`), whose runs may tell more of the rows.
+        wide: all columns of the table, however narrow the terminal.
 
     Raises:
         ValueError: a bad budget (`values.read_budget`).
@@ -165,7 +172,7 @@ def run_and_print(
         rows = work(tell)
     if not silent:
         runs = () if out is None else read_provenance(out)
-        print_table(rows, budget, stopped=stopped, runs=runs)
+        print_table(rows, budget, stopped=stopped, runs=runs, wide=wide)
     return rows
 
 
@@ -186,6 +193,26 @@ def changed(command: Callable[..., Any], values: Mapping[str, Any], *names: str)
     return [
         "--" + name.replace("_", "-") for name in names if values[name] != parameters[name].default
     ]
+
+
+def command_text(command: Callable[..., Any], values: Mapping[str, Any]) -> str:
+    """The command line that gives these values, without flags that change no row.
+
+    Args:
+        command: the function behind it.
+        values: values of its parameters.
+    """
+    words = ["rerax", command.__name__]
+    for name, parameter in inspect.signature(command).parameters.items():
+        value = values[name]
+        if value == parameter.default or name in _SAYS_NOTHING:
+            continue
+        is_flag = any(
+            isinstance(m, typer.models.OptionInfo) for m in parameter.annotation.__metadata__
+        )
+        words += [f"--{name.replace('_', '-')}"] if is_flag else []
+        words += [] if value is True else [str(value)]
+    return shlex.join(words)
 
 
 def numbers(text: str, flag: str) -> tuple[int, ...]:

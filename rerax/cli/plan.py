@@ -1,5 +1,6 @@
 """rerax plan."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from rerax.cli.flags import (
     Sensitivity,
     Share,
     Tile,
+    Wide,
     app,
     flag,
     names,
@@ -46,6 +48,7 @@ def plan(
     json: Annotated[
         Path | None, flag("Write the plan here; --protection plan:FILE takes it.", "FILE")
     ] = None,
+    wide: Wide = False,
 ) -> None:
     """Say which cells of a model hold what, and the damage expected of faults at a design rate.
 
@@ -98,44 +101,49 @@ def plan(
         "plan_rate": rate,
     }
     notes = [unprotected_text(protection, bare)] if bare else []
-    _print_accounts({**accounts, "all": total(accounts)}, asked, notes)
+    _print_accounts({**accounts, "all": total(accounts)}, asked, notes, wide)
     if json is not None:
         save_plan(json, accounts, asked)
         print(f"written to {json}")
 
 
 def _print_accounts(
-    accounts: "dict[str, Account]", asked: dict[str, Any], notes: list[str]
+    accounts: "dict[str, Account]", asked: dict[str, Any], notes: list[str], wide: bool
 ) -> None:
-    from rich import box
-    from rich.table import Table
+    from rerax.report import Column, print_columns
 
-    from rerax.report import print_whole
+    found = list(accounts.values())
+    books, misses = [one.ledger for one in found], [one.misses for one in found]
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("matrix")
-    table.add_column("protection")
-    heads = ("physical", "used", "free", "copies", "left over", "spare", "reads/weight")
-    missed = ("voted bits", "same wordline", "same bitline", "adjacent", "few tiles")
-    for head in (*heads, *missed, "damage"):
-        table.add_column(head, justify="right")
-    for matrix, one in accounts.items():
-        book, misses = one.ledger, one.misses
-        cells = (book.physical, book.used, book.free, book.copies, book.left_over, book.spare)
-        apart = (misses.bits, misses.wordline, misses.bitline, misses.adjacent, misses.tile)
-        table.add_row(
-            matrix,
-            one.protection,
-            *(f"{n:,}" for n in cells),
-            f"{book.reads_per_weight:.2f}",
-            *(f"{n:,}" for n in apart),
-            f"{one.protected / one.plain:.3g}" if one.plain else "",
-        )
+    def whole(name: str, of: Sequence[Any], field: str, rank: int) -> Column:
+        return Column(name, [f"{getattr(one, field):,}" for one in of], rank=rank)
+
     settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in asked.items())
-    print_whole(
-        table,
-        settings,
-        "physical = used + free + copies + left over; damage: expected squared error of what is "
-        "read, weighted, as a share of that without protection",
-        *notes,
+    print_columns(
+        [
+            Column("matrix", list(accounts), number=False),
+            Column("protection", [one.protection for one in found], number=False),
+            whole("physical", books, "physical", 1),
+            whole("used", books, "used", 2),
+            whole("free", books, "free", 2),
+            whole("copies", books, "copies", 1),
+            whole("left over", books, "left_over", 3),
+            whole("spare", books, "spare", 3),
+            Column("reads/weight", [f"{book.reads_per_weight:.2f}" for book in books]),
+            whole("voted bits", misses, "bits", 4),
+            whole("same wordline", misses, "wordline", 4),
+            whole("same bitline", misses, "bitline", 4),
+            whole("adjacent", misses, "adjacent", 4),
+            whole("few tiles", misses, "tile", 4),
+            Column(
+                "damage", [f"{one.protected / one.plain:.3g}" if one.plain else "" for one in found]
+            ),
+        ],
+        [
+            settings,
+            "physical = used + free + copies + left over; damage: expected squared error of what "
+            "is read, weighted, as a share of that without protection",
+            *notes,
+        ],
+        wide=wide,
     )

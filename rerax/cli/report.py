@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rerax.cli.flags import Budget, Folder, Quiet, app, flag, run_and_print
+from rerax.cli.flags import Budget, Folder, Quiet, Wide, app, flag, run_and_print
 from rerax.values import read_budget
 
 
@@ -18,6 +18,7 @@ def report(
     html: Annotated[Path | None, flag("Write the whole report as one page.", "FILE")] = None,
     figures: Annotated[Path | None, flag("Write the figures as PNG and SVG.", "DIR")] = None,
     budget: Budget = "0.01",
+    wide: Wide = False,
 ) -> None:
     """Print the table of a campaign folder; write its report as a page, draw its figures."""
     from rerax.campaign.files import place
@@ -40,7 +41,7 @@ def report(
     stopped = recorded(place(folder))
     runs = read_provenance(place(folder))
     more = _without_checksums(unsealed(place(folder)))
-    print_table(rows, loss, stopped=stopped, runs=runs, more=more)
+    print_table(rows, loss, stopped=stopped, runs=runs, more=more, wide=wide)
     if html is not None:
         write_page(rows, html, loss, stopped, runs, more)
         print(f"page: {html}")
@@ -67,6 +68,7 @@ def demo(
         bool, typer.Option("--open/--no-open", help="Open the report where there is a display.")
     ] = True,
     quiet: Quiet = False,
+    wide: Wide = False,
 ) -> None:
     """The same job with nothing to download: a small BERT that comes with the package."""
     from rerax.campaign.files import place
@@ -75,7 +77,9 @@ def demo(
     from rerax.report import check_path, write_page
 
     page = check_path(out / "report.html")
-    rows = run_and_print(lambda tell: run_demo(out, tell), 0.01, quiet)
+    rows = run_and_print(
+        lambda tell: run_demo(out, tell), 0.01, quiet, out=place(out / "rows"), wide=wide
+    )
     write_page(rows, page, runs=read_provenance(place(out / "rows")))
     opened = show and _open(page)
     print(f"model and data: {out / 'model'}, {out / 'data'}   rows: {out / 'rows'}")

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from rerax.cli.flags import app, flag
+from rerax.cli.flags import Wide, app, flag
+from rerax.values import rate_text
 
 TESTED_FROM = 32  # experiments/coverage.py
 
@@ -25,6 +26,7 @@ def size(
         float | None,
         typer.Option("--yield", help="For a yield near Y instead of a mean.", metavar="Y"),
     ] = None,
+    wide: Wide = False,
 ) -> None:
     """How many chips an interval of a given half-width needs, of a mean score or of a yield.
 
@@ -54,7 +56,7 @@ def size(
         if 0 < share < 1:
             print(_without_failure(share, chips_without_failure(share)))
     elif source is not None:
-        _print_sizes(source, half_width, within)
+        _print_sizes(source, half_width, within, wide)
 
 
 def _without_failure(share: float, chips: int) -> str:
@@ -70,29 +72,32 @@ def _tested(chips: int) -> str:
     return "" if chips >= TESTED_FROM else f"; intervals are tested from {TESTED_FROM} chips on"
 
 
-def _print_sizes(folder: str, half_width: float, within: str) -> None:
+def _print_sizes(folder: str, half_width: float, within: str, wide: bool) -> None:
     """One line for each faulty point of a folder, and the most chips that any of them needs."""
-    from rich import box
-    from rich.table import Table
-
-    from rerax.report import cell, print_whole, split_settings
+    from rerax.report import Column, print_columns, shown, split_settings
     from rerax.stats import chips_for_mean, skewness
 
     lines = _lines(folder)
-    vary, _ = split_settings(lines)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in (*vary, "rate", "chips", "SD", "skewness", "needs"):
-        table.add_column(name.replace("_", " "), justify="left" if name in vary else "right")
-    needs = []
-    for line in lines:
-        sd, skew = line.summary.se * len(line.scores) ** 0.5, float(skewness(line.scores))
-        needs.append(chips_for_mean(half_width, sd, skew))
-        texts = (f"{line.rate:g}", len(line.scores), f"{100 * sd:.2f}", f"{skew:.2f}", needs[-1])
-        table.add_row(*(cell(line.settings[name]) for name in vary), *map(str, texts))
-    print_whole(
-        table,
-        f"{max(needs)} chips a point for a {within}, if SD and skewness stay as they are"
-        f"{_tested(min(needs))}",
+    sds = [line.summary.se * len(line.scores) ** 0.5 for line in lines]
+    skews = [float(skewness(line.scores)) for line in lines]
+    needs = [chips_for_mean(half_width, *both) for both in zip(sds, skews, strict=True)]
+    print_columns(
+        [
+            *(
+                Column(name.replace("_", " "), [shown(x.settings[name]) for x in lines], False)
+                for name in split_settings(lines)[0]
+            ),
+            Column("rate", [rate_text(line.rate) for line in lines]),
+            Column("chips", [str(len(line.scores)) for line in lines], rank=1),
+            Column("SD", [f"{100 * sd:.2f}" for sd in sds], rank=2),
+            Column("skewness", [f"{skew:.2f}" for skew in skews], rank=3),
+            Column("needs", list(map(str, needs))),
+        ],
+        [
+            f"{max(needs)} chips a point for a {within}, if SD and skewness stay as they are"
+            f"{_tested(min(needs))}"
+        ],
+        wide=wide,
     )
 
 

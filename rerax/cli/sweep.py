@@ -28,8 +28,10 @@ from rerax.cli.flags import (
     Share,
     Tasks,
     Tile,
+    Wide,
     app,
     changed,
+    command_text,
     flag,
     names,
     numbers,
@@ -122,6 +124,7 @@ def sweep(
         bool, typer.Option("--dry-run", help="Say what it would cost, and do nothing.")
     ] = False,
     quiet: Quiet = False,
+    wide: Wide = False,
 ) -> None:
     """Score a BERT on simulated faulty chips and print a table; rows go to a Parquet folder.
 
@@ -142,7 +145,8 @@ def sweep(
     scopes = combine(faulty_layers, faulty_matrices, faulty_bits)
     points, models, data = _of_study(study, given) if study is not None else _of_flags(given)
     where = place(out)
-    settings = Settings(64 if chips is None else chips, seed, chunk, lanes, all_cores=True)
+    asked = command_text(sweep, vars(given))
+    settings = Settings(64 if chips is None else chips, seed, chunk, lanes, True, asked)
     with joined(distributed and not dry_run, coordinator, processes, process) as team:
         shares = shares_of(
             points,
@@ -166,6 +170,7 @@ def sweep(
             rule,
             silent=not team.leads,
             out=where,
+            wide=wide,
         )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from rerax.report.wording import MINUS, rate_text
+from rerax.report.wording import MINUS
+from rerax.values import rate_text
 
 LETTER = 6.7
 """Width of a digit at the size of tick labels, generously."""

@@ -14,7 +14,8 @@ from rerax.report.axes import FRAMES, Frame, RateAxis, ValueAxis
 from rerax.report.lines import Line
 from rerax.report.palette import CURVES
 from rerax.report.panels import Gain, Panel, Series
-from rerax.report.wording import count, interval, points, rate_text
+from rerax.report.wording import count, interval, points
+from rerax.values import rate_text
 
 Numbered = Sequence[tuple[int, Series]]
 _MARKS = (

@@ -13,11 +13,11 @@ from rerax.campaign.stopping import Rule
 from rerax.report.charts import colour_of
 from rerax.report.lines import Line, percent, shown, split_settings, summarise_points
 from rerax.report.palette import LIGHT, SHADES, shade
-from rerax.report.panels import Panel, gains, in_order, make_panels
+from rerax.report.panels import Panel, gains, make_panels
 from rerax.report.places import HeatMap, loss, make_heat_maps
-from rerax.report.wording import budget_text, rate_text
+from rerax.report.wording import budget_text
 from rerax.report.wording import points as hundredths
-from rerax.values import read_budget
+from rerax.values import rate_text, read_budget
 
 MOST_NAMED = 16
 """Series up to which a figure has a legend; more leave no room for anything else."""
@@ -78,7 +78,7 @@ def figure_score_against_rate(rows: pa.Table, path: str | Path, title: str | Non
         path: where to, a `.png` or an `.svg`.
         title: first line of the heading; the settings that all points share come below it.
     """
-    lines = sorted(summarise_points(rows), key=in_order)
+    lines = summarise_points(rows)
     everywhere = [line for line in lines if line.settings["faulty"] is None]
     lines = everywhere if any(line.rate for line in everywhere) else lines
     vary, common = split_settings(lines)

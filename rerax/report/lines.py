@@ -1,5 +1,7 @@
 """The points of a campaign as lines of statistics over their chips. No JAX here."""
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rerax.campaign.point import Point
 from rerax.campaign.stopping import Rule
 from rerax.campaign.subject import unprotected_text
 from rerax.glue.tasks import find_task
+from rerax.report.wording import budget_text
+from rerax.spec import ENCODINGS
 from rerax.stats import Summary, paired_difference, passes, summarise, yield_interval
 from rerax.values import read_budget
 
@@ -31,6 +36,10 @@ SETTINGS = (
     "sa1_share",
 )
 """Columns that tell points apart, the rate aside."""
+SUBJECT = ("task", "model", "fault", "sa1_share")
+"""Settings that tell panels apart."""
+SCHEME = tuple(name for name in SETTINGS if name not in (*SUBJECT, "faulty"))
+"""Settings that tell the series of a panel apart."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,8 @@ class Line:
         cells, cells_dense: cells that the point stores, and that the unprotected dense model does.
         sparsity: share of the weights that are pruned; None where no row says so.
         examples: examples that each chip was scored on.
+        reads: cells sensed for one kept weight, on average over the matrices; None where no run
+            of the folder has recorded it.
     """
 
     settings: dict[str, Any]
@@ -66,33 +77,37 @@ class Line:
     cells_dense: int | None
     sparsity: float | None
     examples: int
+    reads: float | None
 
 
 def summarise_points(
-    rows: pa.Table, budget: float | str = 0.01, stopped: Rule | None = None
+    rows: pa.Table,
+    budget: float | str = 0.01,
+    stopped: Rule | None = None,
+    runs: Sequence[Mapping[str, Any]] = (),
 ) -> list[Line]:
-    """One line for each point: series in the order in which they first appear, rates ascending.
+    """One line for each point, in the order of every table and page (`in_order`).
 
     Args:
         rows: rows of a campaign.
         budget: how far below the float score a chip may be and still pass: 0.01 or "1%" is one
             point.
         stopped: the rule that decided how many chips there are, if one did.
+        runs: lines of the folder's provenance (`campaign.manifest.read_provenance`).
 
     Raises:
         ValueError: a bad budget (`values.read_budget`).
     """
     budget = read_budget(budget)
+    told = [entry for run in runs for entry in run.get("reads", ())]
     hashes = rows["point_hash"]
     points = [rows.filter(pc.equal(hashes, h)) for h in pc.unique(hashes)]
-    lines = [_line(point, budget, stopped) for point in points]
-    series: dict[tuple[Any, ...], list[Line]] = {}
-    for line in lines:
-        series.setdefault(tuple(line.settings.values()), []).append(line)
-    return [line for group in series.values() for line in sorted(group, key=lambda x: x.rate)]
+    return sorted((_line(point, budget, stopped, told) for point in points), key=in_order)
 
 
-def _line(rows: pa.Table, budget: float, stopped: Rule | None) -> Line:
+def _line(
+    rows: pa.Table, budget: float, stopped: Rule | None, told: Sequence[Mapping[str, Any]]
+) -> Line:
     first = rows.slice(0, 1).to_pylist()[0]
     scores = rows["score"].to_numpy()
     if first["rate"] == 0:  # the same chip written many times counts once
@@ -116,7 +131,16 @@ def _line(rows: pa.Table, budget: float, stopped: Rule | None) -> Line:
         first["cells_dense"],
         first["sparsity"],
         first["examples"],
+        _reads(first, told),
     )
+
+
+def _reads(first: Mapping[str, Any], told: Sequence[Mapping[str, Any]]) -> float | None:
+    """What a run has said of the point's reads (`Worker.provenance`)."""
+    for entry in told:
+        if all(first.get(name) == value for name, value in entry.items() if name != "reads"):
+            return float(entry["reads"])
+    return None
 
 
 def unprotected(lines: Sequence[Line], runs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -140,6 +164,23 @@ def unprotected(lines: Sequence[Line], runs: Sequence[Mapping[str, Any]]) -> lis
     return [
         unprotected_text(protection, matrices) + (f" ({pair})" if len(pairs) > 1 else "")
         for (pair, protection), matrices in sorted(told.items())
+    ]
+
+
+def coarse_yields(lines: Sequence[Line], budget: float) -> list[str]:
+    """A sentence where one example is more than half the budget, so that a yield hangs on few.
+
+    Args:
+        lines: points of the campaign.
+        budget: loss of score that a passing chip may have.
+    """
+    few = min(line.examples for line in lines)
+    if not 0 < budget < 2 / few:
+        return []
+    whole = math.floor(budget * few + 1e-9)
+    return [
+        f"yield is coarse: one of {few} examples is {100 / few:.2f} points, and the budget of "
+        f"{budget_text(budget)} is {'less than one' if not whole else 'one'} of them"
     ]
 
 
@@ -179,3 +220,29 @@ def percent(score: float) -> str:
 def shown(value: Any) -> str:
     """A setting as tables show it."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def subject_of(line: Line) -> tuple[str, ...]:
+    """The panel that a point belongs to."""
+    return tuple(shown(line.settings[name]) for name in SUBJECT)
+
+
+def scheme_of(line: Line) -> tuple[Any, ...]:
+    """The scheme of a point, in the order of `SCHEME`."""
+    return tuple(line.settings[name] for name in SCHEME)
+
+
+def plainness(scheme: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Sort key that puts the scheme nearest to a point's defaults first."""
+    defaults = Point.__dataclass_fields__
+    away = [value != defaults[name].default for name, value in zip(SCHEME, scheme, strict=True)]
+    encoding = scheme[SCHEME.index("encoding")]
+    rank = ENCODINGS.index(encoding) if encoding in ENCODINGS else len(ENCODINGS)
+    return sum(away), away, rank, tuple(map(shown, scheme))
+
+
+def in_order(line: Line) -> tuple[Any, ...]:
+    """Sort key that puts points as all tables show them: panel, scheme, place, rate."""
+    place = re.split(r"([0-9]+)", line.settings["faulty"] or "")
+    numbered = [int(part) if part.isdigit() else part for part in place]  # layer 2 before 10
+    return subject_of(line), plainness(scheme_of(line)), numbered, line.rate

@@ -20,7 +20,7 @@ from rerax.campaign.stopping import Rule
 from rerax.report import charts, tables, words
 from rerax.report.lines import Line, split_settings, summarise_points, unprotected
 from rerax.report.palette import DARK, LIGHT, variables
-from rerax.report.panels import Panel, gains, in_order, make_panels
+from rerax.report.panels import Panel, gains, make_panels
 from rerax.report.places import HeatMap, make_heat_maps
 from rerax.report.wording import budget_text, listed
 from rerax.values import read_budget
@@ -94,7 +94,7 @@ def make_page(
     if not len(rows):
         raise ValueError("there are no rows to report on: give those of a finished campaign")
     budget = read_budget(budget)
-    lines = sorted(summarise_points(rows, budget, stopped), key=in_order)
+    lines = summarise_points(rows, budget, stopped, runs)
     drawn = [panel for panel in make_panels(lines) if any(panel.rates)]
     maps = make_heat_maps(lines)
     platforms = pc.unique(rows["platform"]).to_pylist()
@@ -127,8 +127,9 @@ def make_page(
             "runs",
             "Where the rows come from",
             "One line for each start and each end of a run.",
-            tables.runs_table(runs),
+            _commands(runs) + tables.runs_table(runs),
         ),
+        _section("cite", "How to cite", "", _paragraphs([words.HOW_TO_CITE])),
     ]
     return _document(_title(lines), lines, "".join(sections))
 
@@ -199,6 +200,12 @@ def _paragraphs(texts: Sequence[str]) -> str:
 def _prose(text: str) -> str:
     """A sentence whose percent signs stay with their numbers."""
     return escape(text).replace(" %", "&nbsp;%")
+
+
+def _commands(runs: Sequence[Mapping[str, Any]]) -> str:
+    """The command lines that asked for the rows."""
+    texts = dict.fromkeys(str(run["command"]) for run in runs if run.get("command"))
+    return "".join(f"<pre>{escape(words.without_folders(text))}</pre>" for text in texts)
 
 
 def _summary(

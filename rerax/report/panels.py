@@ -11,15 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from rerax.campaign.point import Point
-from rerax.report.lines import SETTINGS, Line, shown
-from rerax.spec import ENCODINGS
+from rerax.report.lines import SCHEME, Line, plainness, scheme_of, shown, subject_of
 from rerax.stats import Summary, paired_difference
 
-SUBJECT = ("task", "model", "fault", "sa1_share")
-"""Settings that tell panels apart."""
-SCHEME = tuple(name for name in SETTINGS if name not in (*SUBJECT, "faulty"))
-"""Settings that tell the series of a panel apart."""
 LONGEST_LABEL = 40
 
 
@@ -96,11 +90,6 @@ def make_panels(lines: Sequence[Line]) -> list[Panel]:
     return [Panel(titles[subject], _series(subjects[subject])) for subject in sorted(subjects)]
 
 
-def subject_of(line: Line) -> tuple[str, ...]:
-    """The panel that a point belongs to."""
-    return tuple(shown(line.settings[name]) for name in SUBJECT)
-
-
 def titles_of(lines: Sequence[Line]) -> dict[tuple[str, ...], str]:
     """Title of each panel: model and task, and whatever else tells it from the others."""
     subjects = sorted({subject_of(line) for line in lines})
@@ -145,26 +134,6 @@ def scheme_labels(schemes: Sequence[tuple[Any, ...]]) -> list[str]:
         text if short.count(text) == 1 else f"{text} #{short[: k + 1].count(text)}"
         for k, text in enumerate(short)
     ]
-
-
-def scheme_of(line: Line) -> tuple[Any, ...]:
-    """The scheme of a point, in the order of `SCHEME`."""
-    return tuple(line.settings[name] for name in SCHEME)
-
-
-def plainness(scheme: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Sort key that puts the scheme nearest to a point's defaults first."""
-    defaults = Point.__dataclass_fields__
-    away = [value != defaults[name].default for name, value in zip(SCHEME, scheme, strict=True)]
-    encoding = scheme[SCHEME.index("encoding")]
-    rank = ENCODINGS.index(encoding) if encoding in ENCODINGS else len(ENCODINGS)
-    return sum(away), away, rank, tuple(map(shown, scheme))
-
-
-def in_order(line: Line) -> tuple[Any, ...]:
-    """Sort key that puts points as the page shows them: panel, scheme, place, rate."""
-    faulty = line.settings["faulty"] or ""
-    return subject_of(line), plainness(scheme_of(line)), faulty, line.rate
 
 
 def _series(lines: Sequence[Line]) -> tuple[Series, ...]:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rerax.measured import MATRICES
-from rerax.report.lines import Line
-from rerax.report.panels import plainness, scheme_labels, scheme_of, subject_of, titles_of
-from rerax.report.wording import rate_text
+from rerax.report.lines import Line, plainness, scheme_of, subject_of
+from rerax.report.panels import scheme_labels, titles_of
 from rerax.scope import Scope
+from rerax.values import rate_text
 
 ALL = "all"
 

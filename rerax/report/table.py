@@ -7,10 +7,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rerax.campaign.stopping import Rule
-from rerax.report.lines import Line, percent, shown, split_settings, summarise_points, unprotected
-from rerax.report.wording import budget_text
+from rerax.report.lines import (
+    Line,
+    coarse_yields,
+    percent,
+    shown,
+    split_settings,
+    summarise_points,
+    unprotected,
+)
+from rerax.report.panels import gains, make_panels
+from rerax.report.terminal import Column, print_columns
+from rerax.report.wording import budget_text, points
 from rerax.stats import looks
-from rerax.values import printable, read_budget
+from rerax.values import rate_text, read_budget
 
 
 def print_table(
@@ -20,6 +30,7 @@ def print_table(
     stopped: Rule | None = None,
     runs: Sequence[Mapping[str, Any]] = (),
     more: Sequence[str] = (),
+    wide: bool = False,
 ) -> None:
     """Print the closing table: one line per point, settings that all share below it.
 
@@ -30,68 +41,66 @@ def print_table(
         stopped: see `summarise_points`.
         runs: lines of the folder's provenance (`campaign.manifest.read_provenance`).
         more: further notes below the table.
+        wide: all columns, however narrow the terminal.
     """
-    from rich import box
-    from rich.table import Table
-
     budget = read_budget(budget)
-    lines = summarise_points(rows, budget, stopped)
+    lines = summarise_points(rows, budget, stopped, runs)
     vary, common = split_settings(lines)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in vary:
-        table.add_column(name.replace("_", " "))
-    for name in ("rate", "chips", "mean", "SE", "95 % interval", "worst", "yield", "(95 %)"):
-        table.add_column(name, justify="right")
-    for line in lines:
-        table.add_row(*(cell(line.settings[name]) for name in vary), *_cells(line))
-    notes = _footnotes(rows, lines, common, budget)
+    columns = [
+        Column(name.replace("_", " "), [shown(x.settings[name]) for x in lines], number=False)
+        for name in vary
+    ]
+    beside, notes = _beside(lines)
+    notes = [*_footnotes(rows, lines, common, budget), *notes]
     notes += [] if stopped is None else [_stopping_note(lines, stopped)]
     notes += [*unprotected(lines, runs), *more]
-    print_whole(table, *notes, file=file)
+    print_columns([*columns, *_statistics(lines), *beside], notes, file, wide)
 
 
-def cell(value: Any) -> Any:
-    """A setting as a cell of a rich table, where nothing in it is markup."""
-    from rich.text import Text
-
-    return Text(printable(shown(value)))
-
-
-def print_whole(table: Any, *notes: str, file: IO[str] | None = None) -> None:
-    """Print a rich table neither wrapped nor cut short, however narrow the terminal, and notes.
-
-    Args:
-        table: a `rich.table.Table`.
-        notes: lines to follow it.
-        file: where to; standard output by default.
-    """
-    from rich.console import Console
-    from rich.measure import Measurement
-
-    class Terminal(Console):
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # rich itself would exit with 1; the command line knows better
-
-    console = Terminal(file=file)
-    natural = Measurement.get(console, console.options.update(max_width=10_000), table)
-    console.width = max(console.width, natural.maximum)
-    console.print(table)
-    for text in notes:
-        console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
-
-
-def _cells(line: Line) -> list[str]:
-    s = line.summary
+def _statistics(lines: Sequence[Line]) -> list[Column]:
+    """What the chips of each point say."""
+    found = [line.summary for line in lines]
     return [
-        f"{line.rate:g}",
-        str(s.chips),
-        percent(s.mean),
-        "" if s.se is None else percent(s.se),
-        "" if s.interval is None else f"{percent(s.interval[0])} .. {percent(s.interval[1])}",
-        percent(s.worst),
-        f"{100 * line.passed:.0f} %",
-        "" if line.passed_interval is None else _range(line.passed_interval),
+        Column("rate", [rate_text(line.rate) for line in lines]),
+        Column("chips", [str(s.chips) for s in found], rank=3),
+        Column("mean", [percent(s.mean) for s in found]),
+        Column("SE", ["" if s.se is None else percent(s.se) for s in found], rank=8),
+        Column("95 % interval", [_range(s.interval, 2) for s in found], rank=2),
+        Column("worst", [percent(s.worst) for s in found], rank=7),
+        Column("yield", [f"{100 * line.passed:.0f} %" for line in lines], rank=1),
+        Column("(95 %)", [_range(line.passed_interval, 0) for line in lines], rank=6),
     ]
+
+
+def _beside(lines: Sequence[Line]) -> tuple[list[Column], list[str]]:
+    """What each scheme gains over the plainest one, beside what it costs; nothing for one alone."""
+    panels = make_panels(lines)
+    found = {
+        id(panel.series[gain.series].at(gain.rate)): gain.summary
+        for panel in panels
+        for gain in gains(panel)
+    }
+    if not found:
+        return [], []
+    mine = [found.get(id(line)) for line in lines]
+    columns = [
+        Column("gain", ["" if s is None else points(s.mean, sign=True) for s in mine], rank=1),
+        Column("gain, 95 %", ["" if s is None else _signed(s.interval) for s in mine], rank=9),
+    ]
+    plainest = dict.fromkeys(panel.series[0].label for panel in panels if len(panel.series) > 1)
+    note = f"gain: points over {', '.join(plainest)} on the same chips"
+    if any(line.cells for line in lines):
+        columns.append(Column("cells", [_times_dense(line) for line in lines], rank=4))
+        note += "; cells: times those of the dense model"
+    if any(line.reads for line in lines):
+        reads = [f"{line.reads:.1f}" if line.reads else "" for line in lines]
+        columns.append(Column("reads", reads, rank=5))
+        note += "; reads: cells sensed for a weight"
+    return columns, [note]
+
+
+def _times_dense(line: Line) -> str:
+    return f"{line.cells / line.cells_dense:.2f}" if line.cells and line.cells_dense else ""
 
 
 def _footnotes(
@@ -103,6 +112,7 @@ def _footnotes(
         f"yield: chips within {budget_text(budget)} of the float score",
         "float score " + ", ".join(percent(score) for score in floats),
         ", ".join(f"{name.replace('_', ' ')} {shown(value)}" for name, value in common.items()),
+        *coarse_yields(lines, budget),
     ]
     clean = {
         tuple(line.settings[n] for n in ("encoding", "bits", "protection")): line.clean_score
@@ -133,5 +143,9 @@ def _stopping_note(lines: Sequence[Line], stopped: Rule) -> str:
     )
 
 
-def _range(interval: tuple[float, float]) -> str:
-    return f"{100 * interval[0]:.0f} .. {100 * interval[1]:.0f}"
+def _range(ends: tuple[float, float] | None, digits: int) -> str:
+    return "" if ends is None else " .. ".join(f"{100 * end:.{digits}f}" for end in ends)
+
+
+def _signed(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None else " .. ".join(points(end, sign=True) for end in ends)

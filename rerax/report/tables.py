@@ -6,9 +6,11 @@ from typing import Any
 
 from rerax.report.lines import Line, percent, shown, split_settings
 from rerax.report.palette import SHADES, shade
-from rerax.report.panels import Gain, Panel, gains
+from rerax.report.panels import Panel, gains
 from rerax.report.places import HeatMap, loss
-from rerax.report.wording import count, interval, points, rate_text
+from rerax.report.wording import count, interval, points
+from rerax.stats import Summary
+from rerax.values import rate_text
 
 Cell = tuple[str, int | float | str]
 """What a cell shows, and what its column is sorted by."""
@@ -42,7 +44,7 @@ def points_table(lines: Sequence[Line]) -> str:
                 DASH if ends is None else (interval(ends, digits=0), ends[0]),
             ]
         )
-    return table("All points", head, rows, words=len(vary))
+    return table("All points", head, rows)
 
 
 def gains_table(panels: Sequence[Panel]) -> str:
@@ -53,18 +55,21 @@ def gains_table(panels: Sequence[Panel]) -> str:
     """
     rows = [
         [
-            *([(panel.title, panel.title)] if len(panels) > 1 else []),
-            (panel.series[gain.series].label, panel.series[gain.series].label),
-            (panel.series[0].label, panel.series[0].label),
-            *_gain(gain),
+            *([_text(panel.title)] if len(panels) > 1 else []),
+            _text(panel.series[gain.series].label),
+            (rate_text(gain.rate), gain.rate),
+            *_gain(gain.summary),
+            *_cost(panel.series[gain.series].at(gain.rate)),
+            (f"{gain.summary.chips:,}", gain.summary.chips),
+            _text(panel.series[0].label),
         ]
         for panel in panels
         for gain in gains(panel)
     ]
     head = ["subject"] if len(panels) > 1 else []
-    words = len(head) + 2
-    head += ["scheme", "over", "rate", "common chips", "gain, points", "SE", "95 % interval"]
-    return table("Paired gains", head, rows, words) if rows else ""
+    head += ["scheme", "rate", "gain, points", "95 % interval", "SE"]
+    head += ["cells, of the dense model's", "reads a weight", "common chips", "over"]
+    return table("Paired gains", head, rows) if rows else ""
 
 
 def ledger_table(lines: Sequence[Line]) -> str:
@@ -74,7 +79,7 @@ def ledger_table(lines: Sequence[Line]) -> str:
         lines: the points.
     """
     head = ["model", "protection", "encoding", "bits", "bits a cell", "cells"]
-    head += ["of the dense model", "further, %", "pruned, %"]
+    head += ["of the dense model", "further, %", "pruned, %", "reads a weight"]
     names = ("model", "protection", "encoding", "bits", "bits_per_cell")
     rows: dict[tuple[Any, ...], list[Cell]] = {}
     for line in lines:
@@ -88,9 +93,9 @@ def ledger_table(lines: Sequence[Line]) -> str:
             (f"{line.cells_dense:,}", line.cells_dense),
             (points(more, sign=True), more),
             DASH if pruned is None else (points(pruned), pruned),
+            _reads(line),
         ]
-    ordered = sorted(rows.values(), key=lambda row: [str(cell[1]) for cell in row[:5]])
-    return table("Cells", head, ordered, words=3) if rows else ""
+    return table("Cells", head, list(rows.values())) if rows else ""
 
 
 def runs_table(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -100,7 +105,7 @@ def runs_table(runs: Sequence[Mapping[str, Any]]) -> str:
         runs: lines of a folder's provenance.
     """
     head = ["time", "platform", "revision", "versions", "work"]
-    return table("Runs", head, [_run(run) for run in runs], words=5) if runs else ""
+    return table("Runs", head, [_run(run) for run in runs]) if runs else ""
 
 
 def heat_table(heat: HeatMap, largest: float) -> str:
@@ -133,22 +138,22 @@ def heat_key(largest: float) -> str:
     )
 
 
-def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Cell]], words: int = 0) -> str:
+def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     """A table in its own scroll box, which the page's script makes sortable.
 
     Args:
         caption: its name.
         head: names of the columns.
-        rows: what they show, with what they are sorted by.
-        words: how many columns at the left hold words; the others hold numbers.
+        rows: what they show, with what they are sorted by; numbers stand at the right edge.
     """
+    kinds = [
+        "" if any(isinstance(key, str) for _, key in column) else ' class="n"'
+        for column in zip(*rows, strict=True)
+    ]
     columns = "".join(
-        f'<th scope="col"{_kind(k, words)}>{escape(name)}</th>' for k, name in enumerate(head)
+        f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(head, kinds, strict=True)
     )
-    body = "".join(
-        "<tr>" + "".join(_cell(k, words, cell) for k, cell in enumerate(row)) + "</tr>"
-        for row in rows
-    )
+    body = "".join(f"<tr>{''.join(map(_cell, row, kinds))}</tr>" for row in rows)
     return (
         f'<div class="box" tabindex="0" role="region" aria-label="{escape(caption)}">'
         f'<table class="sortable"><caption>{escape(caption)}</caption>'
@@ -156,14 +161,10 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Cell]], wor
     )
 
 
-def _kind(column: int, words: int) -> str:
-    return "" if column < words else ' class="n"'
-
-
-def _cell(column: int, words: int, cell: Cell) -> str:
+def _cell(cell: Cell, kind: str) -> str:
     text, key = cell
     value = "" if isinstance(key, str) else f' data-v="{float(key)!r}"'
-    kind = ' class="long"' if len(text) > LONG else _kind(column, words)
+    kind = ' class="long"' if len(text) > LONG else kind
     return f"<td{kind}{value}>{escape(text)}</td>"
 
 
@@ -172,15 +173,28 @@ def _setting(value: Any) -> Cell:
     return text, float(value) if isinstance(value, int | float) else text
 
 
-def _gain(gain: Gain) -> list[Cell]:
-    s = gain.summary
+def _text(text: str) -> Cell:
+    return text, text
+
+
+def _gain(s: Summary) -> list[Cell]:
     return [
-        (rate_text(gain.rate), gain.rate),
-        (f"{s.chips:,}", s.chips),
         (points(s.mean, sign=True), s.mean),
-        DASH if s.se is None else (percent(s.se), s.se),
         DASH if s.interval is None else (interval(s.interval, sign=True), s.interval[0]),
+        DASH if s.se is None else (percent(s.se), s.se),
     ]
+
+
+def _cost(line: Line | None) -> list[Cell]:
+    """What a scheme takes: its cells beside those of the dense model, and its reads."""
+    if line is None or line.cells is None or not line.cells_dense:
+        return [DASH, DASH]
+    times = line.cells / line.cells_dense
+    return [(f"{times:.2f} ×", times), _reads(line)]
+
+
+def _reads(line: Line) -> Cell:
+    return DASH if line.reads is None else (f"{line.reads:.1f}", line.reads)
 
 
 def _heat_cell(heat: HeatMap, row: str, column: str, largest: float) -> str:

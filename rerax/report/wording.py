@@ -5,20 +5,6 @@ from collections.abc import Sequence
 MINUS = "−"
 
 
-def rate_text(rate: float) -> str:
-    """A rate as one would give it to `--rates`, short.
-
-    Example:
-        >>> rate_text(0.003), rate_text(0.25), rate_text(0.0)
-        ('3e-3', '0.25', '0')
-    """
-    if rate == 0 or rate >= 0.1:
-        return f"{rate:g}" if float(f"{rate:g}") == rate else repr(rate)
-    digits = next(n for n in range(17) if float(f"{rate:.{n}e}") == rate or n == 16)
-    mantissa, _, exponent = f"{rate:.{digits}e}".partition("e")
-    return f"{mantissa}e{int(exponent)}"
-
-
 def points(value: float, sign: bool = False, digits: int = 2) -> str:
     """A score or a difference of scores, in hundredths; with its sign where that matters."""
     text = f"{abs(100 * value):.{digits}f}"

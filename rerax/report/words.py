@@ -1,5 +1,7 @@
 """The findings of a campaign in plain sentences, each computed from its rows. No JAX here."""
 
+import re
+import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,13 +11,22 @@ from rerax.campaign.stopping import Rule
 from rerax.report.lines import Line, told_apart
 from rerax.report.panels import Gain, Panel, Series, gains
 from rerax.report.places import HeatMap, loss
-from rerax.report.wording import budget_text, count, interval, listed, points, rate_text
+from rerax.report.wording import budget_text, count, interval, listed, points
 from rerax.stats import passes
+from rerax.values import rate_text
 
 MOST_RATES = 6
 """Rates of a panel that get a sentence each; the rest is in the tables."""
 MOST_PLACES = 4
 """Places of a heat map that a sentence names."""
+HOW_TO_CITE = (
+    "Name the version of rerax and the command that stand under the runs, and publish the folder. "
+    "Pruning with trainable masks and copies of the most significant bits in the freed cells "
+    "follow Li et al., Zero-Space Cost Fault Tolerance for Transformer-based Language Models on "
+    "ReRAM, arXiv 2401.11664; other fault models and protections name their sources in the "
+    "documentation."
+)
+_HUB_ID = re.compile(r"[A-Za-z0-9_-][\w.-]*/[\w.-]+")
 
 
 class Finding(NamedTuple):
@@ -50,6 +61,20 @@ def what_was_run(lines: Sequence[Line], panels: Sequence[Panel], rows: int) -> s
         f"on {examples} examples. {count(rows, 'row')} of {count(len(lines), 'point')}."
     )
     return text[0].upper() + text[1:]
+
+
+def without_folders(command: str) -> str:
+    """A command line whose paths are their last part alone, since a page names no folders.
+
+    Example:
+        >>> without_folders("rerax sweep --model /home/anna/mini --fault map:/data/a.parquet")
+        'rerax sweep --model mini --fault map:a.parquet'
+    """
+    parts = [
+        word if _HUB_ID.fullmatch(word) else re.sub(r"[^:,\s]*/", "", word.rstrip("/"))
+        for word in shlex.split(command)
+    ]
+    return shlex.join(parts)
 
 
 def findings(panel: Panel, budget: float) -> list[Finding]:

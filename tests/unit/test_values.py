@@ -12,7 +12,7 @@ from rerax.cli import app, main
 from rerax.protection import protection
 from rerax.report import draw_figures, make_page, print_table, summarise_points
 from rerax.spec import parse_tile
-from rerax.values import read_budget, read_float, read_number, read_whole
+from rerax.values import rate_text, read_budget, read_float, read_number, read_whole
 
 SWEEP = ["sweep", "--model", "nowhere", "--task", "sst2", "--out", "unwritten"]
 
@@ -158,3 +158,18 @@ def test_the_report_command_takes_a_percentage(capsys, tmp_path):
     assert "1,5" in refused(capsys, ["report", str(tmp_path), "--budget", "1,5%"])
     assert main(["report", str(tmp_path), "--budget", "1%"]) == 2
     assert "is no campaign folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [(0.0, "0"), (1e-3, "1e-3"), (0.0134, "1.34e-2"), (0.1, "0.1"), (1.0, "1"), (0.25, "0.25"),
+     (0.1234567, "0.1234567"), (1e-300, "1e-300"), (0.999999, "0.999999")],
+)  # fmt: skip
+def test_rates_are_written_so_that_they_can_be_read_back(rate, text):
+    assert rate_text(rate) == text
+    assert float(rate_text(rate)) == rate
+
+
+@pytest.mark.parametrize(("rate", "text"), [(1 / 3, "0.33333"), (1 / 300, "3.3333e-3")])
+def test_rates_that_a_map_realises_are_rounded(rate, text):
+    assert rate_text(rate) == text

@@ -7,7 +7,7 @@ import pytest
 from rerax.cli import main
 from rerax.cli.flags import SECTIONS
 
-OTHERS = {"--out", "--dry-run", "--quiet", "--help", "--json"}
+OTHERS = {"--out", "--dry-run", "--quiet", "--wide", "--help", "--json"}
 
 
 def help_of(command, capsys):

@@ -1,11 +1,16 @@
 """What terminals and pipes get: names as they are, nothing that commands the terminal."""
 
+import contextlib
+import inspect
+import io
+
 import pyarrow as pa
 import pytest
+from made_rows import campaign
 
 from rerax.campaign.files import place
 from rerax.progress import Lines, say
-from rerax.report.table import cell, print_whole
+from rerax.report import Column, print_columns, print_table
 from rerax.values import printable
 
 ODD = "a[bold]b[/bold]\x1b[31m\x07\u202ec"
@@ -18,12 +23,7 @@ def test_control_characters_become_escapes_and_brackets_stay():
 
 
 def test_tables_take_no_markup(capsys):
-    from rich.table import Table
-
-    table = Table()
-    table.add_column("model")
-    table.add_row(cell(ODD))
-    print_whole(table, f"model {ODD}")
+    print_columns([Column("model", [ODD], number=False)], [f"model {ODD}"])
     text = capsys.readouterr().out
     assert text.count(printable(ODD)) == 2
     assert "\x1b[31m" not in text
@@ -34,14 +34,69 @@ def test_the_closing_table_prints_a_name_as_it_is(capsys):
 
     from made_rows import POINT, make_rows
 
-    from rerax.report import print_table
-
     two = [make_rows(replace(POINT, model=name), [0.9, 0.8, 0.7]) for name in (ODD, "[/]")]
     print_table(pa.concat_tables(two))
     out = capsys.readouterr().out
     assert printable(ODD) in out
     assert "[/]" in out
     assert "\x1b[31m" not in out
+
+
+class Screen(io.StringIO):
+    """Standard output that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(monkeypatch, width: int, **options) -> list[str]:
+    """Lines of a closing table on a terminal of some width."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "dumb")
+    schemes = ({}, {"protection": "msb:2x3:pruned"}, {"protection": "plan:" + "query=none/" * 9})
+    rows = campaign(schemes, (0.0, 1e-3, 2e-3), cells=800)
+    screen = Screen()
+    with contextlib.redirect_stdout(screen):
+        print_table(rows, runs=[{"reads": READS}], **options)
+    return screen.getvalue().splitlines()
+
+
+READS = [{"protection": "none", "reads": 8.0}, {"protection": "msb:2x3:pruned", "reads": 12.0}]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 300])
+def test_a_table_fits_its_terminal_and_says_what_it_leaves_out(monkeypatch, width):
+    lines = shown(monkeypatch, width)
+    table = lines[: next(k for k, line in enumerate(lines) if line.startswith("scores in"))]
+    assert max(map(len, table)) <= width
+    assert not any("…" in line for line in table)
+    assert any("msb:2x3:pruned" in line and "2e-3" in line for line in table) or width < 80
+    (told,) = [line for line in lines if "--wide" in line] or [""]
+    names = ("SE", "gain, 95 %", "reads")
+    for name in names:  # a column is there, or its absence is told
+        assert (name in table[1]) != (name in told), name
+    assert (width == 300) == (not told)
+    assert "mean" in table[1]
+    assert "rate" in table[1]
+
+
+def test_a_wide_table_and_one_in_a_file_are_whole(monkeypatch, capsys):
+    wide = shown(monkeypatch, 60, wide=True)
+    assert not any("--wide" in line for line in wide)
+    print_table(campaign(({}, {"protection": "msb:2x3:pruned"})))
+    for text in ("\n".join(wide), capsys.readouterr().out):
+        assert "gain, 95 %" in text
+        assert "worst" in text
+
+
+def test_what_a_scheme_costs_stands_beside_what_it_gains(monkeypatch):
+    lines = shown(monkeypatch, 300)
+    head = next(line for line in lines if "gain" in line)
+    assert head.split()[-2:] == ["cells", "reads"]
+    (line,) = [line for line in lines if "msb:2x3:pruned" in line and "2e-3" in line]
+    assert line.split()[-2:] == ["1.00", "12.0"]
+    assert any(word.startswith("+") for word in line.split())
+    assert any("gain: points over unprotected" in line for line in lines)
 
 
 def test_lines_of_progress_and_errors(capsys):
@@ -64,3 +119,17 @@ def test_a_store_with_one_slash(text):
 def test_a_home_is_found(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert place("~/rows") == tmp_path / "rows"
+
+
+def test_the_command_is_kept_without_what_changes_no_row():
+    from rerax.cli.flags import command_text
+    from rerax.cli.sweep import sweep
+
+    values = {name: p.default for name, p in inspect.signature(sweep).parameters.items()}
+    values |= {"out": "rows", "model": "my model", "task": "sst2", "rates": "0,1e-3", "chips": 8}
+    told = command_text(sweep, {**values, "quiet": True, "wide": True})
+    assert told == (
+        "rerax sweep --out rows --model 'my model' --task sst2 --rates 0,1e-3 --chips 8"
+    )
+    study = command_text(sweep, {**values, "study": "a.py", "model": None})
+    assert study.startswith("rerax sweep --out rows a.py --task")

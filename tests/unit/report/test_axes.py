@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from rerax.report.axes import LETTER, NARROW, WIDE, RateAxis, ValueAxis, nice_step
-from rerax.report.wording import rate_text
+from rerax.values import rate_text
 
 RATES = [
     [0.0, 1e-4, 1e-3, 3e-3, 1e-2],
@@ -60,12 +60,3 @@ def test_values_lie_between_the_outer_ticks(ends):
 
 def test_steps_are_nice():
     assert [nice_step(span, 5) for span in (1.0, 4.0, 23.0, 99.0)] == [0.2, 1.0, 5.0, 20.0]
-
-
-@pytest.mark.parametrize(
-    ("rate", "text"),
-    [(0.0, "0"), (1e-3, "1e-3"), (0.0134, "1.34e-2"), (0.1, "0.1"), (1.0, "1"), (1 / 3, None)],
-)
-def test_rates_are_written_so_that_they_can_be_read_back(rate, text):
-    assert float(rate_text(rate)) == rate
-    assert text is None or rate_text(rate) == text

@@ -14,8 +14,9 @@ from rerax.campaign.stopping import Rule
 from rerax.campaign.store import read_rows
 from rerax.cli import main
 from rerax.report import make_page, summarise_points, write_page
-from rerax.report.wording import interval, points, rate_text
+from rerax.report.wording import interval, points
 from rerax.stats import paired_difference, passes, summarise, wilson
+from rerax.values import rate_text
 
 ENCODINGS = RESULTS / "sst2_encodings"
 
@@ -113,18 +114,20 @@ def test_gains_are_paired_over_common_chips():
     noise = np.random.default_rng(3)
     mine, theirs = noise.random(9), noise.random(6)
     made = [make_rows(one, mine), make_rows(other, theirs, chips=[2, 3, 5, 7, 8, 40])]
-    text = make_page(pa.concat_tables(made))
+    text = make_page(pa.concat_tables(made), runs=[{"reads": [{"reads": 12.5}]}])
     expected = paired_difference(np.array([2, 3, 5, 7, 8, 40]), theirs, np.arange(9), mine)
     assert expected.chips == 5
     assert table(text, "Paired gains")[1] == [
         [
             "msb:1x3:lsb",
-            "unprotected",
             "1e-2",
-            "5",
             points(expected.mean, sign=True),
-            points(expected.se),
             interval(expected.interval, sign=True),
+            points(expected.se),
+            "1.00 ×",
+            "12.5",
+            "5",
+            "unprotected",
         ]
     ]
     told = re.findall(r"<title>(msb:1x3:lsb at 1e-2\n[^<]*)</title>", chart(text, "gain-0-0"))
@@ -215,18 +218,32 @@ def test_text_from_rows_is_escaped():
 
 def test_a_page_has_what_its_rows_allow():
     plain = make_page(campaign([{}]))
-    assert sections(plain) == ["summary", "scores", "yields", "points", "cells", "method"]
+    assert sections(plain) == ["summary", "scores", "yields", "points", "cells", "method", "cite"]
     compared = make_page(campaign())
     assert "gains" in sections(compared)
     assert "places" not in sections(compared)
     clean = make_page(campaign(rates=(0.0,)))
-    assert sections(clean) == ["summary", "points", "cells", "method"]
+    assert sections(clean) == ["summary", "points", "cells", "method", "cite"]
     where = make_page(places(["bits=7", "bits=0"]))
-    assert sections(where) == ["summary", "places", "points", "cells", "method"]
+    assert sections(where) == ["summary", "places", "points", "cells", "method", "cite"]
     for text in (plain, compared, clean):
         assert "heat" not in text.split("</style>")[1].split("<script>")[0]
     told = make_page(campaign([{}]), runs=[{"started": "2026-01-01T10:20:30+00:00"}])
-    assert sections(told)[-1] == "runs"
+    assert sections(told)[-2:] == ["runs", "cite"]
+    assert "<pre>" not in told
+
+
+def test_the_command_that_made_it_is_shown_without_folders():
+    command = "rerax sweep --model /home/anna/mini --data a/b/c --fault map:/x/m.parquet"
+    runs = [{"command": command}, {"command": command}, {"command": "rerax sweep --model org/bert"}]
+    text = make_page(campaign([{}]), runs=runs)
+    found = re.findall("<pre>(.*?)</pre>", text)
+    assert found == [
+        "rerax sweep --model mini --data c --fault map:m.parquet",
+        "rerax sweep --model org/bert",
+    ]
+    assert "anna" not in text
+    assert "arXiv 2401.11664" in text
 
 
 def test_findings_of_many_subjects_open_on_request():
@@ -269,10 +286,10 @@ def test_the_ledger_counts_cells():
         for scheme, cells in zip(schemes, (800, 2400), strict=True)
     ]
     _, body = table(make_page(pa.concat_tables(made)), "Cells")
-    assert [row[1] for row in body] == ["duplicate:3", "none"]
+    assert [row[1] for row in body] == ["none", "duplicate:3"]
     assert [row[5:] for row in body] == [
-        ["2,400", "800", "+200.00", "25.00"],
-        ["800", "800", "0.00", "25.00"],
+        ["800", "800", "0.00", "25.00", ""],
+        ["2,400", "800", "+200.00", "25.00", ""],
     ]
 
 

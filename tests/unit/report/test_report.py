@@ -106,8 +106,31 @@ def test_rates_ascend_within_a_series_whatever_the_order_of_rows():
     ]
     lines = summarise_points(pa.concat_tables(make_rows(p, [0.5, 0.6]) for p in points))
     assert [(line.settings["encoding"], line.rate) for line in lines] == [
-        (encoding, rate) for encoding in ("differential", "offset") for rate in (0.0, 1e-3, 1e-2)
+        (encoding, rate) for encoding in ("offset", "differential") for rate in (0.0, 1e-3, 1e-2)
     ]
+
+
+def test_places_are_in_the_order_of_their_numbers():
+    points = [replace(POINT, faulty=f"layers={k}") for k in (10, 2, 1)]
+    lines = summarise_points(pa.concat_tables(make_rows(p, [0.5, 0.6]) for p in points))
+    assert [line.settings["faulty"] for line in lines] == ["layers=1", "layers=2", "layers=10"]
+
+
+@pytest.mark.parametrize(
+    ("examples", "budget", "told"),
+    [(100, 0.01, "1.00 points, and the budget of 1 point is one of them"),
+     (64, 0.01, "1.56 points, and the budget of 1 point is less than one of them"),
+     (200, 0.01, None), (872, 0.002, "0.11 points, and the budget of 0.2 points is one of them"),
+     (64, 0.0, None)],
+)  # fmt: skip
+def test_a_yield_that_hangs_on_one_example_says_so(examples, budget, told):
+    rows = make_rows(POINT, [0.9, 0.8])
+    place = rows.schema.get_field_index("examples")
+    field = rows.schema.field(place)
+    rows = rows.set_column(place, field, pa.array([examples] * 2, field.type))
+    text = printed(rows, budget=budget)
+    assert ("yield is coarse" in text) == (told is not None)
+    assert told is None or told in text
 
 
 def test_the_table_shows_what_varies_and_notes_what_does_not():
@@ -123,7 +146,7 @@ def test_the_table_shows_what_varies_and_notes_what_does_not():
     assert "float score 90.00" in notes
     assert "clean score 89.00" in notes
     assert "81.23" in text
-    assert "0.001" in text
+    assert "1e-3" in text
     assert "degenerate" not in text
     assert "mixed" not in text
 
@@ -139,7 +162,7 @@ def test_no_line_is_wrapped_or_cut_where_there_is_no_terminal(monkeypatch):
         )
     ]
     lines = printed(pa.concat_tables(make_rows(p, [0.5, 0.6]) for p in points)).splitlines()
-    assert sum(long in line and "0.001" in line and "60.00" not in line for line in lines) == 1
+    assert sum(long in line and "1e-3" in line and "60.00" not in line for line in lines) == 1
     assert not any("…" in line for line in lines)
 
 

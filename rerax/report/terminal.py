@@ -1,0 +1,115 @@
+"""Tables that fit the terminal they are printed on. No JAX here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+from rerax.values import printable
+
+NARROWEST = 12
+"""Letters that a column of words keeps when it is folded."""
+BETWEEN = 3
+"""Letters between two columns."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        name: its heading.
+        texts: what it shows, from the first line on.
+        number: numbers stand at its right edge and are never folded; words may be.
+        rank: where the table is too wide, columns of the highest rank are left out first; those
+            of rank 0 never are.
+    """
+
+    name: str
+    texts: Sequence[str]
+    number: bool = True
+    rank: int = 0
+
+    @property
+    def narrowest(self) -> int:
+        """Letters that it needs at least."""
+        widest = max(len(text) for text in (self.name, *map(printable, self.texts)))
+        return widest if self.number else min(widest, max(NARROWEST, len(self.name)))
+
+
+def print_columns(
+    columns: Sequence[Column],
+    notes: Sequence[str] = (),
+    file: IO[str] | None = None,
+    wide: bool = False,
+) -> None:
+    """Print a table and notes below it.
+
+    On a terminal the table is as wide as that: words are folded, then columns are left out, and a
+    note names them. Files and pipes get it whole.
+
+    Args:
+        columns: at least one, all of equal length.
+        notes: lines to follow the table.
+        file: where to; standard output by default.
+        wide: whole on a terminal too.
+    """
+    console = _console(file)
+    fitted = console.is_terminal and not wide
+    shown = _that_fit(columns, console.width) if fitted else list(columns)
+    table = _table(shown)
+    if not fitted or _room(shown) > console.width:  # rather too wide than cut short
+        console.width = max(console.width, _natural(console, table))
+    console.print(table)
+    left_out = [column.name for column in columns if column not in shown]
+    if left_out:
+        notes = [*notes, f"left out to fit the terminal: {', '.join(left_out)}; --wide shows all"]
+    for text in notes:
+        console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
+
+
+def _that_fit(columns: Sequence[Column], width: int) -> list[Column]:
+    """Columns that have room beside each other, words folded."""
+    shown = list(columns)
+    while _room(shown) > width and (last := max(column.rank for column in shown)):
+        shown.remove(next(column for column in reversed(shown) if column.rank == last))
+    return shown
+
+
+def _room(columns: Sequence[Column]) -> int:
+    return sum(column.narrowest + BETWEEN for column in columns) - BETWEEN
+
+
+def _table(columns: Sequence[Column]) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(
+            column.name,
+            justify="right" if column.number else "left",
+            no_wrap=column.number,
+            overflow="fold",
+            min_width=column.narrowest,
+        )
+    for line in zip(*(column.texts for column in columns), strict=True):
+        table.add_row(*(Text(printable(text)) for text in line))  # nothing in it is markup
+    return table
+
+
+def _console(file: IO[str] | None) -> Any:
+    from rich.console import Console
+
+    class Terminal(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich itself would exit with 1; the command line knows better
+
+    return Terminal(file=file)
+
+
+def _natural(console: Any, table: Any) -> int:
+    from rich.measure import Measurement
+
+    options = console.options.update(max_width=10_000)
+    return Measurement.get(console, options, table).maximum
