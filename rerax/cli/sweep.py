@@ -145,8 +145,14 @@ def sweep(
     scopes = combine(faulty_layers, faulty_matrices, faulty_bits)
     points, models, data = _of_study(study, given) if study is not None else _of_flags(given)
     where = place(out)
-    asked = command_text(sweep, vars(given))
-    settings = Settings(64 if chips is None else chips, seed, chunk, lanes, True, asked)
+    settings = Settings(
+        64 if chips is None else chips,
+        seed,
+        chunk,
+        lanes,
+        all_cores=True,
+        command=command_text(sweep, vars(given)),
+    )
     with joined(distributed and not dry_run, coordinator, processes, process) as team:
         shares = shares_of(
             points,

@@ -85,7 +85,7 @@ def _beside(lines: Sequence[Line]) -> tuple[list[Column], list[str]]:
     mine = [found.get(id(line)) for line in lines]
     columns = [
         Column("gain", ["" if s is None else points(s.mean, sign=True) for s in mine], rank=1),
-        Column("gain, 95 %", ["" if s is None else _signed(s.interval) for s in mine], rank=9),
+        Column("(gain 95 %)", ["" if s is None else _signed(s.interval) for s in mine], rank=9),
     ]
     plainest = dict.fromkeys(panel.series[0].label for panel in panels if len(panel.series) > 1)
     note = f"gain: points over {', '.join(plainest)} on the same chips"

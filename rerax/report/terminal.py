@@ -1,13 +1,15 @@
 """Tables that fit the terminal they are printed on. No JAX here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from rerax.values import printable
 
 NARROWEST = 12
 """Letters that a column of words keeps when it is folded."""
+LONGEST = 36
+"""Letters of a name that is shown whole on a terminal."""
 BETWEEN = 3
 """Letters between two columns."""
 
@@ -44,8 +46,8 @@ def print_columns(
 ) -> None:
     """Print a table and notes below it.
 
-    On a terminal the table is as wide as that: words are folded, then columns are left out, and a
-    note names them. Files and pipes get it whole.
+    On a terminal the table is as wide as that: long names are cut and numbered, words are folded,
+    then columns are left out, and a note says so. Files and pipes get it whole.
 
     Args:
         columns: at least one, all of equal length.
@@ -55,16 +57,27 @@ def print_columns(
     """
     console = _console(file)
     fitted = console.is_terminal and not wide
-    shown = _that_fit(columns, console.width) if fitted else list(columns)
+    whole = list(columns)
+    shown = _that_fit(list(map(_short, whole)), console.width) if fitted else whole
     table = _table(shown)
     if not fitted or _room(shown) > console.width:  # rather too wide than cut short
         console.width = max(console.width, _natural(console, table))
     console.print(table)
-    left_out = [column.name for column in columns if column not in shown]
+    names = [column.name for column in shown]
+    left_out = [column.name for column in whole if column.name not in names]
     if left_out:
         notes = [*notes, f"left out to fit the terminal: {', '.join(left_out)}; --wide shows all"]
+    elif any(column.texts != _short(column).texts for column in whole) and fitted:
+        notes = [*notes, "names are cut to fit the terminal; --wide shows them whole"]
     for text in notes:
         console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
+
+
+def _short(column: Column) -> Column:
+    """A column whose long names are cut and numbered, each name by its own number."""
+    long = list(dict.fromkeys(text for text in column.texts if len(text) > LONGEST))
+    cut = {text: f"{text[: LONGEST - 6]}… #{k}" for k, text in enumerate(long, 1)}
+    return replace(column, texts=[cut.get(text, text) for text in column.texts])
 
 
 def _that_fit(columns: Sequence[Column], width: int) -> list[Column]:
@@ -76,7 +89,7 @@ def _that_fit(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def _room(columns: Sequence[Column]) -> int:
-    return sum(column.narrowest + BETWEEN for column in columns) - BETWEEN
+    return sum(column.narrowest + BETWEEN for column in columns) - BETWEEN + 2  # and the edges
 
 
 def _table(columns: Sequence[Column]) -> Any:
