@@ -1,4 +1,4 @@
-"""What a GPU does with a chip: rates of products, the chip, its kernels by time, the fused kernel.
+"""What a GPU does with a chip: rates of products, the chip and its kernels by time.
 
     python experiments/gpu.py [--out experiments/results/gpu.json]
 
@@ -9,7 +9,6 @@ names parts, and FILE is written after each, for machines that are rented by the
 - `chip`: one lane group from end to end, and the share of the best product rate that it reaches;
   with `--lanes`, of another width than the backend's;
 - `kernels`: what the device spends the time of such a group on;
-- `fused`: the fused kernel beside the plain path, time and bits;
 - `points`: seconds of a chip of both shapes by dtype, protection and rate;
 - `campaigns`: 10,000 chips of the demo model and 1,000 of the BERT-base shape, their rows written.
 
@@ -35,14 +34,13 @@ import numpy as np
 
 import rerax
 from rerax import demo
-from rerax.bench import jobs, kernel, machine
+from rerax.bench import jobs, machine
 from rerax.bench.timing import seconds
 from rerax.campaign.source import read_subject
 from rerax.campaign.subject import Inputs
 
 OUT = Path(__file__).parent / "results" / "gpu.json"
 TOKENS, RATE, TRIES = 32, 1e-3, 3
-COMPARED = (("none", 1e-3), ("none", 1e-2), ("msb:2x3:pruned", 1e-3), ("msb:2x3:pruned", 1e-2))
 MOST_KERNELS = 40
 RATES = (1e-4, 1e-3, 1e-2)
 SCHEMES = ("none", "msb:2x3:pruned")
@@ -131,17 +129,6 @@ def kernels(given: argparse.Namespace) -> dict[str, Any]:
     return {"busy": sum(spent.values()), "largest": dict(spent.most_common(MOST_KERNELS))}
 
 
-def fused(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """All codes of a lane group, read in both ways."""
-    here = kernel.kernel_here()
-    found = []
-    for scheme, rate in COMPARED:
-        job = make_job(given, scheme)
-        both = asdict(kernel.compare(job, rate, here, TRIES))
-        found.append({"protection": scheme, "rate": rate, "lanes": job.network.lanes, **both})
-    return found
-
-
 def points(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Seconds of a chip, by shape, dtype, protection and rate; a first call for each program."""
     found = []
@@ -208,7 +195,6 @@ PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "peaks": peaks,
     "chip": chip,
     "kernels": kernels,
-    "fused": fused,
     "points": points,
     "campaigns": campaigns,
 }
@@ -244,11 +230,6 @@ def print_parts(found: dict[str, Any]) -> None:
         print(
             f"{one['chips']} chips of {one['model']}, {one['sentences']} sentences: "
             f"{one['seconds']:.1f} s, {one['chips_a_second_when_warm']:.0f} a second when warm"
-        )
-    for one in found.get("fused", ()):
-        print(
-            f"{one['protection']} at {one['rate']:g}: plain {1e3 * one['plain']:.1f} ms, fused "
-            f"{1e3 * one['fused']:.1f} ms a lane group, {one['differ']} values differ"
         )
 
 

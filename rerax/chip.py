@@ -17,7 +17,6 @@ from rerax._types import AnyArray, Params
 from rerax.compaction import Lines, open_lines
 from rerax.encoding import decode
 from rerax.faults import Counts, Disturbed, Dose, FaultModel, Healthy, Site, disturb_planes
-from rerax.fused import covers, read_matrix
 from rerax.gates import Gates, open_cells
 from rerax.keys import matrix_key, spare_key
 from rerax.measured import MATRICES
@@ -153,7 +152,6 @@ def read(
     lanes: str | None = None,
     chip: UInt32[Array, ""] | None = None,
     where: Acting | None = None,
-    kernel: str | None = None,
 ) -> tuple[dict[str, Int8[Array, "R C"]], dict[str, Counts]]:
     """Codes of one layer's matrices as one chip reads them.
 
@@ -169,7 +167,6 @@ def read(
         lanes: name of the enclosing `vmap` axis over chips, if any.
         chip: the chip's number, for measured chips.
         where: where faults act; None: everywhere.
-        kernel: one of `fused.KERNELS`, for the matrices that it covers; it changes no bit.
 
     Returns:
         Codes, and faulty cells (spare arrays included), of each matrix.
@@ -181,11 +178,6 @@ def read(
         sites += [None] * protection.spare_arrays
         site_keys = [matrix_key(key, name, layer) for key in chips]
         extra = (extras or {}).get(name)
-        shape = stored.shape[1:]
-        if kernel and where is None and covers(kernel, fault, protection, spec, *shape):
-            of = (stored, site_keys, dose, spec, protection, extra, name)
-            codes[name], counts[name] = read_matrix(kernel, *of)
-            continue
         how = (stored, site_keys, sites, dose, spec, lanes)
         if where is None:
             arrays = _disturb(fault, None, *how)

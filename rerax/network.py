@@ -40,8 +40,6 @@ class Network:
             zeros. The sums are the same; on the CPUs measured, multiplying zeros is faster
             (experiments/results/gates_cost.json).
         protection: what is stored beside the weights, and voted on reading.
-        kernel: one of `fused.KERNELS` reads what it covers; None: the plain path does, as always
-            on a CPU. No bit depends on it.
     """
 
     config: BertConfig
@@ -52,7 +50,6 @@ class Network:
     lanes: int = 1
     compact: bool = False
     protection: Protection = UNPROTECTED
-    kernel: str | None = None
 
 
 class Bucket(NamedTuple):
@@ -153,7 +150,7 @@ def reader(
 
     def read_section(section: Any, extras: Any, layer: int | Array) -> tuple[dict, dict]:
         how = (dose, network.fault, network.spec, network.protection, extras, lanes, chip, where)
-        return read(section, chip_key, layer, *how, network.kernel)
+        return read(section, chip_key, layer, *how)
 
     return read_section
 

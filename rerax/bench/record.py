@@ -8,7 +8,6 @@ import jax
 
 from rerax.bench.growth import curves
 from rerax.bench.jobs import make_job
-from rerax.bench.kernel import compare, kernel_here
 from rerax.bench.machine import describe, measure_limits
 from rerax.bench.stages import take_apart
 from rerax.campaign.subject import Inputs
@@ -22,7 +21,6 @@ def measure(
     protections: Sequence[str],
     rounds: int,
     growth: bool,
-    fused: bool = False,
     tell: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Measure the machine, and chips on it.
@@ -33,13 +31,11 @@ def measure(
         protections: by their names.
         rounds: how often each piece is timed.
         growth: also measure how cost grows.
-        fused: also compare the fused kernel of this accelerator with the plain path.
         tell: told of what is at work.
 
     Raises:
-        ValueError: no room for a protection, or no kernel for this backend.
+        ValueError: no room for a protection.
     """
-    kernel = kernel_here() if fused else None
     tell("limits of this machine")
     limits = measure_limits()
     chips = []
@@ -57,9 +53,6 @@ def measure(
                     "stages": [asdict(stage) for stage in stages],
                 }
             )
-            if kernel is not None:
-                tell("the fused kernel on it")
-                chips[-1]["fused"] = asdict(compare(job, rate, kernel, rounds))
     found = {
         "machine": describe(),
         "limits": asdict(limits),
@@ -109,8 +102,6 @@ def print_bench(found: dict[str, Any], wide: bool = False) -> None:
     )
     for chip in found["chips"]:
         print(_end_to_end(chip))
-        if "fused" in chip:
-            print(_beside(chip))
     for curve in found.get("growth", ()):
         times = ", ".join(
             f"{size:g}: {1e3 * time:.0f} ms"
@@ -146,17 +137,6 @@ def _end_to_end(chip: dict[str, Any]) -> str:
     return (
         f"from end to end, {chip['protection']} at rate {rate_text(chip['rate'])}: "
         f"crossbar products at {100 * share:.0f} % of the measured rate"
-    )
-
-
-def _beside(chip: dict[str, Any]) -> str:
-    """What the fused kernel of one chip did beside the plain path."""
-    fused, lanes = chip["fused"], chip["lanes"]
-    plain, ours = (f"{1e3 * fused[name] / lanes:.2f} ms" for name in ("plain", "fused"))
-    verdict = f"WRONG: {fused['differ']} values differ" if fused["differ"] else "bits agree"
-    return (
-        f"all codes of a chip, {chip['protection']} at rate {rate_text(chip['rate'])}: "
-        f"plain {plain}, fused {ours}, {verdict}"
     )
 
 

@@ -29,9 +29,6 @@ def bench(
     growth: Annotated[
         bool, typer.Option("--growth", help="Also double chips, sentences, model and rate.")
     ] = False,
-    fused: Annotated[
-        bool, typer.Option("--fused", help="Also compare the fused kernel (GPU, TPU): time, bits.")
-    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the raw numbers here.", metavar="FILE")
     ] = None,
@@ -65,7 +62,7 @@ def bench(
             say(f"measuring {text}")
 
     default = "none" if inputs.gates is None else "none,msb:2x3:pruned"
-    found = measure(inputs, asked, names(protection or default), rounds, growth, fused, tell)
+    found = measure(inputs, asked, names(protection or default), rounds, growth, tell)
     print_bench(found, wide)
     if json_file is not None:
         _write(json_file, found)

@@ -19,7 +19,6 @@ WITH_JAX = {
     "encoding",
     "evaluate",
     "faults",
-    "fused",
     "glue.metrics",
     "keys",
     "network",

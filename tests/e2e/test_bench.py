@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
-from rerax import fused
-from rerax.bench import jobs, kernel, record, stages
+from rerax.bench import jobs, stages
 from rerax.bench.growth import Curve
 from rerax.bench.jobs import CLOSED, SHAPES, make_job, random_inputs
 from rerax.bench.machine import Limits
@@ -122,30 +121,9 @@ def test_the_command_writes_what_it_prints(monkeypatch, capsys, tmp_path):
     assert "time grows as chips ^ 1.00   (1: 100 ms, 2: 200 ms)" in capsys.readouterr().out
 
 
-def test_the_fused_kernel_is_compared(monkeypatch, job):
-    """On one matrix, interpreted; and a kernel that reads something else is told of."""
-    one = {"encoder": {"ffn_in": job.programmed.words["encoder"]["ffn_in"]}}
-    job = dataclasses.replace(job, programmed=job.programmed._replace(words=one))
-    monkeypatch.setattr(kernel, "medians", lambda works, rounds: dict.fromkeys(works, 1.0))
-    found = kernel.compare(job, 0.02, "gpu:interpreted")
-    assert found == kernel.Comparison(plain=1.0, fused=1.0, differ=0)
-    chip = {"protection": "none", "rate": 0.02, "lanes": 1}
-    told = record._beside({**chip, "fused": dataclasses.asdict(found)})
-    assert told.startswith("all codes of a chip, none at rate 0.02: plain")
-    assert told.endswith("bits agree")
-    monkeypatch.setattr(fused, "_code", lambda words, spec: words[0])
-    other = dataclasses.replace(job.network, kernel="gpu:interpreted")
-    differ = int(kernel._differing(job, dataclasses.replace(job, network=other), 0.02))
-    assert differ > job.weights // 2
-    found = dataclasses.replace(found, differ=differ)
-    told = record._beside({**chip, "fused": dataclasses.asdict(found)})
-    assert told.endswith(f"WRONG: {differ} values differ")
-
-
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--fused"], "no kernel for cpu"),
         (["--shape", "large"], "give minilm or base"),
         (["--examples", "0"], "give at least 1"),
         (["--rounds", "0"], "give at least 1"),
