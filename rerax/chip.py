@@ -14,11 +14,11 @@ from jax import lax
 from jaxtyping import Array, Bool, Int8, Key, UInt8, UInt32
 
 from rerax._types import AnyArray, Params
-from rerax.compaction import Lines, open_lines
 from rerax.encoding import decode
 from rerax.faults import Counts, Disturbed, Dose, FaultModel, Healthy, Site, disturb_planes
 from rerax.gates import Gates, open_cells
 from rerax.keys import matrix_key, spare_key
+from rerax.masking import Lines, open_lines
 from rerax.measured import MATRICES
 from rerax.protection import Ledger, Protection, Unprotected, left_bare
 from rerax.quantise import quantise

@@ -36,9 +36,6 @@ class Network:
         input_bits: 8 for integer products of codes, None for float inputs.
         dtype: dtype of everything that is not on a crossbar.
         lanes: chips in one `vmap`; part of the platform, never a matter of memory.
-        compact: leave closed lines of a pruned model out of the products instead of multiplying
-            zeros. The sums are the same; on the CPUs measured, multiplying zeros is faster
-            (experiments/results/gates_cost.json).
         protection: what is stored beside the weights, and voted on reading.
     """
 
@@ -48,7 +45,6 @@ class Network:
     input_bits: int | None = 8
     dtype: str = "float32"
     lanes: int = 1
-    compact: bool = False
     protection: Protection = UNPROTECTED
 
 
@@ -126,9 +122,7 @@ def chip_logits(
         network, programmed, block, read_section, stream, first, last
     )
     codes, counts_head = read_section(words["head"], extras["head"], 0)
-    product = crossbar_product(
-        codes, scales["head"], network.input_bits, lines["head"], network.compact
-    )
+    product = crossbar_product(codes, scales["head"], network.input_bits, lines["head"])
     head = Head(network.config, product, jnp.dtype(network.dtype))
     logits = tuple(  # batch by batch, so that no block size can change a bit
         lax.map(lambda x: head.apply({"params": params["head"]}, x[:, :1]), x) for x in stream
@@ -188,7 +182,7 @@ def through_layers(
             lambda a: lax.dynamic_index_in_dim(jnp.asarray(a), i, keepdims=False), layers
         )
         codes, found = read_section(words, extras, jnp.asarray(i).astype(jnp.uint32))
-        product = crossbar_product(codes, scales, network.input_bits, lines, network.compact)
+        product = crossbar_product(codes, scales, network.input_bits, lines)
         encoder = EncoderLayer(network.config, product, jnp.dtype(network.dtype))
 
         def through_batch(j: int | Array, x: Array, bucket: Bucket) -> Array:

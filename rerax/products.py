@@ -12,8 +12,8 @@ from jaxtyping import Array, BFloat16, Int8, Int32
 
 from rerax._types import AnyArray
 from rerax.bert.model import Lookup, Product, float_lookup, float_product
-from rerax.compaction import Lines, masked_codes, open_product, take_out
 from rerax.instructions import fastest_factor
+from rerax.masking import Lines, masked_codes
 from rerax.quantise import quantise_inputs
 
 EXACT_ROWS = (1 << 24) // (127 * 128)
@@ -25,7 +25,6 @@ def crossbar_product(
     scales: Mapping[str, AnyArray],
     input_bits: int | None,
     lines: Mapping[str, Lines] | None = None,
-    compact: bool = False,
 ) -> Product:
     """Matrix product of `rerax.bert` that multiplies by the codes read from crossbars.
 
@@ -33,12 +32,10 @@ def crossbar_product(
     products of codes (`integer_product`); matrices that read the same input are multiplied as
     one. Otherwise codes are scaled back and multiplied in float.
     Matrices without codes fall back to their float kernels. Closed lines (those not in `lines`)
-    take no part, whatever is read from them: their codes are zeros, or with `compact` left out.
+    take no part, whatever is read from them: their codes are zeros.
     """
     lines = lines or {}
-    compact = compact and input_bits is not None
-    leave_out = take_out if compact else masked_codes
-    codes = {n: leave_out(c, lines[n]) if n in lines else c for n, c in codes.items()}
+    codes = {n: masked_codes(c, lines[n]) if n in lines else c for n, c in codes.items()}
     if input_bits is not None:
         codes = {n: c.astype(factor_format()) for n, c in codes.items()}
 
@@ -53,12 +50,9 @@ def crossbar_product(
             )
             return float_product(names, x, weights)
         inputs, token_scale = quantise_inputs(x)
-        if compact:
-            sums = [_sums(inputs, codes[n], lines.get(n)) for n in names]
-        else:
-            widths = np.cumsum([codes[n].shape[-1] for n in names])
-            joined = jnp.concatenate([codes[n] for n in names], axis=-1)
-            sums = jnp.split(integer_product(inputs, joined), widths[:-1], axis=-1)
+        widths = np.cumsum([codes[n].shape[-1] for n in names])
+        joined = jnp.concatenate([codes[n] for n in names], axis=-1)
+        sums = jnp.split(integer_product(inputs, joined), widths[:-1], axis=-1)
         column_scales = (scales[n].reshape((1,) * (x.ndim - 1) + (-1,)) for n in names)
         return tuple(
             (s.astype(jnp.float32) * (token_scale * c)).astype(x.dtype)
@@ -66,12 +60,6 @@ def crossbar_product(
         )
 
     return product
-
-
-def _sums(inputs: Array, codes: Array, lines: Lines | None) -> Array:
-    if lines is None:
-        return integer_product(inputs, codes)
-    return open_product(inputs, codes, lines, integer_product)
 
 
 def factor_format() -> str:

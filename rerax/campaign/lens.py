@@ -21,10 +21,10 @@ from rerax.campaign.recall import Recalled, lost_examples
 from rerax.campaign.store import Block
 from rerax.campaign.subject import Progress
 from rerax.campaign.worker import Worker
-from rerax.compaction import masked_codes
 from rerax.evaluate import Network
 from rerax.faults import DEFAULT_SA1_SHARE, Counts, Disturbed, Dose, Site, dose
 from rerax.glue.tasks import METRICS
+from rerax.masking import masked_codes
 from rerax.measured import MATRICES
 from rerax.scope import Scope
 from rerax.spec import MATRIX_GROUPS, ChipSpec

@@ -15,7 +15,7 @@ WITH_JAX = {
     "campaign.lens",
     "campaign.worker",
     "chip",
-    "compaction",
+    "masking",
     "encoding",
     "evaluate",
     "faults",

@@ -7,7 +7,7 @@ import oracle
 import pytest
 
 from rerax import products
-from rerax.compaction import open_lines
+from rerax.masking import open_lines
 from rerax.products import crossbar_lookup, crossbar_product
 
 RNG = np.random.default_rng(0)
@@ -51,13 +51,12 @@ def test_float_inputs_meet_scaled_codes():
         np.testing.assert_allclose(found, by_loops(name, CODES[name], None), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("compact", [False, True])
-def test_closed_lines_take_no_part_whatever_is_read_from_them(compact):
+def test_closed_lines_take_no_part_whatever_is_read_from_them():
     """Row gates act after the input's own scale is known."""
     lines = {"query": open_lines(GATE)}
     masked = CODES["query"] * np.outer(GATE["row"] > 0, GATE["column"] > 0).astype(np.int8)
     expected = (by_loops("query", masked), by_loops("key", CODES["key"]))
-    for found, wanted in zip(apply(lines=lines, compact=compact), expected, strict=True):
+    for found, wanted in zip(apply(lines=lines), expected, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
