@@ -28,6 +28,13 @@ hypothesis.settings.register_profile("rerax", derandomize=True, deadline=None, m
 hypothesis.settings.load_profile("rerax")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the folders of long tests go first, so that no worker is left with them in the end."""
+    rooms = ("e2e", "campaign", "contract", "statistical", "unit")
+    room = {name: k for k, name in enumerate(rooms)}
+    items.sort(key=lambda item: room.get(item.path.relative_to(ROOT / "tests").parts[0], -1))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Real models and data, kept beside the repository where there are any."""

@@ -16,7 +16,7 @@ SPEC = ChipSpec(tile=(4, 16))
 
 @pytest.mark.parametrize(
     ("fault", "shield", "rate"),
-    [("uniform", "duplicate:3", 0.7), ("bitline", "none", 0.2), ("flip", "none", 0.1)],
+    [("uniform", "none", 0.7), ("bitline", "duplicate:3", 0.2), ("flip", "none", 0.1)],
 )
 def test_a_layer_is_read_alike(fault, shield, rate):
     words = jnp.asarray(np.random.default_rng(0).integers(0, 256, (1, 8, 6), np.uint8))

@@ -63,13 +63,8 @@ def run(notebook, folder, devices=1):
     )
 
 
-@pytest.mark.parametrize(
-    "notebook",
-    [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if i else [])
-        for i, path in enumerate(NOTEBOOKS)  # the first, which newcomers open, in every run
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
 def test_it_runs_from_top_to_bottom(notebook, tmp_path):
     devices = 2 if notebook.stem.startswith("20") else 1
     done = run(notebook, tmp_path, devices)
