@@ -1,12 +1,14 @@
 """rerax train."""
 
+from inspect import signature
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rerax.cli.flags import Data, Labels, MaxLength, Quiet, Task, app, flag, names
+from rerax.cli.flags import Data, Labels, MaxLength, Quiet, Task, app, command_text, flag, names
 from rerax.cli.stop import says_when_stopped
+from rerax.cli.sweep import sweep
 
 
 @app.command()
@@ -84,7 +86,13 @@ def train(
         )
         with reporter(quiet, "steps") as tell:
             last = fine_tune(job, out, resume=resume, on_progress=tell)
+    before = last.get("before")
+    told = "" if before is None else f"before training {100 * before:.2f} %, "
     print(
-        f"{out}: score {100 * last['score']:.2f} %, best {100 * last['best']:.2f} % (best/), "
-        f"{100 * last['freed']:.2f} % of the gated weights freed"
+        f"{out}: score {told}now {100 * last['score']:.2f} %, best {100 * last['best']:.2f} % "
+        f"(best/), {100 * last['freed']:.2f} % of the gated weights freed"
     )
+    given = {"model": out / "best", "task": task, "data": data, "max_length": max_length}
+    given |= {"labels": labels, "protection": "none,plan" if last["freed"] else "none"}
+    values = {**{name: p.default for name, p in signature(sweep).parameters.items()}, **given}
+    print(f"next: {command_text(sweep, {**values, 'out': f'{out}-rows'})}")

@@ -11,6 +11,8 @@ from rerax.values import rate_text
 
 LETTER = 6.7
 """Width of a digit at the size of tick labels, generously."""
+FARTHEST = 1.03
+"""A mark stands at its rate times or over this at most, beside those of other series."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class RateAxis:
         gaps = [b - a for a, b in itertools.pairwise(sorted(self._places.values()))]
         self.room = min(max(0.86 * min(gaps, default=2 * edge), 8.0), 2 * edge, 90.0)
         self.series = series
+        self.shift = min(self.room, 2 * math.log10(FARTHEST) * (unit or edge))
         self.edge = low - 0.8 * edge if has_zero and positive else None
 
     def place(self, rate: float) -> float:
@@ -84,7 +87,7 @@ class RateAxis:
     def centre(self, rate: float, series: int) -> float:
         """Where a series has its mark beside those of the others at the same rate."""
         shift = (series - (self.series - 1) / 2) / self.series
-        return self.place(rate) + shift * self.room
+        return self.place(rate) + shift * self.shift
 
     def labels(self) -> list[tuple[float, str]]:
         """Labels that do not touch each other: rate 0, powers of ten, then whatever has room."""

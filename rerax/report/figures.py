@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from rerax.campaign.files import whole_file
 from rerax.campaign.stopping import Rule
+from rerax.report.axes import FARTHEST
 from rerax.report.charts import colour_of
 from rerax.report.lines import Line, percent, shown, split_settings, summarise_points
 from rerax.report.palette import LIGHT, SHADES, shade
@@ -92,9 +93,9 @@ def figure_score_against_rate(rows: pa.Table, path: str | Path, title: str | Non
     zero = positive[0] / 6 if positive else 1.0  # where rate 0 is drawn on the log axis
     noise = np.random.Generator(np.random.PCG64(0))
     room = min([3.0, *(b / a for a, b in itertools.pairwise(positive))]) ** (0.6 / len(series))
+    shifts = _shifts(positive, len(series))[0]
     for k, (label, points) in enumerate(series.items()):
-        shift = room ** (k - (len(series) - 1) / 2)
-        _draw_series(axes, ", ".join(label) or "chips", points, zero, shift, room, k, noise)
+        _draw_series(axes, ", ".join(label) or "chips", points, zero, shifts[k], room, k, noise)
     for score in sorted({line.float_score for line in lines}):
         axes.axhline(100 * score, ls="--", lw=1, color="0.4", label=f"float score {percent(score)}")
     _rate_axis(axes, [line.rate for line in lines], zero)
@@ -227,10 +228,9 @@ def _draw_gains(panel: Panel, axes: Any) -> None:
 
 def _shifts(rates: Sequence[float], series: int) -> tuple[list[float], float]:
     """Factors that put series beside each other, and where rate 0 is drawn."""
-    positive = sorted({rate for rate in rates if rate > 0})
-    room = min([3.0, *(b / a for a, b in itertools.pairwise(positive))]) ** (0.6 / max(series, 1))
-    zero = positive[0] / 6 if positive else 1.0
-    return [room ** (k - (series - 1) / 2) for k in range(series)], zero
+    positive = [rate for rate in rates if rate > 0]
+    zero = min(positive) / 6 if positive else 1.0
+    return [FARTHEST ** (2 * (k - (series - 1) / 2) / series) for k in range(series)], zero
 
 
 def _draw_points(

@@ -164,7 +164,8 @@ def fine_tune(
         on_progress: told after every step, and before what takes long.
 
     Returns:
-        The last record of the log: score, best score, freed share.
+        The last record of the log: score, best score, score before the first step (None in the
+        log of an earlier version), freed share.
 
     Raises:
         ValueError: the folder holds another run, or a checkpoint that cannot be read; the batch
@@ -260,8 +261,12 @@ class Run:
         """Run all steps that are left and write the trained folder."""
         recipe = self.job.recipe
         every = recipe.every or self.order.per_epoch
-        began, first, losses = time.monotonic(), int(self.state.step), []
+        first, losses = int(self.state.step), []
         self.done = first
+        if first == 0 and not self.scored():
+            self.say("scoring")
+            self.record(0)
+        began = time.monotonic()
         for step in range(first + 1, recipe.steps + 1):
             self.say(self.text if step > first + 1 else "compiling")
             losses.append(self.step(step))
@@ -276,9 +281,10 @@ class Run:
                 if step < recipe.steps:
                     saved = {"state": self.state._asdict(), "best": np.float64(self.best)}
                     self.folder.save_state(step, saved)
-        last = [r for r in self.folder.records() if "score" in r][-1]
+        scored = self.scored()
+        before = next((r["score"] for r in scored if r["step"] == 0), None)
         self.save(self.folder.path)
-        record = {**last, "best": self.best, "finished": True}
+        record = {**scored[-1], "best": self.best, "before": before, "finished": True}
         self.folder.tell(record)
         self.folder.drop_checkpoints()
         self.say(self.text)
@@ -322,15 +328,24 @@ class Run:
 
     def score(self, step: int) -> None:
         """Score the validation split; keep the best model that has its full sparsity."""
-        job, gates = self.job, self.gates()
-        found = self.dev.score(self.state.params, gates, job.task, job.dev, job.order)
+        found, recipe = self.record(step), self.job.recipe
+        full = recipe.sparsity is None or recipe.sparsity_at(step) == 1
+        if full and found > self.best:
+            self.best = found
+            self.save(self.folder.path / "best")
+
+    def scored(self) -> list[dict[str, Any]]:
+        """Lines of the log that hold scores."""
+        return [record for record in self.folder.records() if "score" in record]
+
+    def record(self, step: int) -> float:
+        """Write the score of the validation split to the log, and return it."""
+        job = self.job
+        found = self.dev.score(self.state.params, self.gates(), job.task, job.dev, job.order)
         self.folder.tell(
             {"step": step, "epoch": step / self.order.per_epoch, "freed": self.freed(), **found}
         )
-        full = job.recipe.sparsity is None or job.recipe.sparsity_at(step) == 1
-        if full and found["score"] > self.best:
-            self.best = found["score"]
-            self.save(self.folder.path / "best")
+        return found["score"]
 
     def save(self, directory: Path) -> None:
         """Write the model as it is now."""

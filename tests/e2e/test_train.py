@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import shlex
 import shutil
 
 import jax
@@ -109,13 +110,29 @@ def test_the_folder_is_a_model_with_zeros_written_out(trained, model):
 def test_the_log_tells_loss_score_and_sparsity(trained):
     records = log(trained)
     scores = [r for r in records if "score" in r]
-    assert [r["step"] for r in scores] == [4, 8, 12, 12]
+    assert [r["step"] for r in scores] == [0, 4, 8, 12, 12]
     assert scores[-1]["finished"]
-    assert scores[-1]["best"] == max(r["score"] for r in scores[1:])  # the ramp ends at step 6
+    assert scores[-1]["before"] == scores[0]["score"]
+    assert scores[0]["freed"] == 0
+    assert scores[-1]["best"] == max(r["score"] for r in scores[2:])  # the ramp ends at step 6
     _, gates = load_gates(trained, convert.load(trained)[1])
     assert scores[-1]["freed"] == freed_share(gates)
     assert any("loss" in r and np.isfinite(r["loss"]) for r in records)
     assert convert.load(trained / "best")[0] == convert.load(trained)[0]
+
+
+def test_the_last_line_is_the_next_command(trained, flags, data, capsys):
+    assert main([*flags(trained), "--resume"]) == 0  # finished long since
+    told, last = capsys.readouterr().out.splitlines()
+    scores = [r["score"] for r in log(trained) if "score" in r]
+    assert f"before training {100 * scores[0]:.2f} %, now {100 * scores[-1]:.2f} %" in told
+    flag, command = last.split(": ")
+    assert flag == "next"
+    words = shlex.split(command)
+    assert words[:2] == ["rerax", "sweep"]
+    assert words[words.index("--model") + 1] == str(trained / "best")
+    assert words[words.index("--protection") + 1] == "none,plan"
+    assert main([*words[1:], "--dry-run"]) == 0
 
 
 def test_sweep_takes_the_folder_as_it_is(trained, data, tmp_path, monkeypatch, capsys):
@@ -306,7 +323,8 @@ def test_a_run_tells_what_takes_long(flags, tmp_path, monkeypatch, capsys):
     given = [flag for flag in flags(tmp_path / "out") if flag != "--quiet"]
     assert main(given) == 0
     lines = capsys.readouterr().err.splitlines()
-    assert lines[:2] == [
+    assert lines[:3] == [
+        "0 of 12 steps, begun (scoring)",
         "0 of 12 steps, begun (compiling)",
         "0 of 12 steps, begun (teacher answers)",
     ]

@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import pytest
 
@@ -28,6 +29,12 @@ def test_rates_lie_in_order_inside_the_frame_with_rate_0_leftmost(rates, series,
         ends = axis.centre(rate, 0), axis.centre(rate, series - 1)
         assert frame.left <= ends[0] <= ends[1] <= frame.end
         assert sum(ends) / 2 == pytest.approx(axis.place(rate))
+        positive = [r for r in rates if r > 0]
+        if rate and len(positive) > 1:  # what a mark's place says is the rate, within 3 %
+            unit = (axis.place(max(positive)) - axis.place(min(positive))) / math.log10(
+                max(positive) / min(positive)
+            )
+            assert 10 ** (abs(ends[0] - axis.place(rate)) / unit) <= 1.03
     labels = axis.labels()
     spans = [(x - LETTER * len(text) / 2, x + LETTER * len(text) / 2) for x, text in labels]
     assert all(left[1] < right[0] for left, right in itertools.pairwise(spans))
