@@ -174,8 +174,8 @@ def coarse_yields(lines: Sequence[Line], budget: float) -> list[str]:
         lines: points of the campaign.
         budget: loss of score that a passing chip may have.
     """
-    few = min(line.examples for line in lines)
-    if not 0 < budget < 2 / few:
+    few = min((line.examples for line in lines), default=0)
+    if not few or not 0 < budget < 2 / few:
         return []
     whole = math.floor(budget * few + 1e-9)
     return [

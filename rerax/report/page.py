@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from rerax.campaign.files import whole_file
 from rerax.campaign.stopping import Rule
 from rerax.report import charts, tables, words
-from rerax.report.lines import Line, split_settings, summarise_points, unprotected
+from rerax.report.lines import Line, coarse_yields, split_settings, summarise_points, unprotected
 from rerax.report.palette import DARK, LIGHT, variables
 from rerax.report.panels import Panel, gains, make_panels
 from rerax.report.places import HeatMap, make_heat_maps
@@ -242,7 +242,7 @@ def _scores(panels: Sequence[Panel], budget: float) -> str:
 
     lead = (
         "Each dot is a chip. Marks are means over chips, bars and bands their 95 % intervals; "
-        "series stand side by side at each rate."
+        "where there are several series, marks are beside their rate by less than 3 % of it."
     )
     return _section("scores", "Score against fault rate", lead, _figures("score", panels, draw))
 
@@ -255,6 +255,8 @@ def _yields(panels: Sequence[Panel], budget: float) -> str:
         f"Share of chips within {budget_text(budget)} of the float score, "
         "with its 95 % binomial interval."
     )
+    coarse = coarse_yields([line for panel in panels for line in panel.lines], budget)
+    lead += "".join(f" {text[0].upper()}{text[1:]}." for text in coarse)
     return _section("yields", "Chips that pass", lead, _figures("yield", panels, draw))
 
 

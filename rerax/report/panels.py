@@ -66,12 +66,15 @@ class Gain:
         rate: fault rate.
         summary: of the differences of scores, chip by chip (`rerax.stats.paired_difference`).
         same_cells: whether both have equally many base cells, so that the same ones are stuck.
+        cells: cells of the one, spare arrays included, over those of the other; None where rows of
+            an early version do not say.
     """
 
     series: int
     rate: float
     summary: Summary
     same_cells: bool
+    cells: float | None
 
 
 def make_panels(lines: Sequence[Line]) -> list[Panel]:
@@ -116,7 +119,8 @@ def gains(panel: Panel) -> list[Gain]:
                 continue
             summary = paired_difference(line.chips, line.scores, against.chips, against.scores)
             same = line.cells_dense == against.cells_dense
-            found.append(Gain(place, line.rate, summary, same))
+            cells = line.cells / against.cells if line.cells and against.cells else None
+            found.append(Gain(place, line.rate, summary, same, cells))
     return found
 
 

@@ -19,7 +19,7 @@ from rerax.report.lines import (
 from rerax.report.panels import gains, make_panels
 from rerax.report.terminal import Column, print_columns
 from rerax.report.wording import budget_text, points
-from rerax.stats import looks
+from rerax.stats import Summary, looks
 from rerax.values import rate_text, read_budget
 
 
@@ -76,31 +76,29 @@ def _beside(lines: Sequence[Line]) -> tuple[list[Column], list[str]]:
     """What each scheme gains over the plainest one, beside what it costs; nothing for one alone."""
     panels = make_panels(lines)
     found = {
-        id(panel.series[gain.series].at(gain.rate)): gain.summary
+        id(panel.series[gain.series].at(gain.rate)): gain
         for panel in panels
         for gain in gains(panel)
     }
     if not found:
         return [], []
     mine = [found.get(id(line)) for line in lines]
+    means = ["" if g is None else points(g.summary.mean, sign=True) for g in mine]
     columns = [
-        Column("gain", ["" if s is None else points(s.mean, sign=True) for s in mine], rank=1),
-        Column("(gain 95 %)", ["" if s is None else _signed(s.interval) for s in mine], rank=9),
+        Column("gain", means, rank=1),
+        Column("(gain 95 %)", ["" if g is None else _signed(g.summary) for g in mine], rank=9),
     ]
     plainest = dict.fromkeys(panel.series[0].label for panel in panels if len(panel.series) > 1)
     note = f"gain: points over {', '.join(plainest)} on the same chips"
-    if any(line.cells for line in lines):
-        columns.append(Column("cells", [_times_dense(line) for line in lines], rank=4))
-        note += "; cells: times those of the dense model"
+    if any(gain.cells for gain in found.values()):
+        cells = [f"{g.cells:.2f}" if g is not None and g.cells else "" for g in mine]
+        columns.append(Column("cells", cells, rank=4))
+        note += "; cells: times its"
     if any(line.reads for line in lines):
         reads = [f"{line.reads:.1f}" if line.reads else "" for line in lines]
         columns.append(Column("reads", reads, rank=5))
         note += "; reads: cells sensed for a weight"
     return columns, [note]
-
-
-def _times_dense(line: Line) -> str:
-    return f"{line.cells / line.cells_dense:.2f}" if line.cells and line.cells_dense else ""
 
 
 def _footnotes(
@@ -147,5 +145,5 @@ def _range(ends: tuple[float, float] | None, digits: int) -> str:
     return "" if ends is None else " .. ".join(f"{100 * end:.{digits}f}" for end in ends)
 
 
-def _signed(ends: tuple[float, float] | None) -> str:
-    return "" if ends is None else " .. ".join(points(end, sign=True) for end in ends)
+def _signed(gain: Summary) -> str:
+    return " .. ".join(points(end, sign=True) for end in gain.interval or ())

@@ -6,7 +6,7 @@ from typing import Any
 
 from rerax.report.lines import Line, percent, shown, split_settings
 from rerax.report.palette import SHADES, shade
-from rerax.report.panels import Panel, gains
+from rerax.report.panels import Gain, Panel, gains
 from rerax.report.places import HeatMap, loss
 from rerax.report.wording import count, interval, points
 from rerax.stats import Summary
@@ -15,6 +15,8 @@ from rerax.values import rate_text
 Cell = tuple[str, int | float | str]
 """What a cell shows, and what its column is sorted by."""
 DASH: Cell = ("", float("-inf"))
+MOST_ROWS = 40
+"""Rows of a table that are all in sight; a longer one scrolls."""
 LONG = 44
 """Letters from which on a cell is broken into lines."""
 
@@ -59,7 +61,7 @@ def gains_table(panels: Sequence[Panel]) -> str:
             _text(panel.series[gain.series].label),
             (rate_text(gain.rate), gain.rate),
             *_gain(gain.summary),
-            *_cost(panel.series[gain.series].at(gain.rate)),
+            *_cost(gain, panel.series[gain.series].at(gain.rate)),
             (f"{gain.summary.chips:,}", gain.summary.chips),
             _text(panel.series[0].label),
         ]
@@ -68,7 +70,7 @@ def gains_table(panels: Sequence[Panel]) -> str:
     ]
     head = ["subject"] if len(panels) > 1 else []
     head += ["scheme", "rate", "gain, points", "95 % interval", "SE"]
-    head += ["cells, of the dense model's", "reads a weight", "common chips", "over"]
+    head += ["cells, ×", "reads a weight", "common chips", "over"]
     return table("Paired gains", head, rows) if rows else ""
 
 
@@ -154,8 +156,9 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> 
         f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(head, kinds, strict=True)
     )
     body = "".join(f"<tr>{''.join(map(_cell, row, kinds))}</tr>" for row in rows)
+    kind = "box tall" if len(rows) > MOST_ROWS else "box"
     return (
-        f'<div class="box" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f'<div class="{kind}" tabindex="0" role="region" aria-label="{escape(caption)}">'
         f'<table class="sortable"><caption>{escape(caption)}</caption>'
         f"<thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table></div>"
     )
@@ -185,12 +188,11 @@ def _gain(s: Summary) -> list[Cell]:
     ]
 
 
-def _cost(line: Line | None) -> list[Cell]:
-    """What a scheme takes: its cells beside those of the dense model, and its reads."""
-    if line is None or line.cells is None or not line.cells_dense:
-        return [DASH, DASH]
-    times = line.cells / line.cells_dense
-    return [(f"{times:.2f} ×", times), _reads(line)]
+def _cost(gain: Gain, line: Line | None) -> list[Cell]:
+    """What a scheme takes: its cells beside those of the one that it gains over, and its reads."""
+    times = gain.cells
+    cells = DASH if times is None else (f"{times:.2f}", times)
+    return [cells, DASH if line is None else _reads(line)]
 
 
 def _reads(line: Line) -> Cell:

@@ -124,7 +124,7 @@ def test_gains_are_paired_over_common_chips():
             points(expected.mean, sign=True),
             interval(expected.interval, sign=True),
             points(expected.se),
-            "1.00 ×",
+            "1.00",
             "12.5",
             "5",
             "unprotected",
