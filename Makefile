@@ -1,8 +1,11 @@
-# Everything sets itself up: only Python >= 3.11 with venv, and make, are needed.
+# Everything sets itself up: only Python >= 3.11 with venv, make and bash are needed.
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+PIP := $(INSTALL) --quiet
 WORKERS ?= 2
 
 .PHONY: help demo docs pages numbers quick test slow lint types check wheel browser parity format pins clean
@@ -22,8 +25,8 @@ help:
 
 $(VENV)/.run: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || (echo "creating $(VENV)" && $(PYTHON) -m venv $(VENV))
-	@echo "installing rerax"
-	@$(PIP) -e .
+	@echo "installing rerax and what it needs into $(VENV):"
+	@$(INSTALL) -e . | sed -nE 's/^Collecting ([^ ;]+).*/  \1/p; s/^Successfully installed.*/done/p'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
