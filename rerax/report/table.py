@@ -93,7 +93,7 @@ def _beside(lines: Sequence[Line]) -> tuple[list[Column], list[str]]:
     if any(gain.cells for gain in found.values()):
         cells = [f"{g.cells:.2f}" if g is not None and g.cells else "" for g in mine]
         columns.append(Column("cells", cells, rank=4))
-        note += "; cells: times its"
+        note += "; cells: times those that it takes"
     if any(line.reads for line in lines):
         reads = [f"{line.reads:.1f}" if line.reads else "" for line in lines]
         columns.append(Column("reads", reads, rank=5))
