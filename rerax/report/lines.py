@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -246,3 +246,13 @@ def in_order(line: Line) -> tuple[Any, ...]:
     place = re.split(r"([0-9]+)", line.settings["faulty"] or "")
     numbered = [int(part) if part.isdigit() else part for part in place]  # layer 2 before 10
     return subject_of(line), plainness(scheme_of(line)), numbered, line.rate
+
+
+def doubt_text(summaries: Iterable[Summary]) -> str:
+    """What the mark * behind an interval means; nothing where no interval has one."""
+    if not any(summary.doubtful for summary in summaries):
+        return ""
+    return (
+        "intervals marked * may cover the mean too seldom: "
+        "fewer than five distinct scores, or scores too skewed for so few chips"
+    )

@@ -7,6 +7,7 @@ from rerax.stats.laws import normal_quantile, t_quantile
 from rerax.stats.mean import (
     Summary,
     bootstrap_interval,
+    doubtful,
     mean_interval,
     paired_difference,
     quantiles,
@@ -31,6 +32,7 @@ __all__ = [
     "chips_for_yield",
     "chips_without_failure",
     "clopper_pearson",
+    "doubtful",
     "first_misses",
     "looks",
     "mean_interval",

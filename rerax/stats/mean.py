@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from rerax.stats.laws import normal_quantile, t_quantile
 
-_SKEWNESS_WEIGHT = 2.0
+_UNSEEN_SKEWNESS = 1.0
+_FEW_SCORES = 5
+_CHIPS_BEAR = 1 / 6  # skewness squared, for each chip
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Summary:
         se: standard error of the mean, None for a single chip.
         interval: 95 % interval of the mean (`mean_interval`), None for a single chip.
         worst: the lowest score.
+        doubtful: whether the interval may cover the mean too seldom (`doubtful`).
     """
 
     chips: int
@@ -33,6 +36,7 @@ class Summary:
     se: float | None
     interval: tuple[float, float] | None
     worst: float
+    doubtful: bool = False
 
 
 def summarise(
@@ -58,7 +62,7 @@ def summarise(
         return Summary(n, mean, None, None, worst)
     low, high = mean_interval(scores, level).tolist()
     ends = max(low, lowest), min(high, highest)
-    return Summary(n, mean, float(standard_error(scores)), ends, worst)
+    return Summary(n, mean, float(standard_error(scores)), ends, worst, bool(doubtful(scores)))
 
 
 def standard_error(
@@ -99,9 +103,10 @@ def mean_interval(
 
     With n scores of skewness g, Student's two-sided interval of quantile z covers too seldom by
     an order of g^2/n. By the Edgeworth expansion of |t| the quantile must grow by
-    z (z^4 + 2 z^2 - 3) g^2 / (18 n), a small term in the kurtosis aside. Twice that is added:
-    the next order has the same sign, and few scores of a very skewed law understate g. The
-    factor was set, and is judged, in `experiments/coverage.py`, after early stopping too.
+    z (z^4 + 2 z^2 - 3) g^2 / (18 n), a small term in the kurtosis aside. Here |g| + 1 stands for
+    g: few scores understate the skewness of a law, most of all where its rare low scores are
+    not among them. The 1 was set, and is judged, in `experiments/coverage.py`, after early
+    stopping too; `doubtful` says where it does not suffice.
 
     Args:
         scores: scores of two chips or more.
@@ -120,8 +125,24 @@ def quantile_for(
 ) -> Float[np.ndarray, "*campaigns"]:
     """Half-width of `mean_interval` in standard errors."""
     z = normal_quantile((1 + level) / 2)
-    more = _SKEWNESS_WEIGHT * z * (z**4 + 2 * z**2 - 3) / 18
-    return np.asarray(t_quantile((1 + level) / 2, chips - 1) + max(0.0, more) * skew**2 / chips)
+    more = max(0.0, z * (z**4 + 2 * z**2 - 3) / 18) * (np.abs(skew) + _UNSEEN_SKEWNESS) ** 2
+    return np.asarray(t_quantile((1 + level) / 2, chips - 1) + more / chips)
+
+
+def doubtful(scores: Float[np.ndarray, "*campaigns chips"]) -> Bool[np.ndarray, "*campaigns"]:
+    """Whether `mean_interval` may cover the mean too seldom, as far as the scores can tell.
+
+    So it is where fewer than five distinct scores occur, or where the square of the skewness
+    exceeds a sixth of the number of chips: Student's quantile would then have to grow by about
+    a sixth by the skewness alone. Chips that all miss a rare low score give no sign of it.
+
+    Args:
+        scores: scores of two chips or more.
+    """
+    gaps = np.diff(np.sort(scores, axis=-1), axis=-1)
+    apart = gaps > 1e-9 * np.ptp(scores, axis=-1, keepdims=True)  # differences are rounded
+    few = 1 + np.sum(apart, axis=-1) < _FEW_SCORES
+    return np.asarray(few | (skewness(scores) ** 2 > _CHIPS_BEAR * scores.shape[-1]))
 
 
 def _around_mean(

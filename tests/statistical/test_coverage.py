@@ -58,6 +58,33 @@ def test_kept_rows_are_honest(rows):
     assert np.mean([r["worst"] for r in stopped]) >= 0.94
 
 
+def test_points_that_are_covered_too_seldom_are_marked(rows):
+    points = [r for r in rows["mean_raw"] if r["values"] >= 5]
+    shown = [r["mean_interval 32"] for r in points if r["half"] == "shown"]
+    assert len(shown) > 150
+    assert np.mean(shown) >= 0.935
+    assert min(r["mean_interval 32"] for r in points if not r["marked"]) >= 0.935
+    assert min(r["mean_interval 64"] for r in points) >= 0.9
+    assert np.mean([r["marked"] for r in points]) < 0.25
+    assert min(r["t_interval 32"] for r in points if not r["marked"]) < 0.92  # what Student's does
+    assert all(r["marked"] for r in rows["mean_raw"] if r["values"] < 5)
+
+
+def test_raw_points_anew(rows):
+    points = coverage.raw_points()
+    kept = {r["name"]: r for r in rows["mean_raw"] if r["half"] != "two scores"}
+    assert list(points) == list(kept)
+    few = {point: points[point] for point in [*points][::40]}
+    for row in coverage.raw(few, 2000):
+        like = kept[row["name"]]
+        assert row.keys() == like.keys()
+        for key, value in row.items():
+            if "interval" in key:
+                assert abs(value - like[key]) < 1.2 * slack(2000)
+            elif key != "campaigns":
+                assert value == like[key]
+
+
 @pytest.mark.parametrize("name", ["0.0001", "0.003"])
 def test_means_anew(laws, rows, name):
     law = laws["rate", name]

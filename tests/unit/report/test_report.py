@@ -12,6 +12,7 @@ from rerax.campaign import store
 from rerax.campaign.point import Point
 from rerax.campaign.stopping import Rule
 from rerax.report import figure_score_against_rate, print_table, summarise_points
+from rerax.report.lines import doubt_text
 
 POINT = Point(task="sst2", model="minilm", rate=1e-3)
 
@@ -59,6 +60,15 @@ def test_intervals_end_where_scores_do(task, lowest):
         low, high = summarise_points(make_rows(point, scores))[0].summary.interval
         assert lowest <= low < high <= 1
         assert low == lowest or high == 1
+
+
+def test_a_doubtful_interval_is_explained_and_a_sound_one_is_not():
+    sound, few = np.linspace(0.8, 0.9, 32), [0.8, 0.9] * 16
+    lines = [summarise_points(make_rows(POINT, scores))[0] for scores in (sound, few)]
+    assert doubt_text([lines[0].summary]) == ""
+    assert "* may cover the mean too seldom: fewer than five" in doubt_text(
+        x.summary for x in lines
+    )
 
 
 def test_rate_0_counts_as_one_chip():

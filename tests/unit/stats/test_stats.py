@@ -9,6 +9,7 @@ from rerax.stats import (
     chips_for_mean,
     chips_for_yield,
     clopper_pearson,
+    doubtful,
     first_misses,
     looks,
     mean_interval,
@@ -55,19 +56,23 @@ def test_a_summary_by_hand():
     assert summary.chips == 4
     assert summary.worst == 0.7
     np.testing.assert_allclose((summary.mean, summary.se), (0.8, se), rtol=1e-12)
-    expected = scipy.stats.t.interval(0.95, 3, 0.8, se)  # these scores have no skewness
+    z = scipy.stats.norm.ppf(0.975)
+    more = z * (z**4 + 2 * z**2 - 3) / 18 / 4  # of these scores without skewness
+    expected = 0.8 + np.array([-1, 1]) * (scipy.stats.t.ppf(0.975, 3) + more) * se
     np.testing.assert_allclose(summary.interval, expected, rtol=1e-9)
 
 
 def test_one_chip_has_no_error():
     summary = summarise(np.array([0.5]))
     assert (summary.mean, summary.se, summary.interval, summary.worst) == (0.5, None, None, 0.5)
+    assert not summary.doubtful
 
 
 def test_equal_chips_have_an_error_of_zero():
     summary = summarise(np.full(64, 0.25))
     assert summary.se == 0
     assert summary.interval == (0.25, 0.25)
+    assert summary.doubtful
 
 
 def test_an_interval_ends_at_the_highest_score():
@@ -93,13 +98,35 @@ def test_moments_and_students_interval_equal_scipys():
 def test_the_interval_of_skewed_scores_is_students_with_a_larger_quantile():
     z, skew = scipy.stats.norm.ppf(0.975), scipy.stats.skew(SKEWED)
     assert skew < -1
-    t = scipy.stats.t.ppf(0.975, 63) + 2 * z * (z**4 + 2 * z**2 - 3) / 18 * skew**2 / 64
+    more = z * (z**4 + 2 * z**2 - 3) / 18 * (abs(skew) + 1) ** 2 / 64
+    t = scipy.stats.t.ppf(0.975, 63) + more
     half = t * scipy.stats.sem(SKEWED)
     expected = (SKEWED.mean() - half, SKEWED.mean() + half)
     np.testing.assert_allclose(mean_interval(SKEWED), expected, rtol=1e-12)
     np.testing.assert_allclose(summarise(SKEWED).interval, expected, rtol=1e-12)
     batch = mean_interval(np.stack([SKEWED, SKEWED[::-1]]))
     np.testing.assert_allclose(batch, [expected, expected], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("chips", "lowest", "beyond"), [(32, -4.0, False), (32, -4.3, True), (64, -4.3, False)]
+)
+def test_scores_too_skewed_for_so_few_chips_are_doubtful(chips, lowest, beyond):
+    scores = np.append(np.linspace(-1, 1, chips - 1), lowest)
+    assert (scipy.stats.skew(scores) ** 2 > chips / 6) == beyond
+    assert summarise(scores).doubtful == beyond
+    assert doubtful(np.stack([scores, -scores])).tolist() == [beyond, beyond]
+
+
+def test_fewer_than_five_distinct_scores_are_doubtful_whatever_rounding_does():
+    few = np.tile([0.1, 0.2, 0.3, 0.4], 16)
+    rounded = np.where(np.arange(64) < 32, 0.7 + few - 0.7, few)
+    assert len(np.unique(rounded)) > 4
+    assert doubtful(np.stack([few, rounded, np.where(np.arange(64) < 1, 0.5, few)])).tolist() == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_the_bootstrap_interval_by_a_loop():
@@ -237,7 +264,7 @@ def test_so_many_chips_have_the_half_width_and_one_fewer_has_not(half, sd, skew)
     z = scipy.stats.norm.ppf(0.975)
 
     def width(n):
-        more = 2 * z * (z**4 + 2 * z**2 - 3) / 18 * skew**2 / n
+        more = z * (z**4 + 2 * z**2 - 3) / 18 * (abs(skew) + 1) ** 2 / n
         return (scipy.stats.t.ppf(0.975, n - 1) + more) * sd / n**0.5
 
     chips = chips_for_mean(half, sd, skew)
