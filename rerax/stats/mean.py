@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from rerax.stats.laws import normal_quantile, t_quantile
 
 _UNSEEN_SKEWNESS = 1.0
+_TESTED_FROM = 32
 _FEW_SCORES = 5
 _CHIPS_BEAR = 1 / 6  # skewness squared, for each chip
 
@@ -106,7 +107,8 @@ def mean_interval(
     z (z^4 + 2 z^2 - 3) g^2 / (18 n), a small term in the kurtosis aside. Here |g| + 1 stands for
     g: few scores understate the skewness of a law, most of all where its rare low scores are
     not among them. The 1 was set, and is judged, in `experiments/coverage.py`, after early
-    stopping too; `doubtful` says where it does not suffice.
+    stopping too; `doubtful` says where it does not suffice. With fewer than 32 chips it is
+    sqrt(n / 32), as the skewness of few scores is large by chance.
 
     Args:
         scores: scores of two chips or more.
@@ -125,7 +127,8 @@ def quantile_for(
 ) -> Float[np.ndarray, "*campaigns"]:
     """Half-width of `mean_interval` in standard errors."""
     z = normal_quantile((1 + level) / 2)
-    more = max(0.0, z * (z**4 + 2 * z**2 - 3) / 18) * (np.abs(skew) + _UNSEEN_SKEWNESS) ** 2
+    unseen = _UNSEEN_SKEWNESS * min(1.0, math.sqrt(chips / _TESTED_FROM))
+    more = max(0.0, z * (z**4 + 2 * z**2 - 3) / 18) * (np.abs(skew) + unseen) ** 2
     return np.asarray(t_quantile((1 + level) / 2, chips - 1) + more / chips)
 
 
