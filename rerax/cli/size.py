@@ -8,8 +8,6 @@ import typer
 from rerax.cli.flags import Wide, app, flag
 from rerax.values import rate_text
 
-TESTED_FROM = 32  # experiments/coverage.py
-
 
 @app.command()
 def size(
@@ -69,6 +67,8 @@ def _check(name: str, value: float, fine: bool, rule: str) -> None:
 
 
 def _tested(chips: int) -> str:
+    from rerax.stats.mean import TESTED_FROM
+
     return "" if chips >= TESTED_FROM else f"; intervals are tested from {TESTED_FROM} chips on"
 
 

@@ -248,6 +248,11 @@ def in_order(line: Line) -> tuple[Any, ...]:
     return subject_of(line), plainness(scheme_of(line)), numbered, line.rate
 
 
+def mark(summary: Summary) -> str:
+    """A sign behind an interval that may cover the mean too seldom (`doubt_text`)."""
+    return " *" if summary.doubtful else ""
+
+
 def doubt_text(summaries: Iterable[Summary]) -> str:
     """What the mark * behind an interval means; nothing where no interval has one."""
     if not any(summary.doubtful for summary in summaries):

@@ -18,7 +18,14 @@ import pyarrow.compute as pc
 from rerax.campaign.files import whole_file
 from rerax.campaign.stopping import Rule
 from rerax.report import charts, tables, words
-from rerax.report.lines import Line, coarse_yields, split_settings, summarise_points, unprotected
+from rerax.report.lines import (
+    Line,
+    coarse_yields,
+    doubt_text,
+    split_settings,
+    summarise_points,
+    unprotected,
+)
 from rerax.report.palette import DARK, LIGHT, variables
 from rerax.report.panels import Panel, gains, make_panels
 from rerax.report.places import HeatMap, make_heat_maps
@@ -98,6 +105,8 @@ def make_page(
     drawn = [panel for panel in make_panels(lines) if any(panel.rates)]
     maps = make_heat_maps(lines)
     platforms = pc.unique(rows["platform"]).to_pylist()
+    paired = [gain.summary for panel in drawn for gain in gains(panel)]
+    doubt = doubt_text([*(line.summary for line in lines), *paired])
     sections = [
         _summary(lines, drawn, maps, len(rows), budget),
         _scores(drawn, budget),
@@ -119,6 +128,7 @@ def make_page(
             _paragraphs(
                 [
                     *words.cautions(lines, platforms, stopped, budget),
+                    *([f"{doubt[0].upper()}{doubt[1:]}."] if doubt else []),
                     *(f"{text[0].upper()}{text[1:]}." for text in more),
                 ]
             ),

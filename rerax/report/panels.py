@@ -63,6 +63,7 @@ class Gain:
 
     Attributes:
         series: its place in the panel.
+        over: the first series' label.
         rate: fault rate.
         summary: of the differences of scores, chip by chip (`rerax.stats.paired_difference`).
         same_cells: whether both have equally many base cells, so that the same ones are stuck.
@@ -71,6 +72,7 @@ class Gain:
     """
 
     series: int
+    over: str
     rate: float
     summary: Summary
     same_cells: bool
@@ -120,7 +122,7 @@ def gains(panel: Panel) -> list[Gain]:
             summary = paired_difference(line.chips, line.scores, against.chips, against.scores)
             same = line.cells_dense == against.cells_dense
             cells = line.cells / against.cells if line.cells and against.cells else None
-            found.append(Gain(place, line.rate, summary, same, cells))
+            found.append(Gain(place, first.label, line.rate, summary, same, cells))
     return found
 
 

@@ -10,13 +10,15 @@ from rerax.campaign.stopping import Rule
 from rerax.report.lines import (
     Line,
     coarse_yields,
+    doubt_text,
+    mark,
     percent,
     shown,
     split_settings,
     summarise_points,
     unprotected,
 )
-from rerax.report.panels import gains, make_panels
+from rerax.report.panels import Gain, gains, make_panels
 from rerax.report.terminal import Column, print_columns
 from rerax.report.wording import budget_text, points
 from rerax.stats import Summary, looks
@@ -50,8 +52,15 @@ def print_table(
         Column(name.replace("_", " "), [shown(x.settings[name]) for x in lines], number=False)
         for name in vary
     ]
-    beside, notes = _beside(lines)
+    found = {
+        id(panel.series[gain.series].at(gain.rate)): gain
+        for panel in make_panels(lines)
+        for gain in gains(panel)
+    }
+    beside, notes = _beside(lines, found)
     notes = [*_footnotes(rows, lines, common, budget), *notes]
+    summaries = [*(line.summary for line in lines), *(gain.summary for gain in found.values())]
+    notes += filter(None, [doubt_text(summaries)])
     notes += [] if stopped is None else [_stopping_note(lines, stopped)]
     notes += [*unprotected(lines, runs), *more]
     print_columns([*columns, *_statistics(lines), *beside], notes, file, wide)
@@ -65,21 +74,15 @@ def _statistics(lines: Sequence[Line]) -> list[Column]:
         Column("chips", [str(s.chips) for s in found], rank=3),
         Column("mean", [percent(s.mean) for s in found]),
         Column("SE", ["" if s.se is None else percent(s.se) for s in found], rank=8),
-        Column("95 % interval", [_range(s.interval, 2) for s in found], rank=2),
+        Column("95 % interval", [_range(s.interval, 2) + mark(s) for s in found], rank=2),
         Column("worst", [percent(s.worst) for s in found], rank=7),
         Column("yield", [f"{100 * line.passed:.0f} %" for line in lines], rank=1),
         Column("(95 %)", [_range(line.passed_interval, 0) for line in lines], rank=6),
     ]
 
 
-def _beside(lines: Sequence[Line]) -> tuple[list[Column], list[str]]:
+def _beside(lines: Sequence[Line], found: Mapping[int, Gain]) -> tuple[list[Column], list[str]]:
     """What each scheme gains over the plainest one, beside what it costs; nothing for one alone."""
-    panels = make_panels(lines)
-    found = {
-        id(panel.series[gain.series].at(gain.rate)): gain
-        for panel in panels
-        for gain in gains(panel)
-    }
     if not found:
         return [], []
     mine = [found.get(id(line)) for line in lines]
@@ -88,7 +91,7 @@ def _beside(lines: Sequence[Line]) -> tuple[list[Column], list[str]]:
         Column("gain", means, rank=1),
         Column("(gain 95 %)", ["" if g is None else _signed(g.summary) for g in mine], rank=9),
     ]
-    plainest = dict.fromkeys(panel.series[0].label for panel in panels if len(panel.series) > 1)
+    plainest = dict.fromkeys(gain.over for gain in found.values())
     note = f"gain: points over {', '.join(plainest)} on the same chips"
     if any(gain.cells for gain in found.values()):
         cells = [f"{g.cells:.2f}" if g is not None and g.cells else "" for g in mine]
@@ -146,4 +149,4 @@ def _range(ends: tuple[float, float] | None, digits: int) -> str:
 
 
 def _signed(gain: Summary) -> str:
-    return " .. ".join(points(end, sign=True) for end in gain.interval or ())
+    return " .. ".join(points(end, sign=True) for end in gain.interval or ()) + mark(gain)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from rerax.report.lines import Line, percent, shown, split_settings
+from rerax.report.lines import Line, mark, percent, shown, split_settings
 from rerax.report.palette import SHADES, shade
 from rerax.report.panels import Gain, Panel, gains
 from rerax.report.places import HeatMap, loss
@@ -40,7 +40,7 @@ def points_table(lines: Sequence[Line]) -> str:
                 (f"{s.chips:,}", s.chips),
                 (percent(s.mean), s.mean),
                 DASH if s.se is None else (percent(s.se), s.se),
-                DASH if s.interval is None else (interval(s.interval), s.interval[0]),
+                DASH if s.interval is None else (interval(s.interval) + mark(s), s.interval[0]),
                 (percent(s.worst), s.worst),
                 (points(line.passed, digits=0), line.passed),
                 DASH if ends is None else (interval(ends, digits=0), ends[0]),
@@ -63,7 +63,7 @@ def gains_table(panels: Sequence[Panel]) -> str:
             *_gain(gain.summary),
             *_cost(gain, panel.series[gain.series].at(gain.rate)),
             (f"{gain.summary.chips:,}", gain.summary.chips),
-            _text(panel.series[0].label),
+            _text(gain.over),
         ]
         for panel in panels
         for gain in gains(panel)
@@ -183,7 +183,7 @@ def _text(text: str) -> Cell:
 def _gain(s: Summary) -> list[Cell]:
     return [
         (points(s.mean, sign=True), s.mean),
-        DASH if s.interval is None else (interval(s.interval, sign=True), s.interval[0]),
+        DASH if s.interval is None else (interval(s.interval, sign=True) + mark(s), s.interval[0]),
         DASH if s.se is None else (percent(s.se), s.se),
     ]
 

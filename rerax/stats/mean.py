@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from rerax.stats.laws import normal_quantile, t_quantile
 
 _UNSEEN_SKEWNESS = 1.0
-_TESTED_FROM = 32
+TESTED_FROM = 32
 _FEW_SCORES = 5
 _CHIPS_BEAR = 1 / 6  # skewness squared, for each chip
 
@@ -127,7 +127,7 @@ def quantile_for(
 ) -> Float[np.ndarray, "*campaigns"]:
     """Half-width of `mean_interval` in standard errors."""
     z = normal_quantile((1 + level) / 2)
-    unseen = _UNSEEN_SKEWNESS * min(1.0, math.sqrt(chips / _TESTED_FROM))
+    unseen = _UNSEEN_SKEWNESS * min(1.0, math.sqrt(chips / TESTED_FROM))
     more = max(0.0, z * (z**4 + 2 * z**2 - 3) / 18) * (np.abs(skew) + unseen) ** 2
     return np.asarray(t_quantile((1 + level) / 2, chips - 1) + more / chips)
 

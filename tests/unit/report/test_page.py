@@ -100,7 +100,7 @@ def test_points_in_the_table_are_those_of_the_statistics(rows, page):
                 "16",
                 f"{100 * s.mean:.2f}",
                 f"{100 * s.se:.2f}",
-                f"{100 * s.interval[0]:.2f} to {100 * s.interval[1]:.2f}",
+                f"{100 * s.interval[0]:.2f} to {100 * s.interval[1]:.2f}" + " *" * s.doubtful,
                 f"{100 * s.worst:.2f}",
                 f"{100 * passed / 16:.0f}",
                 f"{100 * share[0]:.0f} to {100 * share[1]:.0f}",

@@ -1,5 +1,6 @@
 import contextlib
 import io
+import re
 from dataclasses import replace
 from fractions import Fraction
 
@@ -11,7 +12,7 @@ import scipy.stats
 from rerax.campaign import store
 from rerax.campaign.point import Point
 from rerax.campaign.stopping import Rule
-from rerax.report import figure_score_against_rate, print_table, summarise_points
+from rerax.report import figure_score_against_rate, make_page, print_table, summarise_points
 from rerax.report.lines import doubt_text
 
 POINT = Point(task="sst2", model="minilm", rate=1e-3)
@@ -118,6 +119,19 @@ def test_rates_ascend_within_a_series_whatever_the_order_of_rows():
     assert [(line.settings["encoding"], line.rate) for line in lines] == [
         (encoding, rate) for encoding in ("offset", "differential") for rate in (0.0, 1e-3, 1e-2)
     ]
+
+
+def test_intervals_in_doubt_are_marked_and_the_mark_is_told():
+    few = make_rows(POINT, [0.9, 0.8] * 16)
+    told = printed(few)
+    assert re.search(r"[0-9.]+ \.\. [0-9.]+ \*", told)
+    assert "intervals marked * may cover the mean too seldom" in told
+    page = make_page(few)
+    assert " *</td>" in page
+    assert "Intervals marked * may cover" in page
+    sure = make_rows(POINT, np.linspace(0.7, 0.9, 32))
+    assert "*" not in printed(sure)
+    assert " *</td>" not in make_page(sure)
 
 
 def test_places_are_in_the_order_of_their_numbers():
