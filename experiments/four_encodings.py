@@ -8,7 +8,7 @@ offset, two's complement and sign-magnitude have the same cells, so their chips 
 cells; differential takes 14 cells a weight for 8, so its chips share their number only.
 First 400 examples. About 6 minutes on two CPU cores; `--print` folds the rows again. The larger
 `results/sst2_encodings` (16 chips, the whole dev set) is another model's.
-Expected: at 5e-3 sign-magnitude beats offset on the same chips, with an interval just above 0, in the
+Expected: at 5e-3 sign-magnitude beats offset on the same chips, its interval just above 0, in the
 dense and in the pruned model, and two's complement does not.
 """
 
