@@ -1,9 +1,8 @@
-"""Statistics over chips, the unit of replication. NumPy only.
+"""Statistics over chips, the unit of replication. NumPy and SciPy.
 
 The examples of one chip share its faults, so nothing here counts examples.
 """
 
-from rerax.stats.laws import normal_quantile, t_quantile
 from rerax.stats.mean import (
     Summary,
     bootstrap_interval,
@@ -23,6 +22,7 @@ from rerax.stats.planning import (
     looks,
     stop_here,
 )
+from rerax.stats.quantiles import normal_quantile, t_quantile
 from rerax.stats.share import clopper_pearson, first_misses, passes, wilson, yield_interval
 
 __all__ = [

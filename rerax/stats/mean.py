@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from rerax.stats.laws import normal_quantile, t_quantile
+from rerax.stats.quantiles import normal_quantile, t_quantile
 
 _UNSEEN_SKEWNESS = 1.0
 TESTED_FROM = 32

@@ -6,7 +6,7 @@ import math
 import numpy as np
 from jaxtyping import Bool, Float
 
-from rerax.stats.laws import incomplete_beta, invert, normal_quantile
+from rerax.stats.quantiles import normal_quantile
 
 _ROUNDING = 1e-12  # 0.07 - 0.01 is above 0.06 in floats: no chip may fail for that
 
@@ -63,13 +63,11 @@ def clopper_pearson(passed: int, chips: int, level: float = 0.95) -> tuple[float
 
     Source: Clopper and Pearson, Biometrika 26, 1934.
     """
-    tail = (1 - level) / 2
-    yes, no = float(passed), float(chips - passed)
-    low, high = 0.0, 1.0
-    if passed > 0:
-        low = invert(lambda p: incomplete_beta(yes, no + 1, p), tail, 0.0, 1.0)
-    if passed < chips:
-        high = invert(lambda p: incomplete_beta(yes + 1, no, p), 1 - tail, 0.0, 1.0)
+    from scipy.special import betaincinv
+
+    tail, failed = (1 - level) / 2, chips - passed
+    low = float(betaincinv(passed, failed + 1, tail)) if passed else 0.0
+    high = float(betaincinv(passed + 1, failed, 1 - tail)) if failed else 1.0
     return low, high
 
 
