@@ -27,6 +27,10 @@ from rerax.keys import purpose_keys, threefry
 from rerax.poisson import EDGES, INTERVALS
 from rerax.spec import ChipSpec
 
+FAR = Decimal(100)
+"""A hazard from which on all but one hash in 2^32 is a hit: fewer than 2^-33 of the cells survive.
+Farther out a survival is a fraction with billions of digits, and tells no more."""
+
 
 class TileLimits(NamedTuple):
     """How far points count for each of the multipliers.
@@ -154,7 +158,7 @@ def _row(hazard: Decimal) -> tuple[int, int, bool, int]:
     """Intervals begun, limit in the last, and what lies above rate 0.5, for one hazard."""
     full, h = 2**32 - 1, Fraction(hazard)
     if h >= EDGES[-1]:
-        above = limit_of(1 - 2 * survival(hazard))
+        above = limit_of(1 - 2 * survival(min(hazard, FAR)))
         return INTERVALS, full, above is not None, above or 0
     k = bisect_right(EDGES, h) - 1
     limit = limit_of((h - EDGES[k]) / (EDGES[k + 1] - EDGES[k]))

@@ -1,5 +1,7 @@
 """Clustered faults: the limits of every multiplier, and which tile has which."""
 
+from decimal import Decimal
+
 import jax.numpy as jnp
 import numpy as np
 import oracle
@@ -8,9 +10,10 @@ from arrays import array_key
 
 from rerax import keys
 from rerax.faults import Clustered, dose
-from rerax.faults.clustered import TileLimits, _ByTile, tile_multipliers
-from rerax.gamma import QUANTILES, hazards
-from rerax.poisson import EDGES
+from rerax.faults.clustered import TileLimits, _ByTile, _row, tile_multipliers
+from rerax.faults.process import limit_of
+from rerax.gamma import QUANTILES, hazards, survival
+from rerax.poisson import EDGES, INTERVALS
 from rerax.spec import ChipSpec
 
 
@@ -77,3 +80,21 @@ def test_a_dose_of_another_model_is_refused():
     words = jnp.zeros((1, 4, 4), jnp.uint8)
     with pytest.raises(ValueError, match=r"make it by dose\(rate, share, fault\)"):
         Clustered(2.0).disturb(words, array_key(0), dose(0.1), ChipSpec())
+
+
+@pytest.mark.parametrize(
+    ("shape", "rate"), [(0.1, 0.9), (0.1, 0.999), (0.1, 1 - 1e-15), (0.11, 0.7), (100.0, 1 - 1e-15)]
+)
+def test_tiles_far_past_rate_a_half_take_no_time(shape, rate):
+    """Their survival may be a fraction of billions of digits, which no limit of 32 bits tells."""
+    table = Clustered(shape).tables(rate)
+    far = np.array(hazards(shape, rate), float) > 50
+    assert far.any() == (shape < 1)
+    assert table.above[far].all()
+    assert (table.above_limit[far] == 2**32 - 2).all()
+
+
+@pytest.mark.parametrize("hazard", ["24", "99.9", "100", "100.1", "5000", "50000"])
+def test_a_far_hazard_has_the_limit_of_its_own_survival(hazard):
+    exact = limit_of(1 - 2 * survival(Decimal(hazard)))
+    assert _row(Decimal(hazard)) == (INTERVALS, 2**32 - 1, True, exact)
