@@ -18,6 +18,15 @@ SMALLEST, LARGEST = 0.1, 100.0
 _CONTEXT = decimal.Context(prec=50, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX)
 
 
+def check_shape(shape: float) -> None:
+    """Refuse a shape whose table nobody has looked at."""
+    if not SMALLEST <= shape <= LARGEST:  # also catches NaN
+        raise ValueError(
+            f"clustered shape {shape:g} is outside {SMALLEST:g}..{LARGEST:g}: "
+            "give a gamma shape such as 2"
+        )
+
+
 @functools.cache
 def multipliers(shape: float) -> tuple[Decimal, ...]:
     """Gamma multipliers of mean 1 in ascending order, to 30 digits.
@@ -32,11 +41,7 @@ def multipliers(shape: float) -> tuple[Decimal, ...]:
     Raises:
         ValueError: shape outside that range.
     """
-    if not SMALLEST <= shape <= LARGEST:  # also catches NaN
-        raise ValueError(
-            f"clustered shape {shape:g} is outside {SMALLEST:g}..{LARGEST:g}: "
-            "give a gamma shape such as 2"
-        )
+    check_shape(shape)
     with decimal.localcontext(_CONTEXT):
         a = Decimal(shape)
         far = a + 20 * a.sqrt() + 150  # beyond it lies less than 1e-40

@@ -15,14 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int8, UInt8
 
+from rerax import names
 from rerax.faults import Disturbed
+from rerax.names import PURSES
 from rerax.protection.damage import CODES, Odds, Votes, plain, squared_error
 from rerax.protection.embed import rounded_codes
 from rerax.protection.ledger import Ledger, fits
 from rerax.protection.placement import Wish, low_bits, served_columns
 from rerax.protection.recover import voted_bits
 from rerax.protection.schemes import (
-    PURSES,
     Duplicate,
     Lines,
     MsbEmbed,
@@ -56,8 +57,9 @@ class Allocation:
     spare_arrays: int = 0
 
     def __post_init__(self) -> None:
+        names.check_allocation(dict(self.chosen))
         for matrix, name in self.chosen:
-            if protection(name).spare_arrays or name.startswith(PREFIX):
+            if protection(name).spare_arrays:
                 raise ValueError(
                     f"{matrix}={name} is not for one matrix: use msb, with no further array"
                 )
@@ -65,8 +67,9 @@ class Allocation:
     @classmethod
     def of(cls, chosen: Mapping[str, str]) -> "Allocation":
         """From a table of names; those left alone drop out."""
-        names = {matrix: scheme_name(protection(name)) for matrix, name in chosen.items()}
-        return cls(tuple(sorted((m, name) for m, name in names.items() if name != "none")))
+        names.check_allocation(chosen)  # raises; or nested ones would never end
+        plain = {matrix: scheme_name(protection(name)) for matrix, name in chosen.items()}
+        return cls(tuple(sorted((m, name) for m, name in plain.items() if name != "none")))
 
     @property
     def name(self) -> str:
@@ -109,17 +112,9 @@ def left_bare(scheme: Protection, gated: Mapping[str, bool]) -> tuple[str, ...]:
     Raises:
         ValueError: not one of those that it means to protect has gates, so it would do nothing.
     """
-    chosen = scheme if isinstance(scheme, Allocation) else None
-    asked = [m for m in gated if _freed_only(scheme if chosen is None else chosen.protects(m))]
-    bare = tuple(matrix for matrix in asked if not gated[matrix])
-    if bare and len(bare) == len(asked):
-        name = scheme_name(scheme) if chosen is None else chosen.name
-        raise ValueError(
-            f"{name} keeps copies in cells that pruning freed, and no matrix has gates "
-            f"({', '.join(bare)}): prune with rerax train --sparsity, or use "
-            f"{'another plan' if chosen else name.replace(':pruned', ':lsb')} or duplicate:3"
-        )
-    return bare
+    return names.left_bare(
+        scheme.name if isinstance(scheme, Allocation) else scheme_name(scheme), gated
+    )
 
 
 class Codes(NamedTuple):
@@ -280,11 +275,7 @@ def read_allocation(path: str) -> Allocation:
 
 
 def _allocation(parts: list[str]) -> Protection:
-    text = ":".join(parts)
-    pairs = [item.partition("=") for item in text.split("/") if item]
-    if not all(equals and name for _, equals, name in pairs):
-        raise ValueError(f"allocation {text!r} is not understood: use MATRIX=PROTECTION/...")
-    return Allocation.of({matrix: name for matrix, _, name in pairs})
+    return Allocation.of(names.read_allocation(parts))
 
 
 def _plan(parts: list[str]) -> Protection:

@@ -14,15 +14,23 @@ from jaxtyping import Array, Int8, UInt8
 
 from rerax.encoding import encode
 from rerax.faults import Disturbed
+from rerax.names import (
+    PROTECTIONS,
+    Msb,
+    check_copies,
+    check_msbs,
+    check_none,
+    check_protection,
+    depths_of,
+    read_duplicate,
+    read_msb,
+)
 from rerax.protection.embed import embed
 from rerax.protection.ledger import Ledger, embedded_ledger, shortage, unprotected_ledger
 from rerax.protection.placement import Wish, images_meet
 from rerax.protection.recover import recover
 from rerax.spec import ChipSpec
-from rerax.values import is_whole
 from rerax.voting import majority_vote
-
-PURSES = ("pruned", "lsb", "pruned+lsb")
 
 
 class Stored(NamedTuple):
@@ -111,7 +119,7 @@ class Duplicate:
     erasures: bool = False
 
     def __post_init__(self) -> None:
-        _check_odd(self.copies)
+        check_copies(self.copies)
 
     @property
     def spare_arrays(self) -> int:
@@ -163,22 +171,12 @@ class MsbEmbed:
     spare_arrays: int = 0
 
     def __post_init__(self) -> None:
-        if self.into not in PURSES:
-            raise ValueError(f"copies into {self.into!r}: use one of {', '.join(PURSES)}")
-        if not 1 <= self.msbs <= 8:
-            raise ValueError(f"msbs {self.msbs} is outside 1..8: give a whole number in the range")
-        for depth in self.depths:
-            _check_odd(depth)
-        if len(self.depths) != self.msbs or list(self.depths) != sorted(self.depths, reverse=True):
-            raise ValueError(
-                f"copies {self.copies} do not fit {self.msbs} msbs: give one odd number, or one "
-                "for each bit from the top down, none above the one before"
-            )
+        check_msbs(Msb(self.msbs, self.copies, self.into, self.erasures))
 
     @property
     def depths(self) -> tuple[int, ...]:
         """Images of each voted bit, from the top down."""
-        return (self.copies,) * self.msbs if isinstance(self.copies, int) else self.copies
+        return depths_of(self.msbs, self.copies)
 
     @property
     def wish(self) -> Wish:
@@ -221,10 +219,7 @@ class MsbEmbed:
 
     def check(self, row: np.ndarray, column: np.ndarray, spec: ChipSpec, matrix: str) -> None:
         """Raise ValueError where the copies do not fit: matrix, bits short, most that fit."""
-        if self.msbs > spec.group_bits:
-            raise ValueError(
-                f"msbs {self.msbs} are more than the {spec.group_bits} bits of a group: give fewer"
-            )
+        check_msbs(Msb(self.msbs, self.copies, self.into, self.erasures), spec.group_bits)
         missing = shortage(row, column, self.wish, spec)
         if missing is not None:
             short, most = missing
@@ -240,19 +235,6 @@ class MsbEmbed:
             )
 
 
-PROTECTIONS: dict[str, Callable[[list[str]], Protection]] = {}
-"""Kind of protection -> what makes one from the parts of its name behind the first colon."""
-
-
-FORMS = {
-    "duplicate": "duplicate:3",
-    "msb": "msb:2x3:pruned (or :lsb, :pruned+lsb; with :erasures behind)",
-    "allocation": "",  # what a plan is resolved to; nobody writes it
-    "plan": "plan, plan:FILE",
-}
-"""How names of a kind look, for those who have to give one; other kinds by their name alone."""
-
-
 def register(kind: str, make: Callable[[list[str]], Protection]) -> None:
     """Let `sweep --protection KIND:PART:PART` find a protection."""
     PROTECTIONS[kind] = make
@@ -264,11 +246,10 @@ def protection(name: str) -> Protection:
     Raises:
         ValueError: unknown name, or parts that it does not take.
     """
+    check_protection(name)
     kind, *parts = name.split(":")
-    if kind not in PROTECTIONS:
-        known = ", ".join(FORMS.get(kind, kind) for kind in PROTECTIONS if FORMS.get(kind) != "")
-        raise ValueError(f"unknown protection {name!r}: use one of {known}")
-    return PROTECTIONS[kind](parts)
+    made: Protection = PROTECTIONS[kind](parts)
+    return made
 
 
 def scheme_name(scheme: Protection) -> str:
@@ -287,42 +268,10 @@ def scheme_name(scheme: Protection) -> str:
 
 
 def _none(parts: list[str]) -> Protection:
-    if parts:
-        raise ValueError(f"protection none takes nothing, not {':'.join(parts)!r}: use none")
+    check_none(parts)
     return Unprotected()
 
 
-def _duplicate(parts: list[str]) -> Protection:
-    parts, erasures = _erasures(parts)
-    if len(parts) != 1 or not is_whole(parts[0]):
-        raise ValueError(f"duplicate:{':'.join(parts)} is not understood: use duplicate:3")
-    return Duplicate(int(parts[0]), erasures)
-
-
-def _msb(parts: list[str]) -> Protection:
-    parts, erasures = _erasures(parts)
-    deep = parts[0] if parts else ""
-    msbs, x, copies = deep.partition("x")
-    depths = deep.split(".")
-    if len(parts) == 2 and x and is_whole(msbs) and is_whole(copies):
-        return MsbEmbed(int(msbs), int(copies), parts[1], erasures)
-    if len(parts) == 2 and all(map(is_whole, depths)):
-        return MsbEmbed(len(depths), tuple(map(int, depths)), parts[1], erasures)
-    raise ValueError(
-        f"msb:{':'.join(parts)} is not understood: use msb:2x3:pruned, :lsb or :pruned+lsb, or a "
-        "depth for each bit, msb:5.3:pruned"
-    )
-
-
-def _erasures(parts: list[str]) -> tuple[list[str], bool]:
-    return (parts[:-1], True) if parts[-1:] == ["erasures"] else (parts, False)
-
-
-def _check_odd(copies: int) -> None:
-    if not 3 <= copies <= 99 or copies % 2 == 0:
-        raise ValueError(f"{copies} copies cannot be voted: give an odd number from 3 to 99")
-
-
 register("none", _none)
-register("duplicate", _duplicate)
-register("msb", _msb)
+register("duplicate", lambda parts: Duplicate(*read_duplicate(parts)))
+register("msb", lambda parts: MsbEmbed(*read_msb(parts)))
