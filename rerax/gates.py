@@ -18,10 +18,19 @@ Gates = Mapping[str, Mapping[str, Any]]
 """{matrix name: {"row": [*L, R], "column": [*L, C]}}, float32."""
 
 FILE = "gates.safetensors"
+GATEABLE = ("encoder", "pooler", "classifier")
+"""Groups of matrices that can have gates."""
 SECTION = dict.fromkeys(MATRIX_GROUPS["encoder"], "encoder") | dict.fromkeys(
     ("pooler", "classifier"), "head"
 )
 """Section of the parameters that holds each matrix that can be gated."""
+
+
+def check_gateable(groups: tuple[str, ...]) -> None:
+    """Refuse groups of matrices that cannot be gated."""
+    for group in groups:
+        if group not in GATEABLE:
+            raise ValueError(f"gates on {group!r}: use some of {', '.join(GATEABLE)}")
 
 
 def gated_shapes(params: Mapping[str, Any], groups: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
@@ -30,11 +39,8 @@ def gated_shapes(params: Mapping[str, Any], groups: tuple[str, ...]) -> dict[str
     Raises:
         ValueError: a group that is unknown or cannot be gated, or none.
     """
-    known = ("encoder", "pooler", "classifier")
-    for group in groups or ("",):
-        if group not in known:
-            raise ValueError(f"gates on {group!r}: use some of {', '.join(known)}")
-    names = [name for group in known if group in groups for name in MATRIX_GROUPS[group]]
+    check_gateable(groups or ("",))
+    names = [name for group in GATEABLE if group in groups for name in MATRIX_GROUPS[group]]
     return {name: tuple(params[SECTION[name]][name]["kernel"].shape) for name in names}
 
 
@@ -152,6 +158,28 @@ def load_gates(
     return whole, gates
 
 
+def gated_matrices(directory: Path) -> tuple[str, ...]:
+    """Names of the matrices that have gates, by the beginning of a folder's file alone.
+
+    Raises:
+        ValueError: a file cut short or garbled.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    file = directory / FILE
+    if not file.is_file():
+        return ()
+    try:
+        with safe_open(file, "np") as tensors:
+            return tuple(sorted({name.rpartition(".")[0] for name in tensors.keys()}))  # noqa: SIM118
+    except SafetensorError as error:
+        raise _garbled(file, error) from None
+
+
+def _garbled(file: Path, error: Exception) -> ValueError:
+    return ValueError(f"{file} is cut short or garbled ({error}): fetch or write it again")
+
+
 def _read(file: Path) -> dict[str, np.ndarray]:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -159,9 +187,7 @@ def _read(file: Path) -> dict[str, np.ndarray]:
     try:
         tensors = load_file(file)
     except SafetensorError as error:
-        raise ValueError(
-            f"{file} is cut short or garbled ({error}): fetch or write it again"
-        ) from None
+        raise _garbled(file, error) from None
     for name, tensor in tensors.items():
         if tensor.dtype != np.float32 or not np.isfinite(tensor).all():
             raise ValueError(f"{file}: {name} must be finite float32: write it again")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from rerax.gamma import check_shape
-from rerax.values import is_whole, read_float
+from rerax.values import is_whole
 
 # fault models -----------------------------------------------------------------------------------
 
@@ -36,7 +36,7 @@ def check_fault(name: str) -> None:
         raise ValueError(f"unknown fault {name!r}: use one of {known}")
     if kind == "clustered":
         try:
-            shape = read_float(text)
+            shape = float(text)
         except ValueError:
             raise ValueError(
                 f"clustered shape {text!r} is not a number: give a gamma shape such as 2"

@@ -1,9 +1,10 @@
 """What a crossbar looks like: encoding, bits, cells, tiles, addresses. No JAX here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rerax.values import is_whole
+from rerax.values import is_integer, is_whole
 
 SEMANTICS = 1
 """Raised whenever stuck cells, words or codes of an existing campaign would change."""
@@ -54,15 +55,16 @@ class ChipSpec:
     def __post_init__(self) -> None:
         if self.encoding not in ENCODINGS:
             raise ValueError(f"unknown encoding {self.encoding!r}: use one of {_list(ENCODINGS)}")
-        if not _is_whole(self.bits) or not 2 <= self.bits <= 8:
+        if not is_integer(self.bits) or not 2 <= self.bits <= 8:
             raise ValueError(f"bits {self.bits!r} is outside 2..8: give a whole number from 2 to 8")
-        if self.bits_per_cell not in BITS_PER_CELL:
+        if not is_integer(self.bits_per_cell) or self.bits_per_cell not in BITS_PER_CELL:
             raise ValueError(
                 f"bits per cell {self.bits_per_cell!r} is not supported: use 1, 2 or 4"
             )
         if self.layout not in LAYOUTS:
             raise ValueError(f"unknown layout {self.layout!r}: use one of {_list(LAYOUTS)}")
-        if len(self.tile) != 2 or any(not _is_whole(n) or n < 1 for n in self.tile):
+        sizes = self.tile if isinstance(self.tile, tuple) else ()
+        if len(sizes) != 2 or any(not is_integer(n) or n < 1 for n in sizes):
             raise ValueError(
                 f"tile {self.tile!r} is not a size: give wordlines x bitlines, each >= 1"
             )
@@ -116,20 +118,32 @@ class ChipSpec:
         return wordline // self.tile[0], bitline // self.tile[1]
 
 
+def check_groups(groups: Sequence[str]) -> None:
+    """Refuse groups of matrices that there are not, and none at all.
+
+    Raises:
+        ValueError: which.
+    """
+    known = ", ".join(MATRIX_GROUPS)
+    if not groups:
+        raise ValueError(f"matrices is empty, so nothing is on crossbars: give some of {known}")
+    for group in groups:
+        if group not in MATRIX_GROUPS:
+            raise ValueError(f"unknown matrices {group!r}: use some of {known}")
+
+
 def parse_tile(text: str) -> tuple[int, int]:
     """Read a tile size such as `128x128` (wordlines x bitlines).
 
     Raises:
         ValueError: not two whole numbers of at least 1 joined by an x.
     """
+    if not isinstance(text, str):
+        raise ValueError(f"tile {text!r} is no text: give wordlines x bitlines such as '128x128'")
     rows, _, columns = (part.strip() for part in text.lower().partition("x"))
     if not (is_whole(rows) and is_whole(columns)):
         raise ValueError(f"tile {text!r} is not a size: give wordlines x bitlines such as 128x128")
     return int(rows), int(columns)
-
-
-def _is_whole(number: object) -> bool:
-    return isinstance(number, int) and not isinstance(number, bool)
 
 
 def _list(names: tuple[str, ...]) -> str:

@@ -1,15 +1,18 @@
 """Numbers as people write them: each has one meaning, or is refused. No JAX here."""
 
 import math
+import numbers
 import re
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any, TypeGuard
 
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
 _ZERO_IN_FRONT = re.compile(r"0[0-9]+")
 _WITH_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 _FAR = 400  # orders of magnitude, beyond any float
+_MOST_DIGITS = 18  # of a whole number, which a row holds in 64 bits
 MOST_BUDGET = 0.5
 MOST_DIGITS, ROUNDED = 7, 5  # of a rate, as written
 
@@ -43,7 +46,29 @@ def rate_text(rate: float) -> str:
 
 def is_whole(text: str) -> bool:
     """Whether a text is a whole number in plain digits, none of them a zero in front."""
-    return bool(_WHOLE.fullmatch(text))
+    return bool(_WHOLE.fullmatch(text)) and len(text) <= _MOST_DIGITS
+
+
+def is_integer(value: Any) -> TypeGuard[int]:
+    """Whether a value is one of Python's whole numbers, which JSON can hold."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_real(value: Any) -> TypeGuard[float]:
+    """Whether a value is a number of any library, and no truth value."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def check_integer(name: str, value: Any) -> None:
+    """Refuse what a caller gives in place of a whole number."""
+    if not is_integer(value):
+        raise ValueError(f"{name} {value!r} is not a whole number: give one such as 8")
+
+
+def check_real(name: str, value: Any) -> None:
+    """Refuse what a caller gives in place of a number."""
+    if not is_real(value):
+        raise ValueError(f"{name} {value!r} is not a number: give one such as 0.01")
 
 
 def read_number(text: str, name: str = "") -> Fraction:
@@ -117,8 +142,10 @@ def read_whole(text: str, name: str = "") -> int:
     text = text.strip()
     if is_whole(text):
         return int(text)
-    if _ZERO_IN_FRONT.fullmatch(text):
-        why = f"begins with a zero: give {int(text)}"
+    if _WHOLE.fullmatch(text):
+        why = f"is too large: give at most {_MOST_DIGITS} digits"
+    elif _ZERO_IN_FRONT.fullmatch(text):
+        why = f"begins with a zero: give {text.lstrip('0') or '0'}"
     else:
         why = "is not a whole number: give digits alone, such as 8"
     raise ValueError(f"{name} {text!r} {why}".lstrip())
@@ -147,6 +174,7 @@ def read_budget(value: float | str) -> float:
         if 0 <= found < MOST_BUDGET:
             return float(found)
     else:
+        check_real("budget", value)
         text = f"{value:g}"
         if math.isfinite(value) and 0 <= value < MOST_BUDGET:
             return float(value)

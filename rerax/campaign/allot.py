@@ -14,6 +14,9 @@ from rerax.campaign.files import Place
 from rerax.campaign.manifest import read_plans
 from rerax.campaign.point import Point, digest
 from rerax.campaign.subject import Subject
+from rerax.names import left_bare
+from rerax.spec import MATRIX_GROUPS
+from rerax.values import check_real
 
 if TYPE_CHECKING:
     from rerax.allocation import Design
@@ -33,17 +36,20 @@ def check_design_rate(rate: float) -> float:
     Raises:
         ValueError: outside (0, 0.5).
     """
+    check_real("plan-rate", rate)
     if not 0 < rate < 0.5:
         raise ValueError(f"plan-rate {rate:g} is outside (0, 0.5): give a rate to plan for")
     return rate
 
 
 def check_flags(points: Sequence[Point], plan_rate: float | None, sensitivity: str | None) -> None:
-    """Refuse the flags of a plan where none is to be found.
+    """Refuse the flags of a plan where none is to be found, and a rate that is none to plan for.
 
     Raises:
-        ValueError: which flag to leave out.
+        ValueError: which flag to leave out, or the rate.
     """
+    if plan_rate is not None:
+        check_design_rate(plan_rate)
     if not any(p.protection in PLANS for p in points) and (plan_rate or sensitivity):
         flag = "plan-rate" if plan_rate else "sensitivity"
         raise ValueError(f"--{flag} is for a plan: leave it out, or ask for --protection plan")
@@ -93,7 +99,21 @@ def with_allocations(
         elif is_plan(point.protection):
             point = replace(point, protection=saved_plan(point.protection))
         done.append(point)
+    _check_gates(done, subject)
     return tuple(done), made
+
+
+def _check_gates(points: Sequence[Point], subject: Subject) -> None:
+    """Refuse protections without room, where the model's gates are known before it is loaded.
+
+    Raises:
+        ValueError: see `names.left_bare`.
+    """
+    if subject.gated is None:
+        return
+    for point in points:
+        matrices = [name for group in point.groups for name in MATRIX_GROUPS[group]]
+        left_bare(point.protection, {name: name in subject.gated for name in matrices})
 
 
 def _request(point: Point, subject: Subject, sensitivity: str | None) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rerax.campaign.point import Point
 from rerax.scope import places
+from rerax.spec import check_groups
 
 AXES = (
     "task",
@@ -86,7 +87,14 @@ def spread(points: Iterable[Point], scopes: Sequence[str | None], layers: int) -
 
 
 def unique(points: Iterable[Point]) -> tuple[Point, ...]:
-    """Points without repetition, a share dropped where the fault model has no polarity."""
+    """Points without repetition, a share dropped where the fault model has no polarity.
+
+    Raises:
+        ValueError: a point with nothing on crossbars.
+    """
+    points = tuple(points)
+    for groups in {point.groups for point in points}:
+        check_groups(groups)
     plain = (
         replace(p, sa1_share=None) if p.fault.partition(":")[0] in WITHOUT_POLARITY else p
         for p in points

@@ -19,7 +19,7 @@ def is_measured(faults: Sequence[str]) -> bool:
     Raises:
         ValueError: a map beside other faults.
     """
-    maps = [fault for fault in faults if fault.startswith(PREFIX)]
+    maps = [fault for fault in faults if isinstance(fault, str) and fault.startswith(PREFIX)]
     if maps and len(faults) > 1:
         raise ValueError(f"{maps[0]} brings its own chips and rate: give it as the only fault")
     return bool(maps)

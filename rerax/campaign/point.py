@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
+from rerax.glue.tasks import find_task
 from rerax.measured import map_of
+from rerax.names import check_fault, check_protection
 from rerax.scope import Scope
-from rerax.spec import MATRIX_GROUPS, ChipSpec, parse_tile
-from rerax.values import read_fraction, read_number
+from rerax.spec import ChipSpec, check_groups, parse_tile
+from rerax.values import check_real, is_integer, read_fraction, read_number
 
 
 @dataclass(frozen=True)
@@ -38,19 +40,31 @@ class Point:
     faulty: str | None = None
 
     def __post_init__(self) -> None:
-        _ = self.spec  # raises
+        for name in ("task", "model", "matrices", "protection", "fault"):
+            value = getattr(self, name)
+            if not isinstance(value, str):
+                raise ValueError(f"{name} {value!r} is no text: give a name")
+        find_task(self.task)  # raises
+        check_real("rate", self.rate)
         if not 0 <= self.rate <= 1:
             raise ValueError(f"rate {self.rate} is outside [0, 1]: give a fraction of all cells")
-        if self.input_bits not in (8, None):
+        if self.sa1_share is not None:
+            check_real("sa1-share", self.sa1_share)
+            if not 0 <= self.sa1_share <= 1:
+                raise ValueError(f"sa1-share {self.sa1_share} is outside [0, 1]: give a fraction")
+        spec = self.spec  # raises
+        if self.input_bits is not None and not (
+            is_integer(self.input_bits) and self.input_bits == 8
+        ):
             raise ValueError(f"input-bits {self.input_bits} is not supported: use 8 or none")
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"dtype {self.dtype!r} is not supported: use float32 or bfloat16")
-        for group in self.groups:
-            if group not in MATRIX_GROUPS:
-                known = ", ".join(MATRIX_GROUPS)
-                raise ValueError(f"unknown matrices {group!r}: use some of {known}")
+        if self.groups:  # none: the model without crossbars, which no user asks for
+            check_groups(self.groups)
         if self.scope is not None:
-            self.scope.check(self.groups, self.spec)
+            self.scope.check(self.groups, spec)
+        check_fault(self.fault)
+        check_protection(self.protection, spec.group_bits)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -60,6 +74,8 @@ class Point:
     @property
     def scope(self) -> Scope | None:
         """Where faults act; None for everywhere."""
+        if self.faulty is not None and not isinstance(self.faulty, str):
+            raise ValueError(f"faulty {self.faulty!r} is no text: give one such as 'layers=0'")
         return None if self.faulty is None else Scope.parse(self.faulty)
 
     @property
@@ -86,7 +102,7 @@ class Point:
     def clean_hash(self) -> str:
         """Name of the point's model, task, spec and protection, whatever the faults."""
         without = {"rate": 0.0, "sa1_share": None, "fault": None, "faulty": None}
-        plain = replace(self, fault="none")  # so that no map is read
+        plain = replace(self, fault="uniform")  # so that no map is read
         return digest({**plain.identity(), **without})
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from rerax.campaign import store
-from rerax.campaign.allot import with_allocations
+from rerax.campaign import given, store
+from rerax.campaign.allot import check_flags, with_allocations
 from rerax.campaign.crew import Span, fill, spans
 from rerax.campaign.devices import one_device_a_core
 from rerax.campaign.files import Place, place
@@ -25,7 +25,6 @@ from rerax.campaign.stopping import Rule, make_rule, settle
 from rerax.campaign.store import Block
 from rerax.campaign.subject import Inputs, Progress, Settings, Subject
 from rerax.campaign.team import Chips, Team, current_team
-from rerax.glue.label_order import label_order
 from rerax.glue.tasks import find_task
 from rerax.spec import SEMANTICS
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from rerax.bert.config import BertConfig
     from rerax.campaign.worker import Worker
     from rerax.glue.data import Examples
-    from rerax.glue.tasks import Task
 
 
 DEFAULT_RATES = (0.0, 1e-4, 1e-3, 1e-2)
@@ -250,67 +248,50 @@ def sweep(
     Raises:
         ValueError: bad input: the value, the rule, the fix.
     """
-    from rerax.glue.data import Examples
-
-    if not isinstance(examples, Examples):
-        ids = [np.asarray(row, np.int32) for row in examples]
-        examples = Examples(ids, [np.zeros_like(row) for row in ids])
-    _check_weights(params)
-    given = np.asarray(labels)
-    if len(given) != len(examples):
-        raise ValueError(f"{len(given)} labels for {len(examples)} examples: give one for each")
-    _check_labels(find_task(task), given)
-    named = label_order(find_task(task), config.labels)[0] if order is None else tuple(order)
-    inputs = Inputs(config, params, examples, gates)
-    subject = Subject(
-        task=task,
-        model=name,
-        model_hash=tree_hash((params, gates, dataclasses.asdict(config))),
-        data_hash=tree_hash((list(examples.ids), list(examples.types), given)),
-        order=named,
-        order_given=order is not None,
-        labels=given,
-        parts=(("validation", len(given)),),
-        config=config,
-        load=lambda: inputs,
-    )
-    faults = _several(fault)
+    what = find_task(task)
+    given.check_config(config)
+    scopes = given.several("faulty", faulty)
+    given.check_others(out, sensitivity, on_progress, scopes)
+    faults = given.several("fault", fault)
     measured = is_measured(faults)
     rule = make_rule(until_se, max_chips, chips)
     if measured and not (rates is None and chips is None and rule is None):
         raise ValueError(f"{faults[0]} brings its own chips and rate: leave out rates and chips")
     axes = {
-        "rate": (0.0,) if measured else DEFAULT_RATES if rates is None else rates,
-        "encoding": _several(encoding),
-        "bits": _several(bits),
-        "bits_per_cell": _several(bits_per_cell),
+        "rate": (0.0,)
+        if measured
+        else given.several("rates", DEFAULT_RATES if rates is None else rates),
+        "encoding": given.several("encoding", encoding),
+        "bits": given.several("bits", bits),
+        "bits_per_cell": given.several("bits_per_cell", bits_per_cell),
         "fault": faults,
-        "protection": _several(protection),
+        "protection": given.several("protection", protection),
     }
     points = expand(Point(task=task, model=name, rate=0.0, **fixed), axes)
-    points = with_realised_rates(points, config)
-    points = spread(points, _several(faulty), config.num_hidden_layers)
+    check_flags(points, plan_rate, sensitivity)
     settings = Settings(64 if chips is None else chips, seed, chunk, lanes)
+    examples = given.read_examples(examples, config)
+    labels = given.read_labels(what, labels, len(examples))
+    given.check_weights(params, config)
+    given.check_gates(gates, config)
+    inputs = Inputs(config, params, examples, gates)
+    subject = Subject(
+        task=task,
+        model=name,
+        model_hash=tree_hash((params, gates, dataclasses.asdict(config))),
+        data_hash=tree_hash((list(examples.ids), list(examples.types), labels)),
+        order=given.read_order(what, config, order),
+        order_given=order is not None,
+        labels=labels,
+        parts=(("validation", len(labels)),),
+        config=config,
+        load=lambda: inputs,
+    )
+    points = with_realised_rates(points, config)
+    points = spread(points, scopes, config.num_hidden_layers)
     folder = None if out is None else place(out)
     points, plans = with_allocations(points, subject, plan_rate, sensitivity, folder)
     return run(subject, points, settings, folder, on_progress, plans, rule)
-
-
-def _check_labels(task: "Task", labels: np.ndarray) -> None:
-    if task.is_regression:
-        right, rule = (labels >= 0) & (labels <= 5), "scores from 0 to 5"
-    else:
-        right, rule = np.isin(labels, np.arange(task.num_labels)), f"0 to {task.num_labels - 1}"
-    if not right.all():
-        raise ValueError(f"label {labels[~right][0]} is not one of {task.name}'s: give {rule}")
-
-
-def _check_weights(tree: Any, name: str = "params") -> None:
-    if isinstance(tree, Mapping):
-        for key, branch in tree.items():
-            _check_weights(branch, f"{name}/{key}")
-    elif not np.isfinite(np.asarray(tree, np.float32)).all():
-        raise ValueError(f"{name} has NaN or infinite weights: retrain, or check how it was made")
 
 
 def tree_hash(tree: Any) -> str:
@@ -325,7 +306,3 @@ def tree_hash(tree: Any) -> str:
     hasher = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
     hasher.update(array.tobytes())
     return hasher.hexdigest()
-
-
-def _several(value: Any) -> Sequence[Any]:
-    return (value,) if value is None or isinstance(value, str | int) else value

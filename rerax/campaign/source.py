@@ -11,9 +11,9 @@ from rerax.bert import convert
 from rerax.campaign.files import Place
 from rerax.campaign.manifest import known_request
 from rerax.campaign.subject import Inputs, Subject
-from rerax.gates import FILE, load_gates
+from rerax.gates import FILE, gated_matrices, load_gates
 from rerax.glue import data as glue
-from rerax.glue.label_order import label_order
+from rerax.glue.label_order import check_override, label_order
 from rerax.glue.tasks import find_task
 
 
@@ -47,6 +47,8 @@ def read_subject(
         ValueError: bad model folder or data: the value, the rule, the fix.
     """
     what = find_task(task)
+    check_override(what, labels)
+    glue.check_request(split, max_examples, max_length)
     directory = convert.locate(model)
     config = convert.read_config(directory)
     order, warning = label_order(what, config.labels, labels)
@@ -98,6 +100,7 @@ def read_subject(
         labels=np.zeros(0),
         parts=(),
         config=config,
+        gated=gated_matrices(directory),
         load=lambda: with_examples().load(),
         source={
             "model": model,

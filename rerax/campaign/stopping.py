@@ -12,6 +12,7 @@ from rerax.campaign.files import Place
 from rerax.campaign.manifest import read_provenance
 from rerax.campaign.point import Point
 from rerax.stats import looks, stop_here
+from rerax.values import check_integer, check_real
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Rule:
     max_chips: int
 
     def __post_init__(self) -> None:
+        check_real("until-se", self.until_se)
+        check_integer("max-chips", self.max_chips)
         if not (self.until_se > 0 and math.isfinite(self.until_se)):
             raise ValueError(
                 f"until-se {self.until_se:g} is no standard error: give one above 0 such as 0.002"

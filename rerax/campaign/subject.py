@@ -11,7 +11,7 @@ from rerax.campaign import store
 from rerax.campaign.point import Point
 from rerax.campaign.store import Block
 from rerax.glue.tasks import METRICS
-from rerax.values import rate_text
+from rerax.values import check_integer, rate_text
 
 if TYPE_CHECKING:
     from rerax.bert.config import BertConfig
@@ -57,6 +57,7 @@ class Subject:
             keeps it, so that labels and parts are still empty.
         source: where model and examples were read, as `source.read_subject` takes it; no
             identity.
+        gated: matrices that have gates; None where that is only known once they are loaded.
         order_given: whether the user said the order, so that no answers can call it in question.
     """
 
@@ -73,6 +74,7 @@ class Subject:
     requests: Mapping[str, str] = field(default_factory=dict)
     words: int = 0
     fetch: "Callable[[], Subject] | None" = None
+    gated: tuple[str, ...] | None = None
     order_given: bool = False
 
     def complete(self) -> "Subject":
@@ -128,10 +130,13 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("chips", "chunk", "lanes"):
             value = getattr(self, name)
+            if value is not None:
+                check_integer(name, value)
             if value is not None and value < 1:
                 raise ValueError(f"{name} {value} is too few: give at least 1")
             if value is not None and value > MOST_CHIPS:
                 raise ValueError(f"{name} {value} is too many: give at most {MOST_CHIPS}")
+        check_integer("seed", self.seed)
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed {self.seed} is outside 0..4294967295: give one in the range")
 

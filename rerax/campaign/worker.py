@@ -29,7 +29,6 @@ from rerax.glue.metrics import correct_bits, predictions_of, scores
 from rerax.glue.tasks import find_task
 from rerax.measured import MATRICES, PREFIX
 from rerax.protection import Ledger, protection
-from rerax.spec import MATRIX_GROUPS
 
 STORED = ("task", "model", "encoding", "bits", "bits_per_cell", "matrices", "protection")
 """What decides how many cells are sensed for a weight."""
@@ -114,11 +113,6 @@ class Worker:
                 without room for it, or no matrix with the gates that it needs.
         """
         for point in points:
-            if not point.groups:
-                raise ValueError(
-                    "matrices is empty, so nothing is on crossbars: give some of "
-                    f"{', '.join(MATRIX_GROUPS)}"
-                )
             fault_model(point.fault)
             protection(point.protection)
             if point.scope is not None:

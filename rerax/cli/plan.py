@@ -20,7 +20,6 @@ from rerax.cli.flags import (
     app,
     flag,
     names,
-    numbers,
 )
 
 if TYPE_CHECKING:
@@ -55,34 +54,41 @@ def plan(
     Needs no data. One line for each matrix: its protection, cells, reads, and voted bits whose
     images are not kept apart.
     """
-    from rerax.allocation import Design, account, save_plan, total
-    from rerax.bert import convert
     from rerax.campaign.allot import PLANS, check_design_rate, is_plan, saved_plan
     from rerax.campaign.manifest import check_target
     from rerax.campaign.point import parse_share
+    from rerax.names import check_fault, check_protection
+    from rerax.spec import ChipSpec, check_groups, parse_tile
+    from rerax.values import read_whole
+
+    if json is not None:
+        check_target(json)
+    spec = ChipSpec(
+        encoding,
+        read_whole(bits, "bits"),
+        read_whole(bits_per_cell, "bits-per-cell"),
+        parse_tile(tile),
+        layout,
+    )
+    rate = DESIGN_RATE if plan_rate is None else check_design_rate(plan_rate)
+    share = float(parse_share(sa1_share or "9.04:1.75"))
+    groups, name = names(matrices), protection
+    check_groups(groups)
+    check_fault(fault)
+    check_protection(protection, spec.group_bits)
+    from rerax.allocation import Design, account, save_plan, total
+    from rerax.bert import convert
     from rerax.campaign.subject import unprotected_text
     from rerax.chip import bare_matrices
     from rerax.gates import load_gates
     from rerax.protection import allocate
     from rerax.protection import protection as protection_of
     from rerax.protection.damage import odds
-    from rerax.spec import ChipSpec, parse_tile
 
-    if json is not None:
-        check_target(json)
-    spec = ChipSpec(
-        encoding,
-        numbers(bits, "bits")[0],
-        numbers(bits_per_cell, "bits-per-cell")[0],
-        parse_tile(tile),
-        layout,
-    )
-    rate = DESIGN_RATE if plan_rate is None else check_design_rate(plan_rate)
-    chances = odds(fault, rate, float(parse_share(sa1_share or "9.04:1.75")))
+    chances = odds(fault, rate, share)
     directory = convert.locate(model)
     config, params = convert.load(directory)
     params, gates = load_gates(directory, params)
-    groups, name = names(matrices), protection
     if is_plan(protection) and protection not in PLANS:
         name = saved_plan(protection)
     bare = () if is_plan(name) else bare_matrices(params, groups, gates, protection_of(name))

@@ -133,6 +133,7 @@ def sweep(
     --model, --task and the flags of a point, a Python file may give the points.
     """
     given = SimpleNamespace(**locals())
+    from rerax.campaign.allot import check_flags
     from rerax.campaign.files import place
     from rerax.campaign.several import run_all, shares_of, with_plans
     from rerax.campaign.stopping import make_rule
@@ -145,6 +146,7 @@ def sweep(
     scopes = combine(faulty_layers, faulty_matrices, faulty_bits)
     points, models, data = _of_study(study, given) if study is not None else _of_flags(given)
     where = place(out)
+    check_flags(points, plan_rate, sensitivity)
     settings = Settings(
         64 if chips is None else chips,
         seed,
@@ -236,8 +238,8 @@ def _of_flags(given: Any) -> Asked:
     if "," in inputs:
         raise ValueError(f"input-bits {inputs!r} is a list: a folder has one, give 8 or none")
     base = Point(
-        task="",
-        model="",
+        task=names(given.task)[0],
+        model=next(iter(models)),
         rate=0.0,
         sa1_share=share,
         input_bits=None if inputs == "none" else numbers(inputs, "input-bits")[0],

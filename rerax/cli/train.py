@@ -2,7 +2,7 @@
 
 from inspect import signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -57,7 +57,7 @@ def train(
     from rerax.train.kept import kept_words
 
     check_target(out)
-    choices = {
+    choices: dict[str, Any] = {
         "sparsity": sparsity,
         "scope": sparsity_scope,
         "gates": names(gates),
@@ -68,20 +68,30 @@ def train(
         "dtype": dtype,
     }
     with says_when_stopped(lambda: kept_words(out)):
-        from rerax.train.recipe import make_recipe
+        from rerax.glue.data import check_request
+        from rerax.glue.label_order import check_override
+        from rerax.glue.tasks import find_task
+        from rerax.train.recipe import Recipe, make_recipe
+
+        def recipe(examples: int) -> Recipe:
+            taught = distil_from is not None
+            return make_recipe(task, examples, epochs, steps, lr, batch, taught, **choices)
+
+        recipe(1)  # raises, before anything is read
+        named = names(labels) if labels else None
+        check_override(find_task(task), named)
+        check_request(train_split, max_examples, max_length)
         from rerax.train.run import fine_tune, read_job
 
         job = read_job(
-            lambda examples: make_recipe(
-                task, examples, epochs, steps, lr, batch, distil_from is not None, **choices
-            ),
+            recipe,
             model,
             task,
             data=data,
             train_split=train_split,
             max_examples=max_examples,
             max_length=max_length,
-            labels=names(labels) if labels else None,
+            labels=named,
             teacher=distil_from,
         )
         with reporter(quiet, "steps") as tell:

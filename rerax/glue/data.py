@@ -24,6 +24,7 @@ LENGTHS = (
 )
 """Token lengths T that batches come in."""
 BATCH_TOKENS = 1024
+FEWEST_TOKENS = 4
 MOST_TOKENS = 128
 """Of an example, unless more or fewer are asked for or the model has fewer positions."""
 UNREACHED = 0.01
@@ -120,13 +121,7 @@ def read_split(
         ValueError: no such folder, split or column; labels outside the task's, or none; the hub
             out of reach. Each says what to do.
     """
-    if max_examples is not None and max_examples < 1:
-        raise ValueError(f"max-examples {max_examples} is too few: give at least 1")
-    if not _SPLIT.fullmatch(split):
-        raise ValueError(
-            f"split {split!r} is no name of a split: give one such as validation, and "
-            "--max-examples for a part of it"
-        )
+    check_request(split, max_examples)
     tables = {}
     for i, part in enumerate(task.parts(split)):
         table = _read_part(task, data, part, optional=i > 0)
@@ -140,6 +135,25 @@ def read_split(
             column += table[field].to_pylist()
         parts.append((part, table.num_rows))
     return Split(tuple(map(tuple, texts)), np.concatenate(labels), tuple(parts))
+
+
+def check_request(split: str, max_examples: int | None, max_length: int | None = None) -> None:
+    """Refuse what no data set and no model can give, before either is read.
+
+    Raises:
+        ValueError: no name of a split, or numbers that are too small.
+    """
+    if not _SPLIT.fullmatch(split):
+        raise ValueError(
+            f"split {split!r} is no name of a split: give one such as validation, and "
+            "--max-examples for a part of it"
+        )
+    for name, value, least in (
+        ("max-examples", max_examples, 1),
+        ("max-length", max_length, FEWEST_TOKENS),
+    ):
+        if value is not None and value < least:
+            raise ValueError(f"{name} {value} is too few: give at least {least}")
 
 
 def _read_part(task: Task, data: str | Path, part: str, optional: bool) -> pa.Table | None:
@@ -385,10 +399,10 @@ def length_limit(max_length: int | None, positions: int) -> int:
 
 def check_length(max_length: int, positions: int) -> None:
     """Refuse a sequence length that the model has no positions for."""
-    if not 4 <= max_length <= positions:
+    if not FEWEST_TOKENS <= max_length <= positions:
         raise ValueError(
-            f"max-length {max_length} is outside 4..{positions}, the model's positions: give one "
-            "in the range"
+            f"max-length {max_length} is outside {FEWEST_TOKENS}..{positions}, the model's "
+            "positions: give one in the range"
         )
 
 

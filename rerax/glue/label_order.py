@@ -56,16 +56,10 @@ def label_order(
             f"the model has {len(names)} outputs, {task.name} needs {task.num_labels}: give a "
             f"model fine-tuned on {task.name}"
         )
-    if task.is_regression and override:
-        raise ValueError(f"labels {','.join(override)}: {task.name} has none, leave them out")
+    check_override(task, override)
     order = named_order(task, override or names)
     if order is not None:
         return order, None
-    if override:
-        raise ValueError(
-            f"labels {','.join(override)} are not {task.name}'s: give {','.join(task.labels)} in "
-            "the order of the model's outputs"
-        )
     known = ", ".join(task.labels)
     if not are_placeholders(names):
         raise ValueError(
@@ -76,6 +70,21 @@ def label_order(
         f"the model's outputs are named {', '.join(names)}, which says nothing: taken in GLUE's "
         f"order {known} (--labels overrides)"
     )
+
+
+def check_override(task: Task, override: Sequence[str] | None) -> None:
+    """Refuse names of outputs that are not the task's labels, each once.
+
+    Raises:
+        ValueError: which, and what to give.
+    """
+    if override and task.is_regression:
+        raise ValueError(f"labels {','.join(override)}: {task.name} has none, leave them out")
+    if override and named_order(task, override) is None:
+        raise ValueError(
+            f"labels {','.join(override)} are not {task.name}'s: give {','.join(task.labels)} in "
+            "the order of the model's outputs"
+        )
 
 
 def check_file_names(task: Task, metadata: Mapping[bytes, bytes] | None, where: str) -> None:

@@ -79,6 +79,6 @@ def find_task(name: str) -> Task:
     Raises:
         ValueError: unknown name; the known ones are listed.
     """
-    if name not in TASKS:
+    if not isinstance(name, str) or name not in TASKS:
         raise ValueError(f"unknown task {name!r}: use one of {', '.join(TASKS)}")
     return TASKS[name]

@@ -4,8 +4,10 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
+from rerax.gates import check_gateable
 from rerax.glue.tasks import find_task
 from rerax.spec import ENCODINGS
+from rerax.values import is_integer, is_real
 
 DTYPES = ("float32", "bfloat16")
 SCOPES = ("matrix", "global")
@@ -96,17 +98,19 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 1), ("batch", 1), ("every", 0), ("seed", 0)):
-            _check(name, getattr(self, name), getattr(self, name) >= least, f"at least {least}")
+            value = getattr(self, name)
+            _check(name, value, is_integer(value) and value >= least, f"at least {least}")
         for name in ("lr", "clip", "temperature"):
             value = getattr(self, name)
-            _check(name, value, 0 < value < math.inf, "a number above 0")
+            _check(name, value, is_real(value) and 0 < value < math.inf, "a number above 0")
         for name in ("warmup", "distil", "observe", "ramp", "settle"):
             value = getattr(self, name)
-            _check(name, value, 0 <= value <= 1, "a share from 0 to 1")
+            _check(name, value, is_real(value) and 0 <= value <= 1, "a share from 0 to 1")
         if self.sparsity is not None:
-            _check("sparsity", self.sparsity, 0 <= self.sparsity < 1, "a share in [0, 1)")
+            good = is_real(self.sparsity) and 0 <= self.sparsity < 1
+            _check("sparsity", self.sparsity, good, "a share in [0, 1)")
         if self.bits is not None:
-            _check("bits", self.bits, 2 <= self.bits <= 8, "2 to 8")
+            _check("bits", self.bits, is_integer(self.bits) and 2 <= self.bits <= 8, "2 to 8")
         for name, known in (
             ("dtype", DTYPES),
             ("scope", SCOPES),
@@ -115,6 +119,7 @@ class Recipe:
         ):
             value = getattr(self, name)
             _check(name, value, value in known, f"one of {', '.join(known)}")
+        check_gateable(self.gates)
         if not self.observe <= self.ramp <= self.settle:
             raise ValueError(
                 f"observe {self.observe:g}, ramp {self.ramp:g}, settle {self.settle:g} are out of "
@@ -176,12 +181,12 @@ def make_recipe(
     """
     usual = DEFAULTS[find_task(task).name]
     batch = usual.batch if batch is None else batch
-    _check("batch", batch, batch >= 1, "at least 1")
+    _check("batch", batch, is_integer(batch) and batch >= 1, "at least 1")
     if epochs is not None and steps is not None:
         raise ValueError(f"epochs {epochs:g} and steps {steps} are both given: give one of them")
     if steps is None:
         passes = usual.epochs if epochs is None else epochs
-        _check("epochs", passes, 0 < passes < math.inf, "a number above 0")
+        _check("epochs", passes, is_real(passes) and 0 < passes < math.inf, "a number above 0")
         steps = max(1, math.ceil(passes * steps_per_epoch(examples, batch)))
     given = {"distil": DISTIL if teacher else 0.0} | choices
     return Recipe(task, steps, usual.lr if lr is None else lr, batch, **given)
