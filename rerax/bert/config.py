@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rerax.values import is_integer, is_real, read_whole
+
 ACTIVATIONS = ("gelu", "gelu_new", "relu")
 _SAME_ACTIVATION = {
     "gelu_python": "gelu",
@@ -66,11 +68,11 @@ class BertConfig:
     max_position_embeddings: int = 512
     type_vocab_size: int = 2
     hidden_act: str = "gelu"
-    layer_norm_eps: float = 1e-12
+    layer_norm_eps: float | int = 1e-12
     labels: tuple[str, ...] = ("LABEL_0", "LABEL_1")
     pad_token_id: int = 0
-    hidden_dropout_prob: float = 0.1
-    attention_probs_dropout_prob: float = 0.1
+    hidden_dropout_prob: float | int = 0.1
+    attention_probs_dropout_prob: float | int = 0.1
 
     def __post_init__(self) -> None:
         _check_values(vars(self))
@@ -143,7 +145,7 @@ def _check_values(values: Mapping[str, Any]) -> None:
         ValueError: the name, the value, the rule.
     """
     for name in _SIZES:
-        if not _is_whole(values[name]) or values[name] < 1:
+        if not is_integer(values[name]) or values[name] < 1:
             raise ValueError(f"{name} {values[name]!r} is no size: give a whole number >= 1")
     hidden, heads = values["hidden_size"], values["num_attention_heads"]
     if hidden % heads:
@@ -157,24 +159,16 @@ def _check_values(values: Mapping[str, Any]) -> None:
             f"hidden_act {act!r} is not supported: use one of {', '.join(ACTIVATIONS)}"
         )
     pad, vocabulary = values["pad_token_id"], values["vocab_size"]
-    if not _is_whole(pad) or not 0 <= pad < vocabulary:
+    if not is_integer(pad) or not 0 <= pad < vocabulary:
         raise ValueError(
             f"pad_token_id {pad!r} is no token: give a whole number from 0 to {vocabulary - 1} "
             "(vocab_size - 1)"
         )
     for name in _FRACTIONS:
-        if not _is_number(values[name]) or not 0 <= values[name] < 1:
+        if not is_real(values[name]) or not 0 <= values[name] < 1:  # NaN neither
             raise ValueError(
                 f"{name} {values[name]!r} is out of range: give a number from 0 to below 1"
             )
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)  # NaN is in no range
 
 
 def _a_kind(value: Any) -> str:
@@ -227,7 +221,7 @@ def _labels(fields: Mapping[str, Any]) -> tuple[str, ...]:
     second = _named_ids(fields, "label2id")
     if not first and not second:
         outputs = fields.get("num_labels") or 2
-        if not _is_whole(outputs) or not 0 < outputs <= MOST_LABELS:
+        if not is_integer(outputs) or not 0 < outputs <= MOST_LABELS:
             raise ValueError(
                 f"num_labels {outputs!r} in config.json is no number of outputs: give a whole "
                 f"number from 1 to {MOST_LABELS}, or drop the field"
@@ -245,13 +239,18 @@ def _labels(fields: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
+def _id(value: Any) -> int:
+    """A whole number, or one as a text, as keys of JSON are."""
+    return value if is_integer(value) else read_whole(str(value))
+
+
 def _named_ids(fields: Mapping[str, Any], key: str) -> list[tuple[int, str]]:
     """Ids and names that a field pairs, by id."""
     pairs = fields.get(key) or {}
     try:
         turned = [(v, k) if key == "label2id" else (k, v) for k, v in pairs.items()]
-        return sorted((int(i), str(name)) for i, name in turned)
-    except (AttributeError, TypeError, ValueError):
+        return sorted((_id(i), str(name)) for i, name in turned)
+    except (AttributeError, ValueError):
         raise ValueError(
             f"{key} {pairs!r} in config.json pairs no ids with names: mend it, or drop the field"
         ) from None

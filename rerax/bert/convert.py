@@ -1,6 +1,7 @@
 """Hugging Face directories <-> parameters. Safetensors only; neither JAX nor PyTorch needed."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
@@ -139,12 +140,16 @@ def weight_files(directory: Path) -> list[Path]:
     """Safetensors files that hold a model's weights.
 
     Raises:
-        ValueError: none there; pickled weights are refused with the reason and the fix.
+        ValueError: none there, or not all that the shard index names; pickled weights are refused with the reason and the fix.
     """
     if (directory / WEIGHTS).is_file():
         return [directory / WEIGHTS]
     if (directory / INDEX).is_file():
-        return [directory / name for name in _shards(directory / INDEX)]
+        files = [directory / name for name in _shards(directory / INDEX)]
+        missing = [file for file in files if not os.path.isfile(file)]  # Path's raises at odd names
+        if missing:
+            raise ValueError(f"{missing[0]} is in the shard index but not there: fetch it")
+        return files
     pickles = sorted(p.name for pattern in _PICKLES for p in directory.glob(pattern))
     if pickles:
         raise ValueError(
@@ -203,8 +208,6 @@ def _tensors(directory: Path) -> Iterator[tuple[str, np.ndarray]]:
     for file in weight_files(directory):
         try:
             entries = deserialize(file.read_bytes())
-        except FileNotFoundError:
-            raise ValueError(f"{file} is in the shard index but not there: fetch it") from None
         except SafetensorError as error:
             raise ValueError(
                 f"{file} is cut short or garbled ({error}): fetch or write it again"

@@ -97,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return stop.code
 
 
+LONGEST = 800
+"""Characters of a line of error."""
 _INTERRUPTED = 130  # what the parser makes of a KeyboardInterrupt
 
 
@@ -117,5 +119,8 @@ def _warn(message: str, told: set[str]) -> None:
 
 
 def _fail(message: str) -> int:
-    say(f"error: {' '.join(message.split())}")
+    line = " ".join(message.split())
+    if len(line) > LONGEST:  # a file's content may be of any length: what is wrong, and the fix
+        line = f"{line[: LONGEST // 2]} .. {line[-LONGEST // 2 :]}"
+    say(f"error: {line}")
     return 2

@@ -265,6 +265,8 @@ def _from_hub(task: Task, data: str, part: str) -> pa.Table:
 
 def _labels(task: Task, table: pa.Table, where: str) -> np.ndarray:
     try:
+        if pa.types.is_temporal(table["label"].type):  # which NumPy would count in days or seconds
+            raise TypeError
         labels = table["label"].to_numpy().astype(np.float64)
     except (pa.ArrowException, ValueError, TypeError):
         raise ValueError(

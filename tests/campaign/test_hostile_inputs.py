@@ -1,0 +1,249 @@
+"""Models, data and commands that are wrong at random: taken, or refused in one line.
+
+    RERAX_FUZZ=20 python -m pytest -n 0 tests/campaign/test_hostile_inputs.py
+
+tries 20 times as many as an ordinary run. Damaged campaign folders are in `test_fuzz`.
+"""
+
+import copy
+import json
+import os
+import random
+import warnings
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tiny
+
+from rerax.bert import convert
+from rerax.campaign.source import read_subject
+from rerax.glue.data import read_split
+from rerax.glue.tasks import TASKS, find_task
+
+TIMES = int(os.environ.get("RERAX_FUZZ", "1"))
+FILES, COMMANDS = 300 * TIMES, 1000 * TIMES
+DEEP = 3000
+ODD = ["", " ", "x", "\x1b[31m", "a\nb", "\u202e", "\ud800", "Zürich", "0" * 5000, "9" * 5000]
+
+
+def deep(draw):
+    """Lists or objects inside each other."""
+    value = 1
+    for _ in range(draw.choice([3, 60])):
+        value = [value] if draw.random() < 0.5 else {"a": value}
+    return value
+
+
+def other_value(draw):
+    """A value of any kind that JSON has, and of some that it has not."""
+    numbers = [0, 1, -1, 2, 10**30, 1e300, -0.0, float("nan"), float("inf"), 0.5, 1 << 63]
+    kinds = [None, True, False, [], {}, [1], {"a": 1}, ["bert"], {"0": None}, {"1": "x", "0": "x"}]
+    return draw.choice([*numbers, *kinds, *ODD, deep(draw)])
+
+
+def changed_fields(fields, draw):
+    """The same object with a value changed, a key dropped, renamed, added or doubled."""
+    found = copy.deepcopy(fields)
+    for _ in range(draw.choice([1, 1, 2, 4])):
+        inside = found
+        while isinstance(inside, dict) and inside:
+            key = draw.choice(sorted(inside))
+            if isinstance(inside[key], dict) and inside[key] and draw.random() < 0.6:
+                inside = inside[key]
+                continue
+            kind = draw.choice(["value", "value", "value", "dropped", "renamed", "added", "copied"])
+            if kind == "value":
+                inside[key] = other_value(draw)
+            elif kind == "added":
+                inside[draw.choice(ODD)] = other_value(draw)
+            elif kind == "copied":
+                inside[key] = copy.deepcopy(inside[draw.choice(sorted(inside))])
+            else:
+                value = inside.pop(key)
+                if kind == "renamed":
+                    inside[key + draw.choice(ODD)] = value
+            break
+    return found
+
+
+def changed_json(fields, draw):
+    """Bytes of a changed object; some are cut, some doubled, some nested beyond any reader."""
+    kind = draw.random()
+    if kind < 0.03:
+        return b"[" * DEEP
+    if kind < 0.06:
+        return b'{"a":' * DEEP + b"1" + b"}" * DEEP
+    if kind < 0.09:
+        return json.dumps(other_value(draw)).encode()
+    data = json.dumps(changed_fields(fields, draw)).encode()
+    if kind < 0.15:
+        return data[: draw.randrange(len(data))]
+    if kind < 0.2:
+        at = draw.randrange(len(data))
+        return data[:at] + draw.randbytes(3) + data[at:]
+    return data
+
+
+def outcome(work):
+    """How a call of the library ended: "taken", or the one line of its refusal.
+
+    Any other exception than those that the command line puts in a line goes through.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            work()
+        except (ValueError, OSError) as error:
+            assert not isinstance(error, UnicodeError | pa.ArrowException), repr(error)[:300]
+            line = str(error)
+            assert line, type(error)
+            assert ": " in line, line  # the value and the rule, the fix
+            return line
+    return "taken"
+
+
+def settle(tally):
+    """Both ends must have been reached, or the changes were none or hit one check alone."""
+    assert tally["taken"] > 0
+    assert len(tally) > 10, tally
+
+
+# files ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny.write_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def test_configurations(model, tmp_path):
+    folder = tmp_path / "model"
+    folder.symlink_to(model, target_is_directory=True)
+    copy_of(model, folder)
+    data = tiny.write_sst2(tmp_path / "data", n=2)
+    fields = json.loads((model / "config.json").read_text())
+    fields |= {"architectures": ["BertForSequenceClassification"], "problem_type": None}
+    draw, tally = random.Random(21), Counter()
+    for _ in range(FILES):
+        (folder / "config.json").write_bytes(changed_json(fields, draw))
+        end = outcome(lambda: convert.load(folder))
+        tally[end[:60]] += 1
+        if end == "taken":
+            end = outcome(lambda: read_subject(str(folder), "sst2", "m", data=str(data)).load())
+            tally[end[:60]] += 1
+    settle(tally)
+
+
+def copy_of(model, folder):
+    """Links to a model's files in place of a link to its folder."""
+    folder.unlink()
+    folder.mkdir()
+    for file in model.iterdir():
+        (folder / file.name).symlink_to(file)
+    (folder / "config.json").unlink()
+
+
+def test_shard_indexes(model, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((model / "config.json").read_bytes())
+    (folder / "one.safetensors").write_bytes((model / "model.safetensors").read_bytes())
+    index = folder / "model.safetensors.index.json"
+    names = [name for name, _ in convert._tensors(model)]
+    fields = {
+        "metadata": {"total_size": 1},
+        "weight_map": dict.fromkeys(names[:9], "one.safetensors"),
+    }
+    draw, tally = random.Random(22), Counter()
+    for _ in range(FILES):
+        index.write_bytes(changed_json(fields, draw))
+        tally[outcome(lambda: convert.load(folder))[:120]] += 1
+        read = outcome(lambda: convert.weight_files(folder))
+        assert read == "taken" or "index" in read
+    settle(tally)
+
+
+# data -------------------------------------------------------------------------------------------
+
+TEXTS = ["good film", "", "\x00\x1b", "Zürich \U0001f600", "w" * 100_000, " " * 50, "\n", "[SEP]"]
+
+
+def odd_column(draw, n):
+    """A column of any type that Parquet holds."""
+    kinds = {
+        pa.int64(): [0, 1, -1, 7, 2**62],
+        pa.uint64(): [0, 1, 2**64 - 1],
+        pa.int8(): [0, 1, -1],
+        pa.float64(): [0.0, 1.0, 0.5, float("nan"), float("inf"), -0.0, 1e300],
+        pa.float16(): [np.float16(0), np.float16(1)],
+        pa.decimal128(5, 1): [0, 1, None],
+        pa.bool_(): [True, False],
+        pa.null(): [None],
+        pa.string(): TEXTS,
+        pa.large_string(): TEXTS,
+        pa.binary(): [b"good", b"\xff"],
+        pa.list_(pa.string()): [["a"], [], None],
+        pa.struct([("a", pa.int64())]): [{"a": 1}, None],
+        pa.date32(): [0, 1],
+        pa.timestamp("us"): [0, 1],
+        pa.duration("s"): [0, 1],
+        pa.dictionary(pa.int8(), pa.string()): ["0", "1", "good"],
+        pa.dictionary(pa.int8(), pa.int64()): [0, 1, None],
+        pa.map_(pa.string(), pa.int64()): [[("a", 1)]],
+    }
+    kind = draw.choice(list(kinds))
+    values = [draw.choice(kinds[kind]) for _ in range(n)]
+    if draw.random() < 0.2:
+        values[draw.randrange(n)] = None
+    return pa.array(values, kind)
+
+
+def odd_table(task, draw):
+    """A data set of a task with one or two things that it should not have."""
+    n = draw.choice([1, 2, 5])
+    columns = {field: pa.array([draw.choice(TEXTS) for _ in range(n)]) for field in task.fields}
+    labels = [draw.choice([0, 1]) for _ in range(n)]
+    columns["label"] = pa.array(labels, draw.choice([pa.int64(), pa.float64(), pa.int8()]))
+    columns["idx"] = pa.array(range(n))
+    names = list(columns)
+    for _ in range(draw.choice([0, 1, 1, 2])):
+        at = draw.choice(names)
+        kind = draw.choice(["other", "other", "dropped", "renamed", "wrong"])
+        if kind == "other":
+            columns[at] = odd_column(draw, n)
+        elif kind == "dropped":
+            columns.pop(at, None)
+        elif kind == "renamed" and at in columns:
+            columns[draw.choice(ODD[:6] + ["Label"])[:9] or "x"] = columns.pop(at)
+        elif kind == "wrong":
+            columns["label"] = pa.array([draw.choice([-1, 2, 9, -(2**40)])] * n)
+    if "\ud800" in columns:
+        columns["u"] = columns.pop("\ud800")
+    found = list(columns.items())
+    if found and draw.random() < 0.1:  # one of them twice
+        found.append(draw.choice(found))
+    table = pa.Table.from_arrays([c for _, c in found], names=[name for name, _ in found])
+    if draw.random() < 0.2:
+        features = {"label": {"names": other_value(draw), "_type": "ClassLabel"}}
+        text = json.dumps(draw.choice([{"info": {"features": features}}, other_value(draw)]))
+        table = table.replace_schema_metadata({"huggingface": text.encode("utf-8", "replace")})
+    return table.slice(0, 0) if draw.random() < 0.05 else table
+
+
+def test_data_sets(tmp_path):
+    draw, tally = random.Random(23), Counter()
+    for i in range(FILES):
+        task = find_task(draw.choice(list(TASKS)))
+        file = tmp_path / str(i) / task.name / f"{task.parts('validation')[0]}.parquet"
+        file.parent.mkdir(parents=True)
+        pq.write_table(odd_table(task, draw), file)
+        if draw.random() < 0.1:
+            data = bytearray(file.read_bytes())
+            data[draw.randrange(len(data)) :] = draw.randbytes(draw.choice([0, 4, 40]))
+            file.write_bytes(data)
+        end = outcome(lambda task=task, i=i: read_split(task, tmp_path / str(i), "validation"))
+        tally[end.replace(str(tmp_path / str(i)), "")[:60]] += 1
+    settle(tally)
