@@ -138,8 +138,6 @@ def parse_tile(text: str) -> tuple[int, int]:
     Raises:
         ValueError: not two whole numbers of at least 1 joined by an x.
     """
-    if not isinstance(text, str):
-        raise ValueError(f"tile {text!r} is no text: give wordlines x bitlines such as '128x128'")
     rows, _, columns = (part.strip() for part in text.lower().partition("x"))
     if not (is_whole(rows) and is_whole(columns)):
         raise ValueError(f"tile {text!r} is not a size: give wordlines x bitlines such as 128x128")

@@ -12,6 +12,7 @@ _WHOLE = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
 _ZERO_IN_FRONT = re.compile(r"0[0-9]+")
 _WITH_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 _FAR = 400  # orders of magnitude, beyond any float
+_MOST_SHOWN = 80  # characters of a value in an error
 _MOST_DIGITS = 18  # of a whole number, which a row holds in 64 bits
 MOST_BUDGET = 0.5
 MOST_DIGITS, ROUNDED = 7, 5  # of a rate, as written
@@ -59,16 +60,22 @@ def is_real(value: Any) -> TypeGuard[float]:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
+def shown(value: Any) -> str:
+    """A value of any kind in a line, cut where it is long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}.."
+
+
 def check_integer(name: str, value: Any) -> None:
     """Refuse what a caller gives in place of a whole number."""
     if not is_integer(value):
-        raise ValueError(f"{name} {value!r} is not a whole number: give one such as 8")
+        raise ValueError(f"{name} {shown(value)} is not a whole number: give one such as 8")
 
 
 def check_real(name: str, value: Any) -> None:
     """Refuse what a caller gives in place of a number."""
     if not is_real(value):
-        raise ValueError(f"{name} {value!r} is not a number: give one such as 0.01")
+        raise ValueError(f"{name} {shown(value)} is not a number: give one such as 0.01")
 
 
 def read_number(text: str, name: str = "") -> Fraction:
@@ -94,7 +101,7 @@ def read_number(text: str, name: str = "") -> Fraction:
     if not text:
         why = "is empty: give a number such as 1e-3, and no comma at the end"
     elif _ZERO_IN_FRONT.fullmatch(text):
-        why = f"begins with a zero: give decimals with a point, not a comma, such as 0.{text}"
+        why = f"begins with a zero: give decimals with a point, not a comma, such as 0.{text[:8]}"
     elif _WITH_COMMA.fullmatch(text):
         why = f"has a comma: give decimals with a point, such as {text.replace(',', '.')}"
     else:

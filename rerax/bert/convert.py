@@ -140,7 +140,8 @@ def weight_files(directory: Path) -> list[Path]:
     """Safetensors files that hold a model's weights.
 
     Raises:
-        ValueError: none there, or not all that the shard index names; pickled weights are refused with the reason and the fix.
+        ValueError: none there, or not all that the shard index names; pickled weights are refused
+            with the reason and the fix.
     """
     if (directory / WEIGHTS).is_file():
         return [directory / WEIGHTS]

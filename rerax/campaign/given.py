@@ -10,6 +10,7 @@ from rerax.bert.config import BertConfig
 from rerax.gates import SECTION
 from rerax.glue.label_order import label_order
 from rerax.glue.tasks import Task
+from rerax.values import shown
 
 if TYPE_CHECKING:
     from rerax.glue.data import Examples
@@ -158,18 +159,22 @@ def read_order(task: Task, config: BertConfig, order: Any) -> tuple[int, ...]:
     return ids
 
 
+def plain(value: Any) -> Any:
+    """The same as numbers and lists of Python, where it is an array or a number of a library."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def several(name: str, value: Any) -> Sequence[Any]:
     """One value or several as plain values of Python.
 
     Raises:
         ValueError: nothing to go through, or nothing in it.
     """
-    if hasattr(value, "tolist"):  # an array of any library, or one of its numbers
-        value = value.tolist()
+    value = plain(value)
     if value is None or isinstance(value, str | int | float):
         return (value,)
     try:
-        found = tuple(v.item() if isinstance(v, np.generic) else v for v in value)
+        found = tuple(map(plain, value))
     except TypeError:
         raise ValueError(f"{name} is {_kind(value)}: give one value, or a list") from None
     if not found:
@@ -186,7 +191,7 @@ def check_others(
             raise ValueError(f"{name} is {_kind(value)}: give a path")
     for place in faulty:
         if not isinstance(place, str | None):
-            raise ValueError(f"faulty {place!r} is no text: give one such as 'layers=0'")
+            raise ValueError(f"faulty {shown(place)} is no text: give one such as 'layers=0'")
     if not callable(on_progress):
         raise ValueError(f"on_progress is {_kind(on_progress)}: give a function")
 

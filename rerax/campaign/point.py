@@ -12,7 +12,10 @@ from rerax.measured import map_of
 from rerax.names import check_fault, check_protection
 from rerax.scope import Scope
 from rerax.spec import ChipSpec, check_groups, parse_tile
-from rerax.values import check_real, is_integer, read_fraction, read_number
+from rerax.values import check_real, is_integer, read_fraction, read_number, shown
+
+_TEXTS = ("task", "model", "encoding", "layout", "tile", "dtype", "matrices", "protection", "fault")
+"""Fields that are texts."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,12 @@ class Point:
     faulty: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("task", "model", "matrices", "protection", "fault"):
+        for name in _TEXTS:
             value = getattr(self, name)
             if not isinstance(value, str):
-                raise ValueError(f"{name} {value!r} is no text: give a name")
+                raise ValueError(f"{name} {shown(value)} is no text: give it in quotes")
+            if any("\ud800" <= letter <= "\udfff" for letter in value):
+                raise ValueError(f"{name} {value!r} is no Unicode, as rows need it: rename it")
         find_task(self.task)  # raises
         check_real("rate", self.rate)
         if not 0 <= self.rate <= 1:
@@ -56,7 +61,7 @@ class Point:
         if self.input_bits is not None and not (
             is_integer(self.input_bits) and self.input_bits == 8
         ):
-            raise ValueError(f"input-bits {self.input_bits} is not supported: use 8 or none")
+            raise ValueError(f"input-bits {shown(self.input_bits)} is not supported: use 8 or none")
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"dtype {self.dtype!r} is not supported: use float32 or bfloat16")
         if self.groups:  # none: the model without crossbars, which no user asks for
@@ -75,7 +80,7 @@ class Point:
     def scope(self) -> Scope | None:
         """Where faults act; None for everywhere."""
         if self.faulty is not None and not isinstance(self.faulty, str):
-            raise ValueError(f"faulty {self.faulty!r} is no text: give one such as 'layers=0'")
+            raise ValueError(f"faulty {shown(self.faulty)} is no text: give one such as 'layers=0'")
         return None if self.faulty is None else Scope.parse(self.faulty)
 
     @property

@@ -254,6 +254,7 @@ def sweep(
     given.check_others(out, sensitivity, on_progress, scopes)
     faults = given.several("fault", fault)
     measured = is_measured(faults)
+    chips, max_chips, seed, chunk, lanes = map(given.plain, (chips, max_chips, seed, chunk, lanes))
     rule = make_rule(until_se, max_chips, chips)
     if measured and not (rates is None and chips is None and rule is None):
         raise ValueError(f"{faults[0]} brings its own chips and rate: leave out rates and chips")

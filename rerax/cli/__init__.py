@@ -104,10 +104,11 @@ _INTERRUPTED = 130  # what the parser makes of a KeyboardInterrupt
 
 def _value(error: Any, given: Sequence[str]) -> str:
     """The value that a refused flag was given, where the parser's message leaves it out."""
-    flags = [flag for flag in getattr(getattr(error, "param", None), "opts", ()) if flag in given]
-    if not flags or flags[0] == given[-1]:
+    opts = getattr(getattr(error, "param", None), "opts", ())
+    places = [i for i, word in enumerate(given) if word in opts]  # of a flag given twice, the last
+    if not places or places[-1] + 1 == len(given) or type(error).__name__ == "MissingParameter":
         return ""
-    value = repr(given[given.index(flags[0]) + 1])
+    value = repr(given[places[-1] + 1])
     return "" if value in error.format_message() else f", not {value}"
 
 

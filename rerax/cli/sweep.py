@@ -195,7 +195,7 @@ def _of_study(study: Path, given: Any) -> Asked:
     from rerax.campaign.study import read_study
 
     unwanted = changed(sweep, vars(given), "model", "task", "name", *OF_A_POINT)
-    if unwanted:
+    if unwanted and study.is_file():
         raise ValueError(f"{unwanted[0]} with {study}: leave it out, the study says it")
     found = read_study(study)
     own = found.data or given.data

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from rerax.values import shown
+
 
 @dataclass(frozen=True)
 class Task:
@@ -80,5 +82,5 @@ def find_task(name: str) -> Task:
         ValueError: unknown name; the known ones are listed.
     """
     if not isinstance(name, str) or name not in TASKS:
-        raise ValueError(f"unknown task {name!r}: use one of {', '.join(TASKS)}")
+        raise ValueError(f"unknown task {shown(name)}: use one of {', '.join(TASKS)}")
     return TASKS[name]

@@ -9,6 +9,8 @@ import copy
 import json
 import os
 import random
+import subprocess
+import sys
 import warnings
 from collections import Counter
 
@@ -17,10 +19,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiny
+import typer
+from folders import PAIRS, fill
+from paths import PYTHONPATH, ROOT
 
 from rerax.bert import convert
+from rerax.campaign import store
 from rerax.campaign.source import read_subject
-from rerax.glue.data import read_split
+from rerax.cli import app, main
+from rerax.glue.data import load_tokenizer, read_split, tokenise
 from rerax.glue.tasks import TASKS, find_task
 
 TIMES = int(os.environ.get("RERAX_FUZZ", "1"))
@@ -92,17 +99,18 @@ def outcome(work):
 
     Any other exception than those that the command line puts in a line goes through.
     """
+    told = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             work()
         except (ValueError, OSError) as error:
-            assert not isinstance(error, UnicodeError | pa.ArrowException), repr(error)[:300]
-            line = str(error)
-            assert line, type(error)
-            assert ": " in line, line  # the value and the rule, the fix
-            return line
-    return "taken"
+            told = error
+    if told is None:
+        return "taken"
+    assert not isinstance(told, UnicodeError | pa.ArrowException), repr(told)[:300]
+    assert ": " in str(told), told  # the value and the rule, the fix
+    return str(told)
 
 
 def settle(tally):
@@ -120,9 +128,7 @@ def model(tmp_path_factory):
 
 
 def test_configurations(model, tmp_path):
-    folder = tmp_path / "model"
-    folder.symlink_to(model, target_is_directory=True)
-    copy_of(model, folder)
+    folder = copy_of(model, tmp_path / "model")
     data = tiny.write_sst2(tmp_path / "data", n=2)
     fields = json.loads((model / "config.json").read_text())
     fields |= {"architectures": ["BertForSequenceClassification"], "problem_type": None}
@@ -138,12 +144,12 @@ def test_configurations(model, tmp_path):
 
 
 def copy_of(model, folder):
-    """Links to a model's files in place of a link to its folder."""
-    folder.unlink()
+    """A folder of links to a model's files, but for its config.json."""
     folder.mkdir()
     for file in model.iterdir():
         (folder / file.name).symlink_to(file)
     (folder / "config.json").unlink()
+    return folder
 
 
 def test_shard_indexes(model, tmp_path):
@@ -217,11 +223,9 @@ def odd_table(task, draw):
         elif kind == "dropped":
             columns.pop(at, None)
         elif kind == "renamed" and at in columns:
-            columns[draw.choice(ODD[:6] + ["Label"])[:9] or "x"] = columns.pop(at)
+            columns[draw.choice([*ODD[:5], "Label"])[:9] or "x"] = columns.pop(at)
         elif kind == "wrong":
             columns["label"] = pa.array([draw.choice([-1, 2, 9, -(2**40)])] * n)
-    if "\ud800" in columns:
-        columns["u"] = columns.pop("\ud800")
     found = list(columns.items())
     if found and draw.random() < 0.1:  # one of them twice
         found.append(draw.choice(found))
@@ -233,7 +237,11 @@ def odd_table(task, draw):
     return table.slice(0, 0) if draw.random() < 0.05 else table
 
 
-def test_data_sets(tmp_path):
+LIMITS = {"max_length": 16, "positions": 40, "vocab_size": 50}
+
+
+def test_data_sets(model, tmp_path):
+    tokenizer = load_tokenizer(model)
     draw, tally = random.Random(23), Counter()
     for i in range(FILES):
         task = find_task(draw.choice(list(TASKS)))
@@ -246,4 +254,119 @@ def test_data_sets(tmp_path):
             file.write_bytes(data)
         end = outcome(lambda task=task, i=i: read_split(task, tmp_path / str(i), "validation"))
         tally[end.replace(str(tmp_path / str(i)), "")[:60]] += 1
+        if end == "taken":
+            split = read_split(task, tmp_path / str(i), "validation")
+            read = outcome(lambda split=split: tokenise(split, tokenizer, **LIMITS))
+            assert read == "taken"
     settle(tally)
+
+
+# Python -----------------------------------------------------------------------------------------
+
+
+def test_sweeps_with_arguments_of_wrong_kinds():
+    """In a process where nothing else checks kinds; what is taken there has been sound."""
+    process = subprocess.run(
+        [sys.executable, ROOT / "tests" / "helpers" / "odd_sweeps.py"],
+        env={**os.environ, "PYTHONPATH": f"{PYTHONPATH}{os.pathsep}{ROOT / 'tests' / 'helpers'}"},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    found = json.loads(process.stdout)
+    for name, ends in found.items():
+        for value, end in ends:
+            kind, _, line = end.partition(": ")
+            assert end == "taken" or (kind == "ValueError" and ": " in line), (name, value, end)
+            assert len(end.splitlines()) == 1, (name, value, end)
+        assert sum(end != "taken" for _, end in ends) > 20, name
+    assert ["np.int64(8)", "taken"] in found["chips"]
+    assert ["np.float32(0.5)", "taken"] in found["rates"]
+
+
+# commands ---------------------------------------------------------------------------------------
+
+NUMBERS = ["nan", "inf", "-1", "1e999", "1e-999", "0x10", "1_0", "1,,2", "01", "1e-3,", "5%"]
+SCHEMES = ["none", "plan", "plan:", "plan:nowhere", "msb:2x3:pruned", "msb:9x3:lsb", "duplicate:4"]
+NAMES = ["map:", "map:nowhere", "clustered:", "clustered:nan", "128x", "-1x5", "each", "layers="]
+OTHERS = ["0.5", "2.5", "8", "64", "sst2", ",", "~", ".", "allocation:" * 400, "\udcff"]
+TEXTS_OF_LINES = [text for text in ODD if text != "\ud800"]  # which no system hands over
+VALUES = [*TEXTS_OF_LINES, *NUMBERS, *SCHEMES, *NAMES, *OTHERS]
+DISTRIBUTED = {"--distributed", "--coordinator", "--processes", "--process"}  # a good set waits
+
+
+@pytest.fixture
+def bases(model, tmp_path, monkeypatch):
+    """A line of each command, and what is put behind it so that nothing long begins."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    store.open_folder(tmp_path / "rows", 0, 1, PAIRS)
+    fill(tmp_path / "rows", 8)
+    data = tiny.write_sst2(tmp_path / "data", n=2)
+    (tmp_path / "file").write_text("x")
+    copy_of(model, (tmp_path / "broken"))
+    asked = ["--model", str(model), "--task", "sst2", "--data", str(data), "--max-length", "16"]
+    return {
+        "sweep": (["--out", "new", *asked], ["--dry-run"]),
+        "plan": (["--protection", "msb:1x3:lsb"], ["--model", "broken"]),
+        "train": ([*asked, "--out", "trained"], ["--model", "broken"]),
+        "bench": (["--examples", "2"], ["--model", "broken"]),
+        "chip": (["rows", "--point", "0", "--chip", "0"], ["--model", "broken"]),
+        "report": (["rows"], ["--figures", "file"]),
+        "merge": (["rows", "--out", "merged"], []),
+        "compact": (["rows"], []),
+        "export": (["rows", "--csv", "rows.csv"], []),
+        "size": (["--half-width", "0.01", "--sd", "0.05"], []),
+        "demo": (["--no-open"], ["--out", "file/out"]),
+    }
+
+
+def odd_line(draw, bases, flags):
+    """A command with one to three flags of odd values, dropped flags, arguments too many."""
+    command = draw.choice(sorted(bases))
+    line, behind = list(bases[command][0]), bases[command][1]
+    for _ in range(draw.choice([1, 1, 2, 3])):
+        kind = draw.random()
+        if kind < 0.8 and flags[command]:
+            name, takes = draw.choice(flags[command])
+            line += [name, draw.choice(VALUES)] if takes else [name]
+        elif kind < 0.9 and line:
+            line.pop(draw.randrange(len(line)))
+        else:
+            line.insert(draw.randrange(len(line) + 1), draw.choice(VALUES))
+    return [command, *line, *behind]
+
+
+def flags_of_commands():
+    found = {}
+    for name, command in typer.main.get_command(app).commands.items():
+        options = [p for p in command.params if p.param_type_name == "option"]
+        found[name] = [
+            (p.opts[0], not p.is_flag) for p in options if p.opts[0] not in DISTRIBUTED | {"--help"}
+        ]
+    return found
+
+
+def test_commands(bases, tmp_path, capfd):
+    """Done, or refused in one line of bounded length; nothing half-written, no traceback."""
+    flags, draw, tally = flags_of_commands(), random.Random(24), Counter()
+    assert set(flags) == set(bases)
+    for _ in range(COMMANDS):
+        line = odd_line(draw, bases, flags)
+        try:
+            code = main(line)
+        except BaseException as error:
+            raise AssertionError(f"{line}: {error!r}"[:2000]) from error
+        told = capfd.readouterr().err.splitlines()
+        errors = [text for text in told if not text.startswith("warning: ")]
+        assert code in (0, 2), line
+        if code == 2:
+            assert len(errors) == 1, (line, told)
+            assert errors[0].startswith("error: "), line
+            assert 10 < len(errors[0]) < 1000, line
+            assert errors[0].isprintable(), line
+        tally[line[0], code] += 1
+        assert not list(tmp_path.rglob("_writing*")), line
+        assert not (tmp_path / "new").exists()
+    assert {code for _, code in tally} == {0, 2}
+    assert all(tally[command, 2] for command in bases), tally

@@ -202,10 +202,62 @@ def test_nothing_asked_is_help(capsys):
     assert "sweep" in capsys.readouterr().out
 
 
+def test_the_last_of_two_values_is_told(capsys):
+    said = refused(capsys, ["size", "--half-width", "0.01", "--half-width", "x", "--sd", "0.1"])
+    assert "'x' is not a number" in said
+    assert "0.01" not in said
+    assert "not " not in refused(capsys, ["plan", "--tile", "--model", "m"])
+
+
+def test_an_error_is_a_line_of_bounded_length(capsys):
+    said = refused(capsys, ["plan", "--model", "m", "--layout", "x" * 5000])
+    assert len(said) < 1000
+    assert said.endswith("xxx': use one of interleaved, separate")
+
+
 def test_unknown_and_missing_flags(capsys, tmp_path):
     assert "--speed" in refused(capsys, ["sweep", "--speed", "9"])
     assert "--task" in refused(capsys, ["sweep", "--model", "x", "--out", str(tmp_path / "o")])
     assert "fly" in refused(capsys, ["fly"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"rates": "2"}, "rate 2 is outside"),
+        ({"protection": "rust"}, "unknown protection 'rust': use one of none, duplicate:3, msb"),
+        ({"protection": "msb:3x3:lsb", "bits": "2"}, "msbs 3 are more than the 2 bits of a group"),
+        ({"fault": "rust"}, "unknown fault 'rust'"),
+        ({"plan_rate": "0.7"}, "plan-rate 0.7 is outside"),
+        ({"max_examples": "0"}, "max-examples 0 is too few"),
+        ({"max_length": "3"}, "max-length 3 is too few: give at least 4"),
+        ({"split": "a b"}, "split 'a b' is no name"),
+        ({"labels": "good,bad"}, "labels good,bad are not sst2's"),
+        ({"task": "sst2,sst3"}, "unknown task 'sst3'"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("more", [(), ("--dry-run",)], ids=["run", "dry"])
+def test_values_are_told_before_anything_is_read(capsys, flags, tmp_path, changes, said, more):
+    """Though the model is not there either."""
+    line = [*flags(model="./nowhere", **changes), *more]
+    assert said in refused(capsys, line, tmp_path / "out")
+
+
+def test_a_dry_run_refuses_copies_without_gates(capsys, flags, model, tmp_path):
+    """As the run does; a file of gates beside the weights is asked, not the weights."""
+    line = flags(protection="msb:2x3:pruned")
+    said = refused(capsys, line, tmp_path / "out")
+    assert "keeps copies in cells that pruning freed, and no matrix has gates" in said
+    assert refused(capsys, [*line, "--dry-run"], tmp_path / "out") == said
+    gated = shutil.copytree(model, tmp_path / "gated")
+    gate = {"classifier.row": np.ones(30, np.float32), "classifier.column": -np.ones(2, np.float32)}
+    save_file(gate, gated / "gates.safetensors")
+    line = flags(protection="msb:2x3:pruned", model=gated)
+    assert main([*line, "--dry-run"]) == 0
+    capsys.readouterr()
+    (gated / "gates.safetensors").write_bytes(b"no gates")
+    assert "cut short or garbled" in refused(capsys, [*line, "--dry-run"], tmp_path / "out")
 
 
 @pytest.fixture
@@ -408,6 +460,32 @@ def test_interruption_keeps_finished_blocks(capsys, flags, tmp_path, monkeypatch
     assert len(pa.parquet.read_table(tmp_path / "out")) == 3
 
 
+BAD_VALUES = [
+    *(("rates", "2"), ("rates", "x"), ("sa1_share", "3"), ("protection", "msb:2x4:pruned")),
+    *(("protection", "rust"), ("fault", "rust"), ("fault", "clustered:0"), ("encoding", "gray")),
+    *(("tile", "128"), ("layout", "spiral"), ("bits", "9"), ("bits", "x"), ("matrices", "brain")),
+    *(("until_se", "0"), ("until_se", "x"), ("budget", "1"), ("chips", "0"), ("seed", "-1")),
+    *(("task", "sst2,sst3"), ("labels", "good,bad"), ("split", "a b"), ("max_examples", "0")),
+    *(("max_length", "3"), ("plan_rate", "0.7"), ("faulty_bits", "9"), ("dtype", "int4")),
+]
+
+
+def bad_elsewhere(flags):
+    """Lines of other commands with one bad value, and dry runs of what a run refuses."""
+    dry = [*flags(protection="msb:2x3:pruned"), "--dry-run"]
+    other = {
+        "plan": [("--fault", "rust"), ("--protection", "msb:3x2:lsb"), ("--bits", "8,4")],
+        "bench": [("--rates", "2"), ("--protection", "rust")],
+        "train": [("--encoding", "gray"), ("--lr", "0"), ("--gates", "brain"), ("--task", "x")],
+        "size": [("--yield", "2"), ("--half-width", "x")],
+    }
+    wanted = {"plan": ["--model", "m"], "train": ["--model", "m", "--out", "o", "--task", "rte"]}
+    return [
+        *(dry, [*dry, "--plan-rate", "0.1"], ["sweep", "--nothing"]),
+        *([key, *wanted.get(key, ()), *pair] for key, pairs in other.items() for pair in pairs),
+    ]
+
+
 def test_commands_that_need_no_model_import_nothing_heavy(flags, model, data, tmp_path):
     assert main(flags()) == 0
     study = tmp_path / "study.py"
@@ -428,7 +506,7 @@ def test_commands_that_need_no_model_import_nothing_heavy(flags, model, data, tm
             ["export", out, "--csv", str(tmp_path / "rows.csv")],
             flags(),
         ],
-        2: [flags(rates="2"), ["sweep", "--nothing"]],
+        2: [*(flags(**{name: value}) for name, value in BAD_VALUES), *bad_elsewhere(flags)],
     }
     steps = [(command, code) for code, some in commands.items() for command in some]
     told = run_steps(COMMAND, [command for command, _ in steps])
