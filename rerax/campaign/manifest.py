@@ -112,13 +112,32 @@ def _is_manifest(found: Mapping[str, Any]) -> bool:
         all(_is_whole(found.get(name)) and found[name] >= 0 for name in ("seed", "semantics"))
         and found.get("format") in range(1, FORMAT + 1)
         and isinstance(pairs, dict)
-        and all(isinstance(pair, dict) for pair in pairs.values())
+        and all(_is_pair(pair) for pair in pairs.values())
         and isinstance(requests, dict)
+        and all(isinstance(known, str) for known in requests.values())
         and isinstance(columns, list)
         and all(isinstance(name, str) for name in columns)
         and len(set(columns)) == len(columns)
         and set(IDENTITY) <= set(columns) <= set(SCHEMA.names)
     )
+
+
+def _is_pair(pair: Any) -> bool:
+    """Whether what is fixed for a pair is of the kinds that its readers take."""
+    return isinstance(pair, dict) and all(
+        right(pair[name])
+        for name, right in (
+            ("model_hash", lambda value: isinstance(value, str)),
+            ("data_hash", lambda value: isinstance(value, str)),
+            ("labels", lambda value: _is_list(value, int)),
+            ("input_bits", lambda value: value is None or _is_whole(value)),
+        )
+        if name in pair
+    )
+
+
+def _is_list(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and all(type(entry) is kind for entry in value)
 
 
 def fixed_by(path: Place) -> Fixed:
@@ -274,7 +293,11 @@ def _read_beside(path: Place, name: str) -> dict[str, Any]:
 def read_references(path: Place) -> dict[str, dict[str, float]]:
     """Float and clean scores kept so far, {platform: {hash: score}}."""
     kept = _read_beside(path, REFERENCES)
-    return {platform: scores for platform, scores in kept.items() if isinstance(scores, dict)}
+    return {
+        platform: {key: float(score) for key, score in scores.items() if _is_number(score)}
+        for platform, scores in kept.items()
+        if isinstance(scores, dict)
+    }
 
 
 def write_references(path: Place, references: Mapping[str, Any]) -> None:
@@ -288,7 +311,8 @@ def write_references(path: Place, references: Mapping[str, Any]) -> None:
 
 def read_plans(path: Place) -> dict[str, str]:
     """Allocations found so far, {hash of what was asked: allocation}."""
-    return _read_beside(path, PLANS)
+    kept = _read_beside(path, PLANS)
+    return {asked: found for asked, found in kept.items() if _is_text(found)}
 
 
 def add_plans(path: Place, plans: Mapping[str, str]) -> None:
@@ -319,10 +343,11 @@ def read_provenance(path: Place) -> list[dict[str, Any]]:
 
 def _is_sensible(key: str, value: Any) -> bool:
     """Whether what a line says is of the kind that its readers take; nobody checks a log."""
-    if key in ("sources", "unprotected"):
-        return isinstance(value, dict) and all(isinstance(v, dict | None) for v in value.values())
-    if key == "maps":
-        return isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
+    if key in ("sources", "unprotected", "maps", "versions"):
+        one = {"sources": _is_source, "unprotected": _is_bare}.get(key, _is_text)
+        return isinstance(value, dict) and all(map(one, value.values()))
+    if key == "command":
+        return _is_text(value)
     if key == "reads":
         entries = value if isinstance(value, list) else [None]
         return all(isinstance(e, dict) and _is_number(e.get("reads")) for e in entries)
@@ -331,6 +356,26 @@ def _is_sensible(key: str, value: Any) -> bool:
         numbers = [value.get(name) for name in names] if isinstance(value, dict) else [None]
         return all(_is_number(number) and float(str(number)) > 0 for number in numbers)
     return key not in ("chips", "seconds") or (_is_number(value) and value >= 0)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_source(value: Any) -> bool:
+    """Whether a run says of a pair where model and examples were, as `source.read_subject` asks."""
+    texts, counts = ("model", "data", "split"), ("max_examples", "max_length")
+    return value is None or (
+        isinstance(value, dict)
+        and all(_is_text(value[name]) for name in texts if name in value)
+        and all(value[name] is None or _is_whole(value[name]) for name in counts if name in value)
+        and (value.get("labels") is None or _is_list(value["labels"], str))
+    )
+
+
+def _is_bare(value: Any) -> bool:
+    """Whether a run says of a pair which matrices each protection left alone."""
+    return isinstance(value, dict) and all(_is_list(names, str) for names in value.values())
 
 
 def _is_number(value: Any) -> bool:

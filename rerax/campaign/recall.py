@@ -88,6 +88,11 @@ def recall(
         most = row["examples"]  # the first so many are those, whatever was asked for
     order = manifest(folder)["pairs"].get(name, {}).get("labels")
     labels = source.get("labels")
+    if order is not None and sorted(order) != list(range(task.num_labels)):
+        raise ValueError(
+            f"{folder} has labels {order} for {name}, which are not {task.name}'s: restore its "
+            "manifest, or give another folder"
+        )
     if order is not None and task.labels:  # what the folder's rows were read by
         labels = [task.labels[label] for label in order]
     subject = read_subject(

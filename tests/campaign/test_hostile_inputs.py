@@ -9,6 +9,7 @@ import copy
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import warnings
@@ -20,11 +21,12 @@ import pyarrow.parquet as pq
 import pytest
 import tiny
 import typer
-from folders import PAIRS, fill
+from folders import PAIRS, POINT, fill
 from paths import PYTHONPATH, ROOT
 
 from rerax.bert import convert
 from rerax.campaign import store
+from rerax.campaign.manifest import _sealed, add_plans
 from rerax.campaign.source import read_subject
 from rerax.cli import app, main
 from rerax.glue.data import load_tokenizer, read_split, tokenise
@@ -370,3 +372,94 @@ def test_commands(bases, tmp_path, capfd):
         assert not (tmp_path / "new").exists()
     assert {code for _, code in tally} == {0, 2}
     assert all(tally[command, 2] for command in bases), tally
+
+
+# campaign folders -------------------------------------------------------------------------------
+
+RUN = {
+    "chips": 3,
+    "seconds": 2.0,
+    "host": "h",
+    "devices": 1,
+    "pair": "sst2/minilm",
+    "sources": {
+        "sst2/minilm": {
+            "model": "m",
+            "data": "d",
+            "split": "validation",
+            "max_examples": 2,
+            "max_length": 16,
+            "labels": ["negative", "positive"],
+        }
+    },
+    "maps": {"map:x@1": "x"},
+    "stopping": {"until_se": 0.01, "max_chips": 64, "looks": [64]},
+    "unprotected": {"sst2/minilm": {"msb:2x3:pruned": ["query"]}},
+    "reads": [{"task": "sst2", "protection": "none", "reads": 8.0}],
+    "command": "rerax sweep --out rows",
+    "versions": {"jax": "1"},
+    "started": "2026-01-01T00:00:00",
+}
+NAMES_BESIDE = ("_campaign.json", "_references.json", "_plans.json", "_provenance.jsonl")
+
+
+@pytest.fixture
+def beside(tmp_path):
+    """A folder with all its files beside the rows, and those files."""
+    store.open_folder(tmp_path / "rows", 0, 1, PAIRS, {"nyu-mll/glue sst2": "a" * 64})
+    fill(tmp_path / "rows", 8)
+    store.write_references(tmp_path / "rows", {"cpu": {"x": 0.5}})
+    add_plans(tmp_path / "rows", {"a" * 64: "none"})
+    store.add_provenance(tmp_path / "rows", RUN)
+    files = [tmp_path / "rows" / name for name in NAMES_BESIDE]
+    return {file: file.read_bytes() for file in files}
+
+
+def wrong_shape(files, draw):
+    """Change what one of the files says: valid JSON with a right seal, or of format 1 without."""
+    for file, content in files.items():
+        file.write_bytes(content)
+    file = draw.choice(sorted(files))
+    fields = {key: v for key, v in json.loads(files[file]).items() if key != "sha256"}
+    manifest = json.loads(files[file.parent / "_campaign.json"])
+    if draw.random() < 0.3 and file.suffix == ".json":
+        bare = {**{key: v for key, v in manifest.items() if key != "sha256"}, "format": 1}
+        fields = bare if file.name == "_campaign.json" else fields
+        (file.parent / "_campaign.json").write_text(json.dumps(bare))
+        file.write_text(json.dumps(changed_fields(fields, draw)))
+        return file.name
+    found = changed_fields(fields, draw)
+    try:
+        sealed = found if file.suffix == ".jsonl" else _sealed(found)
+    except ValueError:  # NaN, of which no seal is made
+        sealed = found
+    file.write_text(json.dumps(sealed) + "\n")
+    return file.name
+
+
+def test_wrong_shapes_beside_the_rows(model, beside, tmp_path, monkeypatch, capfd):
+    """Every command that reads a folder takes it or refuses it in one line."""
+    monkeypatch.chdir(tmp_path)
+    data = str(tiny.write_sst2(tmp_path / "data", n=2))
+    chip = ["chip", "rows", "--point", POINT.hash[:16], "--chip", "0"]
+    asked = ["--model", str(model), "--task", "sst2", "--data", data, "--max-length", "16"]
+    commands = [
+        *(["report", "rows", "--html", "r.html"], ["merge", "rows", "--out", "merged"]),
+        *(chip, [*chip, "--model", str(model), "--data", data], ["compact", "rows"]),
+        *(["export", "rows", "--csv", "x.csv"], ["size", "--from", "rows", "--half-width", "0.01"]),
+        ["sweep", "--out", "rows", "--name", "other", *asked, "--protection", "plan", "--dry-run"],
+    ]
+    draw, tally = random.Random(25), Counter()
+    for _ in range(FILES // 10):
+        name = wrong_shape(beside, draw)
+        shutil.rmtree("merged", ignore_errors=True)
+        for line in commands:
+            with warnings.catch_warnings():
+                warnings.simplefilter("always")  # a line each, as users have them
+                code = main(line)
+            told = capfd.readouterr().err.splitlines()
+            errors = [text for text in told if not text.startswith("warning: ")]
+            assert code == 0 or (code == 2 and len(errors) == 1 and ": " in errors[0][7:]), told
+            tally[name, code] += 1
+    assert {name for name, code in tally if code == 0} == set(NAMES_BESIDE)
+    assert tally["_campaign.json", 2]
