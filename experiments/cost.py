@@ -24,12 +24,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from rerax import chip, evaluate, faults
-from rerax.bert.config import BertConfig
-from rerax.bert.model import init_params
 from rerax.campaign.source import read_subject
 from rerax.campaign.subject import Inputs
+from rerax.crossbar.spec import ChipSpec
 from rerax.glue.data import Examples, make_batches
-from rerax.spec import ChipSpec
+from rerax.models.bert.config import BertConfig
+from rerax.models.bert.model import init_params
 
 RATES = (0.0, 1e-4, 1e-3, 1e-2, 0.1)
 ROUNDS = 5

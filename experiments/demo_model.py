@@ -20,11 +20,11 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
-from rerax.bert import convert
-from rerax.bert.config import BertConfig
-from rerax.bert.model import Bert, init_params
 from rerax.demo import MODEL
 from rerax.demo.sentences import make_sentences, words
+from rerax.models.bert import convert
+from rerax.models.bert.config import BertConfig
+from rerax.models.bert.model import Bert, init_params
 
 STEPS, BATCH, LENGTH = 1500, 128, 40
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

@@ -19,10 +19,10 @@ from study import Study, by_rate, counted, facts, make_parser, markdown, new_fig
 
 from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
+from rerax.crossbar.spec import ENCODINGS
 from rerax.report import Line
 from rerax.report.wording import interval
 from rerax.report.wording import points as hundredths
-from rerax.spec import ENCODINGS
 from rerax.stats import paired_difference
 
 NAME = "four_encodings"

@@ -22,11 +22,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rerax import chip, evaluate, faults, pruning
+from rerax import chip, evaluate, faults
 from rerax.campaign.source import read_subject
-from rerax.gates import gated_shapes, open_gates
+from rerax.crossbar.spec import ChipSpec
 from rerax.glue.data import make_batches
-from rerax.spec import ChipSpec
+from rerax.pruning import budget as pruning
+from rerax.pruning.gates import gated_shapes, open_gates
 from rerax.train.folder import RunFolder
 from rerax.train.recipe import make_recipe
 from rerax.train.run import Run, read_job

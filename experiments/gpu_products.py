@@ -28,7 +28,7 @@ from jax import lax
 from jax.experimental import pallas as pl
 
 from rerax.bench import machine
-from rerax.quantise import quantise_inputs
+from rerax.crossbar.quantise import quantise_inputs
 
 OUT = Path(__file__).parent / "results" / "gpu_products.json"
 LANES, TOKENS = 16, 1024
@@ -55,7 +55,7 @@ TRIES, REPEATS, LENGTHS = 5, 8, (32, 64)
 
 
 def gelu(x: jax.Array) -> jax.Array:
-    """GELU by the error function, as `rerax.bert.model` has it."""
+    """GELU by the error function, as `rerax.models.bert.model` has it."""
     return jnp.float32(0.5) * x * (1 + lax.erf(x * jnp.float32(0.5**0.5)))
 
 
@@ -321,7 +321,7 @@ def kernel_times(run: Callable[..., Any], given: tuple[Any, ...], want: jax.Arra
 
 
 def attend(q: Any, k: Any, v: Any, real: Any, exact: Any) -> jax.Array:
-    """Attention as `rerax.bert.model` has it; q, k, v [S, T, H, D], real [S, T]."""
+    """Attention as `rerax.models.bert.model` has it; q, k, v [S, T, H, D], real [S, T]."""
     dtype = q.dtype
     q, k, v = (a.swapaxes(1, 2) for a in (q, k, v))
     scores = jnp.einsum("bhtd,bhsd->bhts", q, k, precision=exact).astype(jnp.float32)

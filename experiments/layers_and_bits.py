@@ -19,11 +19,11 @@ from study import Study, counted, make_parser, markdown, new_figure
 
 from rerax.campaign.grid import spread
 from rerax.campaign.point import Point
+from rerax.crossbar.spec import MATRIX_GROUPS
 from rerax.measured import MATRICES
 from rerax.report.palette import LIGHT, SHADES, shade
 from rerax.report.wording import points as hundredths
 from rerax.scope import Scope
-from rerax.spec import MATRIX_GROUPS
 
 NAME = "layers_and_bits"
 PARTS = {"matrices": (0.1079, "layers=each;matrices=each"), "bits": (1e-2, "bits=each")}

@@ -26,13 +26,13 @@ from rerax.campaign.point import Point
 from rerax.campaign.run import run
 from rerax.campaign.source import read_subject
 from rerax.campaign.subject import Settings
-from rerax.encoding import encode
+from rerax.crossbar.encoding import encode
+from rerax.crossbar.spec import ChipSpec
+from rerax.crossbar.voting import majority_vote
 from rerax.faults import Disturbed
 from rerax.progress import reporter
 from rerax.protection import Ledger, Stored, Unprotected, register
 from rerax.report import summarise_points
-from rerax.spec import ChipSpec
-from rerax.voting import majority_vote
 
 RESULTS = Path(__file__).parent / "results"
 SCHEMES = ("none", "msb:2x3:pruned", "naive:beside", "naive:below")

@@ -31,11 +31,11 @@ from study import (
 from rerax.allocation import Design, account, total
 from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
+from rerax.crossbar.spec import ChipSpec
 from rerax.protection.damage import odds
 from rerax.report import Line
 from rerax.report.wording import interval
 from rerax.report.wording import points as hundredths
-from rerax.spec import ChipSpec
 from rerax.stats import paired_difference
 
 NAME = "msb_copies"

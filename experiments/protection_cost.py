@@ -16,12 +16,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rerax import chip, evaluate, faults, keys
+from rerax import chip, evaluate, faults
 from rerax.bench.timing import medians
 from rerax.campaign.source import read_subject
+from rerax.crossbar import keys
+from rerax.crossbar.spec import ChipSpec
 from rerax.glue.data import make_batches
 from rerax.protection import protection
-from rerax.spec import ChipSpec
 
 SCHEMES = ("none", "msb:2x3:pruned", "msb:2x3:pruned:erasures", "msb:1x3:lsb", "msb:2x3:pruned+lsb")
 RATE = 1e-3

@@ -23,12 +23,12 @@ from rerax.campaign.several import run_all, shares_of
 from rerax.campaign.source import read_subject
 from rerax.campaign.subject import Inputs, Settings
 from rerax.chip import ledger
+from rerax.crossbar.spec import ChipSpec
 from rerax.glue.tasks import find_task
 from rerax.progress import reporter
 from rerax.protection import Ledger, protection
 from rerax.report import Line, summarise_points
 from rerax.report.wording import points as hundredths
-from rerax.spec import ChipSpec
 
 HERE = Path(__file__).parent
 RATES = (1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 5e-2, 0.1079)

@@ -35,12 +35,12 @@ from rerax.campaign.point import Point
 from rerax.campaign.run import run
 from rerax.campaign.source import read_subject
 from rerax.campaign.subject import Progress, Settings
+from rerax.crossbar.spec import ENCODINGS, ChipSpec
 from rerax.progress import reporter
 from rerax.protection import MsbEmbed, Unprotected, protection
 from rerax.protection.damage import odds
 from rerax.protection.ledger import fits
 from rerax.protection.planner import Codes, damage
-from rerax.spec import ENCODINGS, ChipSpec
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = ("sst2", "stsb")

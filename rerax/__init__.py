@@ -9,25 +9,25 @@ from typing import Any
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
-    "ChipSpec": "rerax.spec",
-    "BertConfig": "rerax.bert.config",
-    "Bert": "rerax.bert.model",
-    "init_params": "rerax.bert.model",
-    "load": "rerax.bert.convert",
-    "save": "rerax.bert.convert",
+    "ChipSpec": "rerax.crossbar.spec",
+    "BertConfig": "rerax.models.bert.config",
+    "Bert": "rerax.models.bert.model",
+    "init_params": "rerax.models.bert.model",
+    "load": "rerax.models.bert.convert",
+    "save": "rerax.models.bert.convert",
     "find_task": "rerax.glue.tasks",
     "Examples": "rerax.glue.data",
     "make_batches": "rerax.glue.data",
-    "encode": "rerax.encoding",
-    "decode": "rerax.encoding",
-    "open_gates": "rerax.gates",
-    "freed_share": "rerax.gates",
-    "load_gates": "rerax.gates",
-    "save_gates": "rerax.gates",
-    "masked": "rerax.pruning",
-    "units_of": "rerax.pruning",
-    "expand": "rerax.pruning",
-    "meet_budget": "rerax.pruning",
+    "encode": "rerax.crossbar.encoding",
+    "decode": "rerax.crossbar.encoding",
+    "open_gates": "rerax.pruning.gates",
+    "freed_share": "rerax.pruning.gates",
+    "load_gates": "rerax.pruning.gates",
+    "save_gates": "rerax.pruning.gates",
+    "masked": "rerax.pruning.budget",
+    "units_of": "rerax.pruning.budget",
+    "expand": "rerax.pruning.budget",
+    "meet_budget": "rerax.pruning.budget",
     "Recipe": "rerax.train.recipe",
     "make_recipe": "rerax.train.recipe",
     "read_job": "rerax.train.run",
@@ -36,9 +36,9 @@ _HOMES = {
     "stuck_cells": "rerax.faults",
     "stuck_words": "rerax.faults",
     "fault_model": "rerax.faults",
-    "majority_vote": "rerax.voting",
-    "msb_encode": "rerax.voting",
-    "msb_decode": "rerax.voting",
+    "majority_vote": "rerax.crossbar.voting",
+    "msb_encode": "rerax.crossbar.voting",
+    "msb_decode": "rerax.crossbar.voting",
     "Unprotected": "rerax.protection",
     "Duplicate": "rerax.protection",
     "MsbEmbed": "rerax.protection",
@@ -54,13 +54,24 @@ _HOMES = {
     "figure_score_against_rate": "rerax.report",
 }
 
+_MOVED = {
+    **{name: f"rerax.crossbar.{name}" for name in ("spec", "quantise", "encoding", "voting")},
+    "keys": "rerax.crossbar.keys",
+    "compaction": "rerax.crossbar.masking",
+    "gates": "rerax.pruning.gates",
+    "bert": "rerax.models.bert",
+    "poisson": "rerax.faults.sampling.poisson",
+}
+"""Modules by names that they had before; nothing is kept under these."""
+
 __all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'rerax' has no attribute {name!r}")
+    now = f", it is {_MOVED[name]} now" if name in _MOVED else ""
+    raise AttributeError(f"module 'rerax' has no attribute {name!r}{now}")
 
 
 def __dir__() -> list[str]:

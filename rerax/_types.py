@@ -16,4 +16,4 @@ import numpy as np
 Array = jax.Array
 AnyArray = jax.Array | np.ndarray
 Params = Mapping[str, Any]
-"""Nested dictionary of arrays, the tree that `rerax.bert` documents."""
+"""Nested dictionary of arrays, the tree that `rerax.models.bert` documents."""

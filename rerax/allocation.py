@@ -10,18 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rerax._types import Params
-from rerax.bert.config import BertConfig
-from rerax.campaign.files import whole_file
 from rerax.chip import lines_of, on_crossbars
-from rerax.gates import Gates, open_cells, with_zeros
+from rerax.crossbar.quantise import quantise
+from rerax.crossbar.spec import ChipSpec
+from rerax.io import whole_file
+from rerax.models.bert.config import BertConfig
 from rerax.protection import Ledger, MsbEmbed, Unprotected, left_bare, protection
 from rerax.protection.damage import Odds
 from rerax.protection.placement import lay_out
 from rerax.protection.planner import Allocation, Codes, allocate, damage
 from rerax.protection.separation import Misses, count_misses
-from rerax.quantise import quantise
+from rerax.pruning.gates import Gates, open_cells, with_zeros
 from rerax.sensitivity import input_power, read_sensitivity, sensitivity
-from rerax.spec import ChipSpec
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Design:
     """A model as the planner sees it.
 
     Attributes:
-        params: its float parameters (`rerax.bert.model`).
+        params: its float parameters (`rerax.models.bert.model`).
         config: its shape.
         gates: closed rows and columns, if any.
         weights_file: .npz file of sensitivities (`rerax.sensitivity`); None takes the default.

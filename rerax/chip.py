@@ -14,16 +14,16 @@ from jax import lax
 from jaxtyping import Array, Bool, Int8, Key, UInt8, UInt32
 
 from rerax._types import AnyArray, Params
-from rerax.encoding import decode
+from rerax.crossbar.encoding import decode
+from rerax.crossbar.keys import matrix_key, spare_key
+from rerax.crossbar.masking import Lines, open_lines
+from rerax.crossbar.quantise import quantise
+from rerax.crossbar.spec import MATRIX_GROUPS, ChipSpec
 from rerax.faults import Counts, Disturbed, Dose, FaultModel, Healthy, Site, disturb_planes
-from rerax.gates import Gates, open_cells
-from rerax.keys import matrix_key, spare_key
-from rerax.masking import Lines, open_lines
 from rerax.measured import MATRICES
 from rerax.protection import Ledger, Protection, Unprotected, left_bare
-from rerax.quantise import quantise
+from rerax.pruning.gates import Gates, open_cells
 from rerax.scope import Scope
-from rerax.spec import MATRIX_GROUPS, ChipSpec
 
 DEFAULT_GROUPS = ("encoder", "pooler", "classifier")
 SECTIONS = ("embeddings", "encoder", "head")
@@ -103,7 +103,7 @@ def program(
     """Quantise, encode, protect and lay out a model's matrices: the part without randomness.
 
     Args:
-        params: float parameters of `rerax.bert`.
+        params: float parameters of `rerax.models.bert`.
         spec: how codes become cells.
         groups: which matrices go onto crossbars: encoder, pooler, classifier, embeddings.
         gates: closed rows and columns; matrices not named are all open.

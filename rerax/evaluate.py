@@ -17,12 +17,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Int32, Key, UInt32
 
-from rerax import keys
-from rerax.bert.config import BertConfig
 from rerax.chip import Acting, Programmed
+from rerax.crossbar import keys
 from rerax.faults import Counts, Dose
 from rerax.glue.data import Batches
 from rerax.instructions import instruction_set
+from rerax.models.bert.config import BertConfig
 from rerax.network import (
     Block,
     Bucket,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rerax.spec import MATRIX_GROUPS, ChipSpec
+from rerax.crossbar.spec import MATRIX_GROUPS, ChipSpec
 
 PREFIX = "map:"
 MATRICES = tuple(name for group in MATRIX_GROUPS.values() for name in group)

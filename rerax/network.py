@@ -14,15 +14,15 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int32, Key, UInt32
 
-from rerax import keys
-from rerax.bert.config import BertConfig
-from rerax.bert.model import Embeddings, EncoderLayer, Head
 from rerax.chip import UNPROTECTED, Acting, Programmed, read
+from rerax.crossbar import keys
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Counts, Dose, FaultModel
 from rerax.faults.models import counts_of
+from rerax.models.bert.config import BertConfig
+from rerax.models.bert.model import Embeddings, EncoderLayer, Head
 from rerax.products import crossbar_lookup, crossbar_product
 from rerax.protection import Protection
-from rerax.spec import ChipSpec
 
 
 @dataclass(frozen=True)

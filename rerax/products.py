@@ -1,4 +1,4 @@
-"""The products and look-ups of `rerax.bert` on crossbars: by the codes that are read from them."""
+"""Products and look-ups of `rerax.models.bert` on crossbars: by the codes read from them."""
 
 import functools
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ from jax import lax
 from jaxtyping import Array, BFloat16, Int8, Int32
 
 from rerax._types import AnyArray
-from rerax.bert.model import Lookup, Product, float_lookup, float_product
+from rerax.crossbar.masking import Lines, masked_codes
+from rerax.crossbar.quantise import quantise_inputs
 from rerax.instructions import fastest_factor
-from rerax.masking import Lines, masked_codes
-from rerax.quantise import quantise_inputs
+from rerax.models.bert.model import Lookup, Product, float_lookup, float_product
 
 EXACT_ROWS = (1 << 24) // (127 * 128)
 """Products of two codes that float32 sums exactly in any order, all of them at their largest."""
@@ -26,7 +26,7 @@ def crossbar_product(
     input_bits: int | None,
     lines: Mapping[str, Lines] | None = None,
 ) -> Product:
-    """Matrix product of `rerax.bert` that multiplies by the codes read from crossbars.
+    """Matrix product of `rerax.models.bert` that multiplies by the codes read from crossbars.
 
     With `input_bits=8` inputs are quantised per token and each product is an exact sum of
     products of codes (`integer_product`); matrices that read the same input are multiplied as
@@ -95,7 +95,7 @@ def _dot(inputs: Array, codes: Array, sums: Any) -> Array:
 
 
 def crossbar_lookup(codes: dict[str, Int8[Array, "R C"]], scales: Mapping[str, AnyArray]) -> Lookup:
-    """Table look-up of `rerax.bert` on crossbars: a one-hot input drives a single wordline."""
+    """Table look-up on crossbars: a one-hot input drives a single wordline."""
 
     def lookup(name: str, ids: Array, table: Array | None) -> Array:
         if name not in codes:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rerax.crossbar.spec import MATRIX_GROUPS, ChipSpec
 from rerax.measured import MATRICES
-from rerax.spec import MATRIX_GROUPS, ChipSpec
 
 EACH, ALL = "each", "all"
 _PARTS = ("layers", "matrices", "bits")

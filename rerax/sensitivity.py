@@ -16,8 +16,8 @@ from jax import lax
 from jaxtyping import Array
 
 from rerax._types import Params
-from rerax.bert.config import BertConfig
-from rerax.bert.model import Embeddings, EncoderLayer, Head, Product, float_product
+from rerax.models.bert.config import BertConfig
+from rerax.models.bert.model import Embeddings, EncoderLayer, Head, Product, float_product
 
 SENTENCES, TOKENS = 32, 32
 """Size of the clean pass."""
@@ -30,7 +30,7 @@ def input_power(params: Params, config: BertConfig) -> dict[str, np.ndarray]:
     """Mean square of each matrix's inputs, [*L], in one clean float pass.
 
     Args:
-        params: float parameters of `rerax.bert`, zero under closed gates.
+        params: float parameters of `rerax.models.bert`, zero under closed gates.
         config: the model's shape.
     """
     draw = np.random.Generator(np.random.PCG64(0))

@@ -223,7 +223,7 @@ def stuck_cells(keys, dose, spec, wordlines, bitlines):
     `keys` are the (counts, points, cells) key words; returns [wordlines, bitlines] of None,
     "SA0" or "SA1".
     """
-    from rerax.poisson import poisson_table
+    from rerax.faults.sampling.poisson import poisson_table
 
     counts_key, points_key, cells_key = ([int(w) for w in k] for k in keys)
     table = poisson_table(wordlines * bitlines)

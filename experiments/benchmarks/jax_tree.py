@@ -1,9 +1,9 @@
 """What one would write first in JAX: a whole faulty parameter tree for every chip.
 
 One jitted function draws a uniform number for every cell of the model, makes a float tree of the
-faulty weights, and runs `rerax.bert`'s model on all batches. It uses nothing of rerax's sampler,
-its layer-by-layer evaluation or its integer products: only the model, the quantiser and the
-batches. Chips come one after the other in a Python loop.
+faulty weights, and runs the BERT of `rerax.models.bert` on all batches. It uses nothing of rerax's
+sampler, its layer-by-layer evaluation or its integer products: only the model, the quantiser and
+the batches. Chips come one after the other in a Python loop.
 """
 
 import functools
@@ -17,11 +17,11 @@ from jax import lax
 from rows import BITS, SA1_SHARE, Chip, Watch, accuracy, make_row
 
 from rerax import evaluate
-from rerax.bert.model import Bert
 from rerax.campaign.source import read_subject
 from rerax.chip import on_crossbars
+from rerax.crossbar.quantise import quantise
 from rerax.glue.data import make_batches
-from rerax.quantise import quantise
+from rerax.models.bert.model import Bert
 
 HALF = 1 << (BITS - 1)
 GROUPS = ("encoder", "pooler", "classifier")

@@ -251,9 +251,9 @@ def write_base(folder: str, model: str) -> str:
 
     import jax
 
-    from rerax.bert import convert
-    from rerax.bert.config import BertConfig
-    from rerax.bert.model import init_params
+    from rerax.models.bert import convert
+    from rerax.models.bert.config import BertConfig
+    from rerax.models.bert.model import init_params
 
     source = convert.read_config(Path(model))
     shape = BertConfig(vocab_size=source.vocab_size, labels=source.labels)

@@ -27,7 +27,7 @@ from transformers import BertForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
 from rerax.campaign.source import read_subject
-from rerax.quantise import quantise
+from rerax.crossbar.quantise import quantise
 
 BATCH = 32
 ATTENTION = "sdpa"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from rerax.bench.jobs import Job, make_job, random_inputs
 from rerax.bench.timing import Work, medians
-from rerax.bert.config import BertConfig
+from rerax.models.bert.config import BertConfig
 
 RATE = 1e-3
 

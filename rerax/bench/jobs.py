@@ -7,17 +7,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rerax import chip, evaluate, keys
+from rerax import chip, evaluate
 from rerax.bench.timing import Work
-from rerax.bert.config import BertConfig
-from rerax.bert.model import init_params
 from rerax.campaign.subject import Inputs
+from rerax.crossbar import keys
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Uniform, dose
-from rerax.gates import gated_shapes, open_gates
 from rerax.glue.data import Batches, Examples, make_batches
+from rerax.models.bert.config import BertConfig
+from rerax.models.bert.model import init_params
 from rerax.network import Network
 from rerax.protection import protection
-from rerax.spec import ChipSpec
+from rerax.pruning.gates import gated_shapes, open_gates
 
 SHAPES = {
     "minilm": BertConfig(

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from rerax import keys
 from rerax.bench.jobs import Job, make_job
 from rerax.bench.machine import Limits
 from rerax.bench.timing import Work, medians
-from rerax.bert.model import EncoderLayer
+from rerax.crossbar import keys
 from rerax.faults import Healthy, dose
+from rerax.models.bert.model import EncoderLayer
 from rerax.network import reader
 from rerax.products import factor_format, integer_product
 from rerax.protection import Unprotected

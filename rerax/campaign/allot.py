@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rerax.campaign.files import Place
 from rerax.campaign.manifest import read_plans
 from rerax.campaign.point import Point, digest
 from rerax.campaign.subject import Subject
+from rerax.crossbar.spec import MATRIX_GROUPS
+from rerax.io import Place
 from rerax.names import left_bare
-from rerax.spec import MATRIX_GROUPS
 from rerax.values import check_real
 
 if TYPE_CHECKING:

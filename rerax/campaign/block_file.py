@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rerax.campaign.block import IDENTITY, SCHEMA, Block, has_known_columns, narrow, widen
-from rerax.campaign.files import Place, read_bytes, read_tail, whole_file
+from rerax.io import Place, read_bytes, read_tail, whole_file
 
 SEAL = b"rerax.sha256"
 _ENTRY = SEAL + b"\x18\x40"

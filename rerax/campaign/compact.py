@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from rerax.campaign.block import Block
-from rerax.campaign.files import Place, locked, remove_leftovers
 from rerax.campaign.manifest import fixed_by, read_manifest
 from rerax.campaign.store import named, read_rows, scan, write_checked
+from rerax.io import Place, locked, remove_leftovers
 
 MOST_CHIPS = 1 << 14
 """Chips of the longest block, so that the memory of compaction has a bound."""

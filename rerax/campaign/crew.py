@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from rerax.campaign import store
-from rerax.campaign.files import Place
 from rerax.campaign.pace import Pace
 from rerax.campaign.point import Point
 from rerax.campaign.store import BLOCK, Block
+from rerax.io import Place
 
 if TYPE_CHECKING:
     from rerax.campaign.worker import Worker

@@ -3,7 +3,7 @@
 import numpy as np
 
 from rerax.campaign.subject import Subject
-from rerax.spec import MATRIX_GROUPS, ChipSpec
+from rerax.crossbar.spec import MATRIX_GROUPS, ChipSpec
 
 TOKENS_A_WORD = 1.3
 PROCESS_BYTES = 1.0e9

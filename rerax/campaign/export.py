@@ -6,9 +6,9 @@ from typing import Any
 import pyarrow as pa
 
 from rerax.campaign.block import SCHEMA
-from rerax.campaign.files import Place, whole_file
 from rerax.campaign.manifest import check_target, read_manifest
 from rerax.campaign.store import look, read_rows
+from rerax.io import Place, whole_file
 
 
 def export_csv(path: Place, file: Place) -> int:

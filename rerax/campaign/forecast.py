@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from rerax.campaign import store
 from rerax.campaign.estimate import operations, peak_bytes
-from rerax.campaign.files import Place
 from rerax.campaign.lot import chips_of
 from rerax.campaign.manifest import read_provenance
 from rerax.campaign.pace import seconds_a_chip
 from rerax.campaign.point import Point
 from rerax.campaign.several import Share, pairs_of
 from rerax.campaign.subject import Settings, Subject
-from rerax.spec import SEMANTICS
+from rerax.crossbar.spec import SEMANTICS
+from rerax.io import Place
 
 OPERATIONS_A_SECOND = 1.5e11
 """A guess for two CPU cores with 8-bit dot products: a MiniLM, SST-2, `experiments/cost.py`."""

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rerax.bert.config import BertConfig
-from rerax.gates import SECTION
 from rerax.glue.label_order import label_order
 from rerax.glue.tasks import Task
+from rerax.models.bert.config import BertConfig
+from rerax.pruning.gates import SECTION
 from rerax.values import shown
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def check_weights(params: Any, config: BertConfig) -> None:
 
 
 def _shapes(config: BertConfig) -> dict[tuple[str, ...], tuple[int, ...]]:
-    """Shape of every leaf of the parameters (`rerax.bert.model`)."""
+    """Shape of every leaf of the parameters (`rerax.models.bert.model`)."""
     layers, d = config.num_hidden_layers, config.hidden_size
     found: dict[tuple[str, ...], tuple[int, ...]] = {}
     norms = {"embeddings": ((), ("norm",)), "encoder": ((layers,), ("attention_norm", "ffn_norm"))}

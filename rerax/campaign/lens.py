@@ -14,20 +14,20 @@ import pyarrow.parquet as pq
 from jaxtyping import Array, Int, UInt8
 
 from rerax import chip as chips
-from rerax import keys
-from rerax.bert import convert
-from rerax.campaign.files import whole_file
 from rerax.campaign.recall import Recalled, lost_examples
 from rerax.campaign.store import Block
 from rerax.campaign.subject import Progress
 from rerax.campaign.worker import Worker
+from rerax.crossbar import keys
+from rerax.crossbar.masking import masked_codes
+from rerax.crossbar.spec import MATRIX_GROUPS, ChipSpec
 from rerax.evaluate import Network
 from rerax.faults import DEFAULT_SA1_SHARE, Counts, Disturbed, Dose, Site, dose
 from rerax.glue.tasks import METRICS
-from rerax.masking import masked_codes
+from rerax.io import whole_file
 from rerax.measured import MATRICES
+from rerax.models.bert import convert
 from rerax.scope import Scope
-from rerax.spec import MATRIX_GROUPS, ChipSpec
 from rerax.values import rate_text
 
 _CELLS = ("cells", "cells_dense", "sparsity", *Counts._fields)

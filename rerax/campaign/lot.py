@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rerax.campaign.point import Point
+from rerax.crossbar.spec import MATRIX_GROUPS
 from rerax.measured import PREFIX, absent_arrays, check_map, map_of, realised_rate
-from rerax.spec import MATRIX_GROUPS
 
 if TYPE_CHECKING:
-    from rerax.bert.config import BertConfig
+    from rerax.models.bert.config import BertConfig
 
 
 def is_measured(faults: Sequence[str]) -> bool:

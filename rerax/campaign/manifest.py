@@ -18,7 +18,9 @@ import pyarrow as pa
 
 from rerax.campaign.block import FIRST_COLUMNS, IDENTITY, SCHEMA
 from rerax.campaign.block_file import Fixed
-from rerax.campaign.files import (
+from rerax.campaign.point import digest
+from rerax.crossbar.spec import SEMANTICS
+from rerax.io import (
     Place,
     append_line,
     is_empty,
@@ -29,8 +31,6 @@ from rerax.campaign.files import (
     remove_leftovers,
     write_json,
 )
-from rerax.campaign.point import digest
-from rerax.spec import SEMANTICS
 
 FORMAT = 2
 """Of the manifest and the files beside it; 1 had no hashes and did not name the columns."""

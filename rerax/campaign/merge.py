@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 
 from rerax.campaign.block import SCHEMA, Block, cut
-from rerax.campaign.files import Place, is_empty, locked, make_folder
 from rerax.campaign.manifest import (
     MANIFEST,
     add_provenance,
@@ -32,6 +31,7 @@ from rerax.campaign.store import (
     survey,
     write_block,
 )
+from rerax.io import Place, is_empty, locked, make_folder
 
 
 def merge(folders: Sequence[Place], out: Place) -> int:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rerax.campaign.block import Block
-from rerax.campaign.files import Place
 from rerax.campaign.manifest import add_provenance
 from rerax.campaign.point import Point
 from rerax.campaign.subject import Subject
+from rerax.io import Place
 
 
 @dataclass

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
+from rerax.crossbar.spec import ChipSpec, check_groups, parse_tile
 from rerax.glue.tasks import find_task
 from rerax.measured import map_of
 from rerax.names import check_fault, check_protection
 from rerax.scope import Scope
-from rerax.spec import ChipSpec, check_groups, parse_tile
 from rerax.values import check_real, is_integer, read_fraction, read_number, shown
 
 _TEXTS = ("task", "model", "encoding", "layout", "tile", "dtype", "matrices", "protection", "fault")

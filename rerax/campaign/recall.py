@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 
 from rerax.campaign import store
-from rerax.campaign.files import Place
 from rerax.campaign.manifest import read_manifest, read_provenance
 from rerax.campaign.point import Point
 from rerax.campaign.source import read_subject
 from rerax.campaign.subject import Settings, Subject
+from rerax.crossbar.spec import SEMANTICS
 from rerax.glue import data as glue
 from rerax.glue.tasks import find_task
+from rerax.io import Place
 from rerax.measured import PREFIX
-from rerax.spec import SEMANTICS
 
 SHARES = 9  # decimal places of a denominator: no one writes a share with more
 

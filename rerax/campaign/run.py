@@ -16,7 +16,6 @@ from rerax.campaign import given, store
 from rerax.campaign.allot import check_flags, with_allocations
 from rerax.campaign.crew import Span, fill, spans
 from rerax.campaign.devices import one_device_a_core
-from rerax.campaign.files import Place, place
 from rerax.campaign.grid import expand, spread
 from rerax.campaign.lot import chips_of, is_measured, with_realised_rates
 from rerax.campaign.manifest import add_plans
@@ -25,13 +24,14 @@ from rerax.campaign.stopping import Rule, make_rule, settle
 from rerax.campaign.store import Block
 from rerax.campaign.subject import Inputs, Progress, Settings, Subject
 from rerax.campaign.team import Chips, Team, current_team
+from rerax.crossbar.spec import SEMANTICS
 from rerax.glue.tasks import find_task
-from rerax.spec import SEMANTICS
+from rerax.io import Place, place
 
 if TYPE_CHECKING:
-    from rerax.bert.config import BertConfig
     from rerax.campaign.worker import Worker
     from rerax.glue.data import Examples
+    from rerax.models.bert.config import BertConfig
 
 
 DEFAULT_RATES = (0.0, 1e-4, 1e-3, 1e-2)
@@ -215,7 +215,7 @@ def sweep(
     """Score thousands of faulty chips of a BERT: the Python form of `rerax sweep`.
 
     Args:
-        params: float parameters in the tree of `rerax.bert.model`.
+        params: float parameters in the tree of `rerax.models.bert.model`.
         config: the model's shape.
         examples: token ids of each example, or `rerax.glue.data.Examples` with segment ids.
         labels: GLUE label ids, or scores for stsb.

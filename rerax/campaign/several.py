@@ -8,7 +8,6 @@ import pyarrow as pa
 
 from rerax.campaign import store
 from rerax.campaign.allot import PLANS, check_flags, with_allocations
-from rerax.campaign.files import Place
 from rerax.campaign.grid import spread
 from rerax.campaign.lot import chips_of, with_realised_rates
 from rerax.campaign.point import Point
@@ -16,7 +15,8 @@ from rerax.campaign.run import run
 from rerax.campaign.source import read_subject
 from rerax.campaign.stopping import Rule
 from rerax.campaign.subject import Progress, Settings, Subject
-from rerax.spec import SEMANTICS
+from rerax.crossbar.spec import SEMANTICS
+from rerax.io import Place
 
 Share = tuple[Subject, tuple[Point, ...]]
 """A subject and its points."""

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from rerax.bert import convert
-from rerax.campaign.files import Place
 from rerax.campaign.manifest import known_request
 from rerax.campaign.subject import Inputs, Subject
-from rerax.gates import FILE, gated_matrices, load_gates
 from rerax.glue import data as glue
 from rerax.glue.label_order import check_override, label_order
 from rerax.glue.tasks import find_task
+from rerax.io import Place
+from rerax.models.bert import convert
+from rerax.pruning.gates import FILE, gated_matrices, load_gates
 
 
 def read_subject(

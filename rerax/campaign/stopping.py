@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from rerax.campaign.files import Place
 from rerax.campaign.manifest import read_provenance
 from rerax.campaign.point import Point
+from rerax.io import Place
 from rerax.stats import looks, stop_here
 from rerax.values import check_integer, check_real
 

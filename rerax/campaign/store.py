@@ -39,7 +39,6 @@ from rerax.campaign.block_file import (
     write_checked,
     write_rows,
 )
-from rerax.campaign.files import Place, entries, set_aside
 from rerax.campaign.manifest import (
     MANIFEST,
     add_provenance,
@@ -49,6 +48,7 @@ from rerax.campaign.manifest import (
     read_references,
     write_references,
 )
+from rerax.io import Place, entries, set_aside
 
 __all__ = [
     "BLOCK",

@@ -14,8 +14,8 @@ from rerax.glue.tasks import METRICS
 from rerax.values import check_integer, rate_text
 
 if TYPE_CHECKING:
-    from rerax.bert.config import BertConfig
     from rerax.glue.data import Examples
+    from rerax.models.bert.config import BertConfig
 
 
 MOST_CHIPS = 10_000_000
@@ -28,9 +28,9 @@ class Inputs:
 
     Attributes:
         config: the model's shape.
-        params: its float parameters (`rerax.bert.model`), zero under closed gates.
+        params: its float parameters (`rerax.models.bert.model`), zero under closed gates.
         examples: the tokenised split.
-        gates: closed rows and columns, if any (`rerax.gates`).
+        gates: closed rows and columns, if any (`rerax.pruning.gates`).
     """
 
     config: "BertConfig"

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rerax.campaign.block import Block, block_of, blocks_of, missing
-from rerax.campaign.files import Place, entries
 from rerax.campaign.point import Point
+from rerax.io import Place, entries
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SHUTDOWN_SECONDS = 60

@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             return 0
         except OSError as error:
-            from rerax.campaign.files import in_words
+            from rerax.io import in_words
 
             return _fail(in_words(error))
         except ValueError as error:

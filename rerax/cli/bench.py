@@ -80,7 +80,7 @@ def _random(shape: str, examples: int) -> "Inputs":
 
 
 def _write(file: Path, found: dict[str, Any]) -> None:
-    from rerax.campaign.files import whole_file
+    from rerax.io import whole_file
 
     file.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(file) as out:

@@ -46,9 +46,9 @@ def chip(
 
     The row must come out as it was, to the last example, where the platform is the row's.
     """
-    from rerax.campaign.files import place
     from rerax.campaign.manifest import check_target
     from rerax.campaign.recall import recall
+    from rerax.io import place
     from rerax.progress import reporter
 
     if worst < 0:

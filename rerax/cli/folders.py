@@ -13,8 +13,8 @@ def merge(
     out: Annotated[str, flag("Campaign folder to fill or grow.", "FOLDER")],
 ) -> None:
     """Bring the rows of several folders of one campaign together in one folder."""
-    from rerax.campaign.files import place
     from rerax.campaign.merge import merge as merge_folders
+    from rerax.io import place
 
     written = merge_folders([place(folder) for folder in folders], place(out))
     print(f"{out}: {written} blocks written")
@@ -24,7 +24,7 @@ def merge(
 def compact(folder: Folder) -> None:
     """Join the files of a campaign folder into fewer, larger ones; the rows stay as they are."""
     from rerax.campaign.compact import compact as compact_folder
-    from rerax.campaign.files import place
+    from rerax.io import place
 
     done = compact_folder(place(folder))
     print(f"{folder}: {done.before} blocks before, {done.after} now")
@@ -36,6 +36,6 @@ def export(
 ) -> None:
     """Write the rows of a campaign folder as CSV."""
     from rerax.campaign.export import export_csv
-    from rerax.campaign.files import place
+    from rerax.io import place
 
     print(f"{csv}: {export_csv(place(folder), place(csv))} rows")

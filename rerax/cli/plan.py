@@ -57,8 +57,8 @@ def plan(
     from rerax.campaign.allot import PLANS, check_design_rate, is_plan, saved_plan
     from rerax.campaign.manifest import check_target
     from rerax.campaign.point import parse_share
+    from rerax.crossbar.spec import ChipSpec, check_groups, parse_tile
     from rerax.names import check_fault, check_protection
-    from rerax.spec import ChipSpec, check_groups, parse_tile
     from rerax.values import read_whole
 
     if json is not None:
@@ -77,13 +77,13 @@ def plan(
     check_fault(fault)
     check_protection(protection, spec.group_bits)
     from rerax.allocation import Design, account, save_plan, total
-    from rerax.bert import convert
     from rerax.campaign.subject import unprotected_text
     from rerax.chip import bare_matrices
-    from rerax.gates import load_gates
+    from rerax.models.bert import convert
     from rerax.protection import allocate
     from rerax.protection import protection as protection_of
     from rerax.protection.damage import odds
+    from rerax.pruning.gates import load_gates
 
     chances = odds(fault, rate, share)
     directory = convert.locate(model)

@@ -21,10 +21,10 @@ def report(
     wide: Wide = False,
 ) -> None:
     """Print the table of a campaign folder; write its report as a page, draw its figures."""
-    from rerax.campaign.files import place
     from rerax.campaign.manifest import check_target, read_manifest, read_provenance
     from rerax.campaign.stopping import recorded
     from rerax.campaign.store import read_rows, unsealed
+    from rerax.io import place
     from rerax.report import check_path, draw_figures, print_table, write_page
 
     loss = read_budget(budget)
@@ -71,9 +71,9 @@ def demo(
     wide: Wide = False,
 ) -> None:
     """The same job with nothing to download: a small BERT that comes with the package."""
-    from rerax.campaign.files import place
     from rerax.campaign.manifest import read_provenance
     from rerax.demo import run_demo
+    from rerax.io import place
     from rerax.report import check_path, write_page
 
     page = check_path(out / "report.html")

@@ -103,9 +103,9 @@ def _print_sizes(folder: str, half_width: float, within: str, wide: bool) -> Non
 
 def _lines(folder: str) -> list[Any]:
     """Points of a folder whose chips differ: those of two chips or more."""
-    from rerax.campaign.files import place
     from rerax.campaign.manifest import read_manifest
     from rerax.campaign.store import read_rows
+    from rerax.io import place
     from rerax.report import summarise_points
 
     read_manifest(place(folder))  # raises

@@ -134,11 +134,11 @@ def sweep(
     """
     given = SimpleNamespace(**locals())
     from rerax.campaign.allot import check_flags
-    from rerax.campaign.files import place
     from rerax.campaign.several import run_all, shares_of, with_plans
     from rerax.campaign.stopping import make_rule
     from rerax.campaign.subject import Settings
     from rerax.campaign.team import joined
+    from rerax.io import place
     from rerax.scope import combine
 
     loss = read_budget(budget)

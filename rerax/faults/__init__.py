@@ -5,7 +5,7 @@ from rerax.faults.lines import Bitline, Short, Wordline
 from rerax.faults.measured import Measured
 from rerax.faults.models import Counts, Disturbed, FaultModel, Flip, Healthy, Site, Uniform
 from rerax.faults.planes import disturb_planes
-from rerax.faults.process import DEFAULT_SA1_SHARE, Dose, dose, stuck_cells, stuck_words
+from rerax.faults.sampling.process import DEFAULT_SA1_SHARE, Dose, dose, stuck_cells, stuck_words
 from rerax.names import FAULTS, WITH_TEXT, check_fault
 
 __all__ = [

@@ -19,13 +19,13 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Int32, Key, UInt8, UInt32
 
-from rerax.faults.grids import Cells
+from rerax.crossbar.keys import purpose_keys, threefry
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults.models import Disturbed, Site, stick
-from rerax.faults.process import Dose, limit_of, sample
+from rerax.faults.sampling.grids import Cells
+from rerax.faults.sampling.poisson import EDGES, INTERVALS
+from rerax.faults.sampling.process import Dose, limit_of, sample
 from rerax.gamma import QUANTILES, hazards, multipliers, survival
-from rerax.keys import purpose_keys, threefry
-from rerax.poisson import EDGES, INTERVALS
-from rerax.spec import ChipSpec
 
 FAR = Decimal(100)
 """A hazard from which on all but one hash in 2^32 is a hit: fewer than 2^-33 of the cells survive.

@@ -11,10 +11,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Key, UInt8
 
-from rerax.faults.grids import Plane
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults.models import Counts, Disturbed, Site, counts_of, stick
-from rerax.faults.process import STUCK, Dose, sample
-from rerax.spec import ChipSpec
+from rerax.faults.sampling.grids import Plane
+from rerax.faults.sampling.process import STUCK, Dose, sample
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Int32, Key, UInt8, UInt32
 
-from rerax.faults.grids import Cells
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults.models import Disturbed, Site, counts_of, lowest_bits, ones
-from rerax.faults.process import Dose
+from rerax.faults.sampling.grids import Cells
+from rerax.faults.sampling.process import Dose
 from rerax.measured import MATRICES, ChipMap, read_map
-from rerax.spec import ChipSpec
 
 CELLS_PER_CHUNK = 1024  # speed only
 

@@ -8,8 +8,8 @@ from jax import lax
 from jaxtyping import Array, Int32, Key, UInt8, UInt32
 
 from rerax._types import AnyArray
-from rerax.faults.process import STUCK, Cells, Dose, sample, stuck_cells, stuck_words
-from rerax.spec import ChipSpec
+from rerax.crossbar.spec import ChipSpec
+from rerax.faults.sampling.process import STUCK, Cells, Dose, sample, stuck_cells, stuck_words
 
 HALF = 16
 """Bits of half a 32-bit number."""

@@ -5,9 +5,9 @@ from typing import Protocol, runtime_checkable
 import jax.numpy as jnp
 from jaxtyping import Array, Key, UInt8
 
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults.models import Counts, Disturbed, FaultModel, Site, counts_of, ones
-from rerax.faults.process import Dose
-from rerax.spec import ChipSpec
+from rerax.faults.sampling.process import Dose
 
 
 @runtime_checkable

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from rerax.bert.config import are_placeholders
 from rerax.glue.tasks import Task
+from rerax.models.bert.config import are_placeholders
 
 ALARM = 1e-6
 """Probability, by chance, of answers that are taken for those of permuted labels."""

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from rerax.encoding import encode
-from rerax.spec import ChipSpec
+from rerax.crossbar.encoding import encode
+from rerax.crossbar.spec import ChipSpec
 
 CODES = np.arange(-128, 128)
 """Codes in the order of the tables here."""

@@ -3,7 +3,8 @@
 import numpy as np
 from jaxtyping import Bool, Int8, UInt8
 
-from rerax.encoding import encode
+from rerax.crossbar.encoding import encode
+from rerax.crossbar.spec import ChipSpec
 from rerax.protection.placement import (
     Layout,
     Wish,
@@ -15,7 +16,6 @@ from rerax.protection.placement import (
     stack,
 )
 from rerax.protection.repair import split
-from rerax.spec import ChipSpec
 
 
 def embed(

@@ -4,8 +4,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from rerax.crossbar.spec import ChipSpec
 from rerax.protection.placement import Wish, copied_cells, host_slices, low_bits, served_columns
-from rerax.spec import ChipSpec
 
 
 @dataclass(frozen=True)

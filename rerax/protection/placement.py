@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rerax._types import AnyArray
+from rerax.crossbar.spec import ChipSpec
 from rerax.protection.repair import join, repair, split
-from rerax.spec import ChipSpec
 
 NOWHERE = 1 << 30  # no row, column or place: it reads as the last one and writes nowhere
 

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int8, UInt8
 
 from rerax import names
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Disturbed
 from rerax.names import PURSES
 from rerax.protection.damage import CODES, Odds, Votes, plain, squared_error
@@ -34,7 +35,6 @@ from rerax.protection.schemes import (
     register,
     scheme_name,
 )
-from rerax.spec import ChipSpec
 
 DEPTHS = (3, 5, 7)
 """Images of a bit that the planner tries."""

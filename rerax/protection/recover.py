@@ -6,9 +6,9 @@ from jax import lax
 from jaxtyping import Array, Int32, UInt8
 
 from rerax._types import AnyArray
+from rerax.crossbar.spec import ChipSpec
+from rerax.crossbar.voting import majority_vote
 from rerax.protection.placement import Freed, Layout, Low, Wish, copied_cells, host_slices
-from rerax.spec import ChipSpec
-from rerax.voting import majority_vote
 
 
 def recover(

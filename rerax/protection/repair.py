@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rerax.spec import ChipSpec
+from rerax.crossbar.spec import ChipSpec
 
 TURNS = 48  # attempts for a large matrix, of which each meets another partner
 EVERY = 4096  # pools up to this size try all partners

@@ -12,7 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int8, UInt8
 
-from rerax.encoding import encode
+from rerax.crossbar.encoding import encode
+from rerax.crossbar.spec import ChipSpec
+from rerax.crossbar.voting import majority_vote
 from rerax.faults import Disturbed
 from rerax.names import (
     PROTECTIONS,
@@ -29,8 +31,6 @@ from rerax.protection.embed import embed
 from rerax.protection.ledger import Ledger, embedded_ledger, shortage, unprotected_ledger
 from rerax.protection.placement import Wish, images_meet
 from rerax.protection.recover import recover
-from rerax.spec import ChipSpec
-from rerax.voting import majority_vote
 
 
 class Stored(NamedTuple):

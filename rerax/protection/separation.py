@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Int64
 
+from rerax.crossbar.spec import ChipSpec
 from rerax.protection.placement import Layout, Wish, copied_cells, copy_cells
 from rerax.protection.repair import join, split
-from rerax.spec import ChipSpec
 
 
 @dataclass(frozen=True)

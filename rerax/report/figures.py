@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from rerax.campaign.files import whole_file
 from rerax.campaign.stopping import Rule
+from rerax.io import whole_file
 from rerax.report.axes import FARTHEST
 from rerax.report.charts import colour_of
 from rerax.report.lines import Line, percent, shown, split_settings, summarise_points

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from rerax.campaign.point import Point
 from rerax.campaign.stopping import Rule
 from rerax.campaign.subject import unprotected_text
+from rerax.crossbar.spec import ENCODINGS
 from rerax.glue.tasks import find_task
 from rerax.report.wording import budget_text
-from rerax.spec import ENCODINGS
 from rerax.stats import Summary, paired_difference, passes, summarise, yield_interval
 from rerax.values import read_budget
 

@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rerax.campaign.files import whole_file
 from rerax.campaign.stopping import Rule
+from rerax.io import whole_file
 from rerax.report import charts, tables, words
 from rerax.report.lines import (
     Line,

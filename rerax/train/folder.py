@@ -17,10 +17,10 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from rerax.bert import convert
-from rerax.bert.config import BertConfig
-from rerax.campaign.files import whole_file
-from rerax.gates import FILE, Gates, save_gates, with_zeros
+from rerax.io import whole_file
+from rerax.models.bert import convert
+from rerax.models.bert.config import BertConfig
+from rerax.pruning.gates import FILE, Gates, save_gates, with_zeros
 from rerax.train.kept import CHECKPOINTS, RECIPE, kept_step
 from rerax.train.recipe import difference
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Key
 
-from rerax import keys
+from rerax.crossbar import keys
 from rerax.glue.data import LENGTHS, Examples
 from rerax.train.recipe import steps_per_epoch
 

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from rerax.gates import check_gateable
+from rerax.crossbar.spec import ENCODINGS
 from rerax.glue.tasks import find_task
-from rerax.spec import ENCODINGS
+from rerax.pruning.gates import check_gateable
 from rerax.values import is_integer, is_real
 
 DTYPES = ("float32", "bfloat16")

@@ -13,12 +13,17 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from rerax import keys
-from rerax.bert import convert
-from rerax.bert.config import BertConfig
-from rerax.bert.model import init_params
 from rerax.campaign.source import files_hash
-from rerax.gates import (
+from rerax.crossbar import keys
+from rerax.crossbar.spec import ChipSpec
+from rerax.glue import data as glue
+from rerax.glue.label_order import label_order, named_order
+from rerax.glue.tasks import Task, find_task
+from rerax.models.bert import convert
+from rerax.models.bert.config import BertConfig
+from rerax.models.bert.model import init_params
+from rerax.pruning.budget import Units, units_of, weights_to_free
+from rerax.pruning.gates import (
     FILE,
     SECTION,
     freed_share,
@@ -27,11 +32,6 @@ from rerax.gates import (
     load_gates,
     open_gates,
 )
-from rerax.glue import data as glue
-from rerax.glue.label_order import label_order, named_order
-from rerax.glue.tasks import Task, find_task
-from rerax.pruning import Units, units_of, weights_to_free
-from rerax.spec import ChipSpec
 from rerax.train.folder import RunFolder, save_model
 from rerax.train.order import Batch, Order, epoch_batches
 from rerax.train.recipe import Recipe

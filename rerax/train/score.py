@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from rerax import chip, evaluate
-from rerax.bert.config import BertConfig
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Healthy, dose
-from rerax.gates import Gates, with_zeros
 from rerax.glue.data import Examples, Split, make_batches
 from rerax.glue.metrics import predictions_of, scores
 from rerax.glue.tasks import Task
-from rerax.spec import ChipSpec
+from rerax.models.bert.config import BertConfig
+from rerax.pruning.gates import Gates, with_zeros
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int32, Key
 
-from rerax import keys
-from rerax.bert.config import BertConfig
-from rerax.bert.model import Bert, Product, float_product
-from rerax.gates import SECTION
-from rerax.pruning import Units, expand, gate_variables, meet_budget, rank_units
-from rerax.quantise import rounded_inputs, rounded_weights
+from rerax.crossbar import keys
+from rerax.crossbar.quantise import rounded_inputs, rounded_weights
+from rerax.models.bert.config import BertConfig
+from rerax.models.bert.model import Bert, Product, float_product
+from rerax.pruning.budget import Units, expand, gate_variables, meet_budget, rank_units
+from rerax.pruning.gates import SECTION
 from rerax.train.order import Batch
 from rerax.train.recipe import Recipe
 

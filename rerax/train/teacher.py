@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int
 
 from rerax import chip, evaluate
-from rerax.bert.config import BertConfig
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Healthy, dose
-from rerax.gates import Gates, with_zeros
 from rerax.glue.data import Batches, Bucket, Examples, make_batches
+from rerax.models.bert.config import BertConfig
 from rerax.network import Block, Network
 from rerax.network import Bucket as Room
-from rerax.spec import ChipSpec
+from rerax.pruning.gates import Gates, with_zeros
 
 AT_ONCE = 2  # batches of one length a dispatch: a loop over one compiles differently
 

@@ -20,7 +20,6 @@ from rerax.campaign.block import SCHEMA, Block
 from rerax.campaign.block_file import write_rows
 from rerax.campaign.compact import compact
 from rerax.campaign.export import export_csv
-from rerax.campaign.files import whole_file
 from rerax.campaign.manifest import (
     read_manifest,
     read_provenance,
@@ -28,6 +27,7 @@ from rerax.campaign.manifest import (
     write_manifest,
 )
 from rerax.campaign.merge import merge
+from rerax.io import whole_file
 
 COMMITTED = RESULTS / "sst2_encodings"
 POINT_HASH = POINT.hash[:16]

@@ -22,8 +22,9 @@ import quick_campaign
 from folders import PAIRS, POINT, fill, make_rows, names, same
 from paths import PYTHONPATH, RESULTS
 
+from rerax import io as files
+from rerax import store
 from rerax.allocation import save_plan
-from rerax.campaign import files, store
 from rerax.campaign.block import FIRST_COLUMNS, SCHEMA, Block
 from rerax.campaign.block_file import Fixed, is_sealed, write_rows
 from rerax.campaign.compact import compact
@@ -418,7 +419,7 @@ def test_unfinished_files_are_judged_by_their_owner(folder):
     """It lives: they stay, however old. It was killed: they go, however young."""
     program = (
         "import pathlib, sys, time\n"
-        "from rerax.campaign.files import whole_file\n"
+        "from rerax.io import whole_file\n"
         "with whole_file(pathlib.Path(sys.argv[1]) / 'late.parquet') as out:\n"
         "    print('writing', flush=True)\n"
         "    time.sleep(60)\n"

@@ -12,10 +12,10 @@ import pytest
 from folders import POINT
 from quick_campaign import SUBJECT
 
-from rerax.bert.config import BertConfig
 from rerax.campaign import devices
 from rerax.campaign.block import Block
 from rerax.campaign.worker import Worker
+from rerax.models.bert.config import BertConfig
 
 BASE = replace(SUBJECT, config=BertConfig(), labels=np.zeros(872), words=17_000)
 

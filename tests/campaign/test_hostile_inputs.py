@@ -24,13 +24,13 @@ import typer
 from folders import PAIRS, POINT, fill
 from paths import PYTHONPATH, ROOT
 
-from rerax.bert import convert
 from rerax.campaign import store
 from rerax.campaign.manifest import _sealed, add_plans
 from rerax.campaign.source import read_subject
 from rerax.cli import app, main
 from rerax.glue.data import load_tokenizer, read_split, tokenise
 from rerax.glue.tasks import TASKS, find_task
+from rerax.models.bert import convert
 
 TIMES = int(os.environ.get("RERAX_FUZZ", "1"))
 FILES, COMMANDS = 300 * TIMES, 1000 * TIMES

@@ -11,7 +11,7 @@ from folders import make_rows, same
 from forked import fork
 
 from rerax.campaign import store
-from rerax.spec import SEMANTICS
+from rerax.crossbar.spec import SEMANTICS
 
 KILLS = 20
 BLOCK_SECONDS = 0.03

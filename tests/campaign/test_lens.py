@@ -15,12 +15,12 @@ import unoptimised
 from arrays import physical
 
 from rerax import faults
-from rerax.bert import convert
 from rerax.campaign import recall
 from rerax.campaign.lens import cells_of
 from rerax.campaign.point import Point
 from rerax.cli import main
-from rerax.spec import ChipSpec
+from rerax.crossbar.spec import ChipSpec
+from rerax.models.bert import convert
 
 HEAD = "pooler,classifier"  # compiles sooner than all
 

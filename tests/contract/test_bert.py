@@ -9,8 +9,8 @@ import pytest
 import tiny
 from paths import GOLDEN
 
-from rerax.bert import convert
-from rerax.bert.model import Bert, Embeddings, EncoderLayer, Head, float_product, init_params
+from rerax.models.bert import convert
+from rerax.models.bert.model import Bert, Embeddings, EncoderLayer, Head, float_product, init_params
 
 BERTS = GOLDEN / "bert"
 CASES = sorted(path.stem for path in BERTS.glob("*.npz"))

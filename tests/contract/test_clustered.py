@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from arrays import array_key, physical
 
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Clustered, dose, stuck_cells
 from rerax.faults.clustered import tile_multipliers
 from rerax.gamma import hazards
-from rerax.spec import ChipSpec
 
 SHARE = Fraction(904, 1079)
 SHAPE = (41, 13)

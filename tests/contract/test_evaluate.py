@@ -15,11 +15,12 @@ import pytest
 import tiny
 from quick import Halves
 
-from rerax import chip, evaluate, faults, keys
-from rerax.bert.model import Bert
-from rerax.encoding import decode
+from rerax import chip, evaluate, faults
+from rerax.crossbar import keys
+from rerax.crossbar.encoding import decode
+from rerax.crossbar.spec import ChipSpec
 from rerax.glue.data import make_batches
-from rerax.spec import ChipSpec
+from rerax.models.bert.model import Bert
 
 EXAMPLES = tiny.random_examples(lengths=(8, 16))
 BATCHES = make_batches(EXAMPLES, tokens=64)

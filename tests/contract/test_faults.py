@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from paths import GOLDEN
 from scipy import stats
 
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import (
     FAULTS,
     Counts,
@@ -28,7 +29,6 @@ from rerax.faults import (
     process,
     stuck_cells,
 )
-from rerax.spec import ChipSpec
 
 ROWS, COLUMNS = 61, 43  # odd, unequal: a swap of axes cannot hide
 SHARE = Fraction(904, 1079)

@@ -10,10 +10,10 @@ import oracle
 import pytest
 from arrays import array_key
 
-from rerax import keys
-from rerax.encoding import decode, encode
+from rerax.crossbar import keys
+from rerax.crossbar.encoding import decode, encode
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import dose, fault_model
-from rerax.spec import ChipSpec
 
 SHARE = Fraction(1, 3)
 SHAPE = (13, 6)

@@ -11,9 +11,9 @@ from arrays import random_gates
 from quick import Halves
 
 from rerax import chip, evaluate, faults, products
-from rerax.gates import gated_shapes
+from rerax.crossbar.spec import ChipSpec
 from rerax.glue.data import make_batches
-from rerax.spec import ChipSpec
+from rerax.pruning.gates import gated_shapes
 
 BATCHES = make_batches(tiny.random_examples(16, lengths=(8,)), tokens=64)
 PARAMS = tiny.random_params()

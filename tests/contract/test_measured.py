@@ -6,10 +6,10 @@ import numpy as np
 from arrays import array_key, write_map
 
 from rerax.chip import read
-from rerax.encoding import decode, encode
+from rerax.crossbar.encoding import decode, encode
+from rerax.crossbar.keys import chip_key, root_key
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Measured, Site, dose, measured
-from rerax.keys import chip_key, root_key
-from rerax.spec import ChipSpec
 
 SHAPE = (13, 6)
 PLACES = [(chip, "query", layer) for chip in (3, 4) for layer in (0, 2)] + [(4, "key", 1)]

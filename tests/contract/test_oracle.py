@@ -11,10 +11,11 @@ import pytest
 from arrays import array_key
 from quick import WITHOUT_OPTIMISING
 
-from rerax import faults, keys
+from rerax import faults
 from rerax.chip import read
-from rerax.encoding import decode, encode
-from rerax.spec import BITS_PER_CELL, ENCODINGS, LAYOUTS, ChipSpec
+from rerax.crossbar import keys
+from rerax.crossbar.encoding import decode, encode
+from rerax.crossbar.spec import BITS_PER_CELL, ENCODINGS, LAYOUTS, ChipSpec
 
 SPECS = [
     ChipSpec("offset", 8, 1),

@@ -8,12 +8,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from placed import lines, random_codes
 
+from rerax.crossbar.spec import ENCODINGS, ChipSpec
 from rerax.protection import MsbEmbed
 from rerax.protection.embed import embed
 from rerax.protection.ledger import embedded_ledger, shortage
 from rerax.protection.placement import Wish, copied_cells, copy_cells, host_slices, lay_out
 from rerax.protection.repair import join, split
-from rerax.spec import ENCODINGS, ChipSpec
 
 WISHES = {
     "pruned": Wish((3, 3), True, False),

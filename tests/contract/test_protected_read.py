@@ -10,11 +10,11 @@ import pytest
 from placed import lines, random_codes
 
 from rerax import chip
-from rerax.encoding import decode
+from rerax.crossbar.encoding import decode
+from rerax.crossbar.keys import chip_key, matrix_key, root_key, spare_key
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import dose, fault_model
-from rerax.keys import chip_key, matrix_key, root_key, spare_key
 from rerax.protection import protection
-from rerax.spec import ChipSpec
 
 ROWS, COLUMNS, RATE = 10, 9, 0.15
 SPEC = ChipSpec()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tiny
 
-from rerax import pruning
-from rerax.gates import freed_share, freed_weights, gated_shapes, open_gates
+from rerax.pruning import budget as pruning
+from rerax.pruning.gates import freed_share, freed_weights, gated_shapes, open_gates
 
 SHAPES = gated_shapes(tiny.random_params(), ("encoder", "pooler"))
 SPARSITIES = (0.0, 0.1, 0.21, 0.35, 0.5, 0.8, 0.95)

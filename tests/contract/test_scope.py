@@ -9,10 +9,11 @@ import pytest
 from arrays import array_key, write_map
 from quick import WITHOUT_OPTIMISING
 
-from rerax import chip, faults, keys
+from rerax import chip, faults
+from rerax.crossbar import keys
+from rerax.crossbar.spec import ChipSpec
 from rerax.protection import protection
 from rerax.scope import Scope
-from rerax.spec import ChipSpec
 
 GROUPS = ("encoder", "pooler", "classifier")
 quick_jit = functools.partial(jax.jit, compiler_options=WITHOUT_OPTIMISING)

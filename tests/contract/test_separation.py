@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from placed import lines
 
+from rerax.crossbar.spec import ENCODINGS, ChipSpec
 from rerax.protection.ledger import fits
 from rerax.protection.placement import Wish, host_slices, lay_out
 from rerax.protection.separation import count_misses
-from rerax.spec import ENCODINGS, ChipSpec
 
 
 def least_misses(line_of_copy, own_lines, rounds):

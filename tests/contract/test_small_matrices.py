@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from placed import address, given_up
 
+from rerax.crossbar.spec import ChipSpec
 from rerax.protection import MsbEmbed, protection
 from rerax.protection.embed import embed
 from rerax.protection.placement import Wish, images_meet
 from rerax.protection.recover import read_images, voted_bits
-from rerax.spec import ChipSpec
 
 
 def images_read(row, column, wish, spec):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tiny
 
-from rerax import evaluate, keys
+from rerax import evaluate
+from rerax.crossbar import keys
 from rerax.train.order import epoch_batches
 from rerax.train.score import Scorer
 from rerax.train.teacher import AT_ONCE, Teacher

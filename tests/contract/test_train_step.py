@@ -10,11 +10,12 @@ import pytest
 import tiny
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from rerax import keys, pruning
-from rerax.bert.model import Bert
-from rerax.gates import freed_share, gated_shapes, open_cells, open_gates
-from rerax.quantise import quantise, rounded_weights
-from rerax.spec import ChipSpec
+from rerax.crossbar import keys
+from rerax.crossbar.quantise import quantise, rounded_weights
+from rerax.crossbar.spec import ChipSpec
+from rerax.models.bert.model import Bert
+from rerax.pruning import budget as pruning
+from rerax.pruning.gates import freed_share, gated_shapes, open_cells, open_gates
 from rerax.train.order import Batch
 from rerax.train.recipe import Recipe
 from rerax.train.score import Scorer

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rerax import keys
 from rerax.chip import read
+from rerax.crossbar import keys
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import dose, fault_model
 from rerax.protection import protection
-from rerax.spec import ChipSpec
 
 SPEC = ChipSpec(tile=(4, 16))
 

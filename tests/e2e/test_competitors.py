@@ -57,7 +57,7 @@ def test_codes_are_rerax_own(small, dtype):
     import torch_model
 
     from rerax.chip import program
-    from rerax.spec import ChipSpec
+    from rerax.crossbar.spec import ChipSpec
 
     job = torch_model.load(*small, dtype=dtype)
     _, inputs = clean_score(small)
@@ -101,7 +101,7 @@ def test_as_many_cells_are_stuck_as_asked_for(small, name, rate):
 
 def clean_cells(where):
     from rerax import chip
-    from rerax.spec import ChipSpec
+    from rerax.crossbar.spec import ChipSpec
 
     _, inputs = clean_score(where)
     return chip.cells(chip.program(inputs.params, ChipSpec()), ChipSpec())

@@ -17,7 +17,7 @@ from paths import HELPERS, ROOT
 
 import rerax
 from rerax.cli import main
-from rerax.gates import gated_shapes, open_gates, save_gates, with_zeros
+from rerax.pruning.gates import gated_shapes, open_gates, save_gates, with_zeros
 
 EXPERIMENTS = ROOT / "experiments"
 if not EXPERIMENTS.is_dir():

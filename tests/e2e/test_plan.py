@@ -14,12 +14,12 @@ from rerax import allocation, chip
 from rerax.allocation import Design, account, save_plan, total
 from rerax.campaign.run import tree_hash
 from rerax.cli import main
-from rerax.gates import gated_shapes, open_gates, save_gates, with_zeros
+from rerax.crossbar.quantise import quantise
+from rerax.crossbar.spec import ENCODINGS, ChipSpec
 from rerax.protection import Unprotected, protection
 from rerax.protection.damage import odds
-from rerax.quantise import quantise
+from rerax.pruning.gates import gated_shapes, open_gates, save_gates, with_zeros
 from rerax.sensitivity import input_power
-from rerax.spec import ENCODINGS, ChipSpec
 
 GROUPS = ("encoder", "pooler", "classifier")
 CHANCES = odds("uniform", 1e-2, 904 / 1079)

@@ -70,7 +70,7 @@ WRITING = """
 import os, sys, time, types
 import quick_campaign
 from folders import make_rows
-from rerax.campaign import files
+from rerax import io as files
 from rerax.cli import main
 
 class Worker(quick_campaign.Worker):

@@ -17,11 +17,11 @@ import unoptimised
 from forked import fork
 from safetensors.numpy import load_file
 
-from rerax.bert import convert
 from rerax.cli import main
-from rerax.gates import freed_share, load_gates
+from rerax.crossbar.spec import ChipSpec
 from rerax.glue.tasks import find_task
-from rerax.spec import ChipSpec
+from rerax.models.bert import convert
+from rerax.pruning.gates import freed_share, load_gates
 from rerax.train import folder as train_folder
 from rerax.train import run as train_run
 from rerax.train.score import Scorer

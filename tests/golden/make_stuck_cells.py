@@ -13,8 +13,8 @@ import jax
 import numpy as np
 from arrays import array_key
 
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import dose, fault_model, stuck_cells
-from rerax.spec import ChipSpec
 
 golden = {}
 for rate in (1e-6, 1e-3, 0.1079, 0.6, 1.0):

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import stats
 
-from rerax import keys
+from rerax.crossbar import keys
 
 
 def array_key(chip, matrix="query", layer=0, seed=0):

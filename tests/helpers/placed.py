@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from quick import WITHOUT_OPTIMISING
 
+from rerax.crossbar.spec import ChipSpec
 from rerax.protection.embed import embed
 from rerax.protection.placement import Wish, low_bits, served_columns
 from rerax.protection.recover import read_images, recover, voted_bits
-from rerax.spec import ChipSpec
 
 ROWS, COLUMNS, CLOSED = 9, 8, (5, 3)
 

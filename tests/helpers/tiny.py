@@ -5,10 +5,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rerax.bert import convert
-from rerax.bert.config import BertConfig
-from rerax.bert.model import init_params
 from rerax.glue.data import Examples
+from rerax.models.bert import convert
+from rerax.models.bert.config import BertConfig
+from rerax.models.bert.model import init_params
 
 CONFIG = BertConfig(
     vocab_size=50,

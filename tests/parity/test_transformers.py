@@ -13,11 +13,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import tiny  # noqa: E402
 
 from rerax import evaluate, faults  # noqa: E402
-from rerax.bert import convert  # noqa: E402
 from rerax.chip import program  # noqa: E402
+from rerax.crossbar.spec import ChipSpec  # noqa: E402
 from rerax.glue import data, metrics  # noqa: E402
 from rerax.glue.tasks import find_task  # noqa: E402
-from rerax.spec import ChipSpec  # noqa: E402
+from rerax.models.bert import convert  # noqa: E402
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 

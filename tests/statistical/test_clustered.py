@@ -10,10 +10,10 @@ import pytest
 from arrays import array_key, p_values, physical
 from scipy import stats
 
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Clustered, Uniform, dose
 from rerax.faults.clustered import tile_multipliers
 from rerax.gamma import QUANTILES, hazards
-from rerax.spec import ChipSpec
 
 ROWS, COLUMNS = 96, 45
 SPEC = ChipSpec(tile=(16, 24))  # 6 x 15 tiles

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rerax.encoding import decode
+from rerax.crossbar.encoding import decode
+from rerax.crossbar.keys import chip_key, matrix_key, root_key, spare_key
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import dose, fault_model
-from rerax.keys import chip_key, matrix_key, root_key, spare_key
 from rerax.protection import protection
 from rerax.protection.damage import odds
 from rerax.protection.planner import Codes, damage
-from rerax.spec import ChipSpec
 
 ROWS, COLUMNS, CHIPS = 40, 32, 160
 

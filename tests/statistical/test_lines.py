@@ -10,9 +10,9 @@ import pytest
 from arrays import array_key, p_values, physical
 from scipy import stats
 
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import dose, fault_model
 from rerax.faults.lines import shorted_pairs
-from rerax.spec import ChipSpec
 
 SHARE = Fraction(1, 3)
 ALPHA = 1e-6

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from rerax.chip import cells, program
-from rerax.encoding import decode
-from rerax.spec import ChipSpec
+from rerax.crossbar.encoding import decode
+from rerax.crossbar.spec import ChipSpec
 
 
 def test_program_leaves_biases_and_other_matrices_alone():

@@ -7,7 +7,7 @@ import oracle
 import pytest
 
 from rerax import products
-from rerax.masking import open_lines
+from rerax.crossbar.masking import open_lines
 from rerax.products import crossbar_lookup, crossbar_product
 
 RNG = np.random.default_rng(0)

@@ -8,10 +8,10 @@ import pytest
 import tiny
 from arrays import write_map
 
-from rerax.bert.model import init_params
 from rerax.campaign.point import Point
+from rerax.crossbar.spec import ChipSpec
 from rerax.measured import MATRICES, absent_arrays, check_map, read_map, realised_rate
-from rerax.spec import ChipSpec
+from rerax.models.bert.model import init_params
 
 SHAPES = tiny.CONFIG.matrix_shapes
 CELLS = [

@@ -7,9 +7,9 @@ import pytest
 
 from rerax.campaign.grid import spread
 from rerax.campaign.point import Point
+from rerax.crossbar.spec import MATRIX_GROUPS, ChipSpec
 from rerax.measured import MATRICES
 from rerax.scope import Scope, combine, places
-from rerax.spec import MATRIX_GROUPS, ChipSpec
 
 GROUPS = ("encoder", "pooler", "classifier")
 POINT = Point(task="sst2", model="m", rate=0.1)

@@ -9,9 +9,9 @@ from made_rows import POINT, make_rows
 
 from rerax.campaign.point import parse_rates, parse_share, rate_and_share
 from rerax.cli import app, main
+from rerax.crossbar.spec import parse_tile
 from rerax.protection import protection
 from rerax.report import draw_figures, make_page, print_table, summarise_points
-from rerax.spec import parse_tile
 from rerax.values import rate_text, read_budget, read_float, read_number, read_whole
 
 SWEEP = ["sweep", "--model", "nowhere", "--task", "sst2", "--out", "unwritten"]

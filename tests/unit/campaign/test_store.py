@@ -8,7 +8,8 @@ import pyarrow
 import pytest
 from folders import PAIRS, POINT, fill, make_rows, names
 
-from rerax.campaign import files, store
+from rerax import io as files
+from rerax import store
 from rerax.campaign.block_file import write_rows
 from rerax.campaign.store import Block
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from made_rows import campaign
 
-from rerax.campaign.files import place
+from rerax.io import place
 from rerax.progress import Lines, say
 from rerax.report import Column, print_columns, print_table
 from rerax.values import printable

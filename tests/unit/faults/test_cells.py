@@ -8,11 +8,11 @@ import oracle
 import pytest
 from arrays import physical
 
-from rerax import keys
-from rerax.encoding import decode, encode
+from rerax.crossbar import keys
+from rerax.crossbar.encoding import decode, encode
+from rerax.crossbar.spec import BITS_PER_CELL, ENCODINGS, LAYOUTS, ChipSpec
 from rerax.faults import Flip, dose, models
-from rerax.faults.grids import Cells
-from rerax.spec import BITS_PER_CELL, ENCODINGS, LAYOUTS, ChipSpec
+from rerax.faults.sampling.grids import Cells
 
 SPECS = [
     ChipSpec(encoding, bits, per_cell, layout=LAYOUTS[(bits + per_cell) % 2])

@@ -8,13 +8,13 @@ import oracle
 import pytest
 from arrays import array_key
 
-from rerax import keys
+from rerax.crossbar import keys
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Clustered, dose
 from rerax.faults.clustered import TileLimits, _ByTile, _row, tile_multipliers
-from rerax.faults.process import limit_of
+from rerax.faults.sampling.poisson import EDGES, INTERVALS
+from rerax.faults.sampling.process import limit_of
 from rerax.gamma import QUANTILES, hazards, survival
-from rerax.poisson import EDGES, INTERVALS
-from rerax.spec import ChipSpec
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ import pytest
 from arrays import array_key, physical
 from quick import WITHOUT_OPTIMISING
 
-from rerax.encoding import decode, encode
+from rerax.crossbar.encoding import decode, encode
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import dose, fault_model
 from rerax.faults import lines as lines_
 from rerax.faults.lines import to_bitlines, to_slices
 from rerax.faults.planes import disturb_planes
-from rerax.spec import ChipSpec
 
 SHAPE = ROWS, COLUMNS = 13, 6
 quickly = functools.partial(jax.jit, compiler_options=WITHOUT_OPTIMISING)

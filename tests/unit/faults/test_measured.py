@@ -11,9 +11,9 @@ import pytest
 from arrays import array_key, write_map
 from quick import WITHOUT_OPTIMISING
 
+from rerax.crossbar.keys import spare_key
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Measured, Site, dose, fault_model
-from rerax.keys import spare_key
-from rerax.spec import ChipSpec
 
 SHAPE = (13, 6)
 PLACES = [(chip, "query", layer) for chip in (3, 4, 9) for layer in (0, 2)] + [(4, "key", 1)]

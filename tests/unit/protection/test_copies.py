@@ -10,14 +10,14 @@ import oracle
 import pytest
 from placed import address, given_up, lines, random_codes, read_case
 
-from rerax.encoding import decode, encode
+from rerax.crossbar.encoding import decode, encode
+from rerax.crossbar.spec import ChipSpec
 from rerax.protection.embed import embed, rounded_codes
 from rerax.protection.ledger import fits
 from rerax.protection.placement import Wish, lay_out
 from rerax.protection.recover import recover, voted_bits
 from rerax.protection.repair import join
 from rerax.protection.separation import Misses, _misses, count_misses
-from rerax.spec import ChipSpec
 
 PRUNED, DEEP = Wish((3, 3), True, False), Wish((5, 3), True, False)
 LSB, BOTH = Wish((3,), False, True), Wish((3,), True, True)

@@ -9,6 +9,7 @@ import numpy as np
 import oracle
 import pytest
 
+from rerax.crossbar.spec import ENCODINGS, ChipSpec
 from rerax.protection import Duplicate, MsbEmbed, Unprotected, allocate, protection
 from rerax.protection.damage import CODES, Odds, Votes, odds, squared_error
 from rerax.protection.embed import rounded_codes
@@ -20,7 +21,6 @@ from rerax.protection.planner import (
     damage,
     read_allocation,
 )
-from rerax.spec import ENCODINGS, ChipSpec
 
 ROWS, COLUMNS = 40, 32
 

@@ -8,12 +8,12 @@ from placed import given_up, lines, random_codes
 from quick import WITHOUT_OPTIMISING
 
 from rerax import chip
-from rerax.encoding import encode
+from rerax.crossbar.encoding import encode
+from rerax.crossbar.keys import chip_key, root_key
+from rerax.crossbar.spec import ENCODINGS, ChipSpec
 from rerax.faults import Counts, Disturbed, Healthy, dose
-from rerax.keys import chip_key, root_key
 from rerax.protection import Allocation, MsbEmbed, protection
 from rerax.protection.embed import rounded_codes
-from rerax.spec import ENCODINGS, ChipSpec
 
 ROWS, COLUMNS = 10, 9
 NAMES = (

@@ -20,10 +20,10 @@ from rerax.campaign.subject import Settings
 from rerax.campaign.worker import Worker
 from rerax.cli import main
 from rerax.cli.flags import run_and_print
-from rerax.gates import gated_shapes, open_gates, save_gates, with_zeros
+from rerax.crossbar.spec import SEMANTICS, ChipSpec
 from rerax.protection import left_bare, protection
+from rerax.pruning.gates import gated_shapes, open_gates, save_gates, with_zeros
 from rerax.report import make_page, print_table
-from rerax.spec import SEMANTICS, ChipSpec
 
 PARAMS = tiny.random_params()
 GATED = {"query": True, "pooler": False, "classifier": False}

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import tiny
 
-from rerax import evaluate, keys
+from rerax import evaluate
+from rerax.crossbar import keys
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Counts
 from rerax.glue.data import Split
 from rerax.glue.tasks import find_task
-from rerax.spec import ChipSpec
 from rerax.train.order import epoch_batches
 from rerax.train.score import Scorer
 from rerax.train.teacher import AT_ONCE, Teacher, answers_of

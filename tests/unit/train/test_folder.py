@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tiny
 
-from rerax.bert import convert
-from rerax.gates import FILE, gated_shapes, open_gates
+from rerax.models.bert import convert
+from rerax.pruning.gates import FILE, gated_shapes, open_gates
 from rerax.train.folder import RunFolder, save_model
 from rerax.train.kept import kept_step, kept_words
 

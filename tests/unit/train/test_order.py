@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
-from rerax import keys
+from rerax.crossbar import keys
 from rerax.glue.tasks import TASKS
 from rerax.train.order import Order
 from rerax.train.recipe import DEFAULTS, Recipe, difference, make_recipe

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Int8, UInt8
 
-from rerax.spec import ChipSpec
+from rerax.crossbar.spec import ChipSpec
 
 
 def encode(codes: Int8[np.ndarray, "*L R C"], spec: ChipSpec) -> UInt8[np.ndarray, "*L G R C"]:

@@ -5,7 +5,7 @@ import oracle
 import pytest
 from scipy import stats
 
-from rerax.poisson import EDGES, hazard, poisson_table
+from rerax.faults.sampling.poisson import EDGES, hazard, poisson_table
 
 
 @pytest.mark.parametrize("cells", [3, 20_000, 5_000_000])

@@ -9,8 +9,8 @@ import pytest
 import tiny
 from scipy.special import erf
 
-from rerax.bert.config import BertConfig
-from rerax.bert.model import (
+from rerax.models.bert.config import BertConfig
+from rerax.models.bert.model import (
     _ACTIVATIONS,
     Bert,
     Embeddings,

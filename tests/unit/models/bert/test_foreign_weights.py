@@ -7,7 +7,7 @@ import pytest
 import tiny
 from safetensors.numpy import load_file, save_file
 
-from rerax.bert import convert
+from rerax.models.bert import convert
 
 
 @pytest.fixture(scope="module")

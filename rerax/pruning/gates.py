@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from rerax.campaign.files import whole_file
-from rerax.spec import MATRIX_GROUPS
+from rerax.crossbar.spec import MATRIX_GROUPS
+from rerax.io import whole_file
 
 Gates = Mapping[str, Mapping[str, Any]]
 """{matrix name: {"row": [*L, R], "column": [*L, C]}}, float32."""

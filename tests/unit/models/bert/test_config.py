@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from rerax.bert import config
-from rerax.bert.config import BertConfig
+from rerax.models.bert import config
+from rerax.models.bert.config import BertConfig
 
 SIZES = dict.fromkeys(config._SIZES, 4)
 READ = {

@@ -1,11 +1,11 @@
-"""Addresses and cells of `rerax.spec`."""
+"""Addresses and cells of `rerax.crossbar.spec`."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerax.spec import BITS_PER_CELL, ENCODINGS, LAYOUTS, ChipSpec, parse_tile
+from rerax.crossbar.spec import BITS_PER_CELL, ENCODINGS, LAYOUTS, ChipSpec, parse_tile
 
 specs = st.builds(
     ChipSpec,

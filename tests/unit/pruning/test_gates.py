@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tiny
 
-from rerax import gates as g
+from rerax.pruning import gates as g
 
 PARAMS = tiny.random_params()
 SHAPES = g.gated_shapes(PARAMS, ("encoder", "pooler"))

@@ -11,8 +11,8 @@ products on crossbars, and all a trainer needs to mask them.
               "head":       {"pooler": {"kernel", "bias"}, "classifier": {"kernel", "bias"}}}
 
 Kernels are [in, out]; the encoder's leaves carry a leading axis of layers. A second collection,
-`gates`, may hold {"row": [R], "column": [C]} beside any kernel (`rerax.pruning`); without it all
-gates are open.
+`gates`, may hold {"row": [R], "column": [C]} beside any kernel (`rerax.pruning.budget`); without it
+all gates are open.
 """
 
 from collections.abc import Callable
@@ -25,8 +25,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int32, Key
 
 from rerax._types import AnyArray
-from rerax.bert.config import BertConfig
-from rerax.pruning import masked
+from rerax.models.bert.config import BertConfig
+from rerax.pruning.budget import masked
 
 Product = Callable[[tuple[str, ...], Array, tuple[Array | None, ...]], tuple[Array, ...]]
 """(names of the matrices that read x, x [..., R], their kernels [R, C]) -> x @ kernel of each."""

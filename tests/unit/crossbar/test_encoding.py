@@ -5,8 +5,8 @@ import numpy as np
 import oracle
 import pytest
 
-from rerax.encoding import decode, encode
-from rerax.spec import BITS_PER_CELL, ENCODINGS, ChipSpec
+from rerax.crossbar.encoding import decode, encode
+from rerax.crossbar.spec import BITS_PER_CELL, ENCODINGS, ChipSpec
 
 WHOLE = (128, 128)  # room for all pairs of words, and one shape for all widths
 

@@ -7,9 +7,9 @@ import pytest
 from arrays import random_gates
 
 from rerax import chip
-from rerax.gates import open_cells, open_gates
-from rerax.masking import Lines, masked_codes, open_lines
-from rerax.spec import ChipSpec
+from rerax.crossbar.masking import Lines, masked_codes, open_lines
+from rerax.crossbar.spec import ChipSpec
+from rerax.pruning.gates import open_cells, open_gates
 
 
 @pytest.mark.parametrize("closed", [0.02, 0.5, 1.0])

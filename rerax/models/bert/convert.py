@@ -10,8 +10,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from rerax.bert.config import BertConfig
-from rerax.campaign.files import whole_file
+from rerax.io import whole_file
+from rerax.models.bert.config import BertConfig
 
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 TOKENIZER_FILES = (
@@ -95,7 +95,7 @@ def load(directory: str | Path) -> tuple[BertConfig, dict[str, Any]]:
     as `gamma` and `beta`, with or without pooler and classifier (then absent from the parameters).
 
     Returns:
-        The configuration, and float32 NumPy parameters in the tree of `rerax.bert.model`.
+        The configuration, and float32 NumPy parameters in the tree of `rerax.models.bert.model`.
 
     Raises:
         ValueError: no weights or only pickled ones, a file cut short or garbled, a tensor that
@@ -302,7 +302,7 @@ def save(
     Args:
         directory: where to; made if need be.
         config: the model's shape.
-        params: parameters in the tree of `rerax.bert.model`.
+        params: parameters in the tree of `rerax.models.bert.model`.
         source: a model directory whose tokenizer files are copied along.
     """
     from safetensors.numpy import save as serialise

@@ -7,8 +7,8 @@ import oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rerax.gates import open_cells
-from rerax.quantise import quantise, quantise_inputs
+from rerax.crossbar.quantise import quantise, quantise_inputs
+from rerax.pruning.gates import open_cells
 
 jitted = jax.jit(quantise_inputs)
 

@@ -21,10 +21,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Int32, Key, UInt8, UInt32
 
-from rerax.faults.grids import Cells, Grid
-from rerax.keys import purpose_keys, threefry
-from rerax.poisson import EDGES, INTERVALS, hazard, poisson_table
-from rerax.spec import ChipSpec
+from rerax.crossbar.keys import purpose_keys, threefry
+from rerax.crossbar.spec import ChipSpec
+from rerax.faults.sampling.grids import Cells, Grid
+from rerax.faults.sampling.poisson import EDGES, INTERVALS, hazard, poisson_table
 
 DEFAULT_SA1_SHARE = Fraction(904, 1079)
 """SA1 : SA0 = 9.04 : 1.75, the split usually quoted from March-test work on HfO2 chips."""

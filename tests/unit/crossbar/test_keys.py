@@ -7,7 +7,7 @@ import oracle
 import pytest
 from jax.extend.random import threefry2x32_p
 
-from rerax import keys
+from rerax.crossbar import keys
 
 
 def test_known_answers():

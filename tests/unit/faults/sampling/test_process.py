@@ -10,14 +10,14 @@ import pytest
 from arrays import array_key
 from quick import WITHOUT_OPTIMISING
 
-from rerax import keys
+from rerax.crossbar import keys
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import dose, fault_model
-from rerax.faults.grids import Plane
 from rerax.faults.models import Counts, Disturbed
 from rerax.faults.planes import disturb_planes
-from rerax.faults.process import limit_of, sample, scale
-from rerax.poisson import EDGES
-from rerax.spec import ChipSpec
+from rerax.faults.sampling.grids import Plane
+from rerax.faults.sampling.poisson import EDGES
+from rerax.faults.sampling.process import limit_of, sample, scale
 
 
 @pytest.mark.parametrize("rate", [1e-9, 1e-3, 0.1, 0.4999, 0.5, 0.6, 1.0])

@@ -6,7 +6,7 @@ import numpy as np
 import oracle
 import pytest
 
-from rerax.voting import majority_vote, msb_decode, msb_encode
+from rerax.crossbar.voting import majority_vote, msb_decode, msb_encode
 
 DTYPES = {8: jnp.uint8, 16: jnp.uint16, 32: jnp.uint32}
 

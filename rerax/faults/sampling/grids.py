@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from rerax.spec import ChipSpec
+from rerax.crossbar.spec import ChipSpec
 
 
 @runtime_checkable

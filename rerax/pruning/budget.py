@@ -20,8 +20,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int32
 
-from rerax.gates import SECTION, Gates
-from rerax.quantise import straight_through
+from rerax.crossbar.quantise import straight_through
+from rerax.pruning.gates import SECTION, Gates
 
 Units = dict[str, Array]
 """{unit name: [*L, n]}: the trainable numbers behind the gates."""
@@ -76,7 +76,7 @@ def kept_weights(gates: Gates) -> dict[str, Float[Array, "*L"]]:
 
 
 def gate_variables(gates: Gates) -> dict[str, Any]:
-    """The Flax collection `gates` of `rerax.bert.model` that holds these gates."""
+    """The Flax collection `gates` of `rerax.models.bert.model` that holds these gates."""
     collection: dict[str, Any] = {}
     for name, gate in gates.items():
         collection.setdefault(SECTION[name], {})[name] = dict(gate)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from quick import WITHOUT_OPTIMISING
 
-from rerax import pruning
-from rerax.gates import freed_weights, open_gates
+from rerax.pruning import budget as pruning
+from rerax.pruning.gates import freed_weights, open_gates
 
 SHAPES = {
     "query": (2, 6, 6),

@@ -1,0 +1,1 @@
+"""The hardware: geometry, codes, encodings, votes, keys. It knows no model."""

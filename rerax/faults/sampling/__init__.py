@@ -1,0 +1,1 @@
+"""Which cells are stuck, by integer arithmetic alone."""

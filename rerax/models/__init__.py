@@ -1,0 +1,1 @@
+"""Networks whose matrices lie on crossbars."""

@@ -1,0 +1,1 @@
+"""Gates behind rows and columns, and the budgets that they meet."""
