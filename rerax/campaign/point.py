@@ -49,7 +49,6 @@ class Point:
                 raise ValueError(f"{name} {shown(value)} is no text: give it in quotes")
             if any("\ud800" <= letter <= "\udfff" for letter in value):
                 raise ValueError(f"{name} {value!r} is no Unicode, as rows need it: rename it")
-        find_task(self.task)  # raises
         check_real("rate", self.rate)
         if not 0 <= self.rate <= 1:
             raise ValueError(f"rate {self.rate} is outside [0, 1]: give a fraction of all cells")
@@ -68,6 +67,7 @@ class Point:
             check_groups(self.groups)
         if self.scope is not None:
             self.scope.check(self.groups, spec)
+        find_task(self.task)  # raises
         check_fault(self.fault)
         check_protection(self.protection, spec.group_bits)
 

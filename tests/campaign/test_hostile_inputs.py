@@ -349,6 +349,7 @@ def flags_of_commands():
     return found
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_commands(bases, tmp_path, capfd):
     """Done, or refused in one line of bounded length; nothing half-written, no traceback."""
     flags, draw, tally = flags_of_commands(), random.Random(24), Counter()
@@ -437,6 +438,7 @@ def wrong_shape(files, draw):
     return file.name
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_wrong_shapes_beside_the_rows(model, beside, tmp_path, monkeypatch, capfd):
     """Every command that reads a folder takes it or refuses it in one line."""
     monkeypatch.chdir(tmp_path)
