@@ -23,8 +23,8 @@ from folders import PAIRS, POINT, fill, make_rows, names, same
 from paths import PYTHONPATH, RESULTS
 
 from rerax import io as files
-from rerax import store
 from rerax.allocation import save_plan
+from rerax.campaign import store
 from rerax.campaign.block import FIRST_COLUMNS, SCHEMA, Block
 from rerax.campaign.block_file import Fixed, is_sealed, write_rows
 from rerax.campaign.compact import compact

@@ -9,7 +9,7 @@ import pytest
 from folders import PAIRS, POINT, fill, make_rows
 
 from rerax import io as files
-from rerax import store
+from rerax.campaign import store
 from rerax.campaign.block import Block
 from rerax.campaign.compact import compact
 from rerax.campaign.export import export_csv

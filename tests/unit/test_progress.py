@@ -131,10 +131,10 @@ def test_of_several_processes_one_waits_for_the_others():
 
 
 def test_the_words_of_a_point():
-    assert Progress(0, 1, POINT).text == "sst2 offset uniform rate 0.001"
+    assert Progress(0, 1, POINT).text == "sst2 offset uniform rate 1e-3"
     told = []
     _Pace(4, told.append).at("compiling", POINT)
-    assert told[0].text == "compiling, sst2 offset uniform rate 0.001"
+    assert told[0].text == "compiling, sst2 offset uniform rate 1e-3"
 
 
 class Broken(io.StringIO):

@@ -9,7 +9,7 @@ import pytest
 from folders import PAIRS, POINT, fill, make_rows, names
 
 from rerax import io as files
-from rerax import store
+from rerax.campaign import store
 from rerax.campaign.block_file import write_rows
 from rerax.campaign.store import Block
 
