@@ -339,3 +339,15 @@ def devices() -> Quoted:
         "memory": [largest["now"] / largest["now-one"], first("base", "mb", "now-one")],
         "amx": [amx["now"] / amx["before"]],
     }
+
+
+def cores() -> Quoted:
+    """One process on all cores and one on each: seconds a chip, and times rerax on each core."""
+    table = {
+        tool: entry["seconds_a_chip"] for (tool, _), entry in _tools("benchmarks_cores").items()
+    }
+    best = table["rerax/core"]
+    alone = [tool for tool in table if not tool.endswith("/core")]
+    return {
+        tool: [table[tool], table[f"{tool}/core"], table[f"{tool}/core"] / best] for tool in alone
+    }
