@@ -26,9 +26,9 @@ from rerax.faults import (
     FaultModel,
     dose,
     fault_model,
-    process,
     stuck_cells,
 )
+from rerax.faults.sampling import process
 
 ROWS, COLUMNS = 61, 43  # odd, unequal: a swap of axes cannot hide
 SHARE = Fraction(904, 1079)

@@ -66,7 +66,7 @@ def test_sweep_grow_resume_and_report(flags, tmp_path, capsys):
     assert main(flags(**small)) == 0
     table = capsys.readouterr().out
     assert "yield" in table
-    assert "0.02" in table
+    assert "2e-2" in table
     first = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in out.iterdir()}
     frame = pd.read_parquet(out)
     assert sorted(frame.groupby("rate").size().items()) == [(0.0, 3), (0.02, 3)]
@@ -521,7 +521,7 @@ def test_merge_compact_and_export(flags, tmp_path, capsys):
     assert main(["merge", *parts, "--out", str(tmp_path / "c")]) == 0
     capsys.readouterr()
     assert main(["report", str(tmp_path / "c")]) == 0
-    assert "0.05" in capsys.readouterr().out
+    assert "5e-2" in capsys.readouterr().out
     before = pd.read_parquet(tmp_path / "c")
     assert main(["compact", str(tmp_path / "c")]) == 0
     assert pd.read_parquet(tmp_path / "c").equals(before)

@@ -193,7 +193,7 @@ def test_a_page_is_written_anew(folder):
     right = pages.rewritten(wrong, outputs)
     assert right == PAGE.format(
         first="two  2\n",
-        second="64 chips for a 95 % interval of half-width 0.5 points (SD 2)\n",
+        second="66 chips for a 95 % interval of half-width 0.5 points (SD 2)\n",
         third="388 chips for a 95 % interval of half-width 3 points (yield 90 %)\n"
         "29 chips without a failure show a yield of at least 90 % at 95 %\n",
     )
