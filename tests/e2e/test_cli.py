@@ -89,7 +89,7 @@ def test_sweep_grow_resume_and_report(flags, tmp_path, capsys):
     assert bigger[bigger.chip < 3][facts].values.tolist() == first[facts].values.tolist()
     capsys.readouterr()
     assert main(["report", str(out), "--figures", str(tmp_path / "figures")]) == 0
-    assert "0.02" in capsys.readouterr().out
+    assert "2e-2" in capsys.readouterr().out
     assert (tmp_path / "figures" / "score_against_rate.png").stat().st_size > 10_000
 
 

@@ -58,7 +58,7 @@ def test_a_sweep_without_a_terminal_tells_line_by_line(start, flags, tmp_path):
     assert "2e-2" in table
     assert lines[0].startswith("0 of 6 chips, begun (")
     assert "0 of 6 chips, begun (compiling, sst2 offset uniform rate 0)" in lines
-    assert re.fullmatch(r"6 of 6 chips, after \d+ s \(sst2 offset uniform rate 0.02\)", lines[-1])
+    assert re.fullmatch(r"6 of 6 chips, after \d+ s \(sst2 offset uniform rate 2e-2\)", lines[-1])
     number = r"\d of 6 chips, (begun|\d+ s left|after \d+ s) \([^()]+\)"
     assert all(re.fullmatch(number, line) for line in lines), lines
     done = [int(line[0]) for line in lines]
