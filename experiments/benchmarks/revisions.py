@@ -1,7 +1,7 @@
 """What a chip takes in this revision of rerax beside another, processes taking turns.
 
-    git worktree add --detach /tmp/before REVISION
-    python experiments/benchmarks/revisions.py /tmp/before --model DIR --data DIR \
+    git worktree add --detach BEFORE REVISION
+    python experiments/benchmarks/revisions.py BEFORE --model DIR --data DIR \
         [--max-examples 218] [--chips 4] [--rounds 4] [--devices 2] [--out FILE]
 
 Three processes live side by side: the other tree, this one with a device for each core, and this

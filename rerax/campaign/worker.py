@@ -121,9 +121,9 @@ class Worker:
         inputs = subject.load()
         bare: dict[str, list[str]] = {}
         reads: list[dict[str, Any]] = []
-        for point in {
-            replace(p, rate=0.0, sa1_share=None, fault="uniform", faulty=None): None for p in points
-        }:
+        for point in dict.fromkeys(
+            replace(p, rate=0.0, sa1_share=None, fault="uniform", faulty=None) for p in points
+        ):
             shield = protection(point.protection)
             ledgers = chip.ledger(inputs.params, point.spec, point.groups, inputs.gates, shield)
             whole = sum(itertools.chain(*ledgers.values()), Ledger())

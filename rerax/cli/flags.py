@@ -200,11 +200,11 @@ def command_text(command: Callable[..., Any], values: Mapping[str, Any]) -> str:
 
     Args:
         command: the function behind it.
-        values: values of its parameters.
+        values: values of its parameters; those that are left out have their defaults.
     """
     words = ["rerax", command.__name__]
     for name, parameter in inspect.signature(command).parameters.items():
-        value = values[name]
+        value = values.get(name, parameter.default)
         if value == parameter.default or name in _SAYS_NOTHING:
             continue
         is_flag = any(

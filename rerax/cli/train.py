@@ -1,6 +1,5 @@
 """rerax train."""
 
-from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -104,5 +103,4 @@ def train(
     )
     given = {"model": out / "best", "task": task, "data": data, "max_length": max_length}
     given |= {"labels": labels, "protection": "none,plan" if last["freed"] else "none"}
-    values = {**{name: p.default for name, p in signature(sweep).parameters.items()}, **given}
-    print(f"next: {command_text(sweep, {**values, 'out': f'{out}-rows'})}")
+    print(f"next: {command_text(sweep, {**given, 'out': f'{out}-rows'})}")

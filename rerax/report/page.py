@@ -128,8 +128,8 @@ def make_page(
             _paragraphs(
                 [
                     *words.cautions(lines, platforms, stopped, budget),
-                    *([f"{doubt[0].upper()}{doubt[1:]}."] if doubt else []),
-                    *(f"{text[0].upper()}{text[1:]}." for text in more),
+                    *([_sentence(doubt)] if doubt else []),
+                    *map(_sentence, more),
                 ]
             ),
         ),
@@ -203,6 +203,11 @@ def _section(identity: str, heading: str, lead: str, content: str) -> str:
     )
 
 
+def _sentence(note: str) -> str:
+    """A note of the table as a sentence of the page."""
+    return f"{note[0].upper()}{note[1:]}."
+
+
 def _paragraphs(texts: Sequence[str]) -> str:
     return "".join(f"<p>{_prose(text)}</p>" for text in texts)
 
@@ -266,7 +271,7 @@ def _yields(panels: Sequence[Panel], budget: float) -> str:
         "with its 95 % binomial interval."
     )
     coarse = coarse_yields([line for panel in panels for line in panel.lines], budget)
-    lead += "".join(f" {text[0].upper()}{text[1:]}." for text in coarse)
+    lead += "".join(f" {_sentence(text)}" for text in coarse)
     return _section("yields", "Chips that pass", lead, _figures("yield", panels, draw))
 
 

@@ -57,17 +57,19 @@ def print_columns(
     """
     console = _console(file)
     fitted = console.is_terminal and not wide
-    whole = list(columns)
-    shown = _that_fit(list(map(_short, whole)), console.width) if fitted else whole
+    short = list(map(_short, columns))
+    shown = _that_fit(short, console.width) if fitted else list(columns)
     table = _table(shown)
     if not fitted or _room(shown) > console.width:  # rather too wide than cut short
         console.width = max(console.width, _natural(console, table))
     console.print(table)
     names = [column.name for column in shown]
-    left_out = [column.name for column in whole if column.name not in names]
+    left_out = [column.name for column in columns if column.name not in names]
     if left_out:
         notes = [*notes, f"left out to fit the terminal: {', '.join(left_out)}; --wide shows all"]
-    elif any(column.texts != _short(column).texts for column in whole) and fitted:
+    elif fitted and any(
+        list(one.texts) != two.texts for one, two in zip(columns, short, strict=True)
+    ):
         notes = [*notes, "names are cut to fit the terminal; --wide shows them whole"]
     for text in notes:
         console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
