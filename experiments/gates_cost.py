@@ -26,8 +26,9 @@ from rerax import chip, evaluate, faults
 from rerax.campaign.source import read_subject
 from rerax.crossbar.spec import ChipSpec
 from rerax.glue.data import make_batches
+from rerax.models.bert.names import TIES, gated_shapes
 from rerax.pruning import budget as pruning
-from rerax.pruning.gates import gated_shapes, open_gates
+from rerax.pruning.gates import open_gates
 from rerax.train.folder import RunFolder
 from rerax.train.recipe import make_recipe
 from rerax.train.run import Run, read_job
@@ -95,11 +96,11 @@ def random_gates(params: Any, sparsity: float) -> Any:
     draw = np.random.default_rng(0)
     units = {
         unit: jnp.asarray(draw.random(a.shape), jnp.float32)
-        for unit, a in pruning.units_of(open_gates(shapes), "all").items()
+        for unit, a in pruning.units_of(open_gates(shapes), TIES["all"]).items()
     }
     need = pruning.weights_to_free(shapes, sparsity, "matrix")
-    met = pruning.meet_budget(units, need, shapes, "matrix", "all")
-    return jax.device_get(pruning.expand(met, tuple(shapes), "all"))
+    met = pruning.meet_budget(units, need, shapes, "matrix", TIES["all"])
+    return jax.device_get(pruning.expand(met, tuple(shapes), TIES["all"]))
 
 
 def chip_ratios(args: argparse.Namespace) -> list[dict[str, Any]]:

@@ -19,15 +19,14 @@ from study import Study, counted, make_parser, markdown, new_figure
 
 from rerax.campaign.grid import spread
 from rerax.campaign.point import Point
-from rerax.crossbar.spec import MATRIX_GROUPS
-from rerax.measured import MATRICES
+from rerax.models.bert.names import GROUPS, MATRICES
+from rerax.models.bert.scope import Scope
 from rerax.report.palette import LIGHT, SHADES, shade
 from rerax.report.wording import points as hundredths
-from rerax.scope import Scope
 
 NAME = "layers_and_bits"
 PARTS = {"matrices": (0.1079, "layers=each;matrices=each"), "bits": (1e-2, "bits=each")}
-ENCODER = tuple(name for name in MATRICES if name in MATRIX_GROUPS["encoder"])
+ENCODER = tuple(name for name in MATRICES if name in GROUPS["encoder"])
 
 
 def points_of(task: str, part: str, layers: int) -> tuple[Point, ...]:

@@ -15,18 +15,16 @@ from jaxtyping import Array, Bool, Int8, Key, UInt8, UInt32
 
 from rerax._types import AnyArray, Params
 from rerax.crossbar.encoding import decode
-from rerax.crossbar.keys import matrix_key, spare_key
+from rerax.crossbar.keys import array_key, spare_key
 from rerax.crossbar.masking import Lines, open_lines
 from rerax.crossbar.quantise import quantise
-from rerax.crossbar.spec import MATRIX_GROUPS, ChipSpec
+from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Counts, Disturbed, Dose, FaultModel, Healthy, Site, disturb_planes
-from rerax.measured import MATRICES
+from rerax.models.bert.names import DEFAULT_GROUPS, GROUPS, IDS, MATRICES, SECTIONS
+from rerax.models.bert.scope import Scope
 from rerax.protection import Ledger, Protection, Unprotected, left_bare
 from rerax.pruning.gates import Gates, open_cells
-from rerax.scope import Scope
 
-DEFAULT_GROUPS = ("encoder", "pooler", "classifier")
-SECTIONS = ("embeddings", "encoder", "head")
 UNPROTECTED = Unprotected()
 
 
@@ -52,7 +50,7 @@ class Acting(NamedTuple):
     """Where faults act, as data, so that one compile serves every layer, matrix and bit.
 
     Attributes:
-        arrays: [M, L] whether they do in a matrix (as in `measured.MATRICES`) of a layer.
+        arrays: [M, L] whether they do in a matrix (as in `models.bert.names.MATRICES`) of a layer.
         planes: a word with the bits set in which they do; None: in all.
     """
 
@@ -78,11 +76,11 @@ def on_crossbars(params: Params, groups: tuple[str, ...]) -> dict[str, dict[str,
     Raises:
         ValueError: unknown group; the known ones are listed.
     """
-    unknown = [group for group in groups if group not in MATRIX_GROUPS]
+    unknown = [group for group in groups if group not in GROUPS]
     if unknown:
-        known = ", ".join(MATRIX_GROUPS)
+        known = ", ".join(GROUPS)
         raise ValueError(f"unknown matrices {unknown[0]!r}: use some of {known}")
-    chosen = {name for group in groups for name in MATRIX_GROUPS[group]}
+    chosen = {name for group in groups for name in GROUPS[group]}
     return {
         section: {
             name: next(leaves[kind] for kind in ("kernel", "table") if kind in leaves)
@@ -176,7 +174,7 @@ def read(
     for name, stored in words.items():
         sites = [None if chip is None else Site(chip, name, layer)]
         sites += [None] * protection.spare_arrays
-        site_keys = [matrix_key(key, name, layer) for key in chips]
+        site_keys = [array_key(key, IDS[name], layer) for key in chips]
         extra = (extras or {}).get(name)
         how = (stored, site_keys, sites, dose, spec, lanes)
         if where is None:

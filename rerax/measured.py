@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rerax.crossbar.spec import MATRIX_GROUPS, ChipSpec
+from rerax.crossbar.spec import ChipSpec
 
 PREFIX = "map:"
-MATRICES = tuple(name for group in MATRIX_GROUPS.values() for name in group)
 _NUMBERS = ("chip", "layer", "wordline", "bitline", "level")
 
 Shapes = Mapping[str, tuple[int, int, int]]
@@ -30,13 +29,15 @@ class ChipMap:
         path: the file.
         digest: SHA-256 of its bytes.
         chips: [N] numbers of its chips, ascending.
+        names: names of the matrices in it, sorted.
         chip, matrix, layer, wordline, bitline, level: [E] of every cell; matrix as its place in
-            `MATRICES`.
+            `names`.
     """
 
     path: str
     digest: str
     chips: np.ndarray
+    names: tuple[str, ...]
     chip: np.ndarray
     matrix: np.ndarray
     layer: np.ndarray
@@ -51,8 +52,9 @@ class ChipMap:
 
     def where(self, i: int) -> str:
         """Words for the i-th cell's address."""
+        name = self.names[self.matrix[i]]
         return (
-            f"{self.path}: chip {self.chip[i]}, {MATRICES[self.matrix[i]]} layer {self.layer[i]}, "
+            f"{self.path}: chip {self.chip[i]}, {name} layer {self.layer[i]}, "
             f"wordline {self.wordline[i]}, bitline {self.bitline[i]}"
         )
 
@@ -111,13 +113,7 @@ def _read(path: str, _modified: int, _size: int) -> ChipMap:
                 f"{path}: {name} {bad[0]} is outside 0..{highest}: give one in the range"
             )
         numbers[name] = values.astype(np.int64)
-    names = table["matrix"].to_pylist()
-    unknown = sorted({str(name) for name in names} - set(MATRICES))
-    if unknown:
-        raise ValueError(
-            f"{path}: unknown matrix {unknown[0]!r}: use some of {', '.join(MATRICES)}"
-        )
-    matrix = np.array([MATRICES.index(name) for name in names], np.int64)
+    names, matrix = np.unique(table["matrix"].to_pylist(), return_inverse=True)
     keys = ("bitline", "wordline", "layer", "matrix", "chip")  # the last one sorts first
     order = np.lexsort([matrix if key == "matrix" else numbers[key] for key in keys])
     columns = {name: values[order] for name, values in {**numbers, "matrix": matrix}.items()}
@@ -125,6 +121,7 @@ def _read(path: str, _modified: int, _size: int) -> ChipMap:
         path,
         hashlib.sha256(content).hexdigest(),
         np.unique(numbers["chip"]),
+        tuple(map(str, names)),
         **columns,
     )
     same = np.all([columns[key][1:] == columns[key][:-1] for key in keys], axis=0)
@@ -144,12 +141,11 @@ def check_map(chips: ChipMap, shapes: Shapes, spec: ChipSpec) -> None:
     Raises:
         ValueError: an address outside its array, or a level above the cell's highest.
     """
-    for i, name in enumerate(MATRICES):
+    for i, name in enumerate(chips.names):
         mine = np.flatnonzero(chips.matrix == i)
-        if not mine.size:
-            continue
         if name not in shapes:
-            raise ValueError(f"{chips.where(int(mine[0]))}: the model has no {name}: remove it")
+            known = ", ".join(shapes)
+            raise ValueError(f"{chips.path}: unknown matrix {name!r}: use some of {known}")
         layers, rows, columns = shapes[name]
         limits = {"layer": layers, "wordline": rows, "bitline": spec.bitlines(columns)}
         for what, n in limits.items():
@@ -179,7 +175,7 @@ def realised_rate(chips: ChipMap, shapes: Shapes, spec: ChipSpec) -> float:
         spec: how they are laid out.
     """
     cells = sum(layers * spec.cells(rows, columns) for layers, rows, columns in shapes.values())
-    on_crossbars = np.isin(chips.matrix, [MATRICES.index(name) for name in shapes])
+    on_crossbars = np.isin(chips.matrix, [i for i, n in enumerate(chips.names) if n in shapes])
     return int(on_crossbars.sum()) / (cells * len(chips.chips)) if cells else 0.0
 
 
@@ -187,7 +183,8 @@ def absent_arrays(chips: ChipMap, shapes: Shapes) -> list[str]:
     """Arrays on crossbars of which the map has no cell, in words."""
     found = []
     for name, (layers, _, _) in shapes.items():
-        there = set(chips.layer[chips.matrix == MATRICES.index(name)].tolist())
+        of_name = np.array([known == name for known in chips.names])[chips.matrix]
+        there = set(chips.layer[of_name].tolist())
         missing = [layer for layer in range(layers) if layer not in there]
         if len(missing) == layers:
             found.append(name)

@@ -16,9 +16,10 @@ from rerax.faults import Uniform, dose
 from rerax.glue.data import Batches, Examples, make_batches
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.model import init_params
+from rerax.models.bert.names import gated_shapes
 from rerax.network import Network
 from rerax.protection import protection
-from rerax.pruning.gates import gated_shapes, open_gates
+from rerax.pruning.gates import open_gates
 
 SHAPES = {
     "minilm": BertConfig(

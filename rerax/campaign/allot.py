@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from rerax.campaign.manifest import read_plans
 from rerax.campaign.point import Point, digest
 from rerax.campaign.subject import Subject
-from rerax.crossbar.spec import MATRIX_GROUPS
 from rerax.io import Place
+from rerax.models.bert.names import matrices_of
 from rerax.names import left_bare
 from rerax.values import check_real
 
@@ -112,7 +112,7 @@ def _check_gates(points: Sequence[Point], subject: Subject) -> None:
     if subject.gated is None:
         return
     for point in points:
-        matrices = [name for group in point.groups for name in MATRIX_GROUPS[group]]
+        matrices = matrices_of(point.groups)
         left_bare(point.protection, {name: name in subject.gated for name in matrices})
 
 

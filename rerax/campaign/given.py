@@ -9,7 +9,7 @@ import numpy as np
 from rerax.glue.label_order import label_order
 from rerax.glue.tasks import Task
 from rerax.models.bert.config import BertConfig
-from rerax.pruning.gates import SECTION
+from rerax.models.bert.names import SECTION
 from rerax.values import shown
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _shapes(config: BertConfig) -> dict[tuple[str, ...], tuple[int, ...]]:
         for name in names:
             found |= {(section, name, leaf): (*lead, d) for leaf in ("scale", "bias")}
     for name, (count, rows, columns) in config.matrix_shapes.items():
-        section = SECTION.get(name, "embeddings")
+        section = SECTION[name]
         lead = (count,) if section == "encoder" else ()
         if section == "embeddings":
             found[section, name, "table"] = (rows, columns)

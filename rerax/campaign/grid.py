@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from rerax.campaign.point import Point
-from rerax.crossbar.spec import check_groups
-from rerax.scope import places
+from rerax.models.bert.names import check_groups
+from rerax.models.bert.scope import places
 
 AXES = (
     "task",

@@ -20,14 +20,14 @@ from rerax.campaign.subject import Progress
 from rerax.campaign.worker import Worker
 from rerax.crossbar import keys
 from rerax.crossbar.masking import masked_codes
-from rerax.crossbar.spec import MATRIX_GROUPS, ChipSpec
+from rerax.crossbar.spec import ChipSpec
 from rerax.evaluate import Network
 from rerax.faults import DEFAULT_SA1_SHARE, Counts, Disturbed, Dose, Site, dose
 from rerax.glue.tasks import METRICS
 from rerax.io import whole_file
-from rerax.measured import MATRICES
 from rerax.models.bert import convert
-from rerax.scope import Scope
+from rerax.models.bert.names import GROUPS, IDS, MATRICES, SECTIONS
+from rerax.models.bert.scope import Scope
 from rerax.values import rate_text
 
 _CELLS = ("cells", "cells_dense", "sparsity", *Counts._fields)
@@ -150,12 +150,12 @@ def _check(row: dict[str, Any], now: dict[str, Any], same_platform: bool) -> Non
 
 
 def _start(matrix: Matrix, layers: int) -> int:
-    return matrix.layer if matrix.name in MATRIX_GROUPS["encoder"] else layers
+    return matrix.layer if matrix.name in GROUPS["encoder"] else layers
 
 
 def _alone(scope: Scope | None, matrix: Matrix) -> str:
     """The chip's own scope, narrowed to one matrix."""
-    layers = (matrix.layer,) if matrix.name in MATRIX_GROUPS["encoder"] else None
+    layers = (matrix.layer,) if matrix.name in GROUPS["encoder"] else None
     return Scope(layers, (matrix.name,), None if scope is None else scope.bits).text
 
 
@@ -201,7 +201,7 @@ def read_chip(
     where, at, root = _context(worker, recalled, rate)
     codes: dict[str, dict[str, np.ndarray]] = {}
     counts: dict[str, dict[str, Counts]] = {}
-    for section in chips.SECTIONS:
+    for section in SECTIONS:
         layers = _layers(worker, section)
         each = []
         for layer in range(layers):
@@ -367,7 +367,7 @@ def stuck_cells(worker: Worker, recalled: Recalled) -> pa.Table:
 def _disturb(
     network: Network, name: str, words: Array, root: Array, chip: Array, layer: Array, dose: Dose
 ) -> Disturbed:
-    key = keys.matrix_key(keys.chip_key(root, chip), name, layer)
+    key = keys.array_key(keys.chip_key(root, chip), IDS[name], layer)
     site = Site(chip, name, layer)
     return network.fault.disturb(words, key, dose, network.spec, None, site)
 

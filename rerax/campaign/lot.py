@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rerax.campaign.point import Point
-from rerax.crossbar.spec import MATRIX_GROUPS
 from rerax.measured import PREFIX, absent_arrays, check_map, map_of, realised_rate
+from rerax.models.bert.names import matrices_of
 
 if TYPE_CHECKING:
     from rerax.models.bert.config import BertConfig
@@ -42,7 +42,7 @@ def with_realised_rates(points: Sequence[Point], config: "BertConfig") -> tuple[
             done.append(point)
             continue
         check_map(chips, config.matrix_shapes, point.spec)
-        names = {name for group in point.groups for name in MATRIX_GROUPS[group]}
+        names = matrices_of(point.groups)
         shapes = {name: s for name, s in config.matrix_shapes.items() if name in names}
         absent[chips.path] = absent_arrays(chips, shapes)
         done.append(replace(point, rate=realised_rate(chips, shapes, point.spec)))

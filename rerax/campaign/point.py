@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from rerax.crossbar.spec import ChipSpec, check_groups, parse_tile
+from rerax.crossbar.spec import ChipSpec, parse_tile
 from rerax.glue.tasks import find_task
 from rerax.measured import map_of
+from rerax.models.bert.names import check_groups
+from rerax.models.bert.scope import Scope
 from rerax.names import check_fault, check_protection
-from rerax.scope import Scope
 from rerax.values import check_real, is_integer, read_fraction, read_number, shown
 
 _TEXTS = ("task", "model", "encoding", "layout", "tile", "dtype", "matrices", "protection", "fault")
@@ -23,7 +24,7 @@ class Point:
     """Everything that decides a chip's row, apart from what the folder fixes for all.
 
     `sa1_share` is exact, and None for fault models without polarity; `matrices` is a comma list
-    in a fixed order; `faulty` says where faults act (`rerax.scope`), None for everywhere.
+    in a fixed order; `faulty` says where faults act (`models.bert.scope`), None for everywhere.
     """
 
     task: str

@@ -232,8 +232,8 @@ def sweep(
         seed: seed of all chips.
         chunk: chips a dispatch; changes no row.
         lanes: chips in one `vmap`; part of the platform.
-        faulty: where faults act (`rerax.scope`): "layers=0+3;matrices=query", "layers=each";
-            None: everywhere; several make a grid.
+        faulty: where faults act (`models.bert.scope`): "layers=0+3;matrices=query",
+            "layers=each"; None: everywhere; several make a grid.
         gates: closed rows and columns, if any.
         order: GLUE label id of each output; by default what the names in `config.labels` say, or
             GLUE's own order where they are LABEL_0, LABEL_1, ..

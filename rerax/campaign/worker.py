@@ -27,7 +27,8 @@ from rerax.glue.data import check_ids, check_length, make_batches
 from rerax.glue.label_order import check_answers
 from rerax.glue.metrics import correct_bits, predictions_of, scores
 from rerax.glue.tasks import find_task
-from rerax.measured import MATRICES, PREFIX
+from rerax.measured import PREFIX
+from rerax.models.bert.names import MATRICES
 from rerax.protection import Ledger, protection
 
 STORED = ("task", "model", "encoding", "bits", "bits_per_cell", "matrices", "protection")

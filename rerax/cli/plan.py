@@ -57,7 +57,8 @@ def plan(
     from rerax.campaign.allot import PLANS, check_design_rate, is_plan, saved_plan
     from rerax.campaign.manifest import check_target
     from rerax.campaign.point import parse_share
-    from rerax.crossbar.spec import ChipSpec, check_groups, parse_tile
+    from rerax.crossbar.spec import ChipSpec, parse_tile
+    from rerax.models.bert.names import check_groups
     from rerax.names import check_fault, check_protection
     from rerax.values import read_whole
 

@@ -139,7 +139,7 @@ def sweep(
     from rerax.campaign.subject import Settings
     from rerax.campaign.team import joined
     from rerax.io import place
-    from rerax.scope import combine
+    from rerax.models.bert.scope import combine
 
     loss = read_budget(budget)
     rule = make_rule(until_se, max_chips, chips)

@@ -7,24 +7,13 @@ before it, in any order, chunk or lane. Neither JAX's default generator nor its 
 switch has a say: keys ask for `threefry2x32` by name and bits come from `threefry`.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key, UInt32
 
-MATRIX_IDS = {
-    "query": 0,
-    "key": 1,
-    "value": 2,
-    "attention_output": 3,
-    "ffn_in": 4,
-    "ffn_out": 5,
-    "pooler": 6,
-    "classifier": 7,
-    "word_embeddings": 8,
-    "position_embeddings": 9,
-    "token_type_embeddings": 10,
-}
-"""Fixed for ever: putting more matrices on crossbars moves no fault elsewhere."""
+from rerax.crossbar.array_id import ArrayId
 
 _TRAINING = 0xFFFFFFFF  # no chip has this number
 _SPARE = 0x80000000  # no matrix has this number
@@ -52,11 +41,11 @@ def chip_key(root: Key[Array, ""], chip: UInt32[Array, ""]) -> Key[Array, ""]:
     return jax.random.fold_in(root, chip)
 
 
-def matrix_key(
-    chip_key: Key[Array, ""], matrix: str, layer: int | UInt32[Array, ""]
+def array_key(
+    chip_key: Key[Array, ""], array: ArrayId, layer: int | UInt32[Array, ""]
 ) -> Key[Array, ""]:
-    """Key of the base array of `matrix` in encoder layer `layer` (0 outside the encoder)."""
-    return jax.random.fold_in(jax.random.fold_in(chip_key, MATRIX_IDS[matrix]), layer)
+    """Key of the base array of a matrix in a layer (0 where it is not stacked)."""
+    return jax.random.fold_in(functools.reduce(jax.random.fold_in, array.numbers, chip_key), layer)
 
 
 def spare_key(chip_key: Key[Array, ""], j: int) -> Key[Array, ""]:

@@ -1,6 +1,5 @@
 """What a crossbar looks like: encoding, bits, cells, tiles, addresses. No JAX here."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +11,6 @@ SEMANTICS = 1
 ENCODINGS = ("offset", "twos_complement", "sign_magnitude", "differential")
 LAYOUTS = ("interleaved", "separate")
 BITS_PER_CELL = (1, 2, 4)
-
-MATRIX_GROUPS: dict[str, tuple[str, ...]] = {
-    "encoder": ("query", "key", "value", "attention_output", "ffn_in", "ffn_out"),
-    "pooler": ("pooler",),
-    "classifier": ("classifier",),
-    "embeddings": ("word_embeddings", "position_embeddings", "token_type_embeddings"),
-}
-"""What can be put on crossbars, and the matrices of each group."""
 
 
 @dataclass(frozen=True)
@@ -116,20 +107,6 @@ class ChipSpec:
     def tile_of(self, wordline: Any, bitline: Any) -> tuple[Any, Any]:
         """Tile row and tile column of a physical address. Arrays welcome."""
         return wordline // self.tile[0], bitline // self.tile[1]
-
-
-def check_groups(groups: Sequence[str]) -> None:
-    """Refuse groups of matrices that there are not, and none at all.
-
-    Raises:
-        ValueError: which.
-    """
-    known = ", ".join(MATRIX_GROUPS)
-    if not groups:
-        raise ValueError(f"matrices is empty, so nothing is on crossbars: give some of {known}")
-    for group in groups:
-        if group not in MATRIX_GROUPS:
-            raise ValueError(f"unknown matrices {group!r}: use some of {known}")
 
 
 def parse_tile(text: str) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from rerax.crossbar.spec import ChipSpec
 from rerax.faults.models import Disturbed, Site, counts_of, lowest_bits, ones
 from rerax.faults.sampling.grids import Cells
 from rerax.faults.sampling.process import Dose
-from rerax.measured import MATRICES, ChipMap, read_map
+from rerax.measured import ChipMap, read_map
 
 CELLS_PER_CHUNK = 1024  # speed only
 
@@ -35,7 +35,7 @@ class MapTables(NamedTuple):
 
     used: np.bool_ | Bool[Array, ""]
     chips: UInt32[np.ndarray, "N"] | UInt32[Array, "N"]
-    start: Int32[np.ndarray, "N M Lp1"] | Int32[Array, "N M Lp1"]
+    start: Int32[np.ndarray, "N *M Lp1"] | Int32[Array, "N *M Lp1"]
     wordline: UInt32[np.ndarray, "E"] | UInt32[Array, "E"]
     bitline: UInt32[np.ndarray, "E"] | UInt32[Array, "E"]
     level: UInt8[np.ndarray, "E"] | UInt8[Array, "E"]
@@ -89,21 +89,30 @@ class Measured:
         """
         if not isinstance(dose.tables, MapTables):
             raise ValueError("the dose has no measured cells: make it by dose(rate, share, fault)")
-        if site is None:
+        names = read_map(self.path).names
+        if site is None or site.matrix not in names:
             return Disturbed(words, jnp.zeros_like(words), counts_of())
         _, rows, columns = words.shape
         tables = MapTables(*map(jnp.asarray, dose.tables))
+        tables = tables._replace(start=tables.start[:, names.index(site.matrix)])
         levels = _levels(tables, site, Cells(spec, rows, columns), lanes)
         return _hold(words, levels, spec)
 
 
 def _levels(tables: MapTables, site: Site, grid: Cells, lanes: str | None) -> UInt8[Array, "S R C"]:
-    """One more than the level that each cell is stuck at; 0 where it is healthy."""
+    """One more than the level that each cell is stuck at; 0 where it is healthy.
+
+    Args:
+        tables: with the starts [N, L + 1] of one matrix.
+        site: which array.
+        grid: its cells.
+        lanes: name of the enclosing `vmap` axis over chips, if any.
+    """
     row = jnp.searchsorted(tables.chips, site.chip)
     last = len(tables.chips) - 1
-    layers = tables.start.shape[2] - 1
+    layers = tables.start.shape[1] - 1
     layer = jnp.asarray(site.layer, jnp.int32)
-    of_layers = tables.start[jnp.minimum(row, last), MATRICES.index(site.matrix)]
+    of_layers = tables.start[jnp.minimum(row, last)]
     there = tables.used & (layer < layers)
     there &= (row <= last) & (tables.chips[jnp.minimum(row, last)] == site.chip)
     first = of_layers[jnp.minimum(layer, layers - 1)]
@@ -150,16 +159,16 @@ def _hold(words: UInt8[Array, "G R C"], levels: UInt8[Array, "S R C"], spec: Chi
 
 @functools.lru_cache(maxsize=4)
 def _tables(chips: ChipMap) -> MapTables:
-    n, layers = len(chips.chips), int(chips.layer.max()) + 1
+    n, layers, m = len(chips.chips), int(chips.layer.max()) + 1, len(chips.names)
     row = np.searchsorted(chips.chips, chips.chip)
-    place = (row * len(MATRICES) + chips.matrix) * layers + chips.layer  # ascending
-    start = np.searchsorted(place, np.arange(n * len(MATRICES) * layers + 1)).astype(np.int32)
-    start = start[np.arange(n * len(MATRICES))[:, None] * layers + np.arange(layers + 1)]
+    place = (row * m + chips.matrix) * layers + chips.layer  # ascending
+    start = np.searchsorted(place, np.arange(n * m * layers + 1)).astype(np.int32)
+    start = start[np.arange(n * m)[:, None] * layers + np.arange(layers + 1)]
     room = (0, 1)  # for reads past the end
     return MapTables(
         np.bool_(True),
         chips.chips.astype(np.uint32),
-        start.reshape(n, len(MATRICES), layers + 1),
+        start.reshape(n, m, layers + 1),
         np.pad(chips.wordline.astype(np.uint32), room),
         np.pad(chips.bitline.astype(np.uint32), room),
         np.pad(chips.level.astype(np.uint8), room),

@@ -21,7 +21,8 @@ from jax import lax
 from jaxtyping import Array, Float, Int32
 
 from rerax.crossbar.quantise import straight_through
-from rerax.pruning.gates import SECTION, Gates
+from rerax.paths import kernels_named, with_leaves
+from rerax.pruning.gates import Gates
 
 Units = dict[str, Array]
 """{unit name: [*L, n]}: the trainable numbers behind the gates."""
@@ -29,16 +30,8 @@ Units = dict[str, Array]
 Side = tuple[str, str]
 """(matrix, "row" or "column")."""
 
-TIES: dict[str, dict[str, tuple[Side, Side]]] = {
-    "none": {},
-    "ffn": {"ffn_hidden": (("ffn_in", "column"), ("ffn_out", "row"))},
-    "all": {
-        "ffn_hidden": (("ffn_in", "column"), ("ffn_out", "row")),
-        "query_key": (("query", "column"), ("key", "column")),
-        "value_output": (("value", "column"), ("attention_output", "row")),
-    },
-}
-"""Lines that are one dimension of the network, and so may share one unit."""
+Ties = Mapping[str, tuple[Side, ...]]
+"""Lines that are one dimension of the network, and so share the unit of that name."""
 
 FLOOR = 0.1
 """Share of the lines of every side that stay open whatever the budget: no layer collapses."""
@@ -75,29 +68,39 @@ def kept_weights(gates: Gates) -> dict[str, Float[Array, "*L"]]:
     }
 
 
-def gate_variables(gates: Gates) -> dict[str, Any]:
-    """The Flax collection `gates` of `rerax.models.bert.model` that holds these gates."""
-    collection: dict[str, Any] = {}
-    for name, gate in gates.items():
-        collection.setdefault(SECTION[name], {})[name] = dict(gate)
-    return collection
+def mask(params: Any, gates: Gates) -> Any:
+    """Parameters of any model with its closed rows and columns at zero.
+
+    Both are trainable: derivatives reach the kernels under open gates, and through `step` the
+    gates. A model is pruned by `model.apply({"params": mask(params, gates)}, ..)` and needs to
+    know nothing of it.
+
+    Args:
+        params: any tree of float parameters, its kernels [*L, R, C].
+        gates: of some of its kernels; for their names see `paths.kernels_named`.
+
+    Raises:
+        ValueError: gates of no kernel of the tree, or of several.
+    """
+    return with_leaves(
+        params,
+        {
+            path: masked(kernel, gates[name]["row"], gates[name]["column"])
+            for name, (path, kernel) in kernels_named(params, gates).items()
+        },
+    )
 
 
-def members(matrices: tuple[str, ...], tie: str) -> dict[str, tuple[Side, ...]]:
+def members(matrices: tuple[str, ...], ties: Ties) -> dict[str, tuple[Side, ...]]:
     """Which sides of which matrices each unit stands for.
 
     Args:
         matrices: names of the gated matrices.
-        tie: `none`, `ffn` or `all`.
-
-    Raises:
-        ValueError: unknown tie.
+        ties: sides that share a unit; those of a matrix without gates are left out.
     """
-    if tie not in TIES:
-        raise ValueError(f"tie {tie!r} is unknown: use one of {', '.join(TIES)}")
     shared = {
         unit: sides
-        for unit, sides in TIES[tie].items()
+        for unit, sides in ties.items()
         if all(matrix in matrices for matrix, _ in sides)
     }
     taken = {side for sides in shared.values() for side in sides}
@@ -110,34 +113,34 @@ def members(matrices: tuple[str, ...], tie: str) -> dict[str, tuple[Side, ...]]:
     return {**own, **shared}
 
 
-def units_of(gates: Gates, tie: str) -> Units:
+def units_of(gates: Gates, ties: Ties) -> Units:
     """Units behind gates; where tied gates differ, their mean.
 
     Args:
         gates: expanded gates.
-        tie: `none`, `ffn` or `all`.
+        ties: sides that share a unit.
     """
     return {
         unit: jnp.stack([jnp.asarray(gates[matrix][side]) for matrix, side in sides]).mean(0)
-        for unit, sides in members(tuple(gates), tie).items()
+        for unit, sides in members(tuple(gates), ties).items()
     }
 
 
-def expand(units: Units, matrices: tuple[str, ...], tie: str) -> dict[str, dict[str, Array]]:
+def expand(units: Units, matrices: tuple[str, ...], ties: Ties) -> dict[str, dict[str, Array]]:
     """Gates of every row and column, from the units behind them."""
     gates: dict[str, dict[str, Array]] = {matrix: {} for matrix in matrices}
-    for unit, sides in members(matrices, tie).items():
+    for unit, sides in members(matrices, ties).items():
         for matrix, side in sides:
             gates[matrix][side] = units[unit]
     return gates
 
 
-def weights_of_units(shapes: Mapping[str, tuple[int, ...]], tie: str) -> dict[str, int]:
+def weights_of_units(shapes: Mapping[str, tuple[int, ...]], ties: Ties) -> dict[str, int]:
     """Weights that one line of each unit frees while all other lines are open."""
     along = {"row": -1, "column": -2}
     return {
         unit: sum(shapes[matrix][along[side]] for matrix, side in sides)
-        for unit, sides in members(tuple(shapes), tie).items()
+        for unit, sides in members(tuple(shapes), ties).items()
     }
 
 
@@ -186,18 +189,18 @@ def _floor(lines: int) -> int:
 
 
 def rank_units(
-    importance: Units, shapes: Mapping[str, tuple[int, ...]], scope: str, tie: str
+    importance: Units, shapes: Mapping[str, tuple[int, ...]], scope: str, ties: Ties
 ) -> Units:
     """First values of units: their rank by importance per freed weight, spread over (0, 1).
 
     Args:
         importance: of every line, such as the mean squared derivative of the loss by its step.
         shapes: shape [*L, R, C] of every gated matrix.
-        scope, tie: as in `meet_budget`; ranks are taken within a budget.
+        scope, ties: as in `meet_budget`; ranks are taken within a budget.
     """
-    per_line = weights_of_units(shapes, tie)
+    per_line = weights_of_units(shapes, ties)
     ranked: Units = {}
-    for group in _budgets(tuple(shapes), scope, tie):
+    for group in _budgets(tuple(shapes), scope, ties):
         each = {unit: importance[unit] / per_line[unit] for unit in group}
         ranks, ordered = _ranked(each, scope)
         n = ordered.shape[-1]
@@ -210,7 +213,7 @@ def meet_budget(
     to_free: Mapping[str, int | Array],
     shapes: Mapping[str, tuple[int, ...]],
     scope: str,
-    tie: str,
+    ties: Ties,
 ) -> Units:
     """Shift units by the price at which just enough of them are closed.
 
@@ -224,15 +227,15 @@ def meet_budget(
         to_free: weights to free (`weights_to_free`), traced or not.
         shapes: shape [*L, R, C] of every gated matrix.
         scope: `matrix` or `global`.
-        tie: `none`, `ffn` or `all`.
+        ties: sides that share a unit.
 
     Returns:
         Units below zero exactly where a line is closed.
     """
     shifted: Units = {}
-    for group, matrices in _budgets(tuple(shapes), scope, tie).items():
+    for group, matrices in _budgets(tuple(shapes), scope, ties).items():
         part = {unit: units[unit] for unit in group}
-        sides = {matrix: _sides_of(matrix, tie, tuple(shapes)) for matrix in matrices}
+        sides = {matrix: _sides_of(matrix, ties, tuple(shapes)) for matrix in matrices}
         ranks, ordered = _ranked(part, scope)
         count = ordered.shape[-1]
         ranks = {unit: _hold_floor(rank, count) for unit, rank in ranks.items()}
@@ -328,28 +331,28 @@ def _price(ordered: Float[Array, "*L n"], k: Int32[Array, "*L"]) -> Float[Array,
     return jnp.where(k == 0, jnp.minimum(above, 0), price)
 
 
-def _budgets(matrices: tuple[str, ...], scope: str, tie: str) -> dict[tuple[str, ...], tuple]:
+def _budgets(matrices: tuple[str, ...], scope: str, ties: Ties) -> dict[tuple[str, ...], tuple]:
     """{units that are ranked together: matrices that they belong to}."""
-    every = members(matrices, tie)
+    every = members(matrices, ties)
     if scope == "global":
         return {tuple(every): matrices}
     groups: dict[tuple[str, ...], tuple] = {}
-    for joined in _joined(matrices, tie):
+    for joined in _joined(matrices, ties):
         inside = tuple(u for u, sides in every.items() if any(m in joined for m, _ in sides))
         groups[inside] = joined
     return groups
 
 
-def _joined(matrices: tuple[str, ...], tie: str) -> list[tuple[str, ...]]:
+def _joined(matrices: tuple[str, ...], ties: Ties) -> list[tuple[str, ...]]:
     """Matrices that share a unit, together; the others alone."""
-    pairs = [tuple(m for m, _ in sides) for sides in TIES[tie].values()]
+    pairs = [tuple(m for m, _ in sides) for sides in ties.values()]
     pairs = [pair for pair in pairs if all(m in matrices for m in pair)]
     return pairs + [(m,) for m in matrices if not any(m in pair for pair in pairs)]
 
 
-def _sides_of(matrix: str, tie: str, matrices: tuple[str, ...]) -> tuple[str, str]:
+def _sides_of(matrix: str, ties: Ties, matrices: tuple[str, ...]) -> tuple[str, str]:
     """Units behind the rows and the columns of a matrix."""
-    unit_of = {side: unit for unit, sides in members(matrices, tie).items() for side in sides}
+    unit_of = {side: unit for unit, sides in members(matrices, ties).items() for side in sides}
     return unit_of[matrix, "row"], unit_of[matrix, "column"]
 
 

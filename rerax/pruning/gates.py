@@ -11,37 +11,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from rerax.crossbar.spec import MATRIX_GROUPS
 from rerax.io import whole_file
+from rerax.paths import kernels_named, with_leaves
 
 Gates = Mapping[str, Mapping[str, Any]]
-"""{matrix name: {"row": [*L, R], "column": [*L, C]}}, float32."""
+"""{matrix: {"row": [*L, R], "column": [*L, C]}}, float32, by name (`paths.kernels_named`)."""
 
 FILE = "gates.safetensors"
-GATEABLE = ("encoder", "pooler", "classifier")
-"""Groups of matrices that can have gates."""
-SECTION = dict.fromkeys(MATRIX_GROUPS["encoder"], "encoder") | dict.fromkeys(
-    ("pooler", "classifier"), "head"
-)
-"""Section of the parameters that holds each matrix that can be gated."""
-
-
-def check_gateable(groups: tuple[str, ...]) -> None:
-    """Refuse groups of matrices that cannot be gated."""
-    for group in groups:
-        if group not in GATEABLE:
-            raise ValueError(f"gates on {group!r}: use some of {', '.join(GATEABLE)}")
-
-
-def gated_shapes(params: Mapping[str, Any], groups: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """Shapes [*L, R, C] of the matrices of some groups: encoder, pooler, classifier.
-
-    Raises:
-        ValueError: a group that is unknown or cannot be gated, or none.
-    """
-    check_gateable(groups or ("",))
-    names = [name for group in GATEABLE if group in groups for name in MATRIX_GROUPS[group]]
-    return {name: tuple(params[SECTION[name]][name]["kernel"].shape) for name in names}
 
 
 def open_gates(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, np.ndarray]]:
@@ -82,18 +58,16 @@ def freed_share(gates: Gates) -> float:
     return float(sum(int(f.sum()) for f in freed_weights(gates).values()) / sum(sizes))
 
 
-def with_zeros(params: Mapping[str, Any], gates: Gates) -> dict[str, Any]:
+def with_zeros(params: Any, gates: Gates) -> Any:
     """Parameters with zeros written where a gate is closed: what a model without gates reads."""
-    written: dict[str, Any] = {section: dict(leaves) for section, leaves in params.items()}
-    for name, gate in gates.items():
-        leaves = written[SECTION[name]][name]
-        kept = open_cells(np.asarray(gate["row"]), np.asarray(gate["column"]))
-        kernel = np.where(kept, np.asarray(leaves["kernel"]), np.float32(0))
-        written[SECTION[name]][name] = {**leaves, "kernel": kernel}
-    return written
+    written = {}
+    for name, (path, kernel) in kernels_named(params, gates).items():
+        kept = open_cells(*(np.asarray(gates[name][side]) for side in ("row", "column")))
+        written[path] = np.where(kept, np.asarray(kernel), np.float32(0))
+    return with_leaves(params, written)
 
 
-def save_gates(directory: Path, params: Mapping[str, Any], gates: Gates) -> None:
+def save_gates(directory: Path, params: Any, gates: Gates) -> None:
     """Write raw gates and the values under closed ones to `gates.safetensors`.
 
     Args:
@@ -104,18 +78,16 @@ def save_gates(directory: Path, params: Mapping[str, Any], gates: Gates) -> None
     from safetensors.numpy import save
 
     tensors = {}
-    for name, gate in gates.items():
-        row, column = (np.ascontiguousarray(gate[side], np.float32) for side in ("row", "column"))
-        kernel = np.asarray(params[SECTION[name]][name]["kernel"], np.float32)
+    for name, (_, kernel) in kernels_named(params, gates).items():
+        sides = (gates[name][side] for side in ("row", "column"))
+        row, column = (np.ascontiguousarray(side, np.float32) for side in sides)
         tensors[f"{name}.row"], tensors[f"{name}.column"] = row, column
-        tensors[f"{name}.closed"] = kernel[~open_cells(row, column)]
+        tensors[f"{name}.closed"] = np.asarray(kernel, np.float32)[~open_cells(row, column)]
     with whole_file(directory / FILE) as out:
         out.write(save(tensors))
 
 
-def load_gates(
-    directory: Path, params: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]] | None]:
+def load_gates(directory: Path, params: Any) -> tuple[Any, dict[str, dict[str, np.ndarray]] | None]:
     """Gates of a model folder, and its parameters with the values under closed gates put back.
 
     Args:
@@ -129,15 +101,15 @@ def load_gates(
         ValueError: a file cut short or garbled, or one that does not fit the weights (named).
     """
     if not (directory / FILE).is_file():
-        return dict(params), None
+        return params, None
     tensors = _read(directory / FILE)
-    whole: dict[str, Any] = {section: dict(leaves) for section, leaves in params.items()}
-    gates = {}
-    for name in sorted({full.rpartition(".")[0] for full in tensors}):
-        if name not in SECTION or name not in whole[SECTION[name]]:
-            raise ValueError(f"{directory / FILE}: gates of {name!r}: the model has no such matrix")
-        leaves = whole[SECTION[name]][name]
-        kernel = np.asarray(leaves["kernel"]).copy()
+    try:
+        kernels = kernels_named(params, sorted({full.rpartition(".")[0] for full in tensors}))
+    except ValueError as error:
+        raise ValueError(f"{directory / FILE}: {error}") from None
+    gates, whole = {}, {}
+    for name, (path, leaf) in kernels.items():
+        kernel = np.asarray(leaf).copy()
         row, column, closed = (
             tensors.get(f"{name}.{part}", np.zeros(0, np.float32))
             for part in ("row", "column", "closed")
@@ -154,8 +126,8 @@ def load_gates(
             )
         kernel[shut] = closed
         gates[name] = {"row": row, "column": column}
-        whole[SECTION[name]][name] = {**leaves, "kernel": kernel}
-    return whole, gates
+        whole[path] = kernel
+    return with_leaves(params, whole), gates
 
 
 def gated_matrices(directory: Path) -> tuple[str, ...]:

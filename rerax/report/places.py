@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rerax.measured import MATRICES
+from rerax.models.bert.names import MATRICES
+from rerax.models.bert.scope import Scope
 from rerax.report.lines import Line, plainness, scheme_of, subject_of
 from rerax.report.panels import scheme_labels, titles_of
-from rerax.scope import Scope
 from rerax.values import rate_text
 
 ALL = "all"

@@ -6,12 +6,11 @@ from typing import Any
 
 from rerax.crossbar.spec import ENCODINGS
 from rerax.glue.tasks import find_task
-from rerax.pruning.gates import check_gateable
+from rerax.models.bert.names import TIES, check_gateable
 from rerax.values import is_integer, is_real
 
 DTYPES = ("float32", "bfloat16")
 SCOPES = ("matrix", "global")
-TIE_NAMES = ("none", "ffn", "all")
 DISTIL = 0.8  # weight of the teacher's answers, where there is a teacher
 
 
@@ -58,7 +57,7 @@ class Recipe:
         sparsity: share of the gated weights to free, in [0, 1); None leaves gates as they are.
         scope: `matrix`: each gated matrix frees that share; `global`: all together.
         gates: which matrices are gated: encoder, pooler, classifier.
-        tie: `none`, `ffn` or `all` (`pruning.TIES`).
+        tie: `none`, `ffn` or `all` (`models.bert.names.TIES`).
         gate_lr: learning rate of the gates (Adam), in ranks of (0, 1).
         observe: share of the steps before the first line is closed; they measure importance.
         ramp: share of the steps at which the sparsity is reached.
@@ -114,7 +113,7 @@ class Recipe:
         for name, known in (
             ("dtype", DTYPES),
             ("scope", SCOPES),
-            ("tie", TIE_NAMES),
+            ("tie", tuple(TIES)),
             ("encoding", ENCODINGS),
         ):
             value = getattr(self, name)

@@ -22,13 +22,12 @@ from rerax.glue.tasks import Task, find_task
 from rerax.models.bert import convert
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.model import init_params
+from rerax.models.bert.names import SECTION, TIES, gated_shapes
 from rerax.pruning.budget import Units, units_of, weights_to_free
 from rerax.pruning.gates import (
     FILE,
-    SECTION,
     freed_share,
     freed_weights,
-    gated_shapes,
     load_gates,
     open_gates,
 )
@@ -448,7 +447,7 @@ def _first_units(job: Job, shapes: Mapping[str, tuple[int, ...]]) -> Units:
     if not shapes:
         return {}
     given = job.gates or open_gates(shapes)
-    return units_of({name: given[name] for name in shapes}, job.recipe.tie)
+    return units_of({name: given[name] for name in shapes}, TIES[job.recipe.tie])
 
 
 def _freed_at_start(job: Job, shapes: Mapping[str, tuple[int, ...]], scope: str) -> dict[str, int]:

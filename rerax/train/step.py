@@ -14,8 +14,9 @@ from rerax.crossbar import keys
 from rerax.crossbar.quantise import rounded_inputs, rounded_weights
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.model import Bert, Product, float_product
-from rerax.pruning.budget import Units, expand, gate_variables, meet_budget, rank_units
-from rerax.pruning.gates import SECTION
+from rerax.models.bert.names import TIES
+from rerax.paths import kernels_named, with_leaves
+from rerax.pruning.budget import Units, expand, mask, meet_budget, rank_units
 from rerax.train.order import Batch
 from rerax.train.recipe import Recipe
 
@@ -59,7 +60,7 @@ class Trainer:
 
     def gates(self, units: Units) -> dict[str, dict[str, Array]]:
         """Gates of every row and column."""
-        return expand(units, self.matrices, self.recipe.tie) if self.shapes else {}
+        return expand(units, self.matrices, TIES[self.recipe.tie]) if self.shapes else {}
 
 
 def optimiser(recipe: Recipe) -> optax.GradientTransformation:
@@ -162,9 +163,7 @@ def loss_of(
         key: of this step's dropout.
     """
     recipe = trainer.recipe
-    variables = {"params": trainable["params"]}
-    if trainer.shapes:
-        variables["gates"] = gate_variables(trainer.gates(trainable["units"]))
+    variables = {"params": mask(trainable["params"], trainer.gates(trainable["units"]))}
     model = Bert(trainer.config, product_of(recipe))
     logits = model.apply(
         variables, batch.ids, batch.types, batch.mask, train=True, rngs={"dropout": key}
@@ -206,23 +205,22 @@ def train_step(
 
 def hold_closed(updates: Any, gates: Mapping[str, Mapping[str, Array]]) -> Any:
     """Updates with those of closed weights at zero: such a weight keeps its value."""
-    held = {section: dict(leaves) for section, leaves in updates.items()}
-    for name, gate in gates.items():
-        leaves = held[SECTION[name]][name]
-        opened = (gate["row"] >= 0)[..., :, None] & (gate["column"] >= 0)[..., None, :]
-        held[SECTION[name]][name] = {**leaves, "kernel": jnp.where(opened, leaves["kernel"], 0)}
-    return held
+    held = {}
+    for name, (path, update) in kernels_named(updates, gates).items():
+        row, column = (gates[name][side] >= 0 for side in ("row", "column"))
+        held[path] = jnp.where(row[..., :, None] & column[..., None, :], update, 0)
+    return with_leaves(updates, held)
 
 
 @functools.partial(jax.jit, static_argnames="trainer")
 def rank_gates(trainer: Trainer, importance: Units) -> Units:
     """First values of the units, from what was measured while all gates were open."""
     recipe = trainer.recipe
-    return rank_units(importance, dict(trainer.shapes), recipe.scope, recipe.tie)
+    return rank_units(importance, dict(trainer.shapes), recipe.scope, TIES[recipe.tie])
 
 
 @functools.partial(jax.jit, static_argnames="trainer")
 def close_gates(trainer: Trainer, units: Units, to_free: Mapping[str, Int32[Array, ""]]) -> Units:
     """Units at the price at which `to_free` weights of each budget are freed."""
     recipe = trainer.recipe
-    return meet_budget(units, to_free, dict(trainer.shapes), recipe.scope, recipe.tie)
+    return meet_budget(units, to_free, dict(trainer.shapes), recipe.scope, TIES[recipe.tie])

@@ -89,7 +89,7 @@ def whole_model(net, chip_number, rate, groups):
             layers = stored if section == "encoder" else stored[None]
             codes, counts = zip(
                 *(
-                    read_one(w, keys.matrix_key(key, name, l), dose, net.fault, net.spec)
+                    read_one(w, keys.array_key(key, IDS[name], l), dose, net.fault, net.spec)
                     for l, w in enumerate(layers)
                 ),
                 strict=True,

@@ -13,7 +13,7 @@ from quick import Halves
 from rerax import chip, evaluate, faults, products
 from rerax.crossbar.spec import ChipSpec
 from rerax.glue.data import make_batches
-from rerax.pruning.gates import gated_shapes
+from rerax.models.bert.names import gated_shapes
 
 BATCHES = make_batches(tiny.random_examples(16, lengths=(8,)), tokens=64)
 PARAMS = tiny.random_params()

@@ -11,9 +11,10 @@ from placed import lines, random_codes
 
 from rerax import chip
 from rerax.crossbar.encoding import decode
-from rerax.crossbar.keys import chip_key, matrix_key, root_key, spare_key
+from rerax.crossbar.keys import array_key, chip_key, root_key, spare_key
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults import dose, fault_model
+from rerax.models.bert.names import IDS
 from rerax.protection import protection
 
 ROWS, COLUMNS, RATE = 10, 9, 0.15
@@ -33,7 +34,7 @@ def _read(name, spec, fault, words, extra, doses):
     shield, model = protection(name), fault_model(fault)
     found = chip.read({"query": words}, KEY, 0, doses, model, spec, shield, {"query": extra})
     keys = [KEY, *(spare_key(KEY, j) for j in range(shield.spare_arrays))]
-    arrays = [model.disturb(words, matrix_key(key, "query", 0), doses, spec) for key in keys]
+    arrays = [model.disturb(words, array_key(key, IDS["query"], 0), doses, spec) for key in keys]
     return found, arrays, decode(shield.recover(arrays, extra, spec, "query"), spec)
 
 

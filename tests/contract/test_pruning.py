@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tiny
 
+from rerax.models.bert.names import TIES, gated_shapes
 from rerax.pruning import budget as pruning
-from rerax.pruning.gates import freed_share, freed_weights, gated_shapes, open_gates
+from rerax.pruning.gates import freed_share, freed_weights, open_gates
 
 SHAPES = gated_shapes(tiny.random_params(), ("encoder", "pooler"))
 SPARSITIES = (0.0, 0.1, 0.21, 0.35, 0.5, 0.8, 0.95)
@@ -19,7 +20,7 @@ BUDGETS = [("matrix", "all"), ("matrix", "none"), ("global", "ffn")]
 
 def random_units(seed, tie):
     """Units with many equal values, so that budgets must be met inside a tie."""
-    opened = pruning.units_of(open_gates(SHAPES), tie)
+    opened = pruning.units_of(open_gates(SHAPES), TIES[tie])
     rng = np.random.default_rng(seed)
     return {u: jnp.asarray(np.round(rng.normal(0.3, 0.5, a.shape), 1), jnp.float32)
             for u, a in opened.items()}  # fmt: skip
@@ -27,13 +28,13 @@ def random_units(seed, tie):
 
 @functools.partial(jax.jit, static_argnames=("scope", "tie"))
 def _met(units, to_free, scope, tie):
-    return pruning.meet_budget(units, to_free, SHAPES, scope, tie)
+    return pruning.meet_budget(units, to_free, SHAPES, scope, TIES[tie])
 
 
 def met(units, sparsity, scope, tie):
     need = pruning.weights_to_free(SHAPES, sparsity, scope)
     moved = _met(units, {name: jnp.int32(weights) for name, weights in need.items()}, scope, tie)
-    return jax.device_get(pruning.expand(moved, tuple(SHAPES), tie))
+    return jax.device_get(pruning.expand(moved, tuple(SHAPES), TIES[tie]))
 
 
 @pytest.mark.parametrize(("scope", "tie"), BUDGETS)
@@ -42,7 +43,7 @@ def test_the_freed_share_is_what_was_asked_or_a_line_more(scope, tie):
         gates = met(random_units(seed, tie), sparsity, scope, tie)
         freed = freed_weights(gates)
         if scope == "global":
-            line = max(pruning.weights_of_units(SHAPES, tie).values())
+            line = max(pruning.weights_of_units(SHAPES, TIES[tie]).values())
             total = sum(int(np.prod(shape)) for shape in SHAPES.values())
             most = sparsity + max(0.005, line / total)
             assert sparsity <= freed_share(gates) <= most
@@ -67,7 +68,7 @@ def test_no_side_of_a_matrix_is_closed_beyond_the_floor(scope, tie):
 def test_units_can_be_vmapped():
     shapes = {"pooler": (11, 5)}
     need = pruning.weights_to_free(shapes, 0.35, "matrix")
-    opened = pruning.units_of(open_gates(shapes), "none")
+    opened = pruning.units_of(open_gates(shapes), {})
     rng = np.random.default_rng(0)
     stacked = {u: jnp.asarray(rng.normal(size=(3, *a.shape)), jnp.float32)
                for u, a in opened.items()}  # fmt: skip
@@ -75,7 +76,7 @@ def test_units_can_be_vmapped():
     @jax.jit
     def meet(units):
         one = functools.partial(
-            pruning.meet_budget, to_free=need, shapes=shapes, scope="matrix", tie="none"
+            pruning.meet_budget, to_free=need, shapes=shapes, scope="matrix", ties={}
         )
         return jax.vmap(one)(units), [one({u: a[i] for u, a in units.items()}) for i in range(3)]
 

@@ -12,7 +12,7 @@ from quick import Halves
 from rerax import chip, evaluate, faults, reuse
 from rerax.crossbar.spec import ChipSpec
 from rerax.glue.data import make_batches
-from rerax.scope import Scope
+from rerax.models.bert.scope import Scope
 
 BATCHES = make_batches(tiny.random_examples(24, lengths=(7, 8)), tokens=48)
 BLOCKS = evaluate.to_device(BATCHES, 2)

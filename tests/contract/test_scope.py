@@ -12,8 +12,8 @@ from quick import WITHOUT_OPTIMISING
 from rerax import chip, faults
 from rerax.crossbar import keys
 from rerax.crossbar.spec import ChipSpec
+from rerax.models.bert.scope import Scope
 from rerax.protection import protection
-from rerax.scope import Scope
 
 GROUPS = ("encoder", "pooler", "classifier")
 quick_jit = functools.partial(jax.jit, compiler_options=WITHOUT_OPTIMISING)

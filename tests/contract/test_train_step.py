@@ -14,8 +14,9 @@ from rerax.crossbar import keys
 from rerax.crossbar.quantise import quantise, rounded_weights
 from rerax.crossbar.spec import ChipSpec
 from rerax.models.bert.model import Bert
+from rerax.models.bert.names import TIES, gated_shapes
 from rerax.pruning import budget as pruning
-from rerax.pruning.gates import freed_share, gated_shapes, open_cells, open_gates
+from rerax.pruning.gates import freed_share, open_cells, open_gates
 from rerax.train.order import Batch
 from rerax.train.recipe import Recipe
 from rerax.train.score import Scorer
@@ -66,15 +67,14 @@ def random_gates(seed, closed=0.3):
 
 
 def test_open_gates_are_bit_identical_to_none():
-    b, variables = batch(), {"params": PARAMS}
-    plain = forward(Bert(CONFIG), variables, b.ids, b.types, b.mask)
-    variables["gates"] = pruning.gate_variables(open_gates(dict(SHAPES)))
-    gated = forward(Bert(CONFIG), variables, b.ids, b.types, b.mask)
+    b, masked = batch(), pruning.mask(PARAMS, open_gates(dict(SHAPES)))
+    plain = forward(Bert(CONFIG), {"params": PARAMS}, b.ids, b.types, b.mask)
+    gated = forward(Bert(CONFIG), {"params": masked}, b.ids, b.types, b.mask)
     assert np.asarray(plain).tobytes() == np.asarray(gated).tobytes()
 
 
 def test_closed_weights_are_bit_identical_after_100_steps_and_open_ones_move():
-    units = pruning.units_of(random_gates(1), "all")
+    units = pruning.units_of(random_gates(1), TIES["all"])
     state = start(TRAINER, PARAMS, units)
     for step in range(100):
         state, _ = train_step(TRAINER, state, batch(seed=step % 7), ROOT)
@@ -103,7 +103,7 @@ def test_a_closed_gate_that_would_help_reopens():
     gates["pooler"]["column"][:3] = -0.05
     choices = {"lr": 1e-9, "sparsity": 0.1, "distil": 1.0, "gate_lr": 0.01}
     trainer = Trainer(CONFIG, recipe(observe=0.0, settle=1.0, **choices), shapes)
-    state = start(trainer, params, pruning.units_of(gates, "all"))
+    state = start(trainer, params, pruning.units_of(gates, TIES["all"]))
     to_free = {"pooler": np.int32(90)}
     losses = []
     for _ in range(60):
@@ -120,7 +120,7 @@ def test_a_closed_gate_that_would_help_reopens():
 def test_gradients_are_finite_at_every_sparsity(dtype):
     rng = np.random.default_rng(0)
     for i, sparsity in enumerate(np.linspace(0, 0.95, 20)):
-        units = pruning.units_of(open_gates(dict(SHAPES)), "all")
+        units = pruning.units_of(open_gates(dict(SHAPES)), TIES["all"])
         units = jax.tree.map(lambda a: a + rng.normal(size=a.shape).astype(np.float32), units)
         need = pruning.weights_to_free(dict(SHAPES), sparsity, "matrix")
         units = close_gates(TRAINER, units, {k: np.int32(v) for k, v in need.items()})
@@ -132,7 +132,7 @@ def test_gradients_are_finite_at_every_sparsity(dtype):
 
 
 def test_bfloat16_products_stay_near_float32_ones():
-    units = pruning.units_of(open_gates(dict(SHAPES)), "all")
+    units = pruning.units_of(open_gates(dict(SHAPES)), TIES["all"])
     found = []
     for dtype in LEARNERS:
         parts = [
@@ -176,8 +176,9 @@ def test_the_loss_is_that_of_its_formula(labels):
     b = b._replace(weight=b.weight.at[6:].set(0))
     variables, units = {"params": params}, {}
     if gates:
-        units = pruning.units_of(gates, "all")
-        variables["gates"] = pruning.gate_variables(pruning.expand(units, tuple(gates), "all"))
+        units = pruning.units_of(gates, TIES["all"])
+        gates = pruning.expand(units, tuple(gates), TIES["all"])
+        variables["params"] = pruning.mask(params, gates)
     own = np.asarray(forward(Bert(config), variables, b.ids, b.types, b.mask), float)
     teacher, t, distil = np.asarray(b.teacher, float), LEARNER["temperature"], LEARNER["distil"]
     if len(labels) == 1:
@@ -226,7 +227,7 @@ def test_two_devices_agree_with_one():
     assert mesh.size == 2
     states = []
     for spread in (False, True):
-        state = start(TRAINER, PARAMS, pruning.units_of(random_gates(1), "all"))
+        state = start(TRAINER, PARAMS, pruning.units_of(random_gates(1), TIES["all"]))
         if spread:
             state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
         for i in range(2):

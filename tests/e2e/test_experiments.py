@@ -17,7 +17,8 @@ from paths import HELPERS, ROOT
 
 import rerax
 from rerax.cli import main
-from rerax.pruning.gates import gated_shapes, open_gates, save_gates, with_zeros
+from rerax.models.bert.names import gated_shapes
+from rerax.pruning.gates import open_gates, save_gates, with_zeros
 
 EXPERIMENTS = ROOT / "experiments"
 if not EXPERIMENTS.is_dir():

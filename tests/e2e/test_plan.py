@@ -16,9 +16,10 @@ from rerax.campaign.run import tree_hash
 from rerax.cli import main
 from rerax.crossbar.quantise import quantise
 from rerax.crossbar.spec import ENCODINGS, ChipSpec
+from rerax.models.bert.names import gated_shapes
 from rerax.protection import Unprotected, protection
 from rerax.protection.damage import odds
-from rerax.pruning.gates import gated_shapes, open_gates, save_gates, with_zeros
+from rerax.pruning.gates import open_gates, save_gates, with_zeros
 from rerax.sensitivity import input_power
 
 GROUPS = ("encoder", "pooler", "classifier")

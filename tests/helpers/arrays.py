@@ -7,10 +7,11 @@ import pyarrow.parquet as pq
 from scipy import stats
 
 from rerax.crossbar import keys
+from rerax.models.bert.names import IDS
 
 
 def array_key(chip, matrix="query", layer=0, seed=0):
-    return keys.matrix_key(keys.chip_key(keys.root_key(seed), jnp.uint32(chip)), matrix, layer)
+    return keys.array_key(keys.chip_key(keys.root_key(seed), jnp.uint32(chip)), IDS[matrix], layer)
 
 
 def physical(states, spec):

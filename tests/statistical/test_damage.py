@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from rerax.crossbar.encoding import decode
-from rerax.crossbar.keys import chip_key, matrix_key, root_key, spare_key
+from rerax.crossbar.keys import array_key, chip_key, root_key, spare_key
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults import dose, fault_model
+from rerax.models.bert.names import IDS
 from rerax.protection import protection
 from rerax.protection.damage import odds
 from rerax.protection.planner import Codes, damage
@@ -37,7 +38,7 @@ def sampled_damage(scheme, known, fault, rate, share, spec):
         key = chip_key(root_key(5), chip)
         keys = [key, *(spare_key(key, j) for j in range(scheme.spare_arrays))]
         arrays = [
-            model.disturb(jnp.asarray(words), matrix_key(k, "query", 0), at, spec) for k in keys
+            model.disturb(jnp.asarray(words), array_key(k, IDS["query"], 0), at, spec) for k in keys
         ]
         return decode(scheme.recover(arrays, extra, spec, "query"), spec)
 

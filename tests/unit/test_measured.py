@@ -10,8 +10,9 @@ from arrays import write_map
 
 from rerax.campaign.point import Point
 from rerax.crossbar.spec import ChipSpec
-from rerax.measured import MATRICES, absent_arrays, check_map, read_map, realised_rate
+from rerax.measured import absent_arrays, check_map, read_map, realised_rate
 from rerax.models.bert.model import init_params
+from rerax.models.bert.names import MATRICES
 
 SHAPES = tiny.CONFIG.matrix_shapes
 CELLS = [
@@ -27,8 +28,8 @@ def test_a_map_is_sorted_and_knows_its_chips(tmp_path):
     assert chips.chips.tolist() == [2, 7]
     found = zip(chips.chip, chips.matrix, chips.layer, chips.wordline, chips.bitline, chips.level,
                 strict=True)  # fmt: skip
-    rows = [(int(c), MATRICES[m], int(l), int(w), int(b), int(v)) for c, m, l, w, b, v in found]
-    assert rows == [CELLS[2], CELLS[1], CELLS[3], CELLS[0]]
+    rows = [(int(c), chips.names[m], *map(int, rest)) for c, m, *rest in found]
+    assert rows == [CELLS[3], CELLS[2], CELLS[1], CELLS[0]]
 
 
 def test_narrow_integers_and_dictionaries_are_read(tmp_path):
@@ -54,7 +55,6 @@ def test_a_changed_file_is_read_again(tmp_path):
     ("changes", "said"),
     [
         ({"level": None}, "has no column level: give chip, matrix, layer"),
-        ({"matrix": ["query", "brain", "query", "query"]}, "unknown matrix 'brain': use some of q"),
         ({"wordline": [0, -1, 2, 3]}, "wordline -1 is outside 0..2147483647: give"),
         ({"chip": [0, 2**32, 2, 3]}, "chip 4294967296 is outside 0..4294967295: give"),
         ({"level": [0, 16, 0, 0]}, "level 16 is outside 0..15: give"),
@@ -91,6 +91,7 @@ def test_what_is_no_parquet_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("cell", "spec", "said"),
     [
+        ((0, "brain", 0, 0, 0, 0), ChipSpec(), "unknown matrix 'brain': use some of query, key"),
         ((0, "query", 3, 0, 0, 0), ChipSpec(), r"query layer 3.*: layer is outside 0..2: give"),
         ((0, "pooler", 1, 0, 0, 0), ChipSpec(), "layer is outside 0..0: give"),
         ((0, "query", 0, 30, 0, 0), ChipSpec(), "wordline is outside 0..29: give"),

@@ -2,7 +2,7 @@
 
 The model never multiplies by a matrix itself: it hands the matrix's name, the input and the
 kernel (if its parameters hold one) to a `Product`. That is all an evaluator needs to put
-products on crossbars, and all a trainer needs to mask them.
+products on crossbars.
 
     params = {"embeddings": {"word_embeddings": {"table"}, "position_embeddings": {"table"},
                              "token_type_embeddings": {"table"}, "norm": {"scale", "bias"}},
@@ -10,9 +10,7 @@ products on crossbars, and all a trainer needs to mask them.
                              "attention_norm", "ffn_in", "ffn_out", "ffn_norm"},
               "head":       {"pooler": {"kernel", "bias"}, "classifier": {"kernel", "bias"}}}
 
-Kernels are [in, out]; the encoder's leaves carry a leading axis of layers. A second collection,
-`gates`, may hold {"row": [R], "column": [C]} beside any kernel (`rerax.pruning.budget`); without it
-all gates are open.
+Kernels are [in, out]; the encoder's leaves carry a leading axis of layers.
 """
 
 from collections.abc import Callable
@@ -26,7 +24,6 @@ from jaxtyping import Array, Bool, Float, Int32, Key
 
 from rerax._types import AnyArray
 from rerax.models.bert.config import BertConfig
-from rerax.pruning.budget import masked
 
 Product = Callable[[tuple[str, ...], Array, tuple[Array | None, ...]], tuple[Array, ...]]
 """(names of the matrices that read x, x [..., R], their kernels [R, C]) -> x @ kernel of each."""
@@ -78,7 +75,7 @@ def float_lookup(name: str, ids: Array, table: AnyArray | None) -> Array:
 
 
 class Matrix(nn.Module):
-    """Masked kernel and bias of one matrix; `kernel` is None where the parameters hold none."""
+    """Kernel and bias of one matrix; `kernel` is None where the parameters hold none."""
 
     rows: int
     columns: int
@@ -86,11 +83,7 @@ class Matrix(nn.Module):
     def setup(self) -> None:
         held = self.is_initializing() or self.has_variable("params", "kernel")
         shape = (self.rows, self.columns)
-        kernel = self.param("kernel", nn.initializers.normal(0.02), shape) if held else None
-        if kernel is not None and self.has_variable("gates", "row"):
-            row, column = (self.get_variable("gates", side) for side in ("row", "column"))
-            kernel = masked(kernel, row, column)
-        self.kernel = kernel
+        self.kernel = self.param("kernel", nn.initializers.normal(0.02), shape) if held else None
         self.bias = self.param("bias", nn.initializers.zeros, (self.columns,))
 
 
@@ -261,7 +254,7 @@ class Bert(nn.Module):
         """
         through_layers = nn.scan(
             lambda layer, x, _: (layer(x, mask, train), None),
-            variable_axes={"params": 0, "gates": 0},
+            variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
             length=self.config.num_hidden_layers,
         )

@@ -8,6 +8,7 @@ import pytest
 from jax.extend.random import threefry2x32_p
 
 from rerax.crossbar import keys
+from rerax.models.bert.names import IDS
 
 
 def test_known_answers():
@@ -35,7 +36,7 @@ def test_equals_jax_primitive():
 
 def test_keys_ignore_the_users_defaults():
     def word():
-        key = keys.matrix_key(keys.chip_key(keys.root_key(7), jnp.uint32(3)), "ffn_in", 2)
+        key = keys.array_key(keys.chip_key(keys.root_key(7), jnp.uint32(3)), IDS["ffn_in"], 2)
         return [int(w) for w in jax.random.key_data(key)]
 
     expected = word()
@@ -49,13 +50,13 @@ def test_keys_differ_by_chip_matrix_and_layer():
     root = keys.root_key(0)
     words = {
         tuple(
-            jax.random.key_data(keys.matrix_key(keys.chip_key(root, jnp.uint32(c)), m, l)).tolist()
+            jax.random.key_data(keys.array_key(keys.chip_key(root, jnp.uint32(c)), m, l)).tolist()
         )
         for c in range(3)
-        for m in keys.MATRIX_IDS
+        for m in IDS.values()
         for l in range(3)
     }
-    assert len(words) == 3 * len(keys.MATRIX_IDS) * 3
+    assert len(words) == 3 * len(IDS) * 3
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])

@@ -21,8 +21,9 @@ from rerax.campaign.worker import Worker
 from rerax.cli import main
 from rerax.cli.flags import run_and_print
 from rerax.crossbar.spec import SEMANTICS, ChipSpec
+from rerax.models.bert.names import gated_shapes
 from rerax.protection import left_bare, protection
-from rerax.pruning.gates import gated_shapes, open_gates, save_gates, with_zeros
+from rerax.pruning.gates import open_gates, save_gates, with_zeros
 from rerax.report import make_page, print_table
 
 PARAMS = tiny.random_params()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from quick import WITHOUT_OPTIMISING
 
+from rerax.models.bert.names import TIES
 from rerax.pruning import budget as pruning
 from rerax.pruning.gates import freed_weights, open_gates
 
@@ -31,19 +32,19 @@ def sigmoid(x):
 def random_units(seed, shapes=SMALL, tie="none"):
     """Units with many equal values, so that budgets must be met inside a tie."""
     rng = np.random.default_rng(seed)
-    opened = pruning.units_of(open_gates(shapes), tie)
+    opened = pruning.units_of(open_gates(shapes), TIES[tie])
     return {u: jnp.asarray(np.round(rng.normal(0.3, 0.5, a.shape), 1), jnp.float32)
             for u, a in opened.items()}  # fmt: skip
 
 
 @functools.partial(jax.jit, static_argnames=("scope", "tie"), compiler_options=WITHOUT_OPTIMISING)
 def met(units, to_free, scope, tie="none"):
-    return pruning.meet_budget(units, to_free, SMALL, scope, tie)
+    return pruning.meet_budget(units, to_free, SMALL, scope, TIES[tie])
 
 
 @jax.jit
 def met_by_all(units, to_free):
-    return pruning.meet_budget(units, to_free, FLAT, "global", "none")
+    return pruning.meet_budget(units, to_free, FLAT, "global", {})
 
 
 def needed(sparsity, scope, shapes=SMALL):
@@ -156,7 +157,7 @@ def test_the_lowest_lines_are_closed_and_all_others_open():
     units = {"pooler.row": jnp.array([0.1, 0.9, 0.5, 0.8]),
              "pooler.column": jnp.array([0.7, 0.2, 0.6, 0.95])}  # fmt: skip
     need = pruning.weights_to_free(shapes, 0.5, "matrix")  # 8 of 16: one row, one column: 7
-    meet = jax.jit(lambda u: pruning.meet_budget(u, need, shapes, "matrix", "none"))
+    meet = jax.jit(lambda u: pruning.meet_budget(u, need, shapes, "matrix", {}))
     moved = meet(units)
     assert (np.asarray(moved["pooler.row"]) < 0).tolist() == [True, False, True, False]
     assert (np.asarray(moved["pooler.column"]) < 0).tolist() == [False, True, False, False]
@@ -177,26 +178,24 @@ def test_a_tied_line_stops_when_the_first_of_its_matrices_has_enough():
         "ffn_out.column": jnp.array([[0.6, 0.7, 0.93, 0.94]]),
     }
     need = pruning.weights_to_free(shapes, 0.5, "matrix")  # 10 of 20
-    meet = jax.jit(lambda u: pruning.meet_budget(u, need, shapes, "matrix", "ffn"))
+    meet = jax.jit(lambda u: pruning.meet_budget(u, need, shapes, "matrix", TIES["ffn"]))
     moved = {u: np.flatnonzero(np.asarray(v)[0] < 0).tolist() for u, v in meet(units).items()}
     # ffn_in: hidden 0, row 0, hidden 1: 20 - 3 x 3 = 11. ffn_out: 8 by those, and a column: 11.
     assert moved == {"ffn_hidden": [0, 1], "ffn_in.row": [0], "ffn_out.column": [0]}
 
 
 def test_tied_lines_share_one_number_and_untied_ones_do_not():
-    assert set(pruning.members(tuple(SHAPES), "all")) == {
+    assert set(pruning.members(tuple(SHAPES), TIES["all"])) == {
         "query.row", "key.row", "value.row", "attention_output.column", "ffn_in.row",
         "ffn_out.column", "pooler.row", "pooler.column", "ffn_hidden", "query_key", "value_output",
     }  # fmt: skip
     units = random_units(3, SHAPES, "all")
-    gates = pruning.expand(units, tuple(SHAPES), "all")
-    for unit, sides in pruning.members(tuple(SHAPES), "all").items():
+    gates = pruning.expand(units, tuple(SHAPES), TIES["all"])
+    for unit, sides in pruning.members(tuple(SHAPES), TIES["all"]).items():
         for matrix, side in sides:
             assert gates[matrix][side] is units[unit]
-    jax.tree.map(np.testing.assert_array_equal, pruning.units_of(gates, "all"), units)
-    assert len(pruning.members(tuple(SHAPES), "none")) == 2 * len(SHAPES)
-    with pytest.raises(ValueError, match="tie 'some' is unknown"):
-        pruning.members(tuple(SHAPES), "some")
+    jax.tree.map(np.testing.assert_array_equal, pruning.units_of(gates, TIES["all"]), units)
+    assert len(pruning.members(tuple(SHAPES), {})) == 2 * len(SHAPES)
 
 
 def test_first_values_follow_importance_for_each_freed_weight():
@@ -204,7 +203,7 @@ def test_first_values_follow_importance_for_each_freed_weight():
     importance = {"ffn_in.row": [[3.0, 9.0]], "ffn_out.column": [[1.5, 6.0]],
                   "ffn_hidden": [[8.0, 2.0, 40.0]]}  # fmt: skip
     importance = {unit: jnp.array(value) for unit, value in importance.items()}
-    rank = jax.jit(lambda i: pruning.rank_units(i, shapes, "matrix", "ffn"))
+    rank = jax.jit(lambda i: pruning.rank_units(i, shapes, "matrix", TIES["ffn"]))
     # Lines free 3, 3 and 4 weights: 1, 3 / 0.5, 2 / 2, 0.5, 10 a weight.
     order = {
         unit: np.round(np.asarray(ranks) * 7 - 0.5).tolist()
@@ -238,8 +237,6 @@ def test_a_share_not_met_would_be_caught(monkeypatch):
         lambda enough, count, shape: jnp.maximum(real(enough, count, shape) - 1, 0),
     )
     need = needed(0.35, "matrix")
-    meet = jax.jit(lambda units: pruning.meet_budget(units, need, SMALL, "matrix", "none"))
-    freed = freed_weights(
-        jax.device_get(pruning.expand(meet(random_units(0)), tuple(SMALL), "none"))
-    )
+    meet = jax.jit(lambda units: pruning.meet_budget(units, need, SMALL, "matrix", {}))
+    freed = freed_weights(jax.device_get(pruning.expand(meet(random_units(0)), tuple(SMALL), {})))
     assert any((freed[name] < int(need[name])).any() for name in SMALL)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import tiny
 
+from rerax.models.bert.names import SECTION, gated_shapes
 from rerax.pruning import gates as g
 
 PARAMS = tiny.random_params()
-SHAPES = g.gated_shapes(PARAMS, ("encoder", "pooler"))
+SHAPES = gated_shapes(PARAMS, ("encoder", "pooler"))
 
 
 def some_closed(seed=0):
@@ -27,12 +28,12 @@ def test_freed_weights_are_those_under_a_closed_gate():
         np.testing.assert_array_equal(freed, (~kept).sum((-1, -2)))
     zeros = g.with_zeros(PARAMS, gates)
     closed = sum(
-        (zeros[g.SECTION[n]][n]["kernel"] == 0).sum() for n in gates
+        (zeros[SECTION[n]][n]["kernel"] == 0).sum() for n in gates
     )  # no random weight is 0
     total = sum(int(np.prod(s)) for s in SHAPES.values())
     assert g.freed_share(gates) == closed / total
     for name in gates:  # biases stay
-        section = g.SECTION[name]
+        section = SECTION[name]
         assert zeros[section][name]["bias"] is PARAMS[section][name]["bias"]
 
 
@@ -44,7 +45,7 @@ def test_a_folder_gives_back_gates_and_the_weights_under_them(tmp_path):
     for name in gates:
         for side in ("row", "column"):
             np.testing.assert_array_equal(found[name][side], gates[name][side])
-        kernels = [p[g.SECTION[name]][name]["kernel"] for p in (params, PARAMS)]
+        kernels = [p[SECTION[name]][name]["kernel"] for p in (params, PARAMS)]
         np.testing.assert_array_equal(*kernels)
 
 
@@ -75,4 +76,4 @@ def test_bad_files_are_named(tmp_path):
 
 def test_only_matrices_with_gates_can_be_named():
     with pytest.raises(ValueError, match="gates on 'embeddings': use some of encoder, pooler"):
-        g.gated_shapes(PARAMS, ("embeddings",))
+        gated_shapes(PARAMS, ("embeddings",))

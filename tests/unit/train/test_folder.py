@@ -8,7 +8,8 @@ import pytest
 import tiny
 
 from rerax.models.bert import convert
-from rerax.pruning.gates import FILE, gated_shapes, open_gates
+from rerax.models.bert.names import gated_shapes
+from rerax.pruning.gates import FILE, open_gates
 from rerax.train.folder import RunFolder, save_model
 from rerax.train.kept import kept_step, kept_words
 

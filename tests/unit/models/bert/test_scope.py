@@ -7,13 +7,13 @@ import pytest
 
 from rerax.campaign.grid import spread
 from rerax.campaign.point import Point
-from rerax.crossbar.spec import MATRIX_GROUPS, ChipSpec
-from rerax.measured import MATRICES
-from rerax.scope import Scope, combine, places
+from rerax.crossbar.spec import ChipSpec
+from rerax.models.bert.names import MATRICES, matrices_of
+from rerax.models.bert.scope import Scope, combine, places
 
 GROUPS = ("encoder", "pooler", "classifier")
 POINT = Point(task="sst2", model="m", rate=0.1)
-ENCODER = MATRIX_GROUPS["encoder"]
+ENCODER = matrices_of(["encoder"])
 
 
 def test_a_scope_has_one_way_of_writing():

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rerax.crossbar.spec import MATRIX_GROUPS, ChipSpec
-from rerax.measured import MATRICES
+from rerax.crossbar.spec import ChipSpec
+from rerax.models.bert.names import GROUPS, MATRICES, matrices_of
 
 EACH, ALL = "each", "all"
 _PARTS = ("layers", "matrices", "bits")
@@ -30,7 +30,7 @@ class Scope:
 
     Attributes:
         layers: encoder layers, ascending.
-        matrices: names in the order of `measured.MATRICES`.
+        matrices: names in the order of `names.MATRICES`.
         bits: stored bits of a word, ascending, 0 the least significant.
     """
 
@@ -73,13 +73,13 @@ class Scope:
         Raises:
             ValueError: a place that is not there.
         """
-        here = _on_crossbars(groups)
+        here = matrices_of(groups)
         for name in self.matrices or ():
             if name not in here:
                 raise ValueError(
                     f"faulty matrix {name} is not on crossbars: use some of {', '.join(here)}"
                 )
-            if self.layers is not None and name not in MATRIX_GROUPS["encoder"]:
+            if self.layers is not None and name not in GROUPS["encoder"]:
                 raise ValueError(f"faulty matrix {name} is in no layer: leave out the layers")
         if not self.names(groups):
             raise ValueError(
@@ -93,13 +93,13 @@ class Scope:
 
     def names(self, groups: Iterable[str]) -> tuple[str, ...]:
         """Matrices on crossbars in which faults act."""
-        here = _on_crossbars(groups)
+        here = matrices_of(groups)
         if self.layers is not None:
-            here = tuple(name for name in here if name in MATRIX_GROUPS["encoder"])
+            here = tuple(name for name in here if name in GROUPS["encoder"])
         return here if self.matrices is None else tuple(n for n in here if n in self.matrices)
 
     def arrays(self, groups: Iterable[str], layers: int) -> np.ndarray:
-        """Whether faults act in each matrix (as in `measured.MATRICES`) and layer, bool [M, L].
+        """Whether faults act in each matrix (as in `names.MATRICES`) and layer, bool [M, L].
 
         Layer 0 stands for the only one outside the encoder.
         """
@@ -114,9 +114,9 @@ class Scope:
         `layers` where the encoder has no faults at all, None where the embeddings have some.
         """
         names = self.names(groups)
-        if any(name in MATRIX_GROUPS["embeddings"] for name in names):
+        if any(name in GROUPS["embeddings"] for name in names):
             return None
-        if not any(name in MATRIX_GROUPS["encoder"] for name in names):
+        if not any(name in GROUPS["encoder"] for name in names):
             return layers
         return min(self.layers) if self.layers else 0
 
@@ -186,11 +186,6 @@ def places(
     return [scope.text for scope in scopes]
 
 
-def _on_crossbars(groups: Iterable[str]) -> tuple[str, ...]:
-    chosen = {name for group in groups for name in MATRIX_GROUPS[group]}
-    return tuple(name for name in MATRICES if name in chosen)
-
-
 def _parts(text: str) -> dict[str, list[str]]:
     parts: dict[str, list[str]] = {}
     for part in text.split(";"):
@@ -216,10 +211,10 @@ def _numbers(what: str, values: list[str]) -> tuple[int, ...]:
 
 def _names(values: list[str]) -> tuple[str, ...]:
     for value in values:
-        if value not in MATRICES and value not in MATRIX_GROUPS:
+        if value not in MATRICES and value not in GROUPS:
             raise ValueError(
                 f"unknown faulty matrix {value!r}: use some of {', '.join(MATRICES)}, or encoder "
                 "or embeddings for all of theirs"
             )
-    chosen = {name for value in values for name in MATRIX_GROUPS.get(value, (value,))}
+    chosen = {name for value in values for name in GROUPS.get(value, (value,))}
     return tuple(name for name in MATRICES if name in chosen)

@@ -1,0 +1,117 @@
+"""Names of a BERT's matrices: groups, numbers, places in the parameters, ties. No JAX here."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rerax.crossbar.array_id import ArrayId
+
+Side = tuple[str, str]
+"""(matrix, "row" or "column")."""
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "encoder": ("query", "key", "value", "attention_output", "ffn_in", "ffn_out"),
+    "pooler": ("pooler",),
+    "classifier": ("classifier",),
+    "embeddings": ("word_embeddings", "position_embeddings", "token_type_embeddings"),
+}
+"""What can be put on crossbars, and the matrices of each group."""
+
+DEFAULT_GROUPS = ("encoder", "pooler", "classifier")
+"""What is on crossbars unless someone says otherwise."""
+
+NUMBERS = {
+    "query": 0,
+    "key": 1,
+    "value": 2,
+    "attention_output": 3,
+    "ffn_in": 4,
+    "ffn_out": 5,
+    "pooler": 6,
+    "classifier": 7,
+    "word_embeddings": 8,
+    "position_embeddings": 9,
+    "token_type_embeddings": 10,
+}
+"""What the key of each array is made from. Fixed for ever: a change would move every fault."""
+
+IDS = {name: ArrayId(name, (number,)) for name, number in NUMBERS.items()}
+
+MATRICES = tuple(NUMBERS)
+"""All of them, in the order in which tables and texts name them."""
+
+GATEABLE = ("encoder", "pooler", "classifier")
+"""Groups of matrices that can have gates."""
+
+SECTIONS = ("embeddings", "encoder", "head")
+"""Sections of the parameters; the leaves of `encoder` carry a leading axis of layers."""
+
+SECTION = {
+    **dict.fromkeys(GROUPS["embeddings"], "embeddings"),
+    **dict.fromkeys(GROUPS["encoder"], "encoder"),
+    **dict.fromkeys(("pooler", "classifier"), "head"),
+}
+"""Section of the parameters that holds each matrix."""
+
+TIES: dict[str, dict[str, tuple[Side, Side]]] = {
+    "none": {},
+    "ffn": {"ffn_hidden": (("ffn_in", "column"), ("ffn_out", "row"))},
+    "all": {
+        "ffn_hidden": (("ffn_in", "column"), ("ffn_out", "row")),
+        "query_key": (("query", "column"), ("key", "column")),
+        "value_output": (("value", "column"), ("attention_output", "row")),
+    },
+}
+"""Lines that are one dimension of the network, and so may share one unit (`pruning.budget`)."""
+
+
+def leaf_of(matrix: str) -> str:
+    """Name of the leaf that holds a matrix."""
+    return "table" if SECTION[matrix] == "embeddings" else "kernel"
+
+
+def matrices_of(groups: Iterable[str]) -> tuple[str, ...]:
+    """Matrices of some groups, in the order of `MATRICES`."""
+    chosen = {name for group in groups for name in GROUPS[group]}
+    return tuple(name for name in MATRICES if name in chosen)
+
+
+def check_groups(groups: Sequence[str]) -> None:
+    """Refuse groups of matrices that there are not, and none at all.
+
+    Raises:
+        ValueError: which.
+    """
+    known = ", ".join(GROUPS)
+    if not groups:
+        raise ValueError(f"matrices is empty, so nothing is on crossbars: give some of {known}")
+    for group in groups:
+        if group not in GROUPS:
+            raise ValueError(f"unknown matrices {group!r}: use some of {known}")
+
+
+def check_gateable(groups: Sequence[str]) -> None:
+    """Refuse groups of matrices that cannot be gated."""
+    for group in groups:
+        if group not in GATEABLE:
+            raise ValueError(f"gates on {group!r}: use some of {', '.join(GATEABLE)}")
+
+
+def gated_shapes(params: Mapping, groups: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Shapes [*L, R, C] of the matrices of some groups: encoder, pooler, classifier.
+
+    Raises:
+        ValueError: a group that is unknown or cannot be gated, or none.
+    """
+    check_gateable(groups or ("",))
+    names = [name for group in GATEABLE if group in groups for name in GROUPS[group]]
+    return {name: tuple(params[SECTION[name]][name]["kernel"].shape) for name in names}
+
+
+def ties_named(name: str) -> dict[str, tuple[Side, Side]]:
+    """Ties of that name.
+
+    Raises:
+        ValueError: unknown; the known ones are listed.
+    """
+    if name not in TIES:
+        raise ValueError(f"tie {name!r} is unknown: use one of {', '.join(TIES)}")
+    return TIES[name]
