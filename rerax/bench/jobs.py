@@ -7,17 +7,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rerax import chip, evaluate
 from rerax.bench.timing import Work
 from rerax.campaign.subject import Inputs
-from rerax.crossbar import keys
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import Uniform, dose
+from rerax.evaluate import engine
+from rerax.evaluate.network import Network
+from rerax.faults import Uniform
+from rerax.faults.mask import Faults
+from rerax.faults.sampling.rates import rate_table
 from rerax.glue.data import Batches, Examples, make_batches
+from rerax.hardware import Hardware
 from rerax.models.bert.config import BertConfig
+from rerax.models.bert.crossbars import crossbars_by_section, program_bert
 from rerax.models.bert.model import init_params
 from rerax.models.bert.names import gated_shapes
-from rerax.network import Network
+from rerax.models.stored import StoredModel
 from rerax.protection import protection
 from rerax.pruning.gates import open_gates
 
@@ -42,22 +46,22 @@ class Job:
     Attributes:
         inputs: the model and examples.
         network: static description.
-        programmed: the model on crossbars.
+        stored: the model on crossbars.
         batches: the split's batches.
         blocks: the same on the device.
     """
 
     inputs: Inputs
     network: Network
-    programmed: Any
+    stored: StoredModel
     batches: Batches
     blocks: tuple[Any, ...]
 
     @property
     def weights(self) -> int:
         """Weights of the encoder."""
-        words = self.programmed.words["encoder"].values()
-        return sum(int(np.prod(stored.shape)) // stored.shape[1] for stored in words)
+        encoder = crossbars_by_section(self.stored)["encoder"].values()
+        return sum(crossbar.words.size // crossbar.words.shape[1] for crossbar in encoder)
 
     def chips(self, rate: float, groups: int = 1) -> Work:
         """The work of so many lane groups of chips.
@@ -66,14 +70,13 @@ class Job:
             rate: fault rate.
             groups: lane groups; on a CPU a group is a chip.
         """
-        at = jax.tree.map(jnp.asarray, dose(rate))
-        root = keys.root_key(0)
+        faults = jax.tree.map(jnp.asarray, Faults(rate_table(rate)))
         chunk = groups * self.network.lanes
 
         def work() -> Any:
-            args = (root, at, jnp.uint32(0), jnp.int32(groups))
+            how = (engine.chip_range(0, 0, groups), faults)
             return [
-                evaluate.chunk_logits(self.network, chunk, self.programmed, block, *args)
+                engine.chunk_logits(self.network, chunk, self.stored, block, *how)
                 for block in self.blocks
             ]
 
@@ -90,14 +93,14 @@ def make_job(inputs: Inputs, scheme: str = "none") -> Job:
     Raises:
         ValueError: no room for the protection.
     """
-    shield, spec = protection(scheme), ChipSpec()
-    lanes = evaluate.lane_width(inputs.config, jax.default_backend())
-    network = Network(inputs.config, spec, Uniform(), lanes=lanes, protection=shield)
-    placed = chip.program(inputs.params, spec, gates=inputs.gates, protection=shield)
+    hardware = Hardware(ChipSpec(), Uniform(), protection(scheme))
+    lanes = engine.lane_width(inputs.config, jax.default_backend())
+    network = Network(inputs.config, lanes=lanes)
+    stored = program_bert(inputs.params, hardware, gates=inputs.gates)
     batches = make_batches(inputs.examples, inputs.config.pad_token_id)
-    _, blocks = evaluate.fit_memory(network, batches)
-    on_device = jax.tree.map(jnp.asarray, placed)
-    return Job(inputs, network, on_device, batches, evaluate.to_device(batches, blocks))
+    _, blocks = engine.fit_memory(network, batches)
+    on_device = jax.tree.map(jnp.asarray, stored)
+    return Job(inputs, network, on_device, batches, engine.to_device(batches, blocks))
 
 
 def random_inputs(

@@ -13,15 +13,17 @@ from rerax.bench.jobs import Job, make_job
 from rerax.bench.machine import Limits
 from rerax.bench.timing import Work, medians
 from rerax.crossbar import keys
-from rerax.faults import Healthy, dose
+from rerax.crossbar.products import factor_format, integer_product
+from rerax.evaluate.network import reader
+from rerax.faults import NoFault
+from rerax.faults.mask import Faults
+from rerax.faults.sampling.rates import rate_table
+from rerax.models.bert.crossbars import crossbars_by_section
 from rerax.models.bert.model import EncoderLayer
-from rerax.network import reader
-from rerax.products import factor_format, integer_product
+from rerax.models.bert.names import READ_TOGETHER
 from rerax.protection import Unprotected
 
 INT8, FLOAT = 1, 4  # bytes
-READ_TOGETHER = ("query", "key", "value")
-"""Matrices that read the same input and are multiplied as one."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ def take_apart(
         Seconds of the whole, and its stages.
     """
     plain = make_job(job.inputs)
-    clean = replace(plain, network=replace(plain.network, fault=Healthy()))
+    fault_free = replace(plain.stored.hardware, fault=NoFault())
+    clean = replace(plain, stored=replace(plain.stored, hardware=fault_free))
     works = {
         "whole": job.chips(rate),
         "voted": reading(job, rate),
@@ -96,21 +99,23 @@ def in_lanes(job: Job, one: Callable[[Array], Any]) -> Any:
 
 def reading(job: Job, rate: float) -> Work:
     """Reads the codes of all encoder layers, one after the other."""
-    network, programmed = job.network, job.programmed
-    at = jax.tree.map(jnp.asarray, dose(rate))
-    lanes = None if network.lanes == 1 else "lanes"
+    network, hardware = job.network, job.stored.hardware
+    rates = jax.tree.map(jnp.asarray, rate_table(rate))
+    axis = None if network.lanes == 1 else "lanes"
 
     @jax.jit
-    def read(words: Any, extras: Any, at: Any) -> Any:
-        def one(chip: Array) -> Any:
-            section = reader(network, keys.root_key(0), at, chip, lanes, None)
+    def read(section: Any, rates: Any) -> Any:
+        def one(number: Array) -> Any:
+            chip = keys.chip_of(keys.root_key(0), number)
+            read_section = reader(hardware, chip, Faults(rates.along(axis)))
 
             def layer(i: Array, last: Any = None) -> Any:
-                stored, places = jax.tree.map(
-                    lambda a: lax.dynamic_index_in_dim(jnp.asarray(a), i, keepdims=False),
-                    (words, extras),
+                return read_section(
+                    jax.tree.map(
+                        lambda a: lax.dynamic_index_in_dim(jnp.asarray(a), i, keepdims=False),
+                        section,
+                    )
                 )
-                return section(stored, places, i.astype(jnp.uint32))
 
             room = jax.eval_shape(layer, jnp.int32(0))
             start = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), room)
@@ -118,7 +123,8 @@ def reading(job: Job, rate: float) -> Work:
 
         return in_lanes(job, one)
 
-    return lambda: read(programmed.words["encoder"], programmed.extras["encoder"], at)
+    section = crossbars_by_section(job.stored)["encoder"]
+    return lambda: read(section, rates)
 
 
 def _through_split(job: Job, make: Callable[[int, int], tuple[Any, Callable[[Any], Any]]]) -> Work:
@@ -160,7 +166,8 @@ def _repeated(job: Job, do: Callable[[Any], Any]) -> Callable[[Any, Array], Any]
 
 
 def _products(job: Job) -> Work:
-    sizes = {name: w.shape[-2:] for name, w in job.programmed.words["encoder"].items()}
+    section = crossbars_by_section(job.stored)["encoder"]
+    sizes = {name: crossbar.words.shape[-2:] for name, crossbar in section.items()}
     together = [sizes.pop(name) for name in READ_TOGETHER if name in sizes]
     joined = (together[0][0], sum(columns for _, columns in together))
     shapes = [joined, *sizes.values()]
@@ -194,7 +201,7 @@ def _attention(job: Job) -> Work:
 
 
 def _cells(job: Job) -> int:
-    return job.weights * job.network.spec.cells_per_weight * job.network.lanes
+    return job.weights * job.stored.hardware.spec.cells_per_weight * job.network.lanes
 
 
 def _floor_of_faults(job: Job, limits: Limits) -> tuple[float, str]:
@@ -204,7 +211,7 @@ def _floor_of_faults(job: Job, limits: Limits) -> tuple[float, str]:
 
 
 def _floor_of_votes(job: Job, limits: Limits) -> tuple[float, str]:
-    if isinstance(job.network.protection, Unprotected):
+    if isinstance(job.stored.hardware.protection, Unprotected):
         return 0.0, "nothing is voted"
     return 2 * _words(job) / limits.bandwidth, "words read and written once"
 
@@ -239,4 +246,4 @@ def _floor_of_rest(job: Job, limits: Limits) -> tuple[float, str]:
 
 
 def _words(job: Job) -> int:
-    return job.weights * job.network.spec.groups * job.network.lanes * INT8
+    return job.weights * job.stored.hardware.spec.groups * job.network.lanes * INT8

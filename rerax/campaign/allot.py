@@ -15,19 +15,16 @@ from rerax.campaign.point import Point, digest
 from rerax.campaign.subject import Subject
 from rerax.io import Place
 from rerax.models.bert.names import matrices_of
-from rerax.names import left_bare
+from rerax.protection import Plan, Protection, left_bare, protection
 from rerax.values import check_real
 
 if TYPE_CHECKING:
-    from rerax.allocation import Design
-
-PLANS = ("plan", "plan:erasures")
-"""Protections that are to be found; `plan:FILE` takes a saved one."""
+    from rerax.models.bert.planning import Design
 
 
-def is_plan(name: str) -> bool:
-    """Whether a protection's name stands for an allocation."""
-    return name.partition(":")[0] == "plan"
+def is_open(scheme: Protection) -> bool:
+    """Whether a protection is a plan that is to be found, and not in a file."""
+    return isinstance(scheme, Plan) and not scheme.file
 
 
 def check_design_rate(rate: float) -> float:
@@ -50,7 +47,7 @@ def check_flags(points: Sequence[Point], plan_rate: float | None, sensitivity: s
     """
     if plan_rate is not None:
         check_design_rate(plan_rate)
-    if not any(p.protection in PLANS for p in points) and (plan_rate or sensitivity):
+    if not any(is_open(p.protection) for p in points) and (plan_rate or sensitivity):
         flag = "plan-rate" if plan_rate else "sensitivity"
         raise ValueError(f"--{flag} is for a plan: leave it out, or ask for --protection plan")
 
@@ -71,7 +68,7 @@ def with_allocations(
         points: the points of a run.
         subject: their model.
         plan_rate: design rate; by default the highest rate of the points below 0.5.
-        sensitivity: .npz file (`rerax.sensitivity`); None takes the default.
+        sensitivity: .npz file (`models.bert.sensitivity`); None takes the default.
         out: campaign folder that may know the plan.
         find: make the plans that are not known; else such points stay as they are.
 
@@ -85,7 +82,7 @@ def with_allocations(
     known = {} if out is None else read_plans(out)
     design, made, done = None, {}, []
     for point in points:
-        if point.protection in PLANS:
+        if is_open(point.protection):
             rate = _design_rate(point, points, plan_rate)
             asked = _request(replace(point, rate=rate, faulty=None), subject, sensitivity)
             if asked not in known and not find:
@@ -95,9 +92,9 @@ def with_allocations(
                 design = design or _design(subject, sensitivity)
                 known[asked] = _allocate(design, replace(point, rate=rate))
             made[asked] = known[asked]
-            point = replace(point, protection=known[asked])
-        elif is_plan(point.protection):
-            point = replace(point, protection=saved_plan(point.protection))
+            point = replace(point, protection=protection(known[asked]))
+        elif isinstance(point.protection, Plan):
+            point = replace(point, protection=point.protection.read())
         done.append(point)
     _check_gates(done, subject)
     return tuple(done), made
@@ -107,12 +104,12 @@ def _check_gates(points: Sequence[Point], subject: Subject) -> None:
     """Refuse protections without room, where the model's gates are known before it is loaded.
 
     Raises:
-        ValueError: see `names.left_bare`.
+        ValueError: see `protection.left_bare`.
     """
     if subject.gated is None:
         return
     for point in points:
-        matrices = matrices_of(point.groups)
+        matrices = matrices_of(point.matrices)
         left_bare(point.protection, {name: name in subject.gated for name in matrices})
 
 
@@ -130,30 +127,17 @@ def _request(point: Point, subject: Subject, sensitivity: str | None) -> str:
 
 
 def _design(subject: Subject, sensitivity: str | None) -> "Design":
-    from rerax.allocation import Design
+    from rerax.models.bert.planning import Design
 
     inputs = subject.complete().load()
     return Design(inputs.params, inputs.config, inputs.gates, sensitivity)
 
 
 def _allocate(design: "Design", point: Point) -> str:
-    from rerax.protection.damage import odds
-
     share = 0.0 if point.sa1_share is None else float(point.sa1_share)
-    chances = odds(point.fault, point.rate, share)
-    erasures = point.protection.endswith(":erasures")
-    return design.allocate(point.spec, point.groups, chances, erasures).name
-
-
-def saved_plan(name: str) -> str:
-    """The allocation that `plan:FILE` stands for.
-
-    Raises:
-        ValueError: a bad file.
-    """
-    from rerax.protection.planner import read_allocation
-
-    return read_allocation(name.partition(":")[2]).name
+    chances = point.fault.odds(point.rate, share)
+    erasures = isinstance(point.protection, Plan) and point.protection.erasures
+    return design.allocate(point.spec, point.matrices, chances, erasures).text
 
 
 def _design_rate(point: Point, points: Sequence[Point], given: float | None) -> float:

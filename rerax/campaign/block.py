@@ -6,29 +6,19 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from rerax.campaign.point import Point
+from rerax.campaign.point import FIELDS, Point
 
 BLOCK = 32
 """Chips of a full block, which begins at a multiple of it."""
 _NAME = re.compile(r"([0-9a-f]{16})-(\d{6,})-(\d{6,})\.parquet")
 
 _TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
+_POINT = {name: pa.type_for_alias(field.column) for name, field in FIELDS.items()}
+_LAST = ("rate", "sa1_share", "faulty")  # of the columns of a point
 SCHEMA = pa.schema(
     [
-        ("task", _TEXT),
-        ("model", _TEXT),
-        ("encoding", _TEXT),
-        ("bits", pa.int32()),
-        ("bits_per_cell", pa.int32()),
-        ("input_bits", pa.int32()),
-        ("dtype", _TEXT),
-        ("layout", _TEXT),
-        ("tile", _TEXT),
-        ("matrices", _TEXT),
-        ("protection", _TEXT),
-        ("fault", _TEXT),
-        ("rate", _REAL),
-        ("sa1_share", _REAL),
+        *((name, kind) for name, kind in _POINT.items() if name not in _LAST),
+        *((name, _POINT[name]) for name in ("rate", "sa1_share")),
         ("seed", _WHOLE),
         ("chip", _WHOLE),
         ("score", _REAL),
@@ -50,7 +40,7 @@ SCHEMA = pa.schema(
         ("shorted", _WHOLE),
         ("flipped", _WHOLE),
         ("sparsity", _REAL),
-        ("faulty", _TEXT),
+        ("faulty", _POINT["faulty"]),
         ("correct", pa.binary()),
         ("prediction", pa.list_(pa.float16())),
         ("platform", _TEXT),

@@ -94,22 +94,34 @@ def read_block(path: Place, block: Block, fixed: Fixed) -> pa.Table:
         FileNotFoundError: the block is gone.
         StorageError: it could not be read.
     """
-    data = read_bytes(path / block.name)
-    if _is_broken(data):
-        raise Damaged("does not have the bytes that were written")
-    try:
-        with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
-            schema = file.schema_arrow
-            rows = file.read(use_threads=False)
-        rows.validate(full=True)
-    except Exception:  # all bytes are here, so whatever the decoder says is about them
-        raise Damaged("is cut short or garbled") from None
-    if not has_known_columns(schema):
+    rows = read_sealed(path / block.name)
+    if not has_known_columns(rows.schema):
         raise Damaged("has other columns than a block")
     trouble = _trouble(rows, block, fixed)
     if trouble:
         raise Damaged(trouble)
     return widen(rows)
+
+
+def read_sealed(file: Place) -> pa.Table:
+    """Read the rows of a file, and check its bytes.
+
+    Raises:
+        Damaged: they were read whole and are not those that were written.
+        FileNotFoundError: the file is gone.
+        StorageError: it could not be read.
+    """
+    data = read_bytes(file)
+    if _is_broken(data):
+        raise Damaged("does not have the bytes that were written")
+    try:
+        with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as opened:
+            schema = opened.schema_arrow
+            rows = opened.read(use_threads=False)
+        rows.validate(full=True)
+    except Exception:  # all bytes are here, so whatever the decoder says is about them
+        raise Damaged("is cut short or garbled") from None
+    return rows.cast(schema.remove_metadata())
 
 
 def check_footer(path: Place, block: Block) -> str:

@@ -1,16 +1,23 @@
 """What callers give to `rerax.sweep`, checked before anything is made of it. No JAX here."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rerax.campaign.point import FIELDS
+from rerax.crossbar.spec import ChipSpec
+from rerax.faults import FaultModel
 from rerax.glue.label_order import label_order
 from rerax.glue.tasks import Task
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.names import SECTION
-from rerax.values import shown
+from rerax.models.bert.scope import Scope
+from rerax.protection import Protection
+from rerax.values import is_integer, shown
 
 if TYPE_CHECKING:
     from rerax.glue.data import Examples
@@ -171,7 +178,8 @@ def several(name: str, value: Any) -> Sequence[Any]:
         ValueError: nothing to go through, or nothing in it.
     """
     value = plain(value)
-    if value is None or isinstance(value, str | int | float):
+    single = isinstance(value, str | int | float | Fraction | FaultModel | Protection | Scope)
+    if value is None or single or (name == "tile" and _is_pair(value)):
         return (value,)
     try:
         found = tuple(map(plain, value))
@@ -179,6 +187,36 @@ def several(name: str, value: Any) -> Sequence[Any]:
         raise ValueError(f"{name} is {_kind(value)}: give one value, or a list") from None
     if not found:
         raise ValueError(f"{name} is empty: give at least one")
+    return found
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple | list) and len(value) == 2 and all(map(is_integer, value))
+
+
+def axes_of(fields: Mapping[str, Any], spec: Any) -> dict[str, Sequence[Any]]:
+    """Values of each field of a point, one or several, a spec taken apart into its own.
+
+    Args:
+        fields: by name.
+        spec: a `ChipSpec`, or None.
+
+    Raises:
+        ValueError: a field that there is not, or one that the spec has as well.
+    """
+    known = [name for name in FIELDS if name not in ("task", "model", "rate", "faulty")]
+    for name in fields:
+        if name not in known:
+            raise ValueError(f"sweep takes no {name!r}: give some of {', '.join(known)}")
+    found = {name: several(name, value) for name, value in fields.items()}
+    if spec is None:
+        return found
+    if not isinstance(spec, ChipSpec):
+        raise ValueError(f"spec {shown(spec)} is none: give a rerax.ChipSpec")
+    for field in dataclasses.fields(spec):
+        if field.name in found:
+            raise ValueError(f"{field.name} is given twice: leave it out, or the spec")
+        found[field.name] = (getattr(spec, field.name),)
     return found
 
 
@@ -190,7 +228,7 @@ def check_others(
         if not isinstance(value, str | Path | None):
             raise ValueError(f"{name} is {_kind(value)}: give a path")
     for place in faulty:
-        if not isinstance(place, str | None):
+        if not isinstance(place, str | Scope | None):
             raise ValueError(f"faulty {shown(place)} is no text: give one such as 'layers=0'")
     if not callable(on_progress):
         raise ValueError(f"on_progress is {_kind(on_progress)}: give a function")

@@ -5,31 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rerax.campaign.point import Point
+from rerax.campaign.point import FIELDS, Point
 from rerax.models.bert.names import check_groups
-from rerax.models.bert.scope import places
-
-AXES = (
-    "task",
-    "model",
-    "matrices",
-    "input_bits",
-    "dtype",
-    "bits",
-    "bits_per_cell",
-    "layout",
-    "tile",
-    "encoding",
-    "protection",
-    "fault",
-    "faulty",
-    "sa1_share",
-    "rate",
-)
-"""A grid's loops, outermost first: what changes the compiled program, then what does not."""
-
-WITHOUT_POLARITY = ("flip", "short", "map")
-"""Kinds of faults whose `sa1_share` is null."""
+from rerax.models.bert.scope import Scope, places
 
 
 def expand(base: Point, axes: Mapping[str, Sequence[Any]]) -> tuple[Point, ...]:
@@ -47,7 +25,7 @@ def expand(base: Point, axes: Mapping[str, Sequence[Any]]) -> tuple[Point, ...]:
         >>> [p.rate for p in expand(base, {"rate": (0.0, 1e-3, 0.001)})]
         [0.0, 0.001]
     """
-    names = sorted(axes, key=AXES.index)
+    names = sorted(axes, key=lambda name: FIELDS[name].loop)
     points = (
         replace(base, **dict(zip(names, values, strict=True)))
         for values in itertools.product(*(axes[name] for name in names))
@@ -55,7 +33,9 @@ def expand(base: Point, axes: Mapping[str, Sequence[Any]]) -> tuple[Point, ...]:
     return unique(points)
 
 
-def spread(points: Iterable[Point], scopes: Sequence[str | None], layers: int) -> tuple[Point, ...]:
+def spread(
+    points: Iterable[Point], scopes: Sequence[str | Scope | None], layers: int
+) -> tuple[Point, ...]:
     """Each point with its faults in each of the scopes; rates run faster than scopes.
 
     A point of rate 0 has no faults anywhere, and stands once for all scopes.
@@ -70,17 +50,17 @@ def spread(points: Iterable[Point], scopes: Sequence[str | None], layers: int) -
 
     Example:
         >>> point = Point(task="sst2", model="m", rate=0.1)
-        >>> [p.faulty for p in spread([point], ["layers=each", "matrices=pooler"], 2)]
+        >>> [p.faulty.text for p in spread([point], ["layers=each", "matrices=pooler"], 2)]
         ['layers=0', 'layers=1', 'matrices=pooler']
     """
-    found: dict[tuple[Point, str | None], list[Point]] = {}
+    found: dict[tuple[Point, Scope | None], list[Point]] = {}
     for point in points:
         if list(scopes) == [None]:
             found.setdefault((point, None), []).append(point)
             continue
         family = replace(point, rate=0.0, sa1_share=None)
         for text in scopes:
-            for place in places(text, point.groups, point.spec, layers):
+            for place in places(text, point.matrices, point.spec, layers):
                 place = place if point.rate else None
                 found.setdefault((family, place), []).append(replace(point, faulty=place))
     return unique(point for group in found.values() for point in group)
@@ -93,10 +73,7 @@ def unique(points: Iterable[Point]) -> tuple[Point, ...]:
         ValueError: a point with nothing on crossbars.
     """
     points = tuple(points)
-    for groups in {point.groups for point in points}:
+    for groups in {point.matrices for point in points}:
         check_groups(groups)
-    plain = (
-        replace(p, sa1_share=None) if p.fault.partition(":")[0] in WITHOUT_POLARITY else p
-        for p in points
-    )
+    plain = (p if p.fault.has_polarity else replace(p, sa1_share=None) for p in points)
     return tuple({point.hash: point for point in plain}.values())

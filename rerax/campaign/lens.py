@@ -7,27 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Array, Int, UInt8
 
-from rerax import chip as chips
 from rerax.campaign.recall import Recalled, lost_examples
 from rerax.campaign.store import Block
 from rerax.campaign.subject import Progress
-from rerax.campaign.worker import Worker
+from rerax.campaign.worker import Worker, rates_of
 from rerax.crossbar import keys
-from rerax.crossbar.masking import masked_codes
+from rerax.crossbar.crossbar import Crossbar
 from rerax.crossbar.spec import ChipSpec
-from rerax.evaluate import Network
-from rerax.faults import DEFAULT_SA1_SHARE, Counts, Disturbed, Dose, Site, dose
+from rerax.faults import Site
+from rerax.faults.mask import Faults
+from rerax.faults.read_out import Counts, ReadOut
 from rerax.glue.tasks import METRICS
+from rerax.hardware import Hardware
 from rerax.io import whole_file
 from rerax.models.bert import convert
-from rerax.models.bert.names import GROUPS, IDS, MATRICES, SECTIONS
+from rerax.models.bert.crossbars import crossbars_by_section, fault_mask, params_outside
+from rerax.models.bert.names import GROUPS
 from rerax.models.bert.scope import Scope
+from rerax.models.stored import kept_codes, read_codes
 from rerax.values import rate_text
 
 _CELLS = ("cells", "cells_dense", "sparsity", *Counts._fields)
@@ -116,7 +118,7 @@ def look(worker: Worker, recalled: Recalled, worst: int = 5) -> View:
     chosen = [m for m in ranked if m.error > 0][:worst]
     measured = []
     for matrix in sorted(chosen, key=lambda m: _start(m, worker.inputs.config.num_hidden_layers)):
-        alone = replace(point, faulty=_alone(point.scope, matrix))
+        alone = replace(point, faulty=_alone(point.faulty, matrix))
         measured.append(replace(matrix, alone=_first(worker.facts(alone, block))["score"]))
         worker.pace.step(1, point)
     return View(
@@ -153,10 +155,10 @@ def _start(matrix: Matrix, layers: int) -> int:
     return matrix.layer if matrix.name in GROUPS["encoder"] else layers
 
 
-def _alone(scope: Scope | None, matrix: Matrix) -> str:
+def _alone(scope: Scope | None, matrix: Matrix) -> Scope:
     """The chip's own scope, narrowed to one matrix."""
     layers = (matrix.layer,) if matrix.name in GROUPS["encoder"] else None
-    return Scope(layers, (matrix.name,), None if scope is None else scope.bits).text
+    return Scope(layers, (matrix.name,), None if scope is None else scope.bits)
 
 
 # What the chip reads.
@@ -164,13 +166,13 @@ def _alone(scope: Scope | None, matrix: Matrix) -> str:
 
 def matrices(worker: Worker, recalled: Recalled) -> list[Matrix]:
     """Every matrix on crossbars, with its faulty cells and the error of its weights."""
-    programmed = worker.prepared(recalled.point)[1]
+    sections = crossbars_by_section(worker.prepared(recalled.point).stored)
     clean, _ = read_chip(worker, recalled, rate=0.0)
     found, counts = read_chip(worker, recalled)
     listed = []
     for section, there in found.items():
         for name, codes in there.items():
-            scales = np.asarray(programmed.scales[section][name], np.float64)
+            scales = np.asarray(sections[section][name].scale, np.float64)
             scales = scales.reshape(len(codes), 1, -1)
             moved = (codes.astype(np.float64) - clean[section][name]) * scales
             size = ((clean[section][name] * scales) ** 2).sum(axis=(1, 2))
@@ -197,62 +199,49 @@ def read_chip(
         {section: {matrix: [layers, R, C] int8}} and counts [layers]; one layer outside the
         encoder.
     """
-    network, programmed, _, _ = worker.prepared(recalled.point)
-    where, at, root = _context(worker, recalled, rate)
+    stored = worker.prepared(recalled.point).stored
+    chip, faults = _context(worker, recalled, rate)
     codes: dict[str, dict[str, np.ndarray]] = {}
     counts: dict[str, dict[str, Counts]] = {}
-    for section in SECTIONS:
-        layers = _layers(worker, section)
-        each = []
-        for layer in range(layers):
-            parts = (programmed.words, programmed.extras, programmed.lines)
-            part = tuple(_of_layer(p[section], layer, section == "encoder") for p in parts)
-            number = jnp.uint32(recalled.chip)
-            each.append(
-                jax.device_get(_read(network, *part, root, number, jnp.uint32(layer), at, where))
-            )
-        codes[section] = {n: np.stack([c[n] for c, _ in each]) for n in programmed.words[section]}
+    for section, matrices in crossbars_by_section(stored).items():
+        read = {
+            name: [
+                jax.device_get(_read(stored.hardware, layer, chip, faults))
+                for layer in _layers(crossbar)
+            ]
+            for name, crossbar in matrices.items()
+        }
+        codes[section] = {name: np.stack([c for c, _ in each]) for name, each in read.items()}
         counts[section] = {
-            n: Counts(*map(np.stack, zip(*(c[n] for _, c in each), strict=True)))
-            for n in programmed.words[section]
+            name: Counts(*map(np.stack, zip(*(n for _, n in each), strict=True)))
+            for name, each in read.items()
         }
     return codes, counts
 
 
-def _context(worker: Worker, recalled: Recalled, rate: float | None = None) -> tuple[Any, ...]:
-    """Where faults act, the dose, the root key."""
-    point, network = recalled.point, worker.prepared(recalled.point)[0]
-    share = DEFAULT_SA1_SHARE if point.sa1_share is None else point.sa1_share
-    at = dose(point.rate if rate is None else rate, share, network.fault)
-    scope, layers = point.scope, worker.inputs.config.num_hidden_layers
-    where = None if scope is None else chips.acting(scope, point.groups, layers)
-    return where, at, keys.root_key(recalled.settings.seed)
+def _context(
+    worker: Worker, recalled: Recalled, rate: float | None = None
+) -> tuple[keys.Chip, Faults]:
+    """The chip, and its faults."""
+    point, layers = recalled.point, worker.inputs.config.num_hidden_layers
+    rates = rates_of(point if rate is None else replace(point, rate=rate))
+    mask = None if point.faulty is None else fault_mask(point.faulty, point.matrices, layers)
+    return keys.chip(recalled.settings.seed, recalled.chip), Faults(rates, mask)
 
 
-def _layers(worker: Worker, section: str) -> int:
-    return worker.inputs.config.num_hidden_layers if section == "encoder" else 1
+def _layers(crossbar: Crossbar) -> list[Crossbar]:
+    """A matrix in each of its layers."""
+    if not np.ndim(crossbar.layer):
+        return [crossbar]
+    return [jax.tree.map(lambda a, i=i: a[i], crossbar) for i in range(len(crossbar.layer))]
 
 
-def _of_layer(tree: Any, layer: int, stacked: bool) -> Any:
-    return jax.tree.map(lambda a: a[layer], tree) if stacked else tree
-
-
-@functools.partial(jax.jit, static_argnames="network")
+@functools.partial(jax.jit, static_argnames="hardware")
 def _read(
-    network: Network,
-    words: Any,
-    extras: Any,
-    lines: Any,
-    root: Array,
-    chip: Array,
-    layer: Array,
-    dose: Dose,
-    where: chips.Acting | None,
-) -> tuple[dict[str, Array], dict[str, Counts]]:
-    how = (dose, network.fault, network.spec, network.protection, extras, None, chip, where)
-    codes, counts = chips.read(words, keys.chip_key(root, chip), layer, *how)
-    closed = {n: masked_codes(c, lines[n]) if n in lines else c for n, c in codes.items()}
-    return closed, counts
+    hardware: Hardware, crossbar: Crossbar, chip: keys.Chip, faults: Faults
+) -> tuple[Array, Counts]:
+    codes, counts = read_codes(crossbar, chip, faults, hardware)
+    return kept_codes(crossbar, codes), counts
 
 
 def save_weights(worker: Worker, recalled: Recalled, directory: Path) -> None:
@@ -271,13 +260,14 @@ def save_weights(worker: Worker, recalled: Recalled, directory: Path) -> None:
         ValueError: the folder is there already.
     """
     check_new(directory)
-    programmed = worker.prepared(recalled.point)[1]
+    stored = worker.prepared(recalled.point).stored
+    sections = crossbars_by_section(stored)
     codes, _ = read_chip(worker, recalled)
-    params = {s: dict(leaves) for s, leaves in jax.device_get(programmed.params).items()}
+    params = {s: dict(leaves) for s, leaves in jax.device_get(params_outside(stored)).items()}
     for section, there in codes.items():
         kind = "table" if section == "embeddings" else "kernel"
         for name, read in there.items():
-            scales = np.asarray(programmed.scales[section][name], np.float32)
+            scales = np.asarray(sections[section][name].scale, np.float32)
             weights = read.astype(np.float32) * scales.reshape(len(read), 1, -1)
             weights = weights if section == "encoder" else weights[0]
             params[section][name] = {**params[section][name], kind: weights}
@@ -316,7 +306,7 @@ def export_map(worker: Worker, recalled: Recalled, file: Path) -> int:
     cells = stuck_cells(worker, recalled)
     if not len(cells):
         raise ValueError(
-            f"chip {recalled.chip} has no stuck cells (fault {recalled.point.fault}, rate "
+            f"chip {recalled.chip} has no stuck cells (fault {recalled.point.fault.text}, rate "
             f"{rate_text(recalled.point.rate)}): a map needs at least one, and holds no shorts or "
             "flips"
         )
@@ -331,21 +321,20 @@ def stuck_cells(worker: Worker, recalled: Recalled) -> pa.Table:
     Raises:
         ValueError: a scope of bits that cuts through cells.
     """
-    network, programmed, _, _ = worker.prepared(recalled.point)
-    where, at, root = _context(worker, recalled)
-    acts = None if where is None else np.asarray(where.arrays)
-    planes = 255 if where is None or where.planes is None else int(where.planes)
-    _check_planes(planes, network.spec)
+    stored = worker.prepared(recalled.point).stored
+    chip, faults = _context(worker, recalled)
+    acts = None if faults.mask is None else faults.mask.arrays
+    planes = 255 if faults.mask is None or faults.mask.bits is None else int(faults.mask.bits)
+    _check_planes(planes, stored.hardware.spec)
     parts: list[dict[str, Any]] = []
-    for section, words in programmed.words.items():
-        for name in words:
-            for layer in range(_layers(worker, section)):
-                if acts is not None and not acts[MATRICES.index(name), layer]:
+    for matrices in crossbars_by_section(stored).values():
+        for name, crossbar in matrices.items():
+            for layer, one in enumerate(_layers(crossbar)):
+                if acts is not None and not acts[name][layer]:
                     continue
-                stored = _of_layer(words[name], layer, section == "encoder")
-                place = (jnp.uint32(recalled.chip), jnp.uint32(layer))
-                base = jax.device_get(_disturb(network, name, stored, root, *place, at))
-                cells = cells_of(base.words, base.known & np.uint8(planes), network.spec)
+                base = jax.device_get(_disturb(stored.hardware, one, chip, faults))
+                known = base.known & np.uint8(planes)
+                cells = cells_of(base.words, known, stored.hardware.spec)
                 parts.append({"matrix": [name] * len(cells), "layer": layer, "cells": cells})
     cells = np.concatenate([np.zeros((0, 3), np.int64), *(part["cells"] for part in parts)])
     return pa.table(
@@ -363,13 +352,11 @@ def stuck_cells(worker: Worker, recalled: Recalled) -> pa.Table:
     )
 
 
-@functools.partial(jax.jit, static_argnames=("network", "name"))
-def _disturb(
-    network: Network, name: str, words: Array, root: Array, chip: Array, layer: Array, dose: Dose
-) -> Disturbed:
-    key = keys.array_key(keys.chip_key(root, chip), IDS[name], layer)
-    site = Site(chip, name, layer)
-    return network.fault.disturb(words, key, dose, network.spec, None, site)
+@functools.partial(jax.jit, static_argnames="hardware")
+def _disturb(hardware: Hardware, crossbar: Crossbar, chip: keys.Chip, faults: Faults) -> ReadOut:
+    key = keys.array_key(chip.key, crossbar.array, crossbar.layer)
+    site = Site(chip.number, crossbar.array, crossbar.layer)
+    return hardware.fault.disturb(crossbar.words, key, faults.rates, hardware.spec, site)
 
 
 def cells_of(

@@ -3,23 +3,25 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rerax.campaign.point import Point
-from rerax.measured import PREFIX, absent_arrays, check_map, map_of, realised_rate
+from rerax.faults import Measured
+from rerax.faults.chip_map import PREFIX, absent_arrays, check_map, realised_rate
 from rerax.models.bert.names import matrices_of
 
 if TYPE_CHECKING:
     from rerax.models.bert.config import BertConfig
 
 
-def is_measured(faults: Sequence[str]) -> bool:
+def is_measured(faults: Sequence[Any]) -> bool:
     """Whether a run is about measured chips.
 
     Raises:
         ValueError: a map beside other faults.
     """
-    maps = [fault for fault in faults if isinstance(fault, str) and fault.startswith(PREFIX)]
+    texts = [fault.text if isinstance(fault, Measured) else fault for fault in faults]
+    maps = [text for text in texts if isinstance(text, str) and text.startswith(PREFIX)]
     if maps and len(faults) > 1:
         raise ValueError(f"{maps[0]} brings its own chips and rate: give it as the only fault")
     return bool(maps)
@@ -37,12 +39,12 @@ def with_realised_rates(points: Sequence[Point], config: "BertConfig") -> tuple[
     """
     done, absent = [], {}
     for point in points:
-        chips = map_of(point.fault)
-        if chips is None:
+        if not isinstance(point.fault, Measured):
             done.append(point)
             continue
+        chips = point.fault.chips
         check_map(chips, config.matrix_shapes, point.spec)
-        names = matrices_of(point.groups)
+        names = matrices_of(point.matrices)
         shapes = {name: s for name, s in config.matrix_shapes.items() if name in names}
         absent[chips.path] = absent_arrays(chips, shapes)
         done.append(replace(point, rate=realised_rate(chips, shapes, point.spec)))
@@ -56,7 +58,7 @@ def with_realised_rates(points: Sequence[Point], config: "BertConfig") -> tuple[
 
 def chips_of(points: Sequence[Point], chips: int) -> int | tuple[int, ...]:
     """Numbers of the chips to evaluate: those of the map, or so many from 0 on."""
-    if not is_measured(sorted({point.fault for point in points})):
-        return chips
-    measured = map_of(points[0].fault)
-    return chips if measured is None else tuple(measured.chips.tolist())
+    faults = list(dict.fromkeys(point.fault for point in points))
+    if is_measured(faults) and isinstance(faults[0], Measured):
+        return tuple(faults[0].chips.chips.tolist())
+    return chips

@@ -91,7 +91,7 @@ def read_manifest(path: Place) -> dict[str, Any]:
                 f"{file} has {field} {found[field]}, this version knows {newest} at most: use the "
                 "version that wrote it, or a newer one"
             )
-    unsealed = _without_seal(found, found.get("format") != 1)
+    unsealed = without_seal(found, found.get("format") != 1)
     if unsealed is None or not _is_manifest(unsealed):
         raise ValueError(
             f"{file} is damaged or was edited: restore it (the rows are not concerned), or give "
@@ -153,13 +153,13 @@ def fixed_by(path: Place) -> Fixed:
     return Fixed(found["seed"], found["pairs"], pa.schema([SCHEMA.field(c) for c in columns]))
 
 
-def _sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
     """Content with a hash of itself."""
     plain = {key: value for key, value in content.items() if key != SEAL}
     return {**plain, SEAL: digest(plain)}
 
 
-def _without_seal(found: Mapping[str, Any], required: bool) -> dict[str, Any] | None:
+def without_seal(found: Mapping[str, Any], required: bool) -> dict[str, Any] | None:
     """Content without its hash; None where that is not its hash, or is missing though required."""
     plain = {key: value for key, value in found.items() if key != SEAL}
     try:
@@ -262,8 +262,8 @@ def write_manifest(path: Place, manifest: Mapping[str, Any]) -> None:
     if (path / MANIFEST).is_file() and read_manifest(path)["format"] == 1:
         for name in (REFERENCES, PLANS):
             if (path / name).is_file():
-                write_json(path / name, _sealed(_read_beside(path, name)))
-    write_json(path / MANIFEST, _sealed({**manifest, "format": FORMAT}))
+                write_json(path / name, sealed(_read_beside(path, name)))
+    write_json(path / MANIFEST, sealed({**manifest, "format": FORMAT}))
 
 
 def known_request(path: Place | None, request: str) -> str | None:
@@ -280,7 +280,7 @@ def _read_beside(path: Place, name: str) -> dict[str, Any]:
         return {}
     required = (path / MANIFEST).is_file() and read_manifest(path)["format"] != 1
     try:
-        kept = _without_seal(read_json(file), required)
+        kept = without_seal(read_json(file), required)
     except ValueError:  # no JSON
         kept = None
     if kept is None:
@@ -306,7 +306,7 @@ def write_references(path: Place, references: Mapping[str, Any]) -> None:
         kept: dict[str, Any] = read_references(path)
         for platform, scores in references.items():
             kept[platform] = {**scores, **kept.get(platform, {})}
-        write_json(path / REFERENCES, _sealed(kept))
+        write_json(path / REFERENCES, sealed(kept))
 
 
 def read_plans(path: Place) -> dict[str, str]:
@@ -322,7 +322,7 @@ def add_plans(path: Place, plans: Mapping[str, str]) -> None:
     with locked(path):
         known = read_plans(path)
         if plans.keys() - known.keys():
-            write_json(path / PLANS, _sealed({**known, **plans}))
+            write_json(path / PLANS, sealed({**known, **plans}))
 
 
 def add_provenance(path: Place, entry: Mapping[str, Any]) -> None:

@@ -1,55 +1,194 @@
 """A point: one combination of model, task, spec, protection, fault model and rate. No JAX here."""
 
-import contextlib
+import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerax.crossbar.spec import ChipSpec, parse_tile
+from rerax.faults import DEFAULT_SA1_SHARE, Uniform, fault_model
 from rerax.glue.tasks import find_task
-from rerax.measured import map_of
-from rerax.models.bert.names import check_groups
+from rerax.hardware import AFault, AProtection, Hardware
+from rerax.models.bert.names import DEFAULT_GROUPS, check_groups
 from rerax.models.bert.scope import Scope
-from rerax.names import check_fault, check_protection
-from rerax.values import check_real, is_integer, read_fraction, read_number, shown
+from rerax.protection import Unprotected, protection
+from rerax.values import check_real, read_fraction, read_number, read_whole, shown
 
-_TEXTS = ("task", "model", "encoding", "layout", "tile", "dtype", "matrices", "protection", "fault")
-"""Fields that are texts."""
+
+class Field(NamedTuple):
+    """What is to be known of a field of `Point` beside its name and type.
+
+    Attributes:
+        loop: its place among the loops of a grid, outermost first: what changes the compiled
+            program, then what does not.
+        column: type of its column, by Arrow's name.
+        help: what it is and may be, for flags and pages.
+        placeholder: what stands for its value there.
+        read: value of a flag's text.
+        write: what identity and column hold of its value.
+        make: the value itself, from what a caller gives in its place.
+    """
+
+    loop: int
+    column: str
+    help: str
+    placeholder: str = "NAME,.."
+    read: Callable[[str], Any] = str
+    write: Callable[[Any], Any] = lambda value: value
+    make: Callable[[Any], Any] | None = None
+
+
+def _field(*what: Any, default: Any = dataclasses.MISSING) -> Any:
+    return dataclasses.field(default=default, metadata={"field": Field(*what)})
+
+
+def _whole(name: str) -> Callable[[str], int]:
+    return lambda text: read_whole(text, name)
+
+
+def _matrices(given: Any) -> tuple[str, ...]:
+    """Groups of matrices, from a comma list or a sequence."""
+    parts = given.split(",") if isinstance(given, str) else given
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+        raise ValueError(f"matrices {shown(given)} is no text: give one such as 'encoder,pooler'")
+    groups = tuple(part.strip() for part in parts if part.strip())
+    if groups:  # none: the model without crossbars, which no user asks for
+        check_groups(groups)
+    return groups
+
+
+def _faulty(given: Any) -> Scope | None:
+    if given is None or isinstance(given, Scope):
+        return given
+    if not isinstance(given, str):
+        raise ValueError(f"faulty {shown(given)} is no text: give one such as 'layers=0'")
+    return Scope.parse(given)
+
+
+def _tile_text(tile: tuple[int, int]) -> str:
+    return "x".join(map(str, tile))
+
+
+if TYPE_CHECKING:
+    ATile = tuple[int, int]
+    Matrices = tuple[str, ...]
+    AScope = Scope | None
+else:  # what is held; given may be the text as well
+    ATile = Matrices = AScope = Any
 
 
 @dataclass(frozen=True)
 class Point:
     """Everything that decides a chip's row, apart from what the folder fixes for all.
 
-    `sa1_share` is exact, and None for fault models without polarity; `matrices` is a comma list
-    in a fixed order; `faulty` says where faults act (`models.bert.scope`), None for everywhere.
+    Objects are taken, or the texts that rows and flags have for them: `fault=Clustered(2.0)` or
+    `fault="clustered:2"`, `tile=(64, 64)` or `tile="64x64"`. `sa1_share` is exact, and None for
+    fault models without polarity; `faulty` says where faults act (`models.bert.scope`), None for
+    everywhere. What each field is stands once, in `FIELDS`.
     """
 
-    task: str
-    model: str
-    rate: float
-    sa1_share: Fraction | float | None = Fraction(904, 1079)
-    encoding: str = "offset"
-    bits: int = 8
-    bits_per_cell: int = 1
-    layout: str = "interleaved"
-    tile: str = "128x128"
-    input_bits: int | None = 8
-    dtype: str = "float32"
-    matrices: str = "encoder,pooler,classifier"
-    protection: str = "none"
-    fault: str = "uniform"
-    faulty: str | None = None
+    task: str = _field(0, "string", "GLUE task.")
+    model: str = _field(1, "string", "Name of the model.")
+    rate: float = _field(
+        14,
+        "double",
+        "Fraction of all cells that are stuck.",
+        "P,..",
+        lambda text: float(read_fraction(text, "rate")),
+        lambda rate: float(rate) + 0.0,  # no minus 0
+    )
+    sa1_share: Fraction | float | None = _field(
+        13,
+        "double",
+        "SA1 : SA0 parts, or the fraction of SA1 [9.04:1.75].",
+        "SHARE",
+        lambda text: parse_share(text),
+        lambda share: None if share is None else str(Fraction(str(share))),
+        default=DEFAULT_SA1_SHARE,
+    )
+    encoding: str = _field(
+        9, "string", "offset, twos_complement, sign_magnitude, differential.", default="offset"
+    )
+    bits: int = _field(5, "int32", "Bits of a code, 2 to 8.", "B,..", _whole("bits"), default=8)
+    bits_per_cell: int = _field(
+        6, "int32", "Bits of a cell: 1, 2 or 4.", "C,..", _whole("bits-per-cell"), default=1
+    )
+    input_bits: int | None = _field(
+        3,
+        "int32",
+        "8: integer products; none: float inputs.",
+        "8|none",
+        lambda text: None if text == "none" else read_whole(text, "input-bits"),
+        default=8,
+    )
+    dtype: str = _field(
+        4, "string", "Of what is not on crossbars: float32, bfloat16.", "TYPE", default="float32"
+    )
+    layout: str = _field(7, "string", "interleaved or separate.", default="interleaved")
+    tile: ATile = _field(
+        8,
+        "string",
+        "Wordlines x bitlines of a crossbar.",
+        "RxC,..",
+        parse_tile,
+        _tile_text,
+        parse_tile,
+        default=(128, 128),
+    )
+    matrices: Matrices = _field(
+        2,
+        "string",
+        "On crossbars: encoder, pooler, classifier, embeddings.",
+        "NAME,..",
+        _matrices,
+        ",".join,
+        _matrices,
+        default=DEFAULT_GROUPS,
+    )
+    protection: AProtection = _field(
+        10,
+        "string",
+        "none, duplicate:3, msb:2x3:pruned (or :lsb, :pruned+lsb; with :erasures behind), plan, "
+        "plan:FILE.",
+        "NAME,..",
+        protection,
+        lambda scheme: scheme.text,
+        protection,
+        default=Unprotected(),
+    )
+    fault: AFault = _field(
+        11,
+        "string",
+        "uniform, clustered:2 (gamma shape), wordline, bitline, short, flip; or "
+        "map:FILE, measured chips, alone.",
+        "NAME,..",
+        fault_model,
+        lambda fault: fault.name,
+        fault_model,
+        default=Uniform(),
+    )
+    faulty: AScope = _field(
+        12,
+        "string",
+        "Where faults act: layers=0+3;matrices=query;bits=7.",
+        "PLACE",
+        _faulty,
+        lambda scope: None if scope is None else scope.text,
+        _faulty,
+        default=None,
+    )
 
     def __post_init__(self) -> None:
-        for name in _TEXTS:
+        for name, field in FIELDS.items():
             value = getattr(self, name)
-            if not isinstance(value, str):
+            if isinstance(value, str):
+                if any("\ud800" <= letter <= "\udfff" for letter in value):
+                    raise ValueError(f"{name} {value!r} is no Unicode, as rows need it: rename it")
+            elif field.column == "string" and field.make is None:
                 raise ValueError(f"{name} {shown(value)} is no text: give it in quotes")
-            if any("\ud800" <= letter <= "\udfff" for letter in value):
-                raise ValueError(f"{name} {value!r} is no Unicode, as rows need it: rename it")
         check_real("rate", self.rate)
         if not 0 <= self.rate <= 1:
             raise ValueError(f"rate {self.rate} is outside [0, 1]: give a fraction of all cells")
@@ -57,47 +196,29 @@ class Point:
             check_real("sa1-share", self.sa1_share)
             if not 0 <= self.sa1_share <= 1:
                 raise ValueError(f"sa1-share {self.sa1_share} is outside [0, 1]: give a fraction")
-        spec = self.spec  # raises
-        if self.input_bits is not None and not (
-            is_integer(self.input_bits) and self.input_bits == 8
-        ):
-            raise ValueError(f"input-bits {shown(self.input_bits)} is not supported: use 8 or none")
+        for name, field in FIELDS.items():
+            if field.make is not None:
+                object.__setattr__(self, name, field.make(getattr(self, name)))
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"dtype {self.dtype!r} is not supported: use float32 or bfloat16")
-        if self.groups:  # none: the model without crossbars, which no user asks for
-            check_groups(self.groups)
-        if self.scope is not None:
-            self.scope.check(self.groups, spec)
+        hardware = self.hardware  # raises
+        if self.faulty is not None:
+            self.faulty.check(self.matrices, hardware.spec)
         find_task(self.task)  # raises
-        check_fault(self.fault)
-        check_protection(self.protection, spec.group_bits)
-
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """Groups of matrices on crossbars."""
-        return tuple(filter(None, self.matrices.split(",")))
-
-    @property
-    def scope(self) -> Scope | None:
-        """Where faults act; None for everywhere."""
-        if self.faulty is not None and not isinstance(self.faulty, str):
-            raise ValueError(f"faulty {shown(self.faulty)} is no text: give one such as 'layers=0'")
-        return None if self.faulty is None else Scope.parse(self.faulty)
 
     @property
     def spec(self) -> ChipSpec:
         """The crossbar that the point is about."""
-        tile = parse_tile(self.tile)
-        return ChipSpec(self.encoding, self.bits, self.bits_per_cell, tile, self.layout)
+        return ChipSpec(self.encoding, self.bits, self.bits_per_cell, self.tile, self.layout)
+
+    @property
+    def hardware(self) -> Hardware:
+        """The chip that the point is about."""
+        return Hardware(self.spec, self.fault, self.protection, self.input_bits)
 
     def identity(self) -> dict[str, Any]:
         """Fields as plain JSON values: the rate a float, the share a reduced ratio."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        share = None if self.sa1_share is None else str(Fraction(str(self.sa1_share)))
-        rate = float(self.rate) + 0.0  # no minus 0
-        faulty = None if self.scope is None else self.scope.text
-        plain = {"rate": rate, "sa1_share": share, "faulty": faulty}
-        return {**fields, **plain, "fault": canonical_fault(self.fault)}
+        return {name: field.write(getattr(self, name)) for name, field in FIELDS.items()}
 
     @property
     def hash(self) -> str:
@@ -108,33 +229,25 @@ class Point:
     def clean_hash(self) -> str:
         """Name of the point's model, task, spec and protection, whatever the faults."""
         without = {"rate": 0.0, "sa1_share": None, "fault": None, "faulty": None}
-        plain = replace(self, fault="uniform")  # so that no map is read
+        plain = replace(self, fault=Uniform())  # so that no map is read
         return digest({**plain.identity(), **without})
+
+
+FIELDS: dict[str, Field] = {f.name: f.metadata["field"] for f in dataclasses.fields(Point)}
+"""All that is to be known of each field of a point, by name."""
+
+DEFAULTS: dict[str, Any] = {
+    f.name: FIELDS[f.name].write(f.default)
+    for f in dataclasses.fields(Point)
+    if f.default is not dataclasses.MISSING
+}
+"""What columns hold of the fields that nobody gave."""
 
 
 def digest(value: Any) -> str:
     """SHA-256 of canonical JSON: sorted keys, no spaces, no NaN, shortest floats."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def canonical_fault(text: str) -> str:
-    """The one way to write a fault model's name: a shape as its shortest number, a map of
-    measured chips as the file's name and hash, wherever it lies.
-
-    Raises:
-        ValueError: a bad map (`rerax.measured.read_map`).
-
-    Example:
-        >>> canonical_fault("clustered:2.0"), canonical_fault("clustered:5e-1")
-        ('clustered:2', 'clustered:0.5')
-    """
-    kind, _, rest = text.partition(":")
-    if kind == "clustered":
-        with contextlib.suppress(ValueError):  # a bad one is refused where the model is made
-            return f"{kind}:{repr(float(rest)).removesuffix('.0')}"
-    chips = map_of(text)
-    return text if chips is None else f"{kind}:{chips.name}"
 
 
 def parse_rates(text: str) -> tuple[float, ...]:

@@ -18,10 +18,10 @@ from rerax.campaign.point import Point
 from rerax.campaign.source import read_subject
 from rerax.campaign.subject import Settings, Subject
 from rerax.crossbar.spec import SEMANTICS
+from rerax.faults.chip_map import PREFIX
 from rerax.glue import data as glue
 from rerax.glue.tasks import find_task
 from rerax.io import Place
-from rerax.measured import PREFIX
 
 SHARES = 9  # decimal places of a denominator: no one writes a share with more
 

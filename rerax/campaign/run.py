@@ -25,13 +25,17 @@ from rerax.campaign.store import Block
 from rerax.campaign.subject import Inputs, Progress, Settings, Subject
 from rerax.campaign.team import Chips, Team, current_team
 from rerax.crossbar.spec import SEMANTICS
+from rerax.faults import base as faults
+from rerax.faults import fault_model
 from rerax.glue.tasks import find_task
 from rerax.io import Place, place
+from rerax.protection import base as protections
 
 if TYPE_CHECKING:
     from rerax.campaign.worker import Worker
     from rerax.glue.data import Examples
     from rerax.models.bert.config import BertConfig
+    from rerax.models.bert.scope import Scope
 
 
 DEFAULT_RATES = (0.0, 1e-4, 1e-3, 1e-2)
@@ -68,6 +72,9 @@ def run(
     pairs = {f"{p.task}/{p.model}": subject.pair(p.input_bits) for p in points}
     finished: list[Block] = []
     if out is not None:
+        for point in points:
+            faults.check_registered(point.fault)
+            protections.check_registered(point.protection)
         store.check_folder(out, settings.seed, SEMANTICS, pairs)
         finished = store.scan(out)
     job = _Job(subject, points, settings, out, on_progress, pairs, plans or {}, rule, finished)
@@ -192,25 +199,21 @@ def sweep(
     task: str = "sst2",
     name: str = "model",
     rates: Sequence[float] | None = None,
-    encoding: str | Sequence[str] = "offset",
-    bits: int | Sequence[int] = 8,
-    bits_per_cell: int | Sequence[int] = 1,
-    fault: str | Sequence[str] = "uniform",
-    protection: str | Sequence[str] = "none",
-    plan_rate: float | None = None,
-    sensitivity: str | None = None,
     chips: int | None = None,
     until_se: float | None = None,
     max_chips: int | None = None,
     seed: int = 0,
     chunk: int | None = None,
     lanes: int | None = None,
-    faulty: str | Sequence[str | None] | None = None,
+    faulty: "str | Scope | Sequence[str | Scope | None] | None" = None,
     gates: Any = None,
     order: Sequence[int] | None = None,
+    plan_rate: float | None = None,
+    sensitivity: str | None = None,
     out: str | Path | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
-    **fixed: Any,
+    spec: Any = None,
+    **fields: Any,
 ) -> pa.Table:
     """Score thousands of faulty chips of a BERT: the Python form of `rerax sweep`.
 
@@ -222,10 +225,6 @@ def sweep(
         task: the GLUE task whose score is taken.
         name: what to call the model in the rows.
         rates: fractions of stuck cells, 0 to 1; by default 0, 1e-4, 1e-3 and 1e-2.
-        encoding, bits, bits_per_cell, fault, protection: one value or several; several make a
-            grid. A fault `map:FILE` (measured chips) stands alone, without rates and chips.
-        plan_rate, sensitivity: for protection `plan`: the rate it is made for (the highest below
-            0.5 by default) and an .npz file of weights (`rerax.sensitivity`).
         chips: chips for each point, 64 by default.
         until_se, max_chips: instead of `chips`: add chips to each point, looking at 64, 128,
             256, ... of them, until the standard error is so small or there are so many.
@@ -237,10 +236,15 @@ def sweep(
         gates: closed rows and columns, if any.
         order: GLUE label id of each output; by default what the names in `config.labels` say, or
             GLUE's own order where they are LABEL_0, LABEL_1, ..
+        plan_rate, sensitivity: for protection `plan`: the rate it is made for (the highest below
+            0.5 by default) and an .npz file of weights (`models.bert.sensitivity`).
         out: campaign folder to fill or grow; None keeps the rows in memory.
         on_progress: told after every dispatch.
-        **fixed: other fields of `campaign.point.Point`: sa1_share, layout, tile, input_bits,
-            dtype, matrices.
+        spec: encoding, bits, bits_per_cell, tile and layout together.
+        **fields: the other fields of `Point`, objects or their texts, one value or several:
+            encoding, bits, bits_per_cell, layout, tile, fault, protection, sa1_share, matrices,
+            input_bits, dtype. Several make a grid. A fault `map:FILE` (measured chips) stands
+            alone, without rates and chips.
 
     Returns:
         One row per chip, in the schema of `campaign.store.SCHEMA`.
@@ -252,23 +256,17 @@ def sweep(
     given.check_config(config)
     scopes = given.several("faulty", faulty)
     given.check_others(out, sensitivity, on_progress, scopes)
-    faults = given.several("fault", fault)
+    axes = given.axes_of(fields, spec)
+    faults = axes.get("fault", ())
     measured = is_measured(faults)
     chips, max_chips, seed, chunk, lanes = map(given.plain, (chips, max_chips, seed, chunk, lanes))
     rule = make_rule(until_se, max_chips, chips)
     if measured and not (rates is None and chips is None and rule is None):
-        raise ValueError(f"{faults[0]} brings its own chips and rate: leave out rates and chips")
-    axes = {
-        "rate": (0.0,)
-        if measured
-        else given.several("rates", DEFAULT_RATES if rates is None else rates),
-        "encoding": given.several("encoding", encoding),
-        "bits": given.several("bits", bits),
-        "bits_per_cell": given.several("bits_per_cell", bits_per_cell),
-        "fault": faults,
-        "protection": given.several("protection", protection),
-    }
-    points = expand(Point(task=task, model=name, rate=0.0, **fixed), axes)
+        name = fault_model(faults[0]).text
+        raise ValueError(f"{name} brings its own chips and rate: leave out rates and chips")
+    asked = given.several("rates", DEFAULT_RATES if rates is None else rates)
+    axes["rate"] = (0.0,) if measured else asked
+    points = expand(Point(task=task, model=name, rate=0.0), axes)
     check_flags(points, plan_rate, sensitivity)
     settings = Settings(64 if chips is None else chips, seed, chunk, lanes)
     examples = given.read_examples(examples, config)

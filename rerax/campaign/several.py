@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from rerax.campaign import store
-from rerax.campaign.allot import PLANS, check_flags, with_allocations
+from rerax.campaign.allot import check_flags, is_open, with_allocations
 from rerax.campaign.grid import spread
 from rerax.campaign.lot import chips_of, with_realised_rates
 from rerax.campaign.point import Point
@@ -72,7 +72,7 @@ def with_plans(
     resolved: list[Share] = []
     plans: dict[str, str] = {}
     for subject, own in shares:
-        mine = any(point.protection in PLANS for point in own)
+        mine = any(is_open(point.protection) for point in own)
         how = (plan_rate, sensitivity) if mine else (None, None)
         points, found = with_allocations(own, subject, *how, out, find)
         resolved.append((subject, points))

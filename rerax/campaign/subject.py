@@ -154,9 +154,9 @@ class Progress:
     def text(self) -> str:
         """The point in words."""
         at = self.point
-        where = "" if at.faulty is None else f" in {at.faulty}"
+        where = "" if at.faulty is None else f" in {at.faulty.text}"
         what = f"{self.what}, " if self.what else ""
-        return f"{what}{at.task} {at.encoding} {at.fault}{where} rate {rate_text(at.rate)}"
+        return f"{what}{at.task} {at.encoding} {at.fault.text}{where} rate {rate_text(at.rate)}"
 
 
 def unprotected_text(protection: str, matrices: Sequence[str]) -> str:

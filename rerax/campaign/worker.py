@@ -1,7 +1,6 @@
 """The part of a run that computes: from blocks to rows. Imported once there is work."""
 
 import datetime
-import functools
 import importlib.metadata
 import itertools
 import socket
@@ -18,18 +17,21 @@ import numpy as np
 import pyarrow as pa
 
 import rerax
-from rerax import chip, evaluate, reuse
 from rerax.campaign.point import Point, digest
 from rerax.campaign.store import Block
 from rerax.campaign.subject import Inputs, Progress, Settings, Subject, rows_table, unprotected_text
-from rerax.faults import DEFAULT_SA1_SHARE, Counts, dose, fault_model
+from rerax.evaluate import engine, prefix_cache
+from rerax.faults import DEFAULT_SA1_SHARE, Measured, Uniform
+from rerax.faults.mask import FaultMask, Faults
+from rerax.faults.read_out import Counts
+from rerax.faults.sampling.rates import RateTable, rate_table
 from rerax.glue.data import check_ids, check_length, make_batches
 from rerax.glue.label_order import check_answers
 from rerax.glue.metrics import correct_bits, predictions_of, scores
 from rerax.glue.tasks import find_task
-from rerax.measured import PREFIX
+from rerax.models.bert import crossbars
 from rerax.models.bert.names import MATRICES
-from rerax.protection import Ledger, protection
+from rerax.protection import Ledger, Unprotected
 
 STORED = ("task", "model", "encoding", "bits", "bits_per_cell", "matrices", "protection")
 """What decides how many cells are sensed for a weight."""
@@ -91,7 +93,7 @@ class Worker:
     pace: _Pace
     device: jax.Device | None = None
     programmed: dict[Any, Any] = field(default_factory=dict)
-    kept: dict[Any, reuse.Kept | None] = field(default_factory=dict)
+    kept: dict[Any, prefix_cache.Kept | None] = field(default_factory=dict)
     floats: dict[str, float] = field(default_factory=dict)
     maps: dict[str, str] = field(default_factory=dict)
     bare: dict[str, list[str]] = field(default_factory=dict)
@@ -114,27 +116,27 @@ class Worker:
                 without room for it, or no matrix with the gates that it needs.
         """
         for point in points:
-            fault_model(point.fault)
-            protection(point.protection)
-            if point.scope is not None:
+            if point.faulty is not None:
                 layers = subject.config.num_hidden_layers
-                point.scope.check(point.groups, point.spec, layers)  # raises
+                point.faulty.check(point.matrices, point.spec, layers)  # raises
         inputs = subject.load()
         bare: dict[str, list[str]] = {}
         reads: list[dict[str, Any]] = []
         for point in dict.fromkeys(
-            replace(p, rate=0.0, sa1_share=None, fault="uniform", faulty=None) for p in points
+            replace(p, rate=0.0, sa1_share=None, fault=Uniform(), faulty=None) for p in points
         ):
-            shield = protection(point.protection)
-            ledgers = chip.ledger(inputs.params, point.spec, point.groups, inputs.gates, shield)
+            groups, name = point.matrices, point.protection.text
+            ledgers = crossbars.ledgers(inputs.params, point.hardware, groups, inputs.gates)
             whole = sum(itertools.chain(*ledgers.values()), Ledger())
-            stored = {name: getattr(point, name) for name in STORED}
+            identity = point.identity()
+            stored = {field: identity[field] for field in STORED}
             entry = {**stored, "reads": round(whole.reads_per_weight, 6)}
             reads += [] if entry in reads else [entry]
-            left = chip.bare_matrices(inputs.params, point.groups, inputs.gates, shield)  # raises
+            left = crossbars.bare_matrices(  # raises
+                inputs.params, groups, inputs.gates, point.protection
+            )
             if left:
-                known = {*bare.get(point.protection, ()), *left}
-                bare[point.protection] = sorted(known, key=MATRICES.index)
+                bare[name] = sorted({*bare.get(name, ()), *left}, key=MATRICES.index)
         for name, matrices in bare.items():
             warnings.warn(unprotected_text(name, matrices), stacklevel=2)
         longest = max(len(row) for row in inputs.examples.ids)
@@ -152,12 +154,12 @@ class Worker:
             settings,
             inputs,
             make_batches(inputs.examples, inputs.config.pad_token_id),
-            evaluate.platform_name(settings.lanes),
+            engine.platform_name(settings.lanes),
             _Pace(total, on_progress),
             maps={
-                p.identity()["fault"]: str(Path(p.fault.removeprefix(PREFIX)).absolute())
+                p.fault.name: str(Path(p.fault.path).absolute())
                 for p in points
-                if p.fault.startswith(PREFIX)
+                if isinstance(p.fault, Measured)
             },
             bare=bare,
             reads=reads,
@@ -178,7 +180,7 @@ class Worker:
     def lanes(self) -> int:
         """Chips that a device evaluates side by side."""
         backend = jax.default_backend()
-        return self.settings.lanes or evaluate.lane_width(self.inputs.config, backend)
+        return self.settings.lanes or engine.lane_width(self.inputs.config, backend)
 
     def provenance(self) -> dict[str, Any]:
         """When, where and with which versions this run is made; kept beside, never hashed."""
@@ -269,38 +271,25 @@ class Worker:
     ) -> dict[str, Any]:
         """Outcome columns of a block's chips."""
         outcomes = self._outcomes(point, block, step)
-        network, programmed, _, _ = self.prepared(point)
         counts = Counts(*map(np.concatenate, zip(*(o.counts for o in outcomes), strict=True)))
-        cells = chip.cells(programmed, point.spec)
+        cells = self.prepared(point).stored.cells
         return {
             **self._scored(np.concatenate([o.logits for o in outcomes])),
             **counts._asdict(),
-            "cells": cells * (1 + network.protection.spare_arrays),
+            "cells": cells * (1 + point.protection.spare_arrays),
             "cells_dense": cells,
-            "sparsity": chip.sparsity(self.inputs.params, point.groups, self.inputs.gates),
+            "sparsity": crossbars.sparsity(self.inputs.params, point.matrices, self.inputs.gates),
         }
 
     def _outcomes(
         self, point: Point, block: Block, step: Callable[[int, Point], None] | None = None
-    ) -> list[evaluate.Outcome]:
+    ) -> list[engine.Outcome]:
         """What a block's chips answer, and what of them is faulty."""
-        network, programmed, blocks, chunk = self.prepared(point)
-        where, entries = self._restricted(point)
-        share = DEFAULT_SA1_SHARE if point.sa1_share is None else point.sa1_share
+        mask, entries = self._restricted(point)
+        faults = Faults(rates_of(point), mask)
+        chips = range(block.first, block.last + 1)
         outcomes = []
-        for outcome in evaluate.evaluate_chips(
-            network,
-            programmed,
-            self.batches,
-            blocks,
-            seed=self.settings.seed,
-            dose=dose(point.rate, share, network.fault),
-            first=block.first,
-            chips=block.chips,
-            chunk=chunk,
-            where=where,
-            entries=entries,
-        ):
+        for outcome in self.prepared(point).outcomes(self.settings.seed, chips, faults, entries):
             outcomes.append(outcome)
             if step is not None:
                 step(len(outcome.logits), point)
@@ -314,49 +303,42 @@ class Worker:
             return {**scored, "correct": None, "prediction": list(answers.astype(np.float16))}
         return {**scored, "correct": correct_bits(answers, labels), "prediction": None}
 
-    def _restricted(
-        self, point: Point
-    ) -> tuple[chip.Acting | None, tuple[evaluate.Entry, ...] | None]:
+    def _restricted(self, point: Point) -> tuple[FaultMask | None, tuple[engine.Entry, ...] | None]:
         """Where the point's faults act, and the clean streams from which its chips start."""
-        scope, layers = point.scope, self.inputs.config.num_hidden_layers
+        scope, layers = point.faulty, self.inputs.config.num_hidden_layers
         if scope is None:
             return None, None
-        where = chip.acting(scope, point.groups, layers)
-        first = scope.first_layer(point.groups, layers)
+        mask = crossbars.fault_mask(scope, point.matrices, layers)
+        first = scope.first_layer(point.matrices, layers)
         if first is None or not self.settings.reuse:
-            return where, None
-        network, programmed, blocks, _ = self.prepared(point)
-        last = self.kept.get("last")
-        kept = reuse.clean_entries(network, programmed, blocks, first, where, last)
+            return mask, None
+        evaluator = self.prepared(point)
+        kept = prefix_cache.clean_entries(evaluator, first, mask, self.kept.get("last"))
         self.kept["last"] = kept
-        return where, None if kept is None else kept.entries
+        return mask, None if kept is None else kept.entries
 
-    def prepared(self, point: Point) -> tuple[Any, ...]:
-        """Network, model on the device, example blocks and chunk of a point (the last is kept)."""
+    def prepared(self, point: Point) -> engine.Evaluator:
+        """Model and examples on the device, as a point has them (the last is kept)."""
         key = replace(point, rate=0.0, sa1_share=None, faulty=None)
         if key not in self.programmed:
             self.pace.at("compiling", point)
             self.programmed.clear()
             self.kept.clear()
-            config = self.inputs.config
-            network = evaluate.Network(
-                config,
-                point.spec,
-                fault_model(point.fault),
-                point.input_bits,
-                point.dtype,
-                self.lanes,
-                protection=protection(point.protection),
+            inputs = self.inputs
+            network = engine.Network(inputs.config, point.dtype, self.lanes)
+            stored = crossbars.program_bert(
+                inputs.params, point.hardware, point.matrices, inputs.gates
             )
-            placed = chip.program(
-                self.inputs.params, point.spec, point.groups, self.inputs.gates, network.protection
+            self.programmed[key] = engine.Evaluator.make(
+                network, stored, self.batches, self.settings.chunk, self.device
             )
-            chunk, blocks = evaluate.fit_memory(network, self.batches, self.settings.chunk)
-            # Put there by hand, since within `jax.default_device` each device is traced anew.
-            own = functools.partial(jax.device_put, device=self.device)
-            placed, cut = own(placed), own(evaluate.to_device(self.batches, blocks))
-            self.programmed[key] = (network, placed, cut, chunk)
         return self.programmed[key]
+
+
+def rates_of(point: Point) -> RateTable:
+    """The sampler's table of a point's rate and share."""
+    share = DEFAULT_SA1_SHARE if point.sa1_share is None else point.sa1_share
+    return rate_table(point.rate, share, point.fault)
 
 
 _FIRST = Block("", 0, 0)
@@ -364,8 +346,8 @@ _FIRST = Block("", 0, 0)
 
 def _plain(point: Point) -> Point:
     """The point whose model has no codes and no faults."""
-    fault_free = replace(point, rate=0.0, faulty=None, protection="none")
-    return replace(fault_free, dtype="float32", matrices="", bits=8)
+    fault_free = replace(point, rate=0.0, faulty=None, protection=Unprotected())
+    return replace(fault_free, dtype="float32", matrices=(), bits=8)
 
 
 def _repeat(value: Any, n: int) -> Any:

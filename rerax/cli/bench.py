@@ -41,11 +41,11 @@ def bench(
     in the same run.
     """
     from rerax.campaign.point import parse_rates
-    from rerax.names import check_protection
+    from rerax.protection import protection as protection_of
 
     asked = parse_rates(rates)
     for one in names(protection or "none"):
-        check_protection(one)
+        protection_of(one)
     for name, value in (("examples", examples), ("rounds", rounds)):
         if value < 1:
             raise ValueError(f"{name} {value} is too few: give at least 1")

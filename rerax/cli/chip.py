@@ -75,16 +75,16 @@ def chip(
     if export_map is not None:
         cells = lens.export_map(worker, found, export_map)
         print(f"stuck cells: {cells} in {export_map}")
-        if worker.prepared(found.point)[0].protection.spare_arrays:
+        if found.point.protection.spare_arrays:
             say("warning: the map leaves out spare crossbars")
 
 
 def _show(found: "Recalled", view: "View") -> None:
     row, at = found.row, found.point
-    where = "" if at.faulty is None else f" in {at.faulty}"
+    where = "" if at.faulty is None else f" in {at.faulty.text}"
     print(
         f"chip {row['chip']} of {row['point_hash'][:16]}: {at.task} {at.model} {at.encoding} "
-        f"{at.protection} {at.fault}{where} rate {rate_text(at.rate)}"
+        f"{at.protection.text} {at.fault.text}{where} rate {rate_text(at.rate)}"
     )
     if view.same_platform:
         print(f"score {100 * view.score:.2f} %, as in its row")

@@ -213,12 +213,3 @@ def command_text(command: Callable[..., Any], values: Mapping[str, Any]) -> str:
         words += [f"--{name.replace('_', '-')}"] if is_flag else []
         words += [] if value is True else [str(value)]
     return shlex.join(words)
-
-
-def numbers(text: str, flag: str) -> tuple[int, ...]:
-    """Whole numbers of a comma list.
-
-    Raises:
-        ValueError: an entry that is none.
-    """
-    return tuple(read_whole(item, flag) for item in text.split(","))

@@ -23,7 +23,7 @@ from rerax.cli.flags import (
 )
 
 if TYPE_CHECKING:
-    from rerax.allocation import Account
+    from rerax.models.bert.planning import Account
 
 DESIGN_RATE = 1e-2  # the highest of `rerax sweep`'s default rates
 
@@ -54,12 +54,14 @@ def plan(
     Needs no data. One line for each matrix: its protection, cells, reads, and voted bits whose
     images are not kept apart.
     """
-    from rerax.campaign.allot import PLANS, check_design_rate, is_plan, saved_plan
+    from rerax.campaign.allot import check_design_rate, is_open
     from rerax.campaign.manifest import check_target
     from rerax.campaign.point import parse_share
     from rerax.crossbar.spec import ChipSpec, parse_tile
+    from rerax.faults import fault_model
     from rerax.models.bert.names import check_groups
-    from rerax.names import check_fault, check_protection
+    from rerax.protection import Plan
+    from rerax.protection import protection as protection_of
     from rerax.values import read_whole
 
     if json is not None:
@@ -73,30 +75,28 @@ def plan(
     )
     rate = DESIGN_RATE if plan_rate is None else check_design_rate(plan_rate)
     share = float(parse_share(sa1_share or "9.04:1.75"))
-    groups, name = names(matrices), protection
+    groups = names(matrices)
     check_groups(groups)
-    check_fault(fault)
-    check_protection(protection, spec.group_bits)
-    from rerax.allocation import Design, account, save_plan, total
+    chances = fault_model(fault).odds(rate, share)
+    scheme = protection_of(protection)
+    scheme.check(spec)
     from rerax.campaign.subject import unprotected_text
-    from rerax.chip import bare_matrices
     from rerax.models.bert import convert
-    from rerax.protection import allocate
-    from rerax.protection import protection as protection_of
-    from rerax.protection.damage import odds
+    from rerax.models.bert.crossbars import bare_matrices
+    from rerax.models.bert.planning import Design, account, save_plan, total
+    from rerax.protection.planner import allocate
     from rerax.pruning.gates import load_gates
 
-    chances = odds(fault, rate, share)
     directory = convert.locate(model)
     config, params = convert.load(directory)
     params, gates = load_gates(directory, params)
-    if is_plan(protection) and protection not in PLANS:
-        name = saved_plan(protection)
-    bare = () if is_plan(name) else bare_matrices(params, groups, gates, protection_of(name))
+    if isinstance(scheme, Plan) and scheme.file:
+        scheme = scheme.read()
+    bare = bare_matrices(params, groups, gates, scheme)
     known = Design(params, config, gates, sensitivity).matrices(spec, groups)
-    if protection in PLANS:
-        name = allocate(known, chances, spec, protection != "plan").name
-    accounts = account(name, known, chances, spec)
+    if is_open(scheme) and isinstance(scheme, Plan):
+        scheme = allocate(known, chances, spec, scheme.erasures)
+    accounts = account(scheme, known, chances, spec)
     asked = {
         "model": Path(model).name or model,
         "encoding": encoding,

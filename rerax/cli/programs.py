@@ -6,7 +6,7 @@ from collections.abc import MutableMapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from rerax.instructions import cpu_flags
+from rerax.crossbar.platform import cpu_flags
 
 SHORTEST = 0.3
 """Seconds; what compiles faster is not kept."""

@@ -34,7 +34,6 @@ from rerax.cli.flags import (
     command_text,
     flag,
     names,
-    numbers,
     run_and_print,
 )
 from rerax.values import printable, read_budget
@@ -43,9 +42,12 @@ if TYPE_CHECKING:
     from rerax.campaign.point import Point
 
 RATES = "0,1e-4,1e-3,1e-2"
+LISTS = ("encoding", "bits", "bits_per_cell", "tile", "layout", "fault", "protection")
+"""Fields of a point that several values make a grid of."""
+SINGLE = ("input_bits", "dtype", "matrices")
+"""And those of one value."""
 OF_A_POINT = (
-    *("rates", "sa1_share", "sa0", "sa1", "encoding", "bits", "bits_per_cell", "tile", "layout"),
-    *("input_bits", "dtype", "matrices", "fault", "protection"),
+    *("rates", "sa1_share", "sa0", "sa1", *LISTS, *SINGLE),
     *("faulty_layers", "faulty_matrices", "faulty_bits"),
 )
 """Parameters that a study's points have in themselves."""
@@ -210,7 +212,7 @@ def _of_flags(given: Any) -> Asked:
     """
     from rerax.campaign.grid import expand
     from rerax.campaign.lot import is_measured
-    from rerax.campaign.point import Point
+    from rerax.campaign.point import FIELDS, Point
 
     if given.model is None or given.task is None:
         missing = "--model" if given.model is None else "--task"
@@ -226,26 +228,15 @@ def _of_flags(given: Any) -> Asked:
         "task": names(given.task),
         "model": tuple(models),
         "rate": (0.0,) if measured else rates,
-        "encoding": names(given.encoding),
-        "bits": numbers(given.bits, "bits"),
-        "bits_per_cell": numbers(given.bits_per_cell, "bits-per-cell"),
-        "tile": names(given.tile),
-        "layout": names(given.layout),
-        "fault": names(given.fault),
-        "protection": names(given.protection),
+        **{name: tuple(map(FIELDS[name].read, names(getattr(given, name)))) for name in LISTS},
     }
-    inputs = given.input_bits
-    if "," in inputs:
-        raise ValueError(f"input-bits {inputs!r} is a list: a folder has one, give 8 or none")
-    base = Point(
-        task=names(given.task)[0],
-        model=next(iter(models)),
-        rate=0.0,
-        sa1_share=share,
-        input_bits=None if inputs == "none" else numbers(inputs, "input-bits")[0],
-        dtype=given.dtype,
-        matrices=",".join(names(given.matrices)),
-    )
+    if "," in given.input_bits:
+        raise ValueError(
+            f"input-bits {given.input_bits!r} is a list: a folder has one, give 8 or none"
+        )
+    single = {name: FIELDS[name].read(getattr(given, name)) for name in SINGLE}
+    task, model = axes["task"][0], axes["model"][0]
+    base = Point(task=task, model=model, rate=0.0, sa1_share=share, **single)
     return expand(base, axes), models, given.data
 
 

@@ -8,11 +8,13 @@ switch has a say: keys ask for `threefry2x32` by name and bits come from `threef
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key, UInt32
 
+from rerax._types import AnyArray
 from rerax.crossbar.array_id import ArrayId
 
 _TRAINING = 0xFFFFFFFF  # no chip has this number
@@ -41,8 +43,38 @@ def chip_key(root: Key[Array, ""], chip: UInt32[Array, ""]) -> Key[Array, ""]:
     return jax.random.fold_in(root, chip)
 
 
+class Chip(NamedTuple):
+    """One manufactured chip: all that tells it from others.
+
+    Attributes:
+        number: its number.
+        key: its key, which its stuck cells follow from.
+    """
+
+    number: UInt32[Array, ""]
+    key: Key[Array, ""]
+
+
+def chip(seed: int, number: int | UInt32[Array, ""]) -> Chip:
+    """Make one chip of a campaign.
+
+    Args:
+        seed: the campaign's seed.
+        number: the chip's number, from 0.
+
+    Raises:
+        ValueError: seed outside 0 .. 2^32 - 1.
+    """
+    return chip_of(root_key(seed), jnp.asarray(number).astype(jnp.uint32))
+
+
+def chip_of(root: Key[Array, ""], number: UInt32[Array, ""]) -> Chip:
+    """Make one chip from the campaign's root key."""
+    return Chip(number, chip_key(root, number))
+
+
 def array_key(
-    chip_key: Key[Array, ""], array: ArrayId, layer: int | UInt32[Array, ""]
+    chip_key: Key[Array, ""], array: ArrayId, layer: int | UInt32[AnyArray, ""]
 ) -> Key[Array, ""]:
     """Key of the base array of a matrix in a layer (0 where it is not stacked)."""
     return jax.random.fold_in(functools.reduce(jax.random.fold_in, array.numbers, chip_key), layer)

@@ -109,12 +109,14 @@ class ChipSpec:
         return wordline // self.tile[0], bitline // self.tile[1]
 
 
-def parse_tile(text: str) -> tuple[int, int]:
-    """Read a tile size such as `128x128` (wordlines x bitlines).
+def parse_tile(text: str | tuple[int, int]) -> tuple[int, int]:
+    """Read a tile size such as `128x128` (wordlines x bitlines), or take it as a pair.
 
     Raises:
         ValueError: not two whole numbers of at least 1 joined by an x.
     """
+    if not isinstance(text, str):
+        return ChipSpec(tile=tuple(text) if isinstance(text, list) else text).tile
     rows, _, columns = (part.strip() for part in text.lower().partition("x"))
     if not (is_whole(rows) and is_whole(columns)):
         raise ValueError(f"tile {text!r} is not a size: give wordlines x bitlines such as 128x128")

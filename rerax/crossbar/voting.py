@@ -48,6 +48,9 @@ def majority_vote(
 def msb_encode(words: UInt[Array, "*shape"], bits: int, msbs: int) -> UInt[Array, "*shape"]:
     """The `msbs` most significant bits of `bits`-bit words, as numbers below 2^msbs.
 
+    With `msb_decode` the readable form of what `MsbEmbed` does to whole arrays at once
+    (`protection.msb`), to which the tests hold that faster path.
+
     Args:
         words: unsigned words below 2^bits.
         bits: width of a word.
@@ -71,7 +74,7 @@ def msb_decode(
     msbs: int,
     stuck: tuple[UInt[Array, "*shape"], UInt[Array, "n *shape"]] | None = None,
 ) -> UInt[Array, "*shape"]:
-    """Words whose `msbs` top bits were voted with their copies.
+    """Words whose `msbs` top bits were voted with their copies; see `msb_encode`.
 
     Args:
         words: words as read.

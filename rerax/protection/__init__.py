@@ -1,34 +1,35 @@
 """Protection that costs no cell: copies of the most significant bits, voted on reading.
 
-`schemes` holds the protections and their names, `placement` and `repair` say where copies lie,
-`embed` writes them, `recover` reads them back, `ledger` counts cells, `damage` foretells the
-error of what is read and `planner` chooses by it.
+One file for each scheme, without JAX (`unprotected`, `duplicate`, `msb`, `allocation`); `cost`
+counts cells, `expected_error` foretells the error of what is read and `planner` chooses by it.
 """
 
-from rerax.protection.ledger import Ledger
-from rerax.protection.planner import Allocation, allocate, left_bare
-from rerax.protection.schemes import (
-    PROTECTIONS,
-    Duplicate,
-    MsbEmbed,
+from rerax.protection.allocation import Allocation, Plan
+from rerax.protection.base import (
     Protection,
     Stored,
-    Unprotected,
+    left_bare,
     protection,
-    register,
+    register_protection,
+    registered_protections,
 )
+from rerax.protection.cost import Ledger, Misses
+from rerax.protection.duplicate import Duplicate
+from rerax.protection.msb.embed import MsbEmbed
+from rerax.protection.unprotected import Unprotected
 
 __all__ = [
-    "PROTECTIONS",
     "Allocation",
     "Duplicate",
     "Ledger",
+    "Misses",
     "MsbEmbed",
+    "Plan",
     "Protection",
     "Stored",
     "Unprotected",
-    "allocate",
     "left_bare",
     "protection",
-    "register",
+    "register_protection",
+    "registered_protections",
 ]

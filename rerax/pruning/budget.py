@@ -60,14 +60,6 @@ def masked(
     return kernel * opened.astype(kernel.dtype)
 
 
-def kept_weights(gates: Gates) -> dict[str, Float[Array, "*L"]]:
-    """Weights that each matrix keeps: an L0 count that can be differentiated through `step`."""
-    return {
-        name: step(gate["row"]).sum(-1) * step(gate["column"]).sum(-1)
-        for name, gate in gates.items()
-    }
-
-
 def mask(params: Any, gates: Gates) -> Any:
     """Parameters of any model with its closed rows and columns at zero.
 
@@ -85,7 +77,7 @@ def mask(params: Any, gates: Gates) -> Any:
     return with_leaves(
         params,
         {
-            path: masked(kernel, gates[name]["row"], gates[name]["column"])
+            path: masked(*map(jnp.asarray, (kernel, gates[name]["row"], gates[name]["column"])))
             for name, (path, kernel) in kernels_named(params, gates).items()
         },
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rerax.campaign.point import Point
+from rerax.campaign.point import DEFAULTS
 from rerax.campaign.stopping import Rule
 from rerax.campaign.subject import unprotected_text
 from rerax.crossbar.spec import ENCODINGS
@@ -234,8 +234,7 @@ def scheme_of(line: Line) -> tuple[Any, ...]:
 
 def plainness(scheme: tuple[Any, ...]) -> tuple[Any, ...]:
     """Sort key that puts the scheme nearest to a point's defaults first."""
-    defaults = Point.__dataclass_fields__
-    away = [value != defaults[name].default for name, value in zip(SCHEME, scheme, strict=True)]
+    away = [value != DEFAULTS.get(name) for name, value in zip(SCHEME, scheme, strict=True)]
     encoding = scheme[SCHEME.index("encoding")]
     rank = ENCODINGS.index(encoding) if encoding in ENCODINGS else len(ENCODINGS)
     return sum(away), away, rank, tuple(map(shown, scheme))

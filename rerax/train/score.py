@@ -8,13 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rerax import chip, evaluate
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import Healthy, dose
+from rerax.evaluate import engine
+from rerax.faults import NoFault
+from rerax.faults.mask import Faults
+from rerax.faults.sampling.rates import rate_table
 from rerax.glue.data import Examples, Split, make_batches
 from rerax.glue.metrics import predictions_of, scores
 from rerax.glue.tasks import Task
+from rerax.hardware import Hardware
 from rerax.models.bert.config import BertConfig
+from rerax.models.bert.crossbars import program_bert
+from rerax.models.bert.names import DEFAULT_GROUPS
 from rerax.pruning.gates import Gates, with_zeros
 
 
@@ -37,26 +42,17 @@ class Scorer:
         """Logits [E, N] in the split's own order."""
         if not self.held:
             batches = make_batches(self.examples, self.config.pad_token_id)
-            network = evaluate.Network(self.config, self.spec or ChipSpec(), Healthy())
-            _, blocks = evaluate.fit_memory(network, batches)
+            network = engine.Network(self.config)
+            _, blocks = engine.fit_memory(network, batches)
             self.held.update(
-                batches=batches, network=network, blocks=evaluate.to_device(batches, blocks)
+                batches=batches, network=network, blocks=engine.to_device(batches, blocks)
             )
-        network, batches = self.held["network"], self.held["batches"]
         params = with_zeros(jax.device_get(params), jax.device_get(gates))
-        groups = chip.DEFAULT_GROUPS if self.spec else ()
-        placed = chip.program(params, network.spec, groups, gates)
-        (outcome,) = evaluate.evaluate_chips(
-            network,
-            jax.tree.map(jnp.asarray, placed),
-            batches,
-            self.held["blocks"],
-            seed=0,
-            dose=dose(0.0),
-            first=0,
-            chips=1,
-            chunk=1,
-        )
+        groups = DEFAULT_GROUPS if self.spec else ()
+        hardware = Hardware(self.spec or ChipSpec(), NoFault())
+        stored = jax.tree.map(jnp.asarray, program_bert(params, hardware, groups, gates))
+        evaluator = engine.Evaluator(stored=stored, chunk=1, **self.held)
+        (outcome,) = evaluator.outcomes(0, range(1), Faults(rate_table(0.0)))
         return outcome.logits[0]
 
     def score(

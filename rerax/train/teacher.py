@@ -10,13 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 
-from rerax import chip, evaluate
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import Healthy, dose
+from rerax.evaluate import engine
+from rerax.evaluate.network import Block, Network
+from rerax.evaluate.network import Bucket as Room
+from rerax.faults import NoFault
+from rerax.faults.mask import Faults
+from rerax.faults.sampling.rates import rate_table
 from rerax.glue.data import Batches, Bucket, Examples, make_batches
+from rerax.hardware import Hardware
 from rerax.models.bert.config import BertConfig
-from rerax.network import Block, Network
-from rerax.network import Bucket as Room
+from rerax.models.bert.crossbars import program_bert
 from rerax.pruning.gates import Gates, with_zeros
 
 AT_ONCE = 2  # batches of one length a dispatch: a loop over one compiles differently
@@ -68,15 +72,15 @@ class Teacher:
             seen: all sentences in the order in which the run first sees them.
             outputs: its output for each of the student's.
         """
-        network = Network(config, ChipSpec(), Healthy())
-        placed = chip.program(with_zeros(params, gates), network.spec, (), gates)
+        hardware = Hardware(ChipSpec(), NoFault())
+        placed = program_bert(with_zeros(params, gates), hardware, (), gates)
         batches = _in_order(make_batches(examples, config.pad_token_id), seen)
         place = np.zeros((len(examples), 2), np.int32)
         for k, bucket in enumerate(batches.buckets):
             n, row = np.nonzero(bucket.index >= 0)
             place[bucket.index[n, row]] = np.stack([np.full_like(n, k), n], axis=1)
         return cls(
-            network,
+            Network(config),
             jax.tree.map(jnp.asarray, placed),
             batches,
             place,
@@ -107,17 +111,10 @@ class Teacher:
             Bucket(b.ids[p], b.types[p], b.lengths[p], b.index[p])
             for b, p in zip(self.batches.buckets, picked, strict=True)
         )
-        (outcome,) = evaluate.evaluate_chips(
-            self.network,
-            self.placed,
-            Batches(parts, self.batches.examples),
-            (self._block(parts),),
-            seed=0,
-            dose=dose(0.0),
-            first=0,
-            chips=1,
-            chunk=1,
-        )
+        batches = Batches(parts, self.batches.examples)
+        blocks = (self._block(parts),)
+        evaluator = engine.Evaluator(self.network, self.placed, batches, blocks, chunk=1)
+        (outcome,) = evaluator.outcomes(0, range(1), Faults(rate_table(0.0)))
         index = np.concatenate([part.index[part.index >= 0] for part in parts])
         self.logits[index] = outcome.logits[0][index]
         self.answered[index] = True

@@ -23,7 +23,6 @@ from folders import PAIRS, POINT, fill, make_rows, names, same
 from paths import PYTHONPATH, RESULTS
 
 from rerax import io as files
-from rerax.allocation import save_plan
 from rerax.campaign import store
 from rerax.campaign.block import FIRST_COLUMNS, SCHEMA, Block
 from rerax.campaign.block_file import Fixed, is_sealed, write_rows
@@ -39,6 +38,7 @@ from rerax.campaign.manifest import (
 )
 from rerax.cli import main
 from rerax.cli.bench import _write
+from rerax.models.bert.planning import save_plan
 from rerax.report import write_page
 from rerax.report.figures import _save
 

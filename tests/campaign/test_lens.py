@@ -14,12 +14,12 @@ import tiny
 import unoptimised
 from arrays import physical
 
-from rerax import faults
 from rerax.campaign import recall
 from rerax.campaign.lens import cells_of
 from rerax.campaign.point import Point
 from rerax.cli import main
 from rerax.crossbar.spec import ChipSpec
+from rerax.faults.read_out import stuck_words
 from rerax.models.bert import convert
 
 HEAD = "pooler,classifier"  # compiles sooner than all
@@ -222,7 +222,7 @@ def test_a_point_is_rebuilt_from_its_row(share):
 def test_cells_lie_where_the_sampler_put_them(spec):
     rng = np.random.default_rng(0)
     states = rng.choice([0, 1, 3], (spec.cells_per_weight, 5, 4), p=[0.6, 0.2, 0.2])
-    mask, value = map(np.asarray, faults.stuck_words(jnp.asarray(states, jnp.uint8), spec))
+    mask, value = map(np.asarray, stuck_words(jnp.asarray(states, jnp.uint8), spec))
     words = rng.integers(0, 1 << spec.group_bits, mask.shape, np.uint8)
     found = cells_of((words & ~mask) | value, mask, spec)
     at = physical(states, spec)

@@ -12,6 +12,7 @@ from arrays import write_map
 import rerax
 from rerax.campaign import store
 from rerax.campaign.point import Point
+from rerax.models.bert.scope import Scope
 
 # One sampler to compile, and one length; two chunks, of which the second is not full.
 FAST = {"matrices": "classifier", "chips": 3, "chunk": 2, "rates": (0.0, 0.05)}
@@ -206,10 +207,10 @@ def test_a_degenerate_chip_is_counted_not_dropped(monkeypatch):
     """One answer to all, as when every weight reads -128."""
 
     def same(*where, **how):
-        for outcome in quick_answers.evaluate_chips(*where, **how):
+        for outcome in quick_answers.outcomes(*where, **how):
             yield outcome._replace(logits=np.full_like(outcome.logits, 2.5))
 
-    monkeypatch.setattr("rerax.evaluate.evaluate_chips", same)
+    monkeypatch.setattr("rerax.evaluate.engine.Evaluator.outcomes", same)
     rows = sweep("stsb", rates=(1.0,))
     assert rows["score"].to_pylist() == [0.0] * 3
     assert rows["degenerate"].to_pylist() == [True] * 3
@@ -261,4 +262,65 @@ def test_bad_input(tmp_path, spoil, said):
     spoil(arguments)
     with pytest.raises((ValueError, TypeError), match=said.replace("(", r"\(")):
         rerax.sweep(**arguments)
+    assert not (tmp_path / "rows").exists()
+
+
+def test_objects_are_taken_where_texts_are(quick):
+    """And several of any field make a grid."""
+    spec = rerax.ChipSpec("differential", 6, 2, (64, 32), "separate")
+    objects = sweep(
+        fault=rerax.Clustered(2.0), protection=rerax.MsbEmbed(1, 3, "lsb"), spec=spec,
+        matrices=[("pooler", "classifier")], faulty=Scope(bits=(0,)),
+    )  # fmt: skip
+    texts = sweep(
+        fault="clustered:2", protection="msb:1x3:lsb", encoding="differential", bits=6,
+        bits_per_cell=2, tile="64x32", layout="separate", matrices="pooler,classifier",
+        faulty="bits=0",
+    )  # fmt: skip
+    assert objects.equals(texts)
+    assert sweep(tile=(64, 64)).equals(sweep(tile="64x64"))
+    both = sweep(fault=[rerax.Flip(), rerax.Uniform()], tile=["64x64", (32, 8)], rates=(0.1,))
+    assert len(set(both["point_hash"].to_pylist())) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"fault": rerax.MsbEmbed()}, "unknown fault MsbEmbed"),
+        ({"protection": rerax.Flip()}, "unknown protection Flip"),
+        ({"spec": 8}, r"spec 8 is none: give a rerax\.ChipSpec"),
+        ({"spec": rerax.ChipSpec(), "bits": 6}, "bits is given twice"),
+        ({"colour": "red"}, "sweep takes no 'colour': give some of sa1_share"),
+        ({"tile": (0, 8)}, r"tile \(0, 8\) is not a size"),
+    ],
+)
+def test_objects_of_another_kind_are_refused(changes, said):
+    with pytest.raises(ValueError, match=said) as error:
+        sweep(**changes)
+    assert "\n" not in str(error.value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Edge(rerax.Uniform):
+    """A fault model under the name of another, unless it gets one of its own."""
+
+    text: str = "uniform"
+
+
+@dataclasses.dataclass(frozen=True)
+class Nothing(rerax.Unprotected):
+    text: str = "none"
+
+
+def test_rows_never_name_what_was_not_computed(quick, tmp_path):
+    with pytest.raises(ValueError, match="calls itself 'uniform', which is another: give it"):
+        sweep(fault=Edge())
+    with pytest.raises(ValueError, match="calls itself 'none', which is another: give it"):
+        sweep(protection=Nothing())
+    own = Edge("edge")
+    assert set(sweep(fault=own)["fault"].to_pylist()) == {"edge"}
+    with pytest.raises(ValueError, match=r"is not registered: call rerax.register_fault\('edge'"):
+        sweep(fault=own, out=tmp_path / "rows")
+    with pytest.raises(ValueError, match=r"rerax.register_protection\('nothing'"):
+        sweep(protection=Nothing("nothing"), out=tmp_path / "rows")
     assert not (tmp_path / "rows").exists()

@@ -15,12 +15,19 @@ import pytest
 import tiny
 from quick import Halves
 
-from rerax import chip, evaluate, faults
 from rerax.crossbar import keys
 from rerax.crossbar.encoding import decode
 from rerax.crossbar.spec import ChipSpec
+from rerax.evaluate import engine
+from rerax.evaluate.engine import Evaluator, Network
+from rerax.faults import Uniform
+from rerax.faults.mask import Faults
+from rerax.faults.sampling.rates import rate_table
 from rerax.glue.data import make_batches
+from rerax.hardware import Hardware
+from rerax.models.bert.crossbars import program_bert
 from rerax.models.bert.model import Bert
+from rerax.models.bert.names import DEFAULT_GROUPS, IDS
 
 EXAMPLES = tiny.random_examples(lengths=(8, 16))
 BATCHES = make_batches(EXAMPLES, tokens=64)
@@ -31,76 +38,63 @@ USUAL = {"chunk": 4}  # the last dispatch has room to spare
 CUT = {"chunk": 1, "blocks": 3}  # and here the last block
 
 
-def network(**changes):
-    base = evaluate.Network(tiny.CONFIG, SPEC, Halves())
-    return dataclasses.replace(base, **changes)
-
-
-FLOAT = network(input_bits=None)
-SAMPLED = network(fault=faults.Uniform(), input_bits=None)
+NETWORK = Network(tiny.CONFIG)
+INTEGER = Hardware(SPEC, Halves())
+FLOAT = Hardware(SPEC, Halves(), input_bits=None)
+SAMPLED = Hardware(SPEC, Uniform(), input_bits=None)
 
 
 def logits(
-    net,
+    hardware,
     *,
     chunk,
     rate=0.02,
     chips=9,
     blocks=1,
-    groups=chip.DEFAULT_GROUPS,
+    groups=DEFAULT_GROUPS,
     first=0,
     batches=BATCHES,
+    network=NETWORK,
 ):
-    outcomes = list(
-        evaluate.evaluate_chips(
-            net,
-            jax.tree.map(jnp.asarray, chip.program(PARAMS, net.spec, groups)),
-            batches,
-            evaluate.to_device(batches, blocks),
-            seed=3,
-            dose=faults.dose(rate),
-            first=first,
-            chips=chips,
-            chunk=chunk,
-        )
-    )
+    stored = jax.tree.map(jnp.asarray, program_bert(PARAMS, hardware, groups))
+    evaluator = Evaluator(network, stored, batches, engine.to_device(batches, blocks), chunk)
+    faults = Faults(rate_table(rate))
+    outcomes = list(evaluator.outcomes(3, range(first, first + chips), faults))
     counts = [np.concatenate(c) for c in zip(*(o.counts for o in outcomes), strict=True)]
     return np.concatenate([o.logits for o in outcomes]), np.stack(counts)
 
 
 @functools.partial(jax.jit, static_argnames=("fault", "spec"))
-def read_one(words, key, dose, fault, spec):
-    found = fault.disturb(words, key, dose, spec)
+def read_one(words, key, rates, fault, spec):
+    found = fault.disturb(words, key, rates, spec)
     return decode(found.words, spec), jnp.stack(found.counts)
 
 
 run = jax.jit(Bert(tiny.CONFIG).apply)
 
 
-def whole_model(net, chip_number, rate, groups):
+def whole_model(hardware, chip_number, rate, groups):
     """One chip the obvious way: read every matrix, put it back, run `Bert` on each sentence."""
     params = jax.tree.map(np.asarray, PARAMS)
-    laid = chip.program(PARAMS, net.spec, groups)
     key = keys.chip_key(keys.root_key(3), jnp.uint32(chip_number))
-    dose = jax.tree.map(jnp.asarray, faults.dose(rate))
+    rates = jax.tree.map(jnp.asarray, rate_table(rate))
     total = 0
-    for section, words in laid.words.items():
-        for name, stored in words.items():
-            layers = stored if section == "encoder" else stored[None]
-            codes, counts = zip(
-                *(
-                    read_one(w, keys.array_key(key, IDS[name], l), dose, net.fault, net.spec)
-                    for l, w in enumerate(layers)
-                ),
-                strict=True,
-            )
-            total += np.sum(counts, axis=0)
-            scale = laid.scales[section][name]
-            scales = scale if section == "encoder" else scale[None]
-            values = np.asarray(codes, np.float32) * scales[:, None, :]
-            kind = "table" if section == "embeddings" else "kernel"
-            leaf = values if section == "encoder" else values[0]
-            params[section][name] = {**params[section][name], kind: leaf}
+    for path, crossbar in program_bert(PARAMS, hardware, groups).crossbars.items():
+        section, name, kind = path.split("/")
+        stacked = section == "encoder"
+        words, scale = (
+            a if stacked else a[None] for a in (crossbar.words, np.asarray(crossbar.scale))
+        )
+        codes, counts = zip(
+            *(
+                read_one(w, keys.array_key(key, IDS[name], l), rates, hardware.fault, SPEC)
+                for l, w in enumerate(words)
+            ),
+            strict=True,
+        )
+        total += np.sum(counts, axis=0)
+        values = np.asarray(codes, np.float32) * scale[:, None, :]
+        params[section][name] = {**params[section][name], kind: values if stacked else values[0]}
     out = []
     for ids, types in zip(EXAMPLES.ids, EXAMPLES.types, strict=True):
         room = np.zeros((2, 1, 40), np.int32)
@@ -110,14 +104,14 @@ def whole_model(net, chip_number, rate, groups):
 
 
 @pytest.mark.parametrize(
-    ("net", "groups"),
-    [(FLOAT, chip.DEFAULT_GROUPS), (FLOAT, ("encoder", "embeddings")), (SAMPLED, HEAD)],
+    ("hardware", "groups"),
+    [(FLOAT, DEFAULT_GROUPS), (FLOAT, ("encoder", "embeddings")), (SAMPLED, HEAD)],
     ids=("all but tables", "all but head", "head, by the sampler"),
 )
-def test_equals_the_whole_model_run_sentence_by_sentence(net, groups):
-    got, counts = logits(net, chips=2, groups=groups, **USUAL)
+def test_equals_the_whole_model_run_sentence_by_sentence(hardware, groups):
+    got, counts = logits(hardware, chips=2, groups=groups, **USUAL)
     for c in range(2):
-        expected, cells = whole_model(net, c, 0.02, groups)
+        expected, cells = whole_model(hardware, c, 0.02, groups)
         np.testing.assert_allclose(got[c], expected, atol=2e-4)
         np.testing.assert_array_equal(counts[:, c], cells)
     assert counts.sum(axis=0).all()
@@ -125,25 +119,24 @@ def test_equals_the_whole_model_run_sentence_by_sentence(net, groups):
 
 def test_integer_inputs_stay_near_float_inputs():
     """8-bit inputs add at most a quantisation error; a wrong scale would be far off."""
-    integer, _ = logits(network(), rate=0.0, chips=1, **USUAL)
+    integer, _ = logits(INTEGER, rate=0.0, chips=1, **USUAL)
     floating, _ = logits(FLOAT, rate=0.0, chips=1, **USUAL)
     assert 0 < np.abs(integer - floating).max() < 0.15 * np.abs(floating).max()
 
 
-@pytest.mark.parametrize("input_bits", [8, None])
-def test_bit_equal_for_every_chunk_block_and_start(input_bits):
-    net = network(input_bits=input_bits)
-    expected, counts = logits(net, **USUAL)
-    got, got_counts = logits(net, **CUT)
+@pytest.mark.parametrize("hardware", [INTEGER, FLOAT], ids=["integer", "float"])
+def test_bit_equal_for_every_chunk_block_and_start(hardware):
+    expected, counts = logits(hardware, **USUAL)
+    got, got_counts = logits(hardware, **CUT)
     np.testing.assert_array_equal(got, expected)
     np.testing.assert_array_equal(got_counts, counts)
-    np.testing.assert_array_equal(logits(net, first=5, chips=3, **USUAL)[0], expected[5:8])
+    np.testing.assert_array_equal(logits(hardware, first=5, chips=3, **USUAL)[0], expected[5:8])
 
 
 def test_two_blocks_at_most_are_in_flight(monkeypatch):
     """Whoever interrupts a run waits for these; the results are checked above."""
     flying, most = [], []
-    real = evaluate.chunk_logits
+    real = engine.chunk_logits
 
     def dispatched(*given):
         flying.append(real(*given))
@@ -154,22 +147,22 @@ def test_two_blocks_at_most_are_in_flight(monkeypatch):
         for result in results:
             assert result is flying.pop(0)
 
-    monkeypatch.setattr(evaluate, "chunk_logits", dispatched)
-    monkeypatch.setattr(evaluate.jax, "block_until_ready", waited)
-    logits(network(), chips=1, **CUT)
+    monkeypatch.setattr(engine, "chunk_logits", dispatched)
+    monkeypatch.setattr(engine.jax, "block_until_ready", waited)
+    logits(INTEGER, chips=1, **CUT)
     assert most == [1, 2, 2]
 
 
 def test_a_key_that_depends_on_the_chunk_is_caught(monkeypatch):
     """Plant it: chips numbered within their dispatch."""
-    expected, _ = logits(network(), **USUAL)
-    real = evaluate.chunk_logits
+    expected, _ = logits(INTEGER, **USUAL)
+    real = engine.chunk_logits
 
-    def planted(net, chunk, programmed, block, root, dose, first, *rest):
-        return real(net, chunk, programmed, block, root, dose, first % chunk, *rest)
+    def planted(network, chunk, stored, block, chips, *rest):
+        return real(network, chunk, stored, block, chips._replace(first=chips.first % chunk), *rest)
 
-    monkeypatch.setattr(evaluate, "chunk_logits", planted)
-    assert (logits(network(), **CUT)[0] != expected).any()
+    monkeypatch.setattr(engine, "chunk_logits", planted)
+    assert (logits(INTEGER, **CUT)[0] != expected).any()
 
 
 def test_lanes_keep_the_cells_and_a_width_taken_from_the_chunk_is_caught():
@@ -179,49 +172,50 @@ def test_lanes_keep_the_cells_and_a_width_taken_from_the_chunk_is_caught():
     chunks above, which is exact, would fail.
     """
     alone, counts = logits(FLOAT, **USUAL)
-    four = dataclasses.replace(FLOAT, lanes=4)
-    wide, wide_counts = logits(four, chunk=4)
+    four = dataclasses.replace(NETWORK, lanes=4)
+    wide, wide_counts = logits(FLOAT, chunk=4, network=four)
     assert (wide != alone).any()
     np.testing.assert_array_equal(wide_counts, counts)
     np.testing.assert_allclose(wide, alone, atol=1e-4)
     assert np.mean(wide.argmax(-1) == alone.argmax(-1)) >= 0.995
-    again, _ = logits(four, chunk=8)
+    again, _ = logits(FLOAT, chunk=8, network=four)
     np.testing.assert_array_equal(again, wide)
-    assert evaluate.fit_memory(network(lanes=4), BATCHES, 7)[0] == 8
-    assert evaluate.platform_name(4) != evaluate.platform_name()
+    assert engine.fit_memory(four, BATCHES, 7)[0] == 8
+    assert engine.platform_name(4) != engine.platform_name()
     for chunk in (1, 7, 64):  # the width is the backend's, whatever the chunk
-        assert evaluate.lane_width(tiny.CONFIG, "cpu") == 1
-        assert network().lanes == 1
-        assert evaluate.fit_memory(network(), BATCHES, chunk)[0] == chunk
+        assert engine.lane_width(tiny.CONFIG, "cpu") == 1
+        assert NETWORK.lanes == 1
+        assert engine.fit_memory(NETWORK, BATCHES, chunk)[0] == chunk
 
 
 def test_a_grid_of_rates_shares_and_chips_compiles_once(caplog):
     logits(SAMPLED, chips=2, groups=HEAD, **USUAL)
-    size = evaluate.chunk_logits._cache_size()
+    size = engine.chunk_logits._cache_size()
     with jax.log_compiles(True), caplog.at_level(logging.WARNING):
         for rate in (0.0, 1e-4, 0.3, 0.9):
             logits(SAMPLED, rate=rate, chips=5, groups=HEAD, first=7, **USUAL)
-    assert evaluate.chunk_logits._cache_size() == size
+    assert engine.chunk_logits._cache_size() == size
     assert not [r for r in caplog.records if "chunk_logits" in r.getMessage()]
 
 
 def test_faulty_cells_are_counted_over_all_arrays():
     _, counts = logits(SAMPLED, rate=1.0, chips=2, groups=HEAD, **USUAL)
-    cells = chip.cells(chip.program(PARAMS, SPEC, HEAD), SPEC)
+    cells = program_bert(PARAMS, SAMPLED, HEAD).cells
     assert counts.sum(axis=0).tolist() == [cells, cells]
 
 
 def test_bfloat16_runs():
+    half = dataclasses.replace(NETWORK, dtype="bfloat16")
     short = make_batches(tiny.random_examples(8, lengths=(8,)), tokens=64)
-    got, _ = logits(network(dtype="bfloat16"), chips=1, chunk=1, batches=short)
+    got, _ = logits(INTEGER, chips=1, chunk=1, batches=short, network=half)
     assert got.dtype == np.float32
     assert np.isfinite(got).all()
 
 
 def test_fit_memory_cuts_long_splits_but_not_below_the_floor():
     batches = dataclasses.replace(BATCHES)
-    assert evaluate.fit_memory(network(), batches)[1] == 1
+    assert engine.fit_memory(NETWORK, batches)[1] == 1
     many = make_batches(tiny.random_examples(4000, lengths=range(3, 39)), tokens=1024)
     stream = many.tokens * tiny.CONFIG.hidden_size * 4
-    assert evaluate.fit_memory(network(), many, limit=stream // 2)[1] == 2
-    assert evaluate.fit_memory(network(), many, limit=1)[1] == many.tokens // evaluate.BLOCK_TOKENS
+    assert engine.fit_memory(NETWORK, many, limit=stream // 2)[1] == 2
+    assert engine.fit_memory(NETWORK, many, limit=1)[1] == many.tokens // engine.BLOCK_TOKENS

@@ -13,7 +13,8 @@ from arrays import array_key
 from rerax.crossbar import keys
 from rerax.crossbar.encoding import decode, encode
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import dose, fault_model
+from rerax.faults import fault_model
+from rerax.faults.sampling.rates import rate_table
 
 SHARE = Fraction(1, 3)
 SHAPE = (13, 6)
@@ -23,12 +24,12 @@ DIFFERENTIAL = ChipSpec("differential", 6, 4, (6, 4))
 
 
 @functools.partial(jax.jit, static_argnames=("name", "spec"))
-def _disturb(name, spec, words, chip, doses):
-    return fault_model(name).disturb(words, array_key(chip), doses, spec)
+def _disturb(name, spec, words, chip, rates):
+    return fault_model(name).disturb(words, array_key(chip), rates, spec)
 
 
-def disturb(name, spec, words, chip, doses):
-    on_device = jax.tree.map(jnp.asarray, (words, jnp.uint32(chip), doses))
+def disturb(name, spec, words, chip, rates):
+    on_device = jax.tree.map(jnp.asarray, (words, jnp.uint32(chip), rates))
     return jax.device_get(_disturb(name, spec, *on_device))
 
 
@@ -37,9 +38,9 @@ def random_codes(spec, seed=0):
     return np.random.default_rng(seed).integers(-q, q + 1, SHAPE).astype(np.int8)
 
 
-def oracle_units(chip, doses, spec, rows, width):
+def oracle_units(chip, rates, spec, rows, width):
     hit = oracle.stuck_cells(
-        np.asarray(keys.purpose_keys(array_key(chip), 3)), doses, spec, rows, width
+        np.asarray(keys.purpose_keys(array_key(chip), 3)), rates, spec, rows, width
     )
     return np.array(hit, object).reshape(rows, width)
 
@@ -54,10 +55,10 @@ def test_lines_are_sampled_and_read_as_by_loops(name, spec):
     across, down = -(-bitlines // spec.tile[1]), -(-SHAPE[0] // spec.tile[0])
     size = (SHAPE[0], across) if name == "wordline" else (down, bitlines)
     for rate in (0.25, 0.7):
-        doses = dose(rate, SHARE)
-        units = oracle_units(2, doses, spec, *size)
+        rates = rate_table(rate, SHARE)
+        units = oracle_units(2, rates, spec, *size)
         stuck = oracle.cells_of_lines(units, name, spec, SHAPE[0], bitlines)
-        read, _, counts = disturb(name, spec, encode(codes, spec), 2, doses)
+        read, _, counts = disturb(name, spec, encode(codes, spec), 2, rates)
         expected = oracle.read(codes, stuck, spec)
         np.testing.assert_array_equal(decode(jnp.asarray(read), spec), expected)
         assert counts.stuck_at_0 == (stuck == "SA0").sum()
@@ -71,10 +72,10 @@ def test_shorts_are_sampled_and_read_as_by_loops(spec):
     left = [b for b in range(bitlines - 1) if b // spec.tile[1] == (b + 1) // spec.tile[1]]
     down = -(-SHAPE[0] // spec.tile[0])
     for rate in (0.15, 0.6):
-        doses = dose(rate)
+        rates = rate_table(rate)
         joined = np.zeros((down, bitlines), bool)
-        joined[:, left] = oracle_units(3, doses, spec, down, len(left)) != np.array(None)
-        read, known, counts = disturb("short", spec, words, 3, doses)
+        joined[:, left] = oracle_units(3, rates, spec, down, len(left)) != np.array(None)
+        read, known, counts = disturb("short", spec, words, 3, rates)
         expected, shorted = oracle.short(words, joined, spec)
         np.testing.assert_array_equal(read, expected)
         assert counts.shorted == shorted == sum(counts) > 0

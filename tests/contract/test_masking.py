@@ -1,23 +1,23 @@
 """Whatever is stuck in closed lines counts nothing in the logits."""
 
-from dataclasses import replace
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
 from arrays import random_gates
 from quick import Halves
 
-from rerax import chip, evaluate, faults, products
-from rerax.crossbar.spec import ChipSpec
+from rerax.evaluate.engine import Evaluator, Network, chunk_logits
+from rerax.faults.mask import Faults
+from rerax.faults.sampling.rates import rate_table
 from rerax.glue.data import make_batches
+from rerax.hardware import Hardware
+from rerax.models import stored
+from rerax.models.bert.crossbars import program_bert
 from rerax.models.bert.names import gated_shapes
 
 BATCHES = make_batches(tiny.random_examples(16, lengths=(8,)), tokens=64)
 PARAMS = tiny.random_params()
-MASKED = evaluate.Network(tiny.CONFIG, ChipSpec(), Halves())
+MASKED = Hardware(fault=Halves())
 RATES = (0.0, 0.05)
 
 
@@ -28,18 +28,10 @@ def gates():
     return {n: random_gates(rng, s[:-2], *s[-2:]) for n, s in shapes.items()}
 
 
-def logits(net, gates, rate):
-    (outcome,) = evaluate.evaluate_chips(
-        net,
-        jax.tree.map(jnp.asarray, chip.program(PARAMS, net.spec, gates=gates)),
-        BATCHES,
-        evaluate.to_device(BATCHES),
-        seed=3,
-        dose=faults.dose(rate),
-        first=0,
-        chips=3,
-        chunk=3,
-    )
+def logits(hardware, gates, rate):
+    programmed = program_bert(PARAMS, hardware, gates=gates)
+    evaluator = Evaluator.make(Network(tiny.CONFIG), programmed, BATCHES, chunk=3)
+    (outcome,) = evaluator.outcomes(3, range(3), Faults(rate_table(rate)))
     return outcome.logits
 
 
@@ -50,14 +42,14 @@ def masked(gates):
 
 def test_float_inputs_leave_closed_lines_out_too(gates, masked):
     """With float inputs logits differ by the rounding of inputs, and by no more."""
-    floating = logits(replace(MASKED, input_bits=None), gates, 0.05)
+    floating = logits(Hardware(fault=Halves(), input_bits=None), gates, 0.05)
     spread = np.abs(floating).max()
     assert 0 < np.abs(floating - masked[0.05]).max() < 0.2 * spread
 
 
 def test_faults_in_closed_lines_would_be_heard_if_these_were_left_in(gates, masked, monkeypatch):
-    monkeypatch.setattr(products, "masked_codes", lambda codes, _: codes)
-    evaluate.chunk_logits.clear_cache()
+    monkeypatch.setattr(stored, "masked_codes", lambda codes, _: codes)
+    chunk_logits.clear_cache()
     for rate in RATES:
         assert (masked[rate] != logits(MASKED, gates, rate)).any() == (rate > 0)
-    evaluate.chunk_logits.clear_cache()
+    chunk_logits.clear_cache()

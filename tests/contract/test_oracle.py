@@ -8,14 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
-from arrays import array_key
+from arrays import array_key, read_matrix
 from quick import WITHOUT_OPTIMISING
 
-from rerax import faults
-from rerax.chip import read
 from rerax.crossbar import keys
 from rerax.crossbar.encoding import decode, encode
 from rerax.crossbar.spec import BITS_PER_CELL, ENCODINGS, LAYOUTS, ChipSpec
+from rerax.faults import Flip, Uniform
+from rerax.faults.sampling.rates import rate_table
+from rerax.hardware import Hardware
 
 SPECS = [
     ChipSpec("offset", 8, 1),
@@ -52,9 +53,9 @@ def random_codes(spec):
     return np.random.default_rng(1).integers(-q, q + 1, SHAPE).astype(np.int8)
 
 
-def stuck_units(key, dose, spec, units):
+def stuck_units(key, rates, spec, units):
     words = np.asarray(keys.purpose_keys(key, 3))
-    return oracle.stuck_cells(words, dose, spec, SHAPE[0], units)
+    return oracle.stuck_cells(words, rates, spec, SHAPE[0], units)
 
 
 READINGS = [(spec, True) for spec in SPECS] + [(SPECS[0], False)]
@@ -70,16 +71,15 @@ def test_read_through_stuck_cells(spec, jit):
     codes = random_codes(spec)
     words = jnp.asarray(encode(codes, spec))
 
-    def read_one(dose, chip):
+    def read_one(rates, chip):
         chip_key = keys.chip_key(keys.root_key(5), chip)
-        out, counts = read({"query": words}, chip_key, 0, dose, faults.Uniform(), spec)
-        return out["query"], counts["query"]
+        return read_matrix(words, chip_key, rates, Hardware(spec, Uniform()))
 
     run = jax.jit(read_one, compiler_options=WITHOUT_OPTIMISING) if jit else read_one
     for rate, share, chip in ((0.2, 0.8, 0), (0.7, 0.3, 1)):
-        dose = faults.dose(rate, share)
-        stuck = stuck_units(array_key(chip, seed=5), dose, spec, spec.bitlines(SHAPE[1]))
-        got, counts = run(jax.tree.map(jnp.asarray, dose), jnp.uint32(chip))
+        rates = rate_table(rate, share)
+        stuck = stuck_units(array_key(chip, seed=5), rates, spec, spec.bitlines(SHAPE[1]))
+        got, counts = run(jax.tree.map(jnp.asarray, rates), jnp.uint32(chip))
         np.testing.assert_array_equal(got, oracle.read(codes, stuck, spec))
         assert int(counts.stuck_at_0) == (stuck == "SA0").sum()
         assert int(counts.stuck_at_1) == (stuck == "SA1").sum()
@@ -88,9 +88,9 @@ def test_read_through_stuck_cells(spec, jit):
 @pytest.mark.parametrize("spec", [SPECS[i] for i in (0, 4, 8, 11)], ids=spec_name)
 def test_flips(spec):
     """Flips follow the same process over bits; bits that a cell lacks are not counted."""
-    codes, key, dose = random_codes(spec), array_key(0, seed=1), faults.dose(0.15, 0.0)
-    words, _, counts = faults.Flip().disturb(jnp.asarray(encode(codes, spec)), key, dose, spec)
-    hit = stuck_units(key, dose, spec, spec.bitlines(SHAPE[1]) * spec.bits_per_cell)
+    codes, key, rates = random_codes(spec), array_key(0, seed=1), rate_table(0.15, 0.0)
+    words, _, counts = Flip().disturb(jnp.asarray(encode(codes, spec)), key, rates, spec)
+    hit = stuck_units(key, rates, spec, spec.bitlines(SHAPE[1]) * spec.bits_per_cell)
     flipped = np.empty(SHAPE, object)
     for r, c in np.ndindex(SHAPE):
         flipped[r, c] = [[] for _ in range(spec.groups)]

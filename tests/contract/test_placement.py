@@ -10,16 +10,16 @@ from placed import lines, random_codes
 
 from rerax.crossbar.spec import ENCODINGS, ChipSpec
 from rerax.protection import MsbEmbed
-from rerax.protection.embed import embed
-from rerax.protection.ledger import embedded_ledger, shortage
-from rerax.protection.placement import Wish, copied_cells, copy_cells, host_slices, lay_out
-from rerax.protection.repair import join, split
+from rerax.protection.msb.placement import CopySpec, copied_cells, copy_cells, host_slices, lay_out
+from rerax.protection.msb.room import embedded_ledger, shortage
+from rerax.protection.msb.swap import join, split
+from rerax.protection.msb.write import write_copies
 
 WISHES = {
-    "pruned": Wish((3, 3), True, False),
-    "deep": Wish((5, 3), True, False),
-    "lsb": Wish((3,), False, True),
-    "both": Wish((3,), True, True),
+    "pruned": CopySpec((3, 3), True, False),
+    "deep": CopySpec((5, 3), True, False),
+    "lsb": CopySpec((3,), False, True),
+    "both": CopySpec((3,), True, True),
 }
 
 
@@ -69,7 +69,7 @@ def slack(row, column, wish, spec):
 def test_images_lie_on_lines_of_their_own(
     rows, columns, closed_rows, closed_columns, depths, encoding, cell, seed
 ):
-    spec, wish = ChipSpec(encoding, 8, cell), Wish(depths, True, False)
+    spec, wish = ChipSpec(encoding, 8, cell), CopySpec(depths, True, False)
     rng = np.random.default_rng(seed)
     row, column = lines(rng, rows, columns, closed_rows, closed_columns)
     assume(row.any() and column.any() and shortage(row, column, wish, spec) is None)
@@ -103,14 +103,14 @@ def test_the_ledger_adds_up_to_the_array(rows, columns, share, wish, encoding, c
         assert short > 0
         assert most < len(wish.depths)
         if most:
-            fits = Wish(wish.depths[:most], wish.freed, wish.low)
+            fits = CopySpec(wish.depths[:most], wish.freed, wish.low)
             assert shortage(row, column, fits, spec) is None
         return
     book = embedded_ledger(row, column, wish, spec)
     assert book.used + book.free + book.copies + book.left_over == book.physical
     assert book.physical == spec.cells(rows, columns)
     assert min(book.used, book.free, book.copies, book.left_over) >= 0
-    _, places = embed(random_codes(rng, row, column, spec), row, column, wish, spec)
+    _, places = write_copies(random_codes(rng, row, column, spec), row, column, wish, spec)
     if wish.freed and not wish.low:
         at = copy_cells(places, row, wish, spec)
         assert book.copies == len(np.unique(at[at >= 0])) == (at >= 0).sum()
@@ -125,5 +125,5 @@ def test_too_much_names_bits_and_the_most_that_fits():
     with pytest.raises(
         ValueError, match=r"^query has no room for msb:2x3:pruned: 40 bits short: at"
     ):
-        MsbEmbed(2, 3).check(row, column, ChipSpec(), "query")
-    MsbEmbed(1, 3).check(row, column, ChipSpec(), "query")
+        MsbEmbed(2, 3).check_room(row, column, ChipSpec(), "query")
+    MsbEmbed(1, 3).check_room(row, column, ChipSpec(), "query")

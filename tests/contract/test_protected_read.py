@@ -7,13 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+from arrays import read_matrix
 from placed import lines, random_codes
 
-from rerax import chip
 from rerax.crossbar.encoding import decode
 from rerax.crossbar.keys import array_key, chip_key, root_key, spare_key
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import dose, fault_model
+from rerax.faults import fault_model
+from rerax.faults.sampling.rates import rate_table
+from rerax.hardware import Hardware
 from rerax.models.bert.names import IDS
 from rerax.protection import protection
 
@@ -29,21 +31,22 @@ def matrix():
     return random_codes(rng, row, column, ChipSpec()), row, column
 
 
-@functools.partial(jax.jit, static_argnames=("name", "spec", "fault"))
-def _read(name, spec, fault, words, extra, doses):
-    shield, model = protection(name), fault_model(fault)
-    found = chip.read({"query": words}, KEY, 0, doses, model, spec, shield, {"query": extra})
-    keys = [KEY, *(spare_key(KEY, j) for j in range(shield.spare_arrays))]
-    arrays = [model.disturb(words, array_key(key, IDS["query"], 0), doses, spec) for key in keys]
-    return found, arrays, decode(shield.recover(arrays, extra, spec, "query"), spec)
+@functools.partial(jax.jit, static_argnames="hardware")
+def _read(hardware, words, extra, rates):
+    spec, scheme = hardware.spec, hardware.protection
+    found = read_matrix(words, KEY, rates, hardware, extra=extra)
+    chips = [KEY, *(spare_key(KEY, j) for j in range(scheme.spare_arrays))]
+    own = [array_key(key, IDS["query"], 0) for key in chips]
+    arrays = [hardware.fault.disturb(words, key, rates, spec) for key in own]
+    return found, arrays, decode(scheme.recover(arrays, extra, spec, "query"), spec)
 
 
 def read(name, fault, codes, row, column, spec=SPEC):
-    """Codes and counts by `chip.read`; each array by its own key, and codes recovered of them."""
+    """Codes and counts by `read_codes`; each array by its own key, and codes recovered of them."""
     stored = jax.tree.map(jnp.asarray, protection(name).store(codes, (row, column), spec, "query"))
-    doses = jax.tree.map(jnp.asarray, dose(RATE, 0.5, fault_model(fault)))
-    (found, counts), *rest = jax.device_get(_read(name, spec, fault, *stored, doses))
-    return found["query"], counts["query"], *rest
+    rates = jax.tree.map(jnp.asarray, rate_table(RATE, 0.5, fault_model(fault)))
+    (found, counts), *rest = jax.device_get(_read(Hardware(spec, fault, name), *stored, rates))
+    return found, counts, *rest
 
 
 @pytest.mark.parametrize(

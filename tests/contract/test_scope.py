@@ -6,14 +6,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from arrays import array_key, write_map
+from arrays import array_key, read_matrix, write_map
 from quick import WITHOUT_OPTIMISING
 
-from rerax import chip, faults
 from rerax.crossbar import keys
 from rerax.crossbar.spec import ChipSpec
+from rerax.faults import Site, Uniform, fault_model
+from rerax.faults.bit_filter import disturb_bits
+from rerax.faults.sampling.rates import rate_table
+from rerax.hardware import Hardware
+from rerax.models.bert.crossbars import fault_mask
+from rerax.models.bert.names import IDS
 from rerax.models.bert.scope import Scope
-from rerax.protection import protection
 
 GROUPS = ("encoder", "pooler", "classifier")
 quick_jit = functools.partial(jax.jit, compiler_options=WITHOUT_OPTIMISING)
@@ -24,12 +28,12 @@ SPECS = [ChipSpec(tile=(16, 24)), ChipSpec("differential", 6, 4, (7, 30), "separ
 
 
 @functools.partial(quick_jit, static_argnames=("fault", "spec", "whole"))
-def both(fault, spec, words, planes, dose, whole=False):
-    site = faults.Site(jnp.uint32(0), "query", 0)
-    arguments = (words, array_key(0), dose, spec, None, site)
+def both(fault, spec, words, planes, rates, whole=False):
+    site = Site(jnp.uint32(0), IDS["query"], 0)
+    arguments = (words, array_key(0), rates, spec, site)
     if whole:
         return fault.disturb(*arguments)
-    return faults.disturb_planes(fault, planes, *arguments)
+    return disturb_bits(fault, planes, *arguments)
 
 
 def cells_of(mask, spec):
@@ -62,9 +66,9 @@ def test_planes_mask_what_the_whole_chip_reads(name, spec, tmp_path):
             for w, b in sorted(at)
         ]  # fmt: skip
         name = f"map:{write_map(tmp_path / 'lot.parquet', cells)}"
-    fault = faults.fault_model(name)
-    dose = jax.tree.map(jnp.asarray, faults.dose(0.2, fault=fault))
-    run = functools.partial(both, fault, spec, jnp.asarray(words), dose=dose)
+    fault = fault_model(name)
+    rates = jax.tree.map(jnp.asarray, rate_table(0.2, fault=fault))
+    run = functools.partial(both, fault, spec, jnp.asarray(words), rates=rates)
     all_ = jax.device_get(run(jnp.uint8(255), whole=True))
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(run(jnp.uint8(255))), all_)
     total = np.zeros(5, int)
@@ -88,11 +92,11 @@ def test_planes_mask_what_the_whole_chip_reads(name, spec, tmp_path):
 # Matrices and layers: those in scope read as on the unrestricted chip, all others are clean.
 
 
-@functools.partial(quick_jit, static_argnames=("fault", "shield"))
-def read(words, layer, dose, where, fault, shield):
+@functools.partial(quick_jit, static_argnames="hardware")
+def read(words, layer, rates, mask, hardware):
     key = keys.chip_key(keys.root_key(0), jnp.uint32(4))
-    scheme = protection(shield)
-    return chip.read(words, key, layer, dose, fault, ChipSpec(), scheme, where=where)
+    where = {"layer": layer, "mask": mask}
+    return {n: read_matrix(w, key, rates, hardware, array=n, **where) for n, w in words.items()}
 
 
 @pytest.mark.parametrize(
@@ -101,45 +105,46 @@ def read(words, layer, dose, where, fault, shield):
 def test_a_restricted_chip_is_the_whole_chip_masked(shield, names):
     rng = np.random.default_rng(0)
     words = {n: jnp.asarray(rng.integers(0, 256, (1, 20, 9), np.uint8)) for n in names}
-    fault, layers = faults.Uniform(), 3
-    dose, none = (jax.tree.map(jnp.asarray, faults.dose(rate)) for rate in (0.3, 0.0))
-    where = jax.tree.map(
-        jnp.asarray, chip.acting(Scope.parse("layers=1+2;matrices=query"), GROUPS, layers)
-    )
+    hardware, layers = Hardware(fault=Uniform(), protection=shield), 3
+    rates, none = (jax.tree.map(jnp.asarray, rate_table(rate)) for rate in (0.3, 0.0))
+    scope = Scope.parse("layers=1+2;matrices=query")
+    mask = jax.tree.map(jnp.asarray, fault_mask(scope, GROUPS, layers))
     for layer in range(layers):
         at = jnp.uint32(layer)
-        whole, all_counts = read(words, at, dose, None, fault, shield)
-        clean, _ = read(words, at, none, None, fault, shield)
-        found, counts = read(words, at, dose, where, fault, shield)
+        whole = read(words, at, rates, None, hardware)
+        clean = read(words, at, none, None, hardware)
+        found = read(words, at, rates, mask, hardware)
         for name in words:
             acts = name == "query" and layer > 0
-            np.testing.assert_array_equal(found[name], whole[name] if acts else clean[name])
-            for n, whole_n in zip(counts[name], all_counts[name], strict=True):
+            codes, counts = found[name]
+            np.testing.assert_array_equal(codes, (whole if acts else clean)[name][0])
+            for n, whole_n in zip(counts, whole[name][1], strict=True):
                 assert n == (whole_n if acts else 0)
-        assert (whole["query"] != clean["query"]).any()
+        assert (whole["query"][0] != clean["query"][0]).any()
 
 
 def test_lanes_change_no_restricted_cell():
     """The sampler's own agreement among lanes lies within the choice of faulty arrays."""
-    words = {"query": jnp.asarray(np.full((1, 20, 9), 7, np.uint8))}
-    dose = jax.tree.map(jnp.asarray, faults.dose(0.3))
+    words = jnp.asarray(np.full((1, 20, 9), 7, np.uint8))
+    rates = jax.tree.map(jnp.asarray, rate_table(0.3))
 
-    def one(number, layer, where, lanes):
+    def one(number, layer, mask, axis):
         key = keys.chip_key(keys.root_key(0), number)
-        how = (dose, faults.Uniform(), ChipSpec(), chip.UNPROTECTED, None, lanes, number, where)
-        return chip.read(words, key, layer, *how)
+        where = {"layer": layer, "number": number, "mask": mask}
+        return read_matrix(words, key, rates.along(axis), Hardware(fault=Uniform()), **where)
 
     @functools.partial(quick_jit, static_argnums=2)
-    def several(layer, where, wide):
+    def several(layer, mask, wide):
         chips = jnp.arange(3, dtype=jnp.uint32)
         if wide:
-            lane = functools.partial(one, layer=layer, where=where, lanes="lanes")
+            lane = functools.partial(one, layer=layer, mask=mask, axis="lanes")
             return jax.vmap(lane, axis_name="lanes")(chips)
-        return jax.lax.map(lambda c: one(c, layer, where, None), chips)
+        return jax.lax.map(lambda c: one(c, layer, mask, None), chips)
 
     scope = Scope.parse("layers=1;bits=7")
-    where = jax.tree.map(jnp.asarray, chip.acting(scope, GROUPS, 2))
+    mask = jax.tree.map(jnp.asarray, fault_mask(scope, GROUPS, 2))
     for layer in range(2):
-        wide, alone = (several(jnp.uint32(layer), where, w) for w in (True, False))
+        wide, alone = (several(jnp.uint32(layer), mask, w) for w in (True, False))
         jax.tree.map(np.testing.assert_array_equal, wide, alone)
-        assert (wide[0]["query"] != wide[0]["query"][0, 0, 0]).any() == (layer == 1)
+        codes, _ = wide
+        assert (codes != codes[0, 0, 0]).any() == (layer == 1)

@@ -7,9 +7,9 @@ import pytest
 from placed import lines
 
 from rerax.crossbar.spec import ENCODINGS, ChipSpec
-from rerax.protection.ledger import fits
-from rerax.protection.placement import Wish, host_slices, lay_out
-from rerax.protection.separation import count_misses
+from rerax.protection.msb.diversity import count_misses
+from rerax.protection.msb.placement import CopySpec, host_slices, lay_out
+from rerax.protection.msb.room import fits
 
 
 def least_misses(line_of_copy, own_lines, rounds):
@@ -36,7 +36,7 @@ def cases(n):
     while n:
         rows, columns = rng.integers(3, 13, 2).tolist()
         spec = ChipSpec(ENCODINGS[rng.integers(len(ENCODINGS))], 8, 1)
-        wish = Wish(DEPTHS[rng.integers(len(DEPTHS))], True, False)
+        wish = CopySpec(DEPTHS[rng.integers(len(DEPTHS))], True, False)
         row, column = lines(rng, rows, columns, *rng.integers(0, 9, 2).tolist())
         if row.any() and column.any() and fits(row, column, wish, spec):
             yield spec, wish, row, column

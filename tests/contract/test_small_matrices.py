@@ -10,14 +10,15 @@ from placed import address, given_up
 
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection import MsbEmbed, protection
-from rerax.protection.embed import embed
-from rerax.protection.placement import Wish, images_meet
-from rerax.protection.recover import read_images, voted_bits
+from rerax.protection.msb.placement import CopySpec, images_meet, voted_bits
+from rerax.protection.msb.read import read_images
+from rerax.protection.msb.write import write_copies
 
 
 def images_read(row, column, wish, spec):
     """{bit: its copies}, from where a bit is seen that is set alone (offset codes)."""
-    words, layout = embed(np.zeros((row.size, column.size), np.int8), row, column, wish, spec)
+    codes = np.zeros((row.size, column.size), np.int8)
+    words, layout = write_copies(codes, row, column, wish, spec)
     layout, shape = jax.tree.map(jnp.asarray, layout), words.shape
     places = list(np.ndindex(spec.group_bits, *shape))
     ones = np.zeros((len(places), *shape), np.uint8)
@@ -46,7 +47,7 @@ def images_read(row, column, wish, spec):
     ],
 )
 def test_what_is_refused_is_what_meets(depths, shape, meet):
-    spec, wish = ChipSpec(), Wish(depths, False, True)
+    spec, wish = ChipSpec(), CopySpec(depths, False, True)
     row, column = (np.ones(n, bool) for n in shape)
     found = False
     for ((_, *own_at), _), copies in images_read(row, column, wish, spec).items():
@@ -61,5 +62,5 @@ def test_the_error_says_how_few_there_are():
     row, column = np.ones(2, bool), np.array([True, False, True])
     said = "^classifier keeps 2 x 2 weights, too few for msb:2x3:lsb to hold copies of a bit apart"
     with pytest.raises(ValueError, match=said):
-        protection("msb:2x3:lsb").check(row, column, ChipSpec(), "classifier")
-    MsbEmbed(2, 3, "lsb").check(np.ones(3, bool), column, ChipSpec(), "classifier")
+        protection("msb:2x3:lsb").check_room(row, column, ChipSpec(), "classifier")
+    MsbEmbed(2, 3, "lsb").check_room(np.ones(3, bool), column, ChipSpec(), "classifier")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tiny
 
-from rerax import evaluate
 from rerax.crossbar import keys
+from rerax.evaluate.engine import Evaluator
 from rerax.train.order import epoch_batches
 from rerax.train.score import Scorer
 from rerax.train.teacher import AT_ONCE, Teacher
@@ -29,13 +29,13 @@ def whole():
 def dispatched(monkeypatch):
     """Sentences of each dispatch."""
     found = []
-    real = evaluate.evaluate_chips
+    real = Evaluator.outcomes
 
-    def watched(network, placed, batches, *rest, **named):
-        found.append([int((bucket.index >= 0).sum()) for bucket in batches.buckets])
-        return real(network, placed, batches, *rest, **named)
+    def watched(self, *rest, **named):
+        found.append([int((bucket.index >= 0).sum()) for bucket in self.batches.buckets])
+        return real(self, *rest, **named)
 
-    monkeypatch.setattr(evaluate, "evaluate_chips", watched)
+    monkeypatch.setattr(Evaluator, "outcomes", watched)
     return found
 
 

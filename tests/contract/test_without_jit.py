@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from arrays import read_matrix
 
-from rerax.chip import read
 from rerax.crossbar import keys
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import dose, fault_model
-from rerax.protection import protection
+from rerax.faults.sampling.rates import rate_table
+from rerax.hardware import Hardware
 
 SPEC = ChipSpec(tile=(4, 16))
 
@@ -20,12 +20,11 @@ SPEC = ChipSpec(tile=(4, 16))
 )
 def test_a_layer_is_read_alike(fault, shield, rate):
     words = jnp.asarray(np.random.default_rng(0).integers(0, 256, (1, 8, 6), np.uint8))
-    model = fault_model(fault)
+    hardware = Hardware(SPEC, fault, shield)
 
     def codes():
         key = keys.chip_key(keys.root_key(0), jnp.uint32(0))
-        at = dose(rate, fault=model)
-        return read({"query": words}, key, 0, at, model, SPEC, protection(shield))
+        return read_matrix(words, key, rate_table(rate, fault=hardware.fault), hardware)
 
     compiled = jax.jit(codes)()
     with jax.disable_jit():

@@ -15,7 +15,7 @@ from rerax.bench.machine import Limits
 from rerax.bench.record import print_bench
 from rerax.bench.timing import medians
 from rerax.cli import main
-from rerax.faults import Healthy
+from rerax.faults import NoFault
 
 LIMITS = Limits({"int8": 4e9, "bfloat16": 2e9, "float32": 1e9}, 1e9, 2e9)
 
@@ -98,7 +98,7 @@ def test_work_is_done_in_turns():
 def test_the_command_writes_what_it_prints(monkeypatch, capsys, tmp_path):
     """All of it runs, but for sampling, which takes long to compile."""
     monkeypatch.setitem(SHAPES, "minilm", tiny.CONFIG)
-    monkeypatch.setattr(jobs, "Uniform", Healthy)
+    monkeypatch.setattr(jobs, "Uniform", NoFault)
     file = tmp_path / "new" / "bench.json"
     flags = ["--examples", "4", "--rates", "1e-3", "--protection", "none", "--rounds", "1"]
     assert main(["bench", *flags, "--json", str(file)]) == 0

@@ -56,18 +56,18 @@ def test_codes_are_rerax_own(small, dtype):
     """Every matrix holds exactly the words that rerax programs."""
     import torch_model
 
-    from rerax.chip import program
-    from rerax.crossbar.spec import ChipSpec
+    from rerax.hardware import Hardware
+    from rerax.models.bert.crossbars import crossbars_by_section, program_bert
 
     job = torch_model.load(*small, dtype=dtype)
     _, inputs = clean_score(small)
-    words = program(inputs.params, ChipSpec()).words
+    sections = crossbars_by_section(program_bert(inputs.params, Hardware()))
     ours = [
-        words["encoder"][name][i, 0]
+        crossbar.words[i, 0]
         for i in range(inputs.config.num_hidden_layers)
-        for name in words["encoder"]
+        for crossbar in sections["encoder"].values()
     ]
-    ours += [words["head"][name][0] for name in ("pooler", "classifier")]
+    ours += [sections["head"][name].words[0] for name in ("pooler", "classifier")]
     # One multiset: the two sides walk the matrices in orders of their own.
     theirs = [job.store.words[block].numpy() for block in job.store.blocks]
     assert sum(map(len, theirs)) == sum(a.size for a in ours)
@@ -100,11 +100,11 @@ def test_as_many_cells_are_stuck_as_asked_for(small, name, rate):
 
 
 def clean_cells(where):
-    from rerax import chip
-    from rerax.crossbar.spec import ChipSpec
+    from rerax.hardware import Hardware
+    from rerax.models.bert.crossbars import program_bert
 
     _, inputs = clean_score(where)
-    return chip.cells(chip.program(inputs.params, ChipSpec()), ChipSpec())
+    return program_bert(inputs.params, Hardware()).cells
 
 
 @pytest.mark.parametrize("name", ["torch_dense", "torch_sparse"])

@@ -10,20 +10,21 @@ import tiny
 import unoptimised
 
 import rerax
-from rerax import allocation, chip
-from rerax.allocation import Design, account, save_plan, total
 from rerax.campaign.run import tree_hash
 from rerax.cli import main
 from rerax.crossbar.quantise import quantise
 from rerax.crossbar.spec import ENCODINGS, ChipSpec
+from rerax.faults import fault_model
+from rerax.hardware import Hardware
+from rerax.models.bert import crossbars, planning
 from rerax.models.bert.names import gated_shapes
-from rerax.protection import Unprotected, protection
-from rerax.protection.damage import odds
+from rerax.models.bert.planning import Design, account, save_plan, total
+from rerax.models.bert.sensitivity import input_power
+from rerax.protection import protection
 from rerax.pruning.gates import open_gates, save_gates, with_zeros
-from rerax.sensitivity import input_power
 
 GROUPS = ("encoder", "pooler", "classifier")
-CHANCES = odds("uniform", 1e-2, 904 / 1079)
+CHANCES = fault_model("uniform").odds(1e-2, 904 / 1079)
 PARAMS = tiny.random_params()
 
 
@@ -49,7 +50,7 @@ def _one_clean_pass():
         return known[number]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(allocation, "input_power", powers)
+        patch.setattr(planning, "input_power", powers)
         unoptimised.use(patch)
         yield
 
@@ -68,13 +69,13 @@ def test_a_plan_fits_and_lessens_the_damage_of_every_matrix(gates, encoding):
     design = Design(PARAMS, tiny.CONFIG, gates)
     plan = design.allocate(spec, GROUPS, CHANCES)
     matrices = design.matrices(spec, GROUPS)
-    accounts = account(plan.name, matrices, CHANCES, spec)
-    stored = chip.program(PARAMS, spec, GROUPS, gates, plan)
-    dense = chip.program(PARAMS, spec, GROUPS)
-    for section, words in stored.words.items():
-        for name, array in words.items():
-            assert array.shape == dense.words[section][name].shape  # zero space
-    books = chip.ledger(PARAMS, spec, GROUPS, gates, plan)
+    accounts = account(plan, matrices, CHANCES, spec)
+    hardware = Hardware(spec, protection=plan)
+    stored = crossbars.program_bert(PARAMS, hardware, GROUPS, gates)
+    dense = crossbars.program_bert(PARAMS, Hardware(spec), GROUPS)
+    for path, crossbar in stored.crossbars.items():
+        assert crossbar.words.shape == dense.crossbars[path].words.shape  # zero space
+    books = crossbars.ledgers(PARAMS, hardware, GROUPS, gates)
     for name, one in accounts.items():
         assert one.protected <= one.plain
         book = sum(books[name][1:], books[name][0])
@@ -84,7 +85,7 @@ def test_a_plan_fits_and_lessens_the_damage_of_every_matrix(gates, encoding):
     everything = total(accounts)
     assert everything.protected < 0.6 * everything.plain
     for simple in ("msb:1x3:lsb", "msb:2x3:lsb", "msb:1x3:pruned+lsb"):
-        other = total(account(simple, matrices, CHANCES, spec))
+        other = total(account(protection(simple), matrices, CHANCES, spec))
         assert everything.protected <= other.protected * (1 + 1e-12)
 
 
@@ -92,7 +93,7 @@ def test_sensitivity_is_the_squared_error_of_outputs(gates):
     """A code error moves a column's output by scale x input: check one column by hand."""
     params = with_zeros(PARAMS, gates)
     powers = input_power(params, tiny.CONFIG)
-    assert set(powers) == set(chip.ledger(PARAMS, ChipSpec(), GROUPS, gates, Unprotected()))
+    assert set(powers) == set(crossbars.weights_of(PARAMS, GROUPS))
     assert powers["query"].shape == (3,)
     np.testing.assert_array_equal(powers["query"], powers["key"])  # driven by the same input
     known = Design(PARAMS, tiny.CONFIG, gates).matrices(ChipSpec(), GROUPS)
@@ -122,11 +123,11 @@ def test_weights_of_ones_own_decide(gates, tmp_path):
 def test_accounts_of_other_protections(gates):
     spec = ChipSpec()
     matrices = Design(PARAMS, tiny.CONFIG, gates).matrices(spec, GROUPS)
-    pruned = account("msb:1x3:pruned", matrices, CHANCES, spec)
+    pruned = account(protection("msb:1x3:pruned"), matrices, CHANCES, spec)
     assert pruned["query"].misses.bits == int(pruned["query"].ledger.weights)
     assert pruned["pooler"].protection == "none"  # it has no gates, so no cell was freed
     assert pruned["pooler"].ledger.copies == 0
-    spare = total(account("duplicate:3", matrices, CHANCES, spec))
+    spare = total(account(protection("duplicate:3"), matrices, CHANCES, spec))
     assert spare.ledger.spare == 2 * spare.ledger.physical
     assert spare.ledger.reads_per_weight == 24
 
@@ -189,8 +190,8 @@ def test_bad_plans(model, tmp_path, capsys, gates):
     assert "is no readable .npz file" in refused("--sensitivity", "none.npz")
     said = refused("--protection", "luck")
     assert (
-        "unknown protection 'luck': use one of none, duplicate:3, msb:2x3:pruned (or :lsb, "
-        ":pruned+lsb; with :erasures behind), plan, plan:FILE" in said
+        "unknown protection 'luck': use one of duplicate:3, msb:2x3:pruned (or :lsb, "
+        ":pruned+lsb; with :erasures behind), none, plan, plan:FILE" in said
     )
     assert "has no room for msb:3x5:pruned" in refused("--protection", "msb:3x5:pruned")
     examples, labels = tiny.random_examples(4), tiny.random_labels(4)
@@ -201,7 +202,7 @@ def test_bad_plans(model, tmp_path, capsys, gates):
     save_plan(
         tmp_path / "spare.json",
         account(
-            "duplicate:3",
+            protection("duplicate:3"),
             Design(PARAMS, tiny.CONFIG).matrices(ChipSpec(), GROUPS),
             CHANCES,
             ChipSpec(),

@@ -40,9 +40,10 @@ def start():
 SWEEP = """
 import sys
 import quick_answers
-from rerax import evaluate, progress
+from rerax import progress
 from rerax.cli import main
-evaluate.evaluate_chips = quick_answers.evaluate_chips
+from rerax.evaluate.engine import Evaluator
+Evaluator.outcomes = quick_answers.outcomes
 progress.SECONDS_BETWEEN_LINES = 0.0  # as if all took long
 progress.SECONDS_BETWEEN_LOOKS = 0.01
 sys.exit(main(sys.argv[1:]))

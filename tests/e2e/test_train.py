@@ -137,7 +137,8 @@ def test_the_last_line_is_the_next_command(trained, flags, data, capsys):
 
 def test_sweep_takes_the_folder_as_it_is(trained, data, tmp_path, monkeypatch, capsys):
     """Its gates, and its float score; its chips answer at once."""
-    monkeypatch.setattr("rerax.evaluate.evaluate_chips", quick_answers.evaluate_floats)
+    answers = quick_answers.outcomes_of_floats
+    monkeypatch.setattr("rerax.evaluate.engine.Evaluator.outcomes", answers)
     out = tmp_path / "sweep"
     arguments = ["sweep", "--model", trained, "--task", "sst2", "--data", data, "--out", out]
     more = ["--rates", "0,0.02", "--chips", "2", "--max-length", "32", "--quiet"]

@@ -14,7 +14,9 @@ import numpy as np
 from arrays import array_key
 
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import dose, fault_model, stuck_cells
+from rerax.faults import fault_model
+from rerax.faults.sampling.poisson_process import stuck_cells
+from rerax.faults.sampling.rates import rate_table
 
 golden = {}
 for rate in (1e-6, 1e-3, 0.1079, 0.6, 1.0):
@@ -22,7 +24,9 @@ for rate in (1e-6, 1e-3, 0.1079, 0.6, 1.0):
     for chip in range(2):
         for matrix, layer in (("query", 0), ("query", 3), ("classifier", 0)):
             key = array_key(chip, matrix, layer)
-            hasher.update(np.asarray(stuck_cells(key, dose(rate), ChipSpec(), 61, 43)).tobytes())
+            hasher.update(
+                np.asarray(stuck_cells(key, rate_table(rate), ChipSpec(), 61, 43)).tobytes()
+            )
     golden[str(rate)] = hasher.hexdigest()
 text = json.dumps(golden, indent=1) + "\n"
 (Path(__file__).parent / "stuck_cells.json").write_text(text, encoding="utf-8")
@@ -34,7 +38,7 @@ for name in ("uniform", "clustered:0.5", "wordline", "bitline", "short", "flip")
     for spec in specs:
         shape = (spec.groups, 61, 43)
         words = np.random.default_rng(1).integers(0, 1 << spec.group_bits, shape, np.uint8)
-        disturbed = fault.disturb(words, array_key(0), dose(0.1, fault=fault), spec)
+        disturbed = fault.disturb(words, array_key(0), rate_table(0.1, fault=fault), spec)
         for leaf in jax.tree.leaves(jax.device_get(disturbed)):
             hasher.update(np.ascontiguousarray(leaf).tobytes())
     golden[name] = hasher.hexdigest()

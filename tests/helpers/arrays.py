@@ -7,7 +7,11 @@ import pyarrow.parquet as pq
 from scipy import stats
 
 from rerax.crossbar import keys
+from rerax.crossbar.crossbar import Crossbar
+from rerax.faults.mask import Faults
+from rerax.hardware import Hardware
 from rerax.models.bert.names import IDS
+from rerax.models.stored import read_codes
 
 
 def array_key(chip, matrix="query", layer=0, seed=0):
@@ -49,3 +53,20 @@ def random_gates(rng, layers, rows, columns, closed=0.3):
         return np.where(rng.random((*layers, n)) < closed, -1.0, 1.0).astype(np.float32)
 
     return {"row": side(rows), "column": side(columns)}
+
+
+def read_matrix(words, key, rates, hardware=None, **more):
+    """Codes and counts of one matrix as the chip with this key reads it.
+
+    Args:
+        words: [G, R, C] stored words.
+        key: the chip's key.
+        rates: a `RateTable`.
+        hardware: what it lies on.
+        more: `array` (its name), `layer`, `extra`, `number` (of the chip), `mask`.
+    """
+    array, layer = IDS[more.get("array", "query")], jnp.uint32(more.get("layer", 0))
+    scale = jnp.ones(words.shape[-1], jnp.float32)
+    crossbar = Crossbar(words, scale, layer, None, more.get("extra"), array)
+    chip = keys.Chip(jnp.uint32(more.get("number", 0)), key)
+    return read_codes(crossbar, chip, Faults(rates, more.get("mask")), hardware or Hardware())

@@ -49,7 +49,7 @@ ARGUMENTS = [
     *("params", "config", "examples", "labels", "task", "name", "rates", "encoding", "bits"),
     *("bits_per_cell", "fault", "protection", "plan_rate", "sensitivity", "chips", "until_se"),
     *("max_chips", "seed", "chunk", "lanes", "faulty", "gates", "order", "out", "on_progress"),
-    *("sa1_share", "layout", "tile", "input_bits", "dtype", "matrices"),
+    *("sa1_share", "layout", "tile", "input_bits", "dtype", "matrices", "spec"),
 ]
 GATE = {"row": np.ones(30, np.float32), "column": np.ones(2, np.float32)}
 INSIDE = {

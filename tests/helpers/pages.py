@@ -316,7 +316,7 @@ def rewritten(text: str, outputs: list[Output]) -> str:
 
 def main() -> None:
     """Write the examples of all pages anew."""
-    from rerax.evaluate import platform_name
+    from rerax.evaluate.engine import platform_name
 
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "rerax-demo"

@@ -10,9 +10,9 @@ import numpy as np
 from quick import WITHOUT_OPTIMISING
 
 from rerax.crossbar.spec import ChipSpec
-from rerax.protection.embed import embed
-from rerax.protection.placement import Wish, low_bits, served_columns
-from rerax.protection.recover import read_images, recover, voted_bits
+from rerax.protection.msb.placement import CopySpec, low_bits, served_columns, voted_bits
+from rerax.protection.msb.read import read_images, read_voted
+from rerax.protection.msb.write import write_copies
 
 ROWS, COLUMNS, CLOSED = 9, 8, (5, 3)
 
@@ -42,7 +42,7 @@ class Case(NamedTuple):
     """
 
     spec: ChipSpec
-    wish: Wish
+    wish: CopySpec
     row: np.ndarray
     column: np.ndarray
     codes: np.ndarray
@@ -97,12 +97,12 @@ class Case(NamedTuple):
 RANDOM = 4
 
 
-def read_case(spec: ChipSpec, wish: Wish, erasures: bool, seed: int = 0) -> Case:
+def read_case(spec: ChipSpec, wish: CopySpec, erasures: bool, seed: int = 0) -> Case:
     """Place copies in a small matrix and read it in every way that tests ask about."""
     rng = np.random.default_rng(seed)
     row, column = lines(rng, ROWS, COLUMNS, *CLOSED)
     codes = random_codes(rng, row, column, spec)
-    stored, layout = embed(codes, row, column, wish, spec)
+    stored, layout = write_copies(codes, row, column, wish, spec)
     ones = [
         np.where(np.arange(stored.size).reshape(stored.shape) == place, 1 << bit, 0)
         for bit in range(spec.group_bits)
@@ -128,7 +128,7 @@ def read_case(spec: ChipSpec, wish: Wish, erasures: bool, seed: int = 0) -> Case
     @jax.vmap
     def read(words, known):
         told = known if erasures else None
-        return recover(words, told, layout, wish, spec), read_images(words, layout, wish, spec)
+        return read_voted(words, told, layout, wish, spec), read_images(words, layout, wish, spec)
 
     layout = jax.tree.map(jnp.asarray, layout)
     recovered, images = jax.device_get(read(words, known))

@@ -3,8 +3,8 @@
 import jax
 from quick import WITHOUT_OPTIMISING
 
-from rerax import evaluate
 from rerax.campaign import lens
+from rerax.evaluate import engine
 from rerax.train import step
 
 
@@ -14,11 +14,11 @@ def _again(compiled, *static, **more):
 
 
 _PROGRAMS = {
-    "rerax.evaluate.chunk_logits": _again(evaluate.chunk_logits, "network", "chunk"),
-    "rerax.reuse.clean_entry": _again(evaluate.clean_entry, "network"),
-    "rerax.reuse.clean_advance": _again(evaluate.clean_advance, "network"),
-    "rerax.campaign.lens._read": _again(lens._read, "network"),
-    "rerax.campaign.lens._disturb": _again(lens._disturb, "network", "name"),
+    "rerax.evaluate.engine.chunk_logits": _again(engine.chunk_logits, "network", "chunk"),
+    "rerax.evaluate.prefix_cache.clean_entry": _again(engine.clean_entry, "network"),
+    "rerax.evaluate.prefix_cache.clean_advance": _again(engine.clean_advance, "network"),
+    "rerax.campaign.lens._read": _again(lens._read, "hardware"),
+    "rerax.campaign.lens._disturb": _again(lens._disturb, "hardware"),
     "rerax.train.run.train_step": _again(step.train_step, "trainer", donate_argnames="state"),
 }
 

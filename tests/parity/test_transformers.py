@@ -12,31 +12,22 @@ transformers = pytest.importorskip("transformers")
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import tiny  # noqa: E402
 
-from rerax import evaluate, faults  # noqa: E402
-from rerax.chip import program  # noqa: E402
-from rerax.crossbar.spec import ChipSpec  # noqa: E402
+from rerax.evaluate.engine import Evaluator, Network, to_device  # noqa: E402
+from rerax.faults.mask import Faults  # noqa: E402
+from rerax.faults.sampling.rates import rate_table  # noqa: E402
 from rerax.glue import data, metrics  # noqa: E402
 from rerax.glue.tasks import find_task  # noqa: E402
+from rerax.hardware import Hardware  # noqa: E402
 from rerax.models.bert import convert  # noqa: E402
+from rerax.models.bert.crossbars import program_bert  # noqa: E402
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 
 
 def float_logits(config, params, batches):
-    network = evaluate.Network(config, ChipSpec(), faults.Uniform())
-    outcome = next(
-        evaluate.evaluate_chips(
-            network,
-            program(params, ChipSpec(), ()),
-            batches,
-            evaluate.to_device(batches),
-            seed=0,
-            dose=faults.dose(0.0),
-            first=0,
-            chips=1,
-            chunk=1,
-        )
-    )
+    stored = program_bert(params, Hardware(), ())
+    evaluator = Evaluator(Network(config), stored, batches, to_device(batches), chunk=1)
+    (outcome,) = evaluator.outcomes(0, range(1), Faults(rate_table(0.0)))
     return outcome.logits[0]
 
 

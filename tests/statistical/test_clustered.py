@@ -11,9 +11,10 @@ from arrays import array_key, p_values, physical
 from scipy import stats
 
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import Clustered, Uniform, dose
-from rerax.faults.clustered import tile_multipliers
-from rerax.gamma import QUANTILES, hazards
+from rerax.faults import Clustered, Uniform
+from rerax.faults.sampling.gamma import QUANTILES, hazards
+from rerax.faults.sampling.rates import rate_table
+from rerax.faults.sampling.tiles import tile_multipliers
 
 ROWS, COLUMNS = 96, 45
 SPEC = ChipSpec(tile=(16, 24))  # 6 x 15 tiles
@@ -22,23 +23,23 @@ ALPHA = 1e-6
 
 
 @functools.partial(jax.jit, static_argnames=("kind", "spec", "shape"))
-def _masks(kind, spec, chip, doses, shape):
+def _masks(kind, spec, chip, rates, shape):
     """Stuck bits, and those that read 1, of one-bit cells; and the tiles' multipliers.
 
-    What the shape of the law says is all in the dose, so one compiled function serves every one.
+    What the shape of the law says is all in the rates, so one compiled function serves every one.
     """
     words, key = jnp.zeros((spec.groups, *shape), jnp.uint8), array_key(chip)
     fault = Uniform() if kind is Uniform else Clustered(1.0)
-    read, known, _ = fault.disturb(words, key, doses, spec)
+    read, known, _ = fault.disturb(words, key, rates, spec)
     return known, read, tile_multipliers(key, spec, *shape)
 
 
 @functools.lru_cache(maxsize=1000)
 def states(fault, rate, chip, spec=SPEC, shape=(ROWS, COLUMNS)):
     """States by wordline and bitline (0 healthy, 1 stuck at 0, 3 stuck at 1), rates of tiles."""
-    doses = jax.tree.map(jnp.asarray, dose(rate, SHARE, fault))
+    rates = jax.tree.map(jnp.asarray, rate_table(rate, SHARE, fault))
     known, ones, quantiles = jax.device_get(
-        _masks(type(fault), spec, jnp.uint32(chip), doses, shape)
+        _masks(type(fault), spec, jnp.uint32(chip), rates, shape)
     )
     bits = [(known[0] >> i & 1) + 2 * (ones[0] >> i & 1) for i in range(spec.group_bits)]
     cells = physical(np.stack(bits), spec)

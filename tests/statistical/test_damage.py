@@ -8,10 +8,10 @@ import pytest
 from rerax.crossbar.encoding import decode
 from rerax.crossbar.keys import array_key, chip_key, root_key, spare_key
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import dose, fault_model
+from rerax.faults import fault_model
+from rerax.faults.sampling.rates import rate_table
 from rerax.models.bert.names import IDS
 from rerax.protection import protection
-from rerax.protection.damage import odds
 from rerax.protection.planner import Codes, damage
 
 ROWS, COLUMNS, CHIPS = 40, 32, 160
@@ -29,8 +29,7 @@ def matrix(spec, closed=16):
 
 def sampled_damage(scheme, known, fault, rate, share, spec):
     """Damage of each of many chips, through the evaluator's own store, disturb and recover."""
-    model = fault_model(fault)
-    at = dose(rate, share, model)
+    at = rate_table(rate, share, fault)
     words, extra = scheme.store(known.codes[0], (known.row[0], known.column[0]), spec, "query")
     extra = jax.tree.map(jnp.asarray, extra)
 
@@ -38,7 +37,7 @@ def sampled_damage(scheme, known, fault, rate, share, spec):
         key = chip_key(root_key(5), chip)
         keys = [key, *(spare_key(key, j) for j in range(scheme.spare_arrays))]
         arrays = [
-            model.disturb(jnp.asarray(words), array_key(k, IDS["query"], 0), at, spec) for k in keys
+            fault.disturb(jnp.asarray(words), array_key(k, IDS["query"], 0), at, spec) for k in keys
         ]
         return decode(scheme.recover(arrays, extra, spec, "query"), spec)
 
@@ -63,8 +62,9 @@ CASES = [
 def test_expected_damage_is_the_mean_over_chips(name, encoding, cell, fault):
     spec = ChipSpec(encoding, 8, cell, tile=(8, 512))
     known, scheme, share = matrix(spec), protection(name), 0.75
+    fault = fault_model(fault)
     rate = 0.2 if "erasures" in name else 0.05  # so that enough bits are wrong
-    expected = damage(scheme, known, odds(fault, rate, share), spec)
+    expected = damage(scheme, known, fault.odds(rate, share), spec)
     found = sampled_damage(scheme, known, fault, rate, share, spec)
     se = found.std(ddof=1) / np.sqrt(CHIPS)
     assert abs(found.mean() - expected) < 4.5 * se

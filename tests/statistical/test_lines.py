@@ -11,8 +11,9 @@ from arrays import array_key, p_values, physical
 from scipy import stats
 
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import dose, fault_model
-from rerax.faults.lines import shorted_pairs
+from rerax.faults import fault_model
+from rerax.faults.sampling.rates import rate_table
+from rerax.faults.sampling.shorts import shorted_pairs
 
 SHARE = Fraction(1, 3)
 ALPHA = 1e-6
@@ -24,18 +25,18 @@ CHIPS = 300
 
 
 @functools.partial(jax.jit, static_argnames="name")
-def _look(name, chip, doses):
+def _look(name, chip, rates):
     """Shorted pairs, or which cells of zero words are stuck and what they read."""
     spec = ChipSpec(tile=TILE, layout=LAYOUT[name])
     if name == "short":
-        return shorted_pairs(array_key(chip), doses, spec, ROWS, COLUMNS)
+        return shorted_pairs(array_key(chip), rates, spec, ROWS, COLUMNS)
     words = jnp.zeros((1, ROWS, COLUMNS), jnp.uint8)
-    return fault_model(name).disturb(words, array_key(chip), doses, spec)
+    return fault_model(name).disturb(words, array_key(chip), rates, spec)
 
 
 def look(name, chip, rate, share):
-    doses = jax.tree.map(jnp.asarray, dose(rate, share))
-    return jax.device_get(_look(name, jnp.uint32(chip), doses))
+    rates = jax.tree.map(jnp.asarray, rate_table(rate, share))
+    return jax.device_get(_look(name, jnp.uint32(chip), rates))
 
 
 def units(name, rate, chip, share=SHARE):

@@ -51,6 +51,9 @@ SECTION = {
 }
 """Section of the parameters that holds each matrix."""
 
+READ_TOGETHER = ("query", "key", "value")
+"""Matrices that read the same input and are multiplied as one."""
+
 TIES: dict[str, dict[str, tuple[Side, Side]]] = {
     "none": {},
     "ffn": {"ffn_hidden": (("ffn_in", "column"), ("ffn_out", "row"))},
@@ -104,14 +107,3 @@ def gated_shapes(params: Mapping, groups: Sequence[str]) -> dict[str, tuple[int,
     check_gateable(groups or ("",))
     names = [name for group in GATEABLE if group in groups for name in GROUPS[group]]
     return {name: tuple(params[SECTION[name]][name]["kernel"].shape) for name in names}
-
-
-def ties_named(name: str) -> dict[str, tuple[Side, Side]]:
-    """Ties of that name.
-
-    Raises:
-        ValueError: unknown; the known ones are listed.
-    """
-    if name not in TIES:
-        raise ValueError(f"tie {name!r} is unknown: use one of {', '.join(TIES)}")
-    return TIES[name]

@@ -98,15 +98,14 @@ class Scope:
             here = tuple(name for name in here if name in GROUPS["encoder"])
         return here if self.matrices is None else tuple(n for n in here if n in self.matrices)
 
-    def arrays(self, groups: Iterable[str], layers: int) -> np.ndarray:
-        """Whether faults act in each matrix (as in `names.MATRICES`) and layer, bool [M, L].
-
-        Layer 0 stands for the only one outside the encoder.
-        """
-        acts = np.zeros((len(MATRICES), layers), np.bool_)
-        for name in self.names(groups):
-            acts[MATRICES.index(name), slice(None) if self.layers is None else self.layers] = True
-        return acts
+    def arrays(self, groups: Iterable[str], layers: int) -> dict[str, np.ndarray]:
+        """Whether faults act in each layer of each matrix on crossbars, bool [L] or [1]."""
+        acting, every = self.names(groups), np.arange(layers)
+        inside = every >= 0 if self.layers is None else np.isin(every, self.layers)
+        return {
+            name: (name in acting) & (inside if name in GROUPS["encoder"] else np.ones(1, bool))
+            for name in matrices_of(groups)
+        }
 
     def first_layer(self, groups: Iterable[str], layers: int) -> int | None:
         """The layer into which a chip's stream is still that of the clean chip.
@@ -151,9 +150,9 @@ def combine(layers: str | None, matrices: str | None, bits: str | None) -> list[
 
 
 def places(
-    text: str | None, groups: Sequence[str], spec: ChipSpec, layers: int
-) -> list[str | None]:
-    """Scopes that a text means, `each` spelt out, in their one way of writing.
+    text: "str | Scope | None", groups: Sequence[str], spec: ChipSpec, layers: int
+) -> "list[Scope | None]":
+    """Scopes that a text means, `each` spelt out.
 
     With layers, `each` matrix is each of the encoder's.
 
@@ -168,6 +167,9 @@ def places(
     """
     if text is None:
         return [None]
+    if isinstance(text, Scope):
+        text.check(groups, spec, layers)
+        return [text]
     parts = _parts(text)
     every = {
         "layers": map(str, range(layers)),
@@ -183,7 +185,7 @@ def places(
         raise ValueError(f"faulty {text} names nothing that is on crossbars: put more on them")
     for scope in scopes:
         scope.check(groups, spec, layers)
-    return [scope.text for scope in scopes]
+    return list(scopes)
 
 
 def _parts(text: str) -> dict[str, list[str]]:

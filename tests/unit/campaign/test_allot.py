@@ -27,7 +27,7 @@ class Design:
 
     def allocate(self, spec, groups, chances, erasures):
         self.asked.append((spec.encoding, groups, round(chances.at_0 + chances.at_1, 9), erasures))
-        return Allocation.of({"query": "msb:1x3:lsb" + ":erasures" * erasures})
+        return Allocation.make({"query": "msb:1x3:lsb" + ":erasures" * erasures})
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_one_plan_serves_all_rates_of_a_spec_and_is_made_for_the_highest_below_o
     groups = ("encoder", "pooler", "classifier")
     assert design.asked == [("offset", groups, 0.01, False), ("differential", groups, 0.2, True)]
     name = "allocation:query=msb:1x3:lsb"
-    assert [point.protection for point in found] == [name] * 4 + [f"{name}:erasures", "none"]
+    assert [point.protection.text for point in found] == [name] * 4 + [f"{name}:erasures", "none"]
     assert [point.rate for point in found[:4]] == [0.0, 1e-3, 1e-2, 0.6]
     assert sorted(made.values()) == [name, f"{name}:erasures"]
 
@@ -64,7 +64,7 @@ def test_a_folder_remembers_what_was_asked(design, tmp_path):
     found, same = with_allocations([PLAN], SUBJECT, out=tmp_path)
     assert len(design.asked) == 1
     assert same == made
-    assert found[0].protection == "allocation:query=msb:1x3:lsb"
+    assert found[0].protection.text == "allocation:query=msb:1x3:lsb"
     others = (
         (replace(PLAN, bits=6), SUBJECT, None),
         (PLAN, replace(SUBJECT, model_hash="c" * 64), None),
@@ -81,7 +81,7 @@ def test_a_saved_plan_is_taken_from_its_file(design, tmp_path):
     file = tmp_path / "plan.json"
     file.write_text(json.dumps({"allocation": {"key": "msb:2x3:pruned", "query": "none"}}))
     found, made = with_allocations([replace(PLAN, protection=f"plan:{file}")], SUBJECT)
-    assert found[0].protection == "allocation:key=msb:2x3:pruned"
+    assert found[0].protection.text == "allocation:key=msb:2x3:pruned"
     assert made == {}
     assert design.asked == []
 

@@ -39,8 +39,9 @@ def test_shares_are_ratios_however_written():
 
 
 def test_every_field_is_in_the_identity():
-    other = Point("rte", "bert", 0.5, Fraction(1, 3), "differential", 4, 2, "separate", "64x32",
-                  None, "bfloat16", "encoder", "duplicate:3", "wordline", "layers=0")  # fmt: skip
+    other = Point("rte", "bert", 0.5, Fraction(1, 3), "differential", 4, 2, None, "bfloat16",
+                  "separate", "64x32", "encoder", "duplicate:3", "wordline", "layers=0"
+    )  # fmt: skip
     for field in fields(Point):
         changed = replace(POINT, **{field.name: getattr(other, field.name)})
         assert changed.hash != POINT.hash, field.name

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rerax import instructions
 from rerax.cli import programs
+from rerax.crossbar import platform
 
 
 def test_what_the_user_says_goes_first(monkeypatch, tmp_path):
@@ -67,14 +67,14 @@ def test_only_nvidias_gpus_are_told_how_to_multiply(plugins, said, flags, monkey
 )
 def test_instruction_sets_are_read_from_the_list_alone(text, best, factor, monkeypatch):
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: text)
-    instructions.cpu_flags.cache_clear()
+    platform.cpu_flags.cache_clear()
     try:
-        assert instructions.instruction_set().endswith(f"-{best}")
-        assert instructions.fastest_factor() == factor
-        assert all("2450" not in flag for flag in instructions.cpu_flags())
+        assert platform.instruction_set().endswith(f"-{best}")
+        assert platform.fastest_factor() == factor
+        assert all("2450" not in flag for flag in platform.cpu_flags())
     finally:
         monkeypatch.undo()
-        instructions.cpu_flags.cache_clear()
+        platform.cpu_flags.cache_clear()
 
 
 def test_the_users_log_level_goes_first(monkeypatch):

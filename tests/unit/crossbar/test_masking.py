@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from arrays import random_gates
 
-from rerax import chip
 from rerax.crossbar.masking import Lines, masked_codes, open_lines
-from rerax.crossbar.spec import ChipSpec
+from rerax.hardware import Hardware
+from rerax.models.bert.crossbars import program_bert
 from rerax.pruning.gates import open_cells, open_gates
 
 
@@ -37,7 +37,7 @@ def test_open_gates_change_nothing():
     weights = np.random.default_rng(0).normal(size=(3, 5, 7)).astype(np.float32)
     params = {"encoder": {"query": {"kernel": weights, "bias": np.ones((3, 7), np.float32)}}}
     opened = open_gates({"query": weights.shape})
-    laid = chip.program(params, ChipSpec(), gates=opened)
-    plain = chip.program(params, ChipSpec())
+    laid = program_bert(params, Hardware(), gates=opened)
+    plain = program_bert(params, Hardware())
     assert jax.tree.structure(laid) == jax.tree.structure(plain)
     jax.tree.map(np.testing.assert_array_equal, laid, plain)

@@ -11,12 +11,15 @@ from arrays import physical
 from rerax.crossbar import keys
 from rerax.crossbar.encoding import decode, encode
 from rerax.crossbar.spec import BITS_PER_CELL, ENCODINGS, LAYOUTS, ChipSpec
-from rerax.faults import Flip, dose, models
-from rerax.faults.sampling.grids import Cells
+from rerax.faults import Flip, read_out
+from rerax.faults.sampling import flips
+from rerax.faults.sampling.addresses import Cells
+from rerax.faults.sampling.rates import rate_table
 
+WIDTHS = (2, 3, 5, 8)  # top cells of every number of bits, in groups of 1 to 8
 SPECS = [
     ChipSpec(encoding, bits, per_cell, layout=LAYOUTS[(bits + per_cell) % 2])
-    for encoding, bits, per_cell in itertools.product(ENCODINGS, range(2, 9), BITS_PER_CELL)
+    for encoding, bits, per_cell in itertools.product(ENCODINGS, WIDTHS, BITS_PER_CELL)
 ]
 each_encoding = pytest.mark.parametrize("encoding", ENCODINGS)
 SHAPE = ROWS, COLUMNS = 5, 7
@@ -64,7 +67,8 @@ def test_stuck_cells_hold_their_level(encoding):
     for spec in specs_of(encoding):
         codes, states = random_codes(spec), random_states(spec, spec.cells_per_weight)
         stuck = STATES[physical(states, spec)]
-        words, _, counts = models.stick(jnp.asarray(encode(codes, spec)), jnp.asarray(states), spec)
+        stored = jnp.asarray(encode(codes, spec))
+        words, _, counts = read_out.stick(stored, jnp.asarray(states), spec)
         expected = oracle.read(codes, stuck, spec)
         np.testing.assert_array_equal(decode(words, spec), expected, err_msg=str(spec))
         assert int(counts.stuck_at_0) == (stuck == "SA0").sum()
@@ -79,9 +83,9 @@ def test_flips_invert_the_bits_that_a_cell_has(encoding, monkeypatch):
             continue
         codes, per_cell = random_codes(spec), spec.bits_per_cell
         states = random_states(spec, spec.cells_per_weight * per_cell)
-        monkeypatch.setattr(models, "sample", lambda *_, states=states: jnp.asarray(states))
+        monkeypatch.setattr(flips, "sample", lambda *_, states=states: jnp.asarray(states))
         words, known, counts = Flip().disturb(
-            jnp.asarray(encode(codes, spec)), keys.root_key(0), dose(0.5), spec
+            jnp.asarray(encode(codes, spec)), keys.root_key(0), rate_table(0.5), spec
         )
         flipped = np.empty(SHAPE, object)
         for r, c in np.ndindex(SHAPE):

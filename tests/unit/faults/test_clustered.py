@@ -10,11 +10,11 @@ from arrays import array_key
 
 from rerax.crossbar import keys
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import Clustered, dose
-from rerax.faults.clustered import TileLimits, _ByTile, _row, tile_multipliers
+from rerax.faults import Clustered
+from rerax.faults.sampling.gamma import QUANTILES, hazards, survival
 from rerax.faults.sampling.poisson import EDGES, INTERVALS
-from rerax.faults.sampling.process import limit_of
-from rerax.gamma import QUANTILES, hazards, survival
+from rerax.faults.sampling.rates import limit_of, rate_table
+from rerax.faults.sampling.tiles import TileLimits, _ByTile, _row, tile_multipliers
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,10 @@ def test_points_count_up_to_their_own_tiles_limits():
     assert not at.counts_above(jnp.uint32([501] * 3), row, bitline).any()
 
 
-def test_a_dose_of_another_model_is_refused():
+def test_a_rate_of_another_model_is_refused():
     words = jnp.zeros((1, 4, 4), jnp.uint8)
-    with pytest.raises(ValueError, match=r"make it by dose\(rate, share, fault\)"):
-        Clustered(2.0).disturb(words, array_key(0), dose(0.1), ChipSpec())
+    with pytest.raises(ValueError, match="make them by rate_table"):
+        Clustered(2.0).disturb(words, array_key(0), rate_table(0.1), ChipSpec())
 
 
 @pytest.mark.parametrize(

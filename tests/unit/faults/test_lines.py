@@ -12,14 +12,16 @@ from quick import WITHOUT_OPTIMISING
 
 from rerax.crossbar.encoding import decode, encode
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import dose, fault_model
-from rerax.faults import lines as lines_
-from rerax.faults.lines import to_bitlines, to_slices
-from rerax.faults.planes import disturb_planes
+from rerax.faults import fault_model
+from rerax.faults.bit_filter import disturb_bits
+from rerax.faults.sampling import lines as lines_
+from rerax.faults.sampling import shorts
+from rerax.faults.sampling.lines import to_bitlines, to_slices
+from rerax.faults.sampling.rates import rate_table
 
 SHAPE = ROWS, COLUMNS = 13, 6
 quickly = functools.partial(jax.jit, compiler_options=WITHOUT_OPTIMISING)
-KEY, DOSE = array_key(0), dose(0.5)
+KEY, DOSE = array_key(0), rate_table(0.5)
 STATES = np.array([None, "SA0", "broken", "SA1"], object)
 SPECS = [
     ChipSpec("offset", 8, 1, (5, 7)),
@@ -40,11 +42,12 @@ def given_units(monkeypatch):
     grids = []
 
     def give(units):
-        def sample(key, dose, grid, lanes=None):
+        def sample(key, rates, grid):
             grids.append((grid.rows, grid.width))
             return jnp.asarray(units(grid.rows, grid.width))[None]
 
-        monkeypatch.setattr(lines_, "sample", sample)
+        for module in (lines_, shorts):
+            monkeypatch.setattr(module, "sample", sample)
         return grids
 
     return give
@@ -112,7 +115,7 @@ def test_chosen_bits_of_shorts_are_counted_by_the_cells_that_hold_them(given_uni
     whole = disturb("short", spec, words)
     assert whole.counts.shorted == words.size * 4
     chosen = quickly(
-        lambda planes, w: disturb_planes(fault_model("short"), planes, w, KEY, DOSE, spec)
+        lambda planes, w: disturb_bits(fault_model("short"), planes, w, KEY, DOSE, spec)
     )
     for planes, cells in ((0b1000000, 1), (0b0001101, 2), (0b1111111, 4)):
         some = chosen(np.uint8(planes), words)

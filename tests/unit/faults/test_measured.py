@@ -13,7 +13,9 @@ from quick import WITHOUT_OPTIMISING
 
 from rerax.crossbar.keys import spare_key
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import Measured, Site, dose, fault_model
+from rerax.faults import Measured, Site, fault_model
+from rerax.faults.sampling.rates import rate_table
+from rerax.models.bert.names import IDS
 
 SHAPE = (13, 6)
 PLACES = [(chip, "query", layer) for chip in (3, 4, 9) for layer in (0, 2)] + [(4, "key", 1)]
@@ -55,13 +57,13 @@ def write(path, cells):
     jax.jit, static_argnames=("fault", "spec", "matrix"), compiler_options=WITHOUT_OPTIMISING
 )
 def _disturb(fault, spec, words, doses, chip, matrix, layer):
-    site = Site(chip, matrix, layer)
+    site = Site(chip, IDS[matrix], layer)
     return fault.disturb(words, array_key(0), doses, spec, site=site)
 
 
 def disturb(fault, spec, words, place, rate=0.1):
     chip, matrix, layer = place
-    doses = jax.tree.map(jnp.asarray, dose(rate, fault=fault))
+    doses = jax.tree.map(jnp.asarray, rate_table(rate, fault=fault))
     at = jnp.uint32(chip), matrix, jnp.uint32(layer)
     return jax.device_get(_disturb(fault, spec, jnp.asarray(words), doses, *at))
 
@@ -111,10 +113,10 @@ def test_another_content_is_another_model_and_a_spare_array_is_fault_free(tmp_pa
     assert other == fault_model(f"map:{path}")
     with pytest.raises(ValueError, match="has changed since it was read"):
         one.tables(0.1)
-    words, doses = jnp.asarray(words_of(ChipSpec())), dose(0.1, fault=other)
+    words, doses = jnp.asarray(words_of(ChipSpec())), rate_table(0.1, fault=other)
     spare = other.disturb(words, spare_key(array_key(0), 0), doses, ChipSpec())
     np.testing.assert_array_equal(spare.words, words)
     assert not any(int(count) for count in spare.counts)
-    with pytest.raises(ValueError, match="make it by dose"):
-        other.disturb(words, array_key(0), dose(0.1), ChipSpec(),
-                      site=Site(jnp.uint32(0), "query", 0))  # fmt: skip
+    with pytest.raises(ValueError, match="make them by rate_table"):
+        other.disturb(words, array_key(0), rate_table(0.1), ChipSpec(),
+                      site=Site(jnp.uint32(0), IDS["query"], 0))  # fmt: skip

@@ -12,15 +12,16 @@ from placed import address, given_up, lines, random_codes, read_case
 
 from rerax.crossbar.encoding import decode, encode
 from rerax.crossbar.spec import ChipSpec
-from rerax.protection.embed import embed, rounded_codes
-from rerax.protection.ledger import fits
-from rerax.protection.placement import Wish, lay_out
-from rerax.protection.recover import recover, voted_bits
-from rerax.protection.repair import join
-from rerax.protection.separation import Misses, _misses, count_misses
+from rerax.protection.cost import Misses
+from rerax.protection.msb.diversity import _misses, count_misses
+from rerax.protection.msb.placement import CopySpec, lay_out, voted_bits
+from rerax.protection.msb.read import read_voted
+from rerax.protection.msb.room import fits
+from rerax.protection.msb.swap import join
+from rerax.protection.msb.write import rounded_codes, write_copies
 
-PRUNED, DEEP = Wish((3, 3), True, False), Wish((5, 3), True, False)
-LSB, BOTH = Wish((3,), False, True), Wish((3,), True, True)
+PRUNED, DEEP = CopySpec((3, 3), True, False), CopySpec((5, 3), True, False)
+LSB, BOTH = CopySpec((3,), False, True), CopySpec((3,), True, True)
 CASES = [
     ("offset", 1, "interleaved", PRUNED, False),
     ("offset", 2, "separate", BOTH, True),
@@ -124,12 +125,12 @@ def test_misses_of_images_that_lie_anywhere():
 
 
 def test_layers_of_different_lines_share_one_layout():
-    spec, wish, rng = ChipSpec(), Wish((3, 3), True, True), np.random.default_rng(2)
+    spec, wish, rng = ChipSpec(), CopySpec((3, 3), True, True), np.random.default_rng(2)
     masks = [lines(rng, 17, 13, *closed) for closed in ((9, 0), (0, 7), (3, 2), (0, 0), (8, 8))]
     row, column = (np.stack(side) for side in zip(*masks, strict=True))
     codes = np.stack([random_codes(rng, r, c, spec) for r, c in masks])
-    words, places = embed(codes, row, column, wish, spec)
-    read = jax.jit(lambda w, p: recover(w, None, p, wish, spec))
+    words, places = write_copies(codes, row, column, wish, spec)
+    read = jax.jit(lambda w, p: read_voted(w, None, p, wish, spec))
     for layer, (r, c) in enumerate(masks):
         one = jax.tree.map(lambda a, layer=layer: jnp.asarray(a[layer]), places)
         voted = decode(read(jnp.asarray(words[layer]), one), spec)

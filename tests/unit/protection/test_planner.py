@@ -10,17 +10,12 @@ import oracle
 import pytest
 
 from rerax.crossbar.spec import ENCODINGS, ChipSpec
-from rerax.protection import Duplicate, MsbEmbed, Unprotected, allocate, protection
-from rerax.protection.damage import CODES, Odds, Votes, odds, squared_error
-from rerax.protection.embed import rounded_codes
-from rerax.protection.placement import low_bits, served_columns
-from rerax.protection.planner import (
-    Allocation,
-    Codes,
-    _candidates,
-    damage,
-    read_allocation,
-)
+from rerax.faults import Odds, fault_model
+from rerax.protection import Allocation, Duplicate, MsbEmbed, Plan, Unprotected, protection
+from rerax.protection.expected_error import CODES, Votes, squared_error
+from rerax.protection.msb.placement import low_bits, served_columns
+from rerax.protection.msb.write import rounded_codes
+from rerax.protection.planner import Codes, _candidates, allocate, damage
 
 ROWS, COLUMNS = 40, 32
 
@@ -116,9 +111,9 @@ def test_damage_is_the_error_of_every_kept_weight_times_its_columns_sensitivity(
     spec, scheme, chances = ChipSpec(), MsbEmbed(2, 3, "pruned+lsb"), Odds(0.01, 0.04)
     known = matrix(spec, 0.2)
     row, column = known.row[0], known.column[0]
-    served = served_columns(scheme.wish, spec, row, column)
+    served = served_columns(scheme.copy_spec, spec, row, column)
     assert 0 < served < column.sum()
-    low = low_bits(scheme.wish, int(column.sum()), served)
+    low = low_bits(scheme.copy_spec, int(column.sum()), served)
     stored = rounded_codes(CODES.clip(-127, 127).astype(np.int8)[:, None], low, spec)[:, 0]
     errors = [
         squared_error(stored, Votes((1,) * 6 + (3, 3), freed, False, low), chances, spec)
@@ -144,7 +139,7 @@ def test_damage_is_the_error_of_every_kept_weight_times_its_columns_sensitivity(
     ],
 )
 def test_odds_of_a_cell_are_those_of_the_fault(fault, expected):
-    found = odds(fault, 0.1, 0.25)
+    found = fault_model(fault).odds(0.1, 0.25)
     np.testing.assert_allclose(dataclasses.astuple(found), dataclasses.astuple(expected))
 
 
@@ -165,11 +160,11 @@ def test_without_faults_only_rounding_is_left():
     ("encoding", "rate"), [*zip(ENCODINGS, [1e-2, 1e-4, 0.2, 1e-2], strict=True)]
 )
 def test_the_plan_does_least_damage_of_all_that_fits(encoding, rate):
-    spec, chances = ChipSpec(encoding), odds("uniform", rate, 904 / 1079)
+    spec, chances = ChipSpec(encoding), fault_model("uniform").odds(rate, 904 / 1079)
     known = {"query": matrix(spec), "pooler": matrix(spec, gated=False, seed=1)}
     chosen = allocate(known, chances, spec)
     for name, one in known.items():
-        least = damage(chosen.protects(name), one, chances, spec)
+        least = damage(chosen.of(name), one, chances, spec)
         others = [damage(s, one, chances, spec) for s in _candidates(one, spec, False)]
         assert least == min(others)
         assert least < damage(Unprotected(), one, chances, spec) or rate == 1e-4
@@ -180,39 +175,37 @@ def test_the_plan_does_least_damage_of_all_that_fits(encoding, rate):
 
 def test_the_plan_mixes_depths_and_leaves_a_matrix_alone():
     spec = ChipSpec()
-    chances = odds("uniform", 1e-2, 904 / 1079)
+    chances = fault_model("uniform").odds(1e-2, 904 / 1079)
     known = {"query": matrix(spec, 0.62), "key": matrix(spec, gated=False)}
     chosen = dict(allocate(known, chances, spec).chosen)
-    depths = protection(chosen["query"]).depths
-    assert len(set(depths)) > 1
-    assert "lsb" in chosen["key"]
-    few = odds("uniform", 1e-9, 0.5)
+    assert len(set(chosen["query"].depths)) > 1
+    assert "lsb" in chosen["key"].into
+    few = fault_model("uniform").odds(1e-9, 0.5)
     assert dict(allocate({"key": known["key"]}, few, spec).chosen) == {}
 
 
 def test_a_saved_plan_comes_back(tmp_path):
-    plan = Allocation.of({"query": "msb:5.3:pruned", "key": "none", "value": "msb:3.3:lsb"})
-    assert plan.name == "allocation:query=msb:5.3:pruned/value=msb:2x3:lsb"
-    assert protection(plan.name) == plan
-    saved = {"allocation": dict(plan.chosen) | {"key": "none"}, "design": {"rate": 0.01}}
+    plan = Allocation.make({"query": "msb:5.3:pruned", "key": "none", "value": "msb:3.3:lsb"})
+    assert plan.text == "allocation:query=msb:5.3:pruned/value=msb:2x3:lsb"
+    assert protection(plan.text) == plan
+    names = {matrix: scheme.text for matrix, scheme in plan.chosen}
+    saved = {"allocation": names | {"key": "none"}, "design": {"rate": 0.01}}
     (tmp_path / "plan.json").write_text(json.dumps(saved))
-    assert read_allocation(str(tmp_path / "plan.json")) == plan
+    assert Plan(str(tmp_path / "plan.json")).read() == plan
     (tmp_path / "bad.json").write_text("[]")
     with pytest.raises(ValueError, match="holds no allocation"):
-        read_allocation(str(tmp_path / "bad.json"))
+        Plan(str(tmp_path / "bad.json")).read()
     with pytest.raises(ValueError, match="is no saved plan"):
-        read_allocation(str(tmp_path / "absent.json"))
+        Plan(str(tmp_path / "absent.json")).read()
     with pytest.raises(ValueError, match="is not for one matrix"):
-        Allocation.of({"query": "duplicate:3"})
+        Allocation.make({"query": "duplicate:3"})
     with pytest.raises(ValueError, match="is not understood"):
         protection("allocation:query")
     with pytest.raises(ValueError, match="depends on the model"):
-        protection("plan")
+        protection("plan").store(np.zeros((2, 2), np.int8), None, ChipSpec(), "query")
 
 
 def test_duplicates_are_not_for_the_planner_but_have_a_damage():
-    spec, chances = ChipSpec(), odds("uniform", 1e-2, 0.5)
+    spec, chances = ChipSpec(), fault_model("uniform").odds(1e-2, 0.5)
     known = matrix(spec)
     assert damage(Duplicate(3), known, chances, spec) < damage(Unprotected(), known, chances, spec)
-    with pytest.raises(ValueError, match="odds of fault"):
-        odds("cosmic", 1e-2, 0.5)

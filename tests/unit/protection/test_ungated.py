@@ -11,7 +11,6 @@ from commands import refused
 from made_rows import POINT, make_rows
 
 import rerax
-from rerax import chip
 from rerax.campaign import store
 from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
@@ -21,6 +20,8 @@ from rerax.campaign.worker import Worker
 from rerax.cli import main
 from rerax.cli.flags import run_and_print
 from rerax.crossbar.spec import SEMANTICS, ChipSpec
+from rerax.hardware import Hardware
+from rerax.models.bert.crossbars import program_bert
 from rerax.models.bert.names import gated_shapes
 from rerax.protection import left_bare, protection
 from rerax.pruning.gates import open_gates, save_gates, with_zeros
@@ -81,9 +82,9 @@ def test_low_bits_serve_a_model_without_gates():
 
 def test_laying_out_is_refused():
     with pytest.raises(ValueError, match="no matrix has gates"):
-        chip.program(PARAMS, ChipSpec(), protection=protection("msb:2x3:pruned"))
+        program_bert(PARAMS, Hardware(protection="msb:2x3:pruned"))
     with pytest.raises(ValueError, match=r"no matrix has gates \(classifier\)"):
-        chip.program(PARAMS, ChipSpec(), ("classifier",), closed(), protection("msb:1x3:pruned"))
+        program_bert(PARAMS, Hardware(protection="msb:1x3:pruned"), ("classifier",), closed())
 
 
 def test_a_sweep_in_python_is_refused(tmp_path):
@@ -159,7 +160,7 @@ def test_the_table_of_a_folder_says_it(tmp_path, capsys):
     out, point = tmp_path / "rows", replace(POINT, protection="msb:2x3:pruned")
     store.open_folder(out, 0, SEMANTICS, folders.PAIRS)
     folders.fill(out, 4, point)
-    store.add_provenance(out, {"unprotected": {"sst2/minilm": {point.protection: BARE}}})
+    store.add_provenance(out, {"unprotected": {"sst2/minilm": {point.protection.text: BARE}}})
     run_and_print(lambda tell: store.read_rows(out), "1%", quiet=True, out=out)
     assert f"msb:2x3:pruned {TOLD}\n" in capsys.readouterr().out
     page = tmp_path / "page.html"

@@ -77,16 +77,6 @@ def test_the_mask_is_hard_and_its_gradient_is_that_of_softplus():
         np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_kept_weights_count_exactly_and_have_the_estimators_gradient():
-    gates = {"pooler": {"row": jnp.array([-1.0, 0.0, 2.0]), "column": jnp.array([0.5, -0.5])}}
-    count = jax.jit(jax.value_and_grad(lambda g: pruning.kept_weights(g)["pooler"]))
-    kept, slopes = count(gates)
-    assert float(kept) == 2.0
-    slopes = slopes["pooler"]
-    np.testing.assert_allclose(slopes["row"], sigmoid(np.array([-1.0, 0.0, 2.0])), rtol=1e-6)
-    np.testing.assert_allclose(slopes["column"], 2 * sigmoid(np.array([0.5, -0.5])), rtol=1e-6)
-
-
 def test_open_gates_leave_a_kernel_as_it_is():
     kernel = np.random.default_rng(0).normal(size=(6, 7)).astype(np.float32)
     kernel[0, 0] = -0.0

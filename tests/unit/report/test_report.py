@@ -177,7 +177,7 @@ def test_the_table_shows_what_varies_and_notes_what_does_not():
 
 def test_no_line_is_wrapped_or_cut_where_there_is_no_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
-    long = "allocation:" + "/".join(f"{name}=msb:2x3:pruned" for name in ("query", "key", "value"))
+    long = "allocation:" + "/".join(f"{name}=msb:2x3:pruned" for name in ("key", "query", "value"))
     points = [
         replace(POINT, protection=p, fault=f, sa1_share=s, matrices=m)
         for p, f, s, m in (

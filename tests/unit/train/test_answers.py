@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tiny
 
-from rerax import evaluate
 from rerax.crossbar import keys
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import Counts
+from rerax.evaluate import engine
+from rerax.faults.read_out import Counts
 from rerax.glue.data import Split
 from rerax.glue.tasks import find_task
 from rerax.train.order import epoch_batches
@@ -29,16 +29,17 @@ def dispatched(monkeypatch):
     """The network, and the sentences of each dispatch."""
     found = []
 
-    def evaluate_chips(network, placed, batches, blocks, **named):
-        found.append((network, [int((bucket.index >= 0).sum()) for bucket in batches.buckets]))
+    def outcomes(self, seed, chips, faults, entries=None):
+        batches = self.batches
+        found.append((self, [int((bucket.index >= 0).sum()) for bucket in batches.buckets]))
         logits = np.full((1, batches.examples, 2), np.nan, np.float32)
         for bucket in batches.buckets:
             for batch, row in zip(*np.nonzero(bucket.index >= 0), strict=True):
                 ids = bucket.ids[batch, row, : bucket.lengths[batch, row]]
                 logits[0, bucket.index[batch, row]] = ids.sum(), -ids[-1]
-        return [evaluate.Outcome(logits, Counts(*[np.zeros(1, np.int64)] * 5))]
+        return [engine.Outcome(logits, Counts(*[np.zeros(1, np.int64)] * 5))]
 
-    monkeypatch.setattr(evaluate, "evaluate_chips", evaluate_chips)
+    monkeypatch.setattr(engine.Evaluator, "outcomes", outcomes)
     return found
 
 
@@ -80,5 +81,6 @@ def test_a_score_is_that_of_the_answers(dispatched, spec):
     assert found["accuracy"] == pytest.approx(right.mean())
     assert found.keys() == {"score", "accuracy", "f1"}
     assert len(dispatched) == 2
-    assert dispatched[0][0] is dispatched[1][0]  # what is static is made once
-    assert dispatched[0][0].spec == (spec or ChipSpec())
+    first, second = (evaluator for evaluator, _ in dispatched)
+    assert first.network is second.network  # what is static is made once
+    assert first.stored.hardware.spec == (spec or ChipSpec())

@@ -8,7 +8,7 @@ import pytest
 from rerax.campaign.grid import spread
 from rerax.campaign.point import Point
 from rerax.crossbar.spec import ChipSpec
-from rerax.models.bert.names import MATRICES, matrices_of
+from rerax.models.bert.names import matrices_of
 from rerax.models.bert.scope import Scope, combine, places
 
 GROUPS = ("encoder", "pooler", "classifier")
@@ -28,7 +28,8 @@ def test_a_scope_has_one_way_of_writing():
 def test_arrays_planes_and_the_first_layer():
     scope = Scope.parse("layers=1+2;matrices=key+value;bits=0+7")
     acts = scope.arrays(GROUPS, 4)
-    where = {(MATRICES[m], int(layer)) for m, layer in zip(*np.nonzero(acts), strict=True)}
+    assert [a.size for a in acts.values()] == [4] * 6 + [1, 1]
+    where = {(name, int(layer)) for name, a in acts.items() for layer in np.flatnonzero(a)}
     assert where == {("key", 1), ("key", 2), ("value", 1), ("value", 2)}
     assert scope.planes == 0b10000001
     assert Scope.parse("matrices=pooler").planes is None
@@ -74,8 +75,9 @@ def test_what_only_the_model_knows_is_refused_where_it_is_known():
 def test_each_and_all_make_a_grid():
     assert combine(None, None, None) == [None]
     assert combine("all,each", None, None) == [None, "layers=each"]
-    assert places("layers=each", GROUPS, ChipSpec(), 3) == ["layers=0", "layers=1", "layers=2"]
-    every = places("matrices=each", GROUPS, ChipSpec(), 3)
+    every = [scope.text for scope in places("layers=each", GROUPS, ChipSpec(), 3)]
+    assert every == ["layers=0", "layers=1", "layers=2"]
+    every = [scope.text for scope in places("matrices=each", GROUPS, ChipSpec(), 3)]
     assert every == [f"matrices={name}" for name in (*ENCODER, "pooler", "classifier")]
     assert len(places("layers=1;matrices=each", GROUPS, ChipSpec(), 3)) == len(ENCODER)
     assert len(places("bits=each", GROUPS, ChipSpec("differential", 6), 3)) == 5
@@ -83,7 +85,7 @@ def test_each_and_all_make_a_grid():
 
 def test_rates_run_within_scopes_and_rate_zero_stands_once():
     points = [dataclasses.replace(POINT, rate=rate) for rate in (0.0, 0.1, 0.2)]
-    found = [(p.rate, p.faulty) for p in spread(points, [None, "layers=each"], 2)]
+    found = [(p.rate, p.faulty and p.faulty.text) for p in spread(points, [None, "layers=each"], 2)]
     assert found == [
         (0.0, None), (0.1, None), (0.2, None), (0.1, "layers=0"), (0.2, "layers=0"),
         (0.1, "layers=1"), (0.2, "layers=1"),

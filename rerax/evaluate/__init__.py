@@ -1,0 +1,1 @@
+"""Scores of many chips: one network, layer by layer, on every chip's own weights."""

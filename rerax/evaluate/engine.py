@@ -1,0 +1,355 @@
+"""Logits of many chips on one split, layer by layer.
+
+For each chip the codes of one layer are read once and serve every batch of examples before
+the next layer is touched: what is held is one layer's codes and the residual stream, never a
+whole faulty model. Chips go through one compiled program in lane groups of a fixed width;
+rates, shares, keys and numbers of chips and batches are traced, so a grid compiles once for
+each static shape.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, Int32, Key, UInt32
+
+from rerax.crossbar import keys
+from rerax.crossbar.keys import Chip
+from rerax.crossbar.platform import instruction_set
+from rerax.evaluate.network import (
+    Block,
+    Bucket,
+    Entry,
+    Network,
+    chip_logits,
+    embed,
+    reader,
+    through_layers,
+)
+from rerax.faults.mask import Faults
+from rerax.faults.read_out import Counts
+from rerax.glue.data import Batches
+from rerax.models.bert.config import BertConfig
+from rerax.models.stored import StoredModel
+
+NUMERICS = 2
+"""Raised whenever float details, and so a last bit of a logit, may change."""
+
+LANES = ((128, 256), (384, 64), (768, 16), (1024, 8))
+"""(model width up to, lanes) on accelerators: within 12 GB at 1024 tokens a batch."""
+
+STREAM_BYTES = 1 << 30
+BLOCK_TOKENS = 32768  # fewer tokens a block would sample the same cells too often
+MOST_CHIPS = 32
+OPERATIONS_PER_DISPATCH = 2e11
+
+
+class Outcome(NamedTuple):
+    """What some chips answered.
+
+    Attributes:
+        logits: [chips, E, N] in the split's own order.
+        counts: faulty cells of each chip, summed over all arrays, int64 [chips].
+    """
+
+    logits: Float[np.ndarray, "chips E N"]
+    counts: Counts
+
+
+@functools.partial(jax.jit, static_argnames="network")
+def clean_entry(network: Network, stored: StoredModel, block: Block, faults: Faults) -> Entry:
+    """The clean chip's stream into layer 0.
+
+    Args:
+        network: static description.
+        stored: the model on crossbars.
+        block: batches of examples.
+        faults: rate 0, and a mask of nothing.
+    """
+
+    def one(chip: Chip, axis: str | None, _: None) -> tuple[Array, ...]:
+        return embed(network, stored, block, reader(stored.hardware, chip, along(faults, axis)))[0]
+
+    return Entry(_in_lanes(network, one, _CLEAN), jnp.int32(0))
+
+
+@functools.partial(jax.jit, static_argnames="network")
+def clean_advance(
+    network: Network,
+    stored: StoredModel,
+    block: Block,
+    faults: Faults,
+    entry: Entry,
+    layer: Int32[Array, ""],
+) -> Entry:
+    """The clean chip's stream into a further layer; see `clean_entry`.
+
+    It runs what chips themselves run, in as many lanes: that is why the bits are theirs.
+    """
+
+    def one(chip: Chip, axis: str | None, stream: tuple[Array, ...]) -> tuple[Array, ...]:
+        read_section = reader(stored.hardware, chip, along(faults, axis))
+        span = (entry.layer, layer)
+        return through_layers(network, stored, block, read_section, stream, span)[0]
+
+    return Entry(_in_lanes(network, one, _CLEAN, entry.stream), layer)
+
+
+def along(faults: Faults, axis: str | None) -> Faults:
+    """The same inside a `vmap` over chips whose axis has this name."""
+    return faults._replace(rates=faults.rates.along(axis))
+
+
+class ChipRange(NamedTuple):
+    """Chips first, first + 1, ... of one seed.
+
+    Attributes:
+        root: the campaign's root key.
+        first: number of the first chip.
+        groups: how many lane groups of them.
+    """
+
+    root: Key[Array, ""]
+    first: UInt32[Array, ""]
+    groups: Int32[Array, ""]
+
+
+def chip_range(seed: int, first: int, groups: int) -> ChipRange:
+    """Make a range of chips."""
+    return ChipRange(keys.root_key(seed), jnp.uint32(first), jnp.int32(groups))
+
+
+_CLEAN = None  # the clean chip reads alike whatever its number and key
+
+
+def _in_lanes(
+    network: Network, one: Callable[..., Any], chips: ChipRange | None, stream: Any = None
+) -> Any:
+    """`one` (chip, lane axis, stream) for a lane group; each lane has its own part of a stream."""
+    root, first = (keys.root_key(0), jnp.uint32(0)) if chips is None else chips[:2]
+    if network.lanes == 1:  # a vmap of width 1 would turn every product into a batched one
+        return one(keys.chip_of(root, first), None, stream)
+    numbers = first + jnp.arange(network.lanes, dtype=jnp.uint32)
+    return jax.vmap(
+        lambda number, own: one(keys.chip_of(root, number), "lanes", own), axis_name="lanes"
+    )(numbers, stream)
+
+
+@functools.partial(jax.jit, static_argnames=("network", "chunk"))
+def chunk_logits(
+    network: Network,
+    chunk: int,
+    stored: StoredModel,
+    block: Block,
+    chips: ChipRange,
+    faults: Faults,
+    entry: Entry | None = None,
+) -> tuple[tuple[Float[Array, "chunk n B N"], ...], dict[str, dict[str, Counts]]]:
+    """`chip_logits` of a range of chips.
+
+    The buffers have room for `chunk` chips (a multiple of the lane width); what lies beyond the
+    range is not computed and holds zeros.
+
+    Args:
+        network: static description.
+        chunk: room for so many chips.
+        stored: the model on crossbars.
+        block: batches of examples.
+        chips: which chips.
+        faults: rate, and where faults act.
+        entry: the clean stream into the first layer with faults; None: from the embeddings on.
+    """
+    lanes = network.lanes
+
+    def one(chip: Chip, axis: str | None, stream: tuple[Array, ...] | None) -> tuple:
+        start = None if entry is None or stream is None else Entry(stream, entry.layer)
+        read_section = reader(stored.hardware, chip, along(faults, axis))
+        return chip_logits(network, stored, block, read_section, start)
+
+    def group(first: Array) -> tuple:
+        here = chips._replace(first=first)
+        found = _in_lanes(network, one, here, None if entry is None else entry.stream)
+        return found if lanes > 1 else jax.tree.map(lambda a: a[None], found)
+
+    shapes = jax.eval_shape(group, chips.first)
+    room = jax.tree.map(lambda s: jnp.zeros((chunk, *s.shape[1:]), s.dtype), shapes)
+
+    def step(i: int | Array, results: tuple) -> tuple:
+        new = group(chips.first + jnp.asarray(i).astype(jnp.uint32) * lanes)
+        return jax.tree.map(
+            lambda room, rows: lax.dynamic_update_slice_in_dim(room, rows, i * lanes, 0),
+            results,
+            new,
+        )
+
+    return lax.fori_loop(0, chips.groups, step, room)
+
+
+def to_device(batches: Batches, blocks: int = 1) -> tuple[Block, ...]:
+    """Batches as device arrays, cut into `blocks` blocks of equal static shape.
+
+    Args:
+        batches: all batches of a split.
+        blocks: how many blocks to cut the split into, to bound the residual stream.
+    """
+    cut = []
+    for i in range(blocks):
+        buckets = []
+        for bucket in batches.buckets:
+            n = len(bucket.ids)
+            room = max(-(-n // blocks), min(n, 2))  # a loop over one batch compiles differently
+            part = slice(i * room, (i + 1) * room)
+            lengths = bucket.lengths[part]
+            mask = np.arange(bucket.ids.shape[-1]) < lengths[..., None]
+            whole = (_padded(a, room) for a in (bucket.ids[part], bucket.types[part], mask))
+            ids, types, real = map(jnp.asarray, whole)
+            buckets.append(Bucket(ids, types, real, jnp.int32(len(lengths))))
+        cut.append(tuple(buckets))
+    return tuple(cut)
+
+
+def lane_width(config: BertConfig, backend: str) -> int:
+    """Chips in one `vmap`: a constant of backend and model width, so that scores are too.
+
+    Args:
+        config: the model's shape.
+        backend: JAX's name of the platform.
+    """
+    if backend == "cpu":
+        return 1
+    return next((lanes for width, lanes in LANES if config.hidden_size <= width), 1)
+
+
+def fit_memory(
+    network: Network, batches: Batches, chunk: int | None = None, limit: int = STREAM_BYTES
+) -> tuple[int, int]:
+    """Chips a dispatch, and blocks of examples: the two sizes that change no bit.
+
+    Args:
+        network: static description.
+        batches: the split.
+        chunk: chips a dispatch if the user says so; it is rounded up to whole lane groups.
+        limit: bytes that the residual streams of one lane group may take.
+
+    Returns:
+        The chunk (about a second's work, at most one block of rows) and the number of blocks.
+    """
+    config, lanes = network.config, network.lanes
+    wanted = chunk
+    if wanted is None:
+        weights = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
+        work = 2 * batches.tokens * weights * config.num_hidden_layers
+        wanted = min(MOST_CHIPS, max(1, int(OPERATIONS_PER_DISPATCH / work)))
+    stream = batches.tokens * config.hidden_size * jnp.dtype(network.dtype).itemsize * lanes
+    most = max(1, batches.tokens // BLOCK_TOKENS)
+    return -(-wanted // lanes) * lanes, min(most, -(-stream // limit))
+
+
+def platform_name(lanes: int | None = None) -> str:
+    """On what scores are computed; within one platform they are bit-equal.
+
+    Args:
+        lanes: lane width if the user overrides the backend's.
+    """
+    device = jax.local_devices()[0]
+    kind = instruction_set() if device.platform == "cpu" else device.device_kind
+    name = f"{device.platform}:{kind}:jax-{jax.__version__}:numerics-{NUMERICS}"
+    return name if lanes is None else f"{name}:lanes-{lanes}"
+
+
+def _padded(array: Int[np.ndarray, "..."] | Bool[np.ndarray, "..."], n: int) -> np.ndarray:
+    return np.pad(array, [(0, n - len(array)), *[(0, 0)] * (array.ndim - 1)])
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """A model on crossbars and a split, ready to evaluate chips.
+
+    Attributes:
+        network: static description.
+        stored: the model on crossbars, best already on the device.
+        batches: the split's batches, which say where each logit belongs.
+        blocks: the same batches on the device (`to_device`).
+        chunk: chips a dispatch, a multiple of the lane width; changes no result.
+    """
+
+    network: Network
+    stored: StoredModel
+    batches: Batches
+    blocks: tuple[Block, ...]
+    chunk: int
+
+    @classmethod
+    def make(
+        cls,
+        network: Network,
+        stored: StoredModel,
+        batches: Batches,
+        chunk: int | None = None,
+        device: jax.Device | None = None,
+    ) -> "Evaluator":
+        """Put a model and a split on the device, cut as its memory allows.
+
+        Args:
+            network: static description.
+            stored: the model on crossbars.
+            batches: the split.
+            chunk: chips a dispatch; None: about a second's work.
+            device: where to; None: where JAX computes by default.
+        """
+        chips, blocks = fit_memory(network, batches, chunk)
+        # Put there by hand, since within `jax.default_device` each device is traced anew.
+        own = functools.partial(jax.device_put, device=device)
+        return cls(network, own(stored), batches, own(to_device(batches, blocks)), chips)
+
+    def outcomes(
+        self, seed: int, chips: range, faults: Faults, entries: tuple[Entry, ...] | None = None
+    ) -> Iterator[Outcome]:
+        """Logits of chips, a chunk at a time.
+
+        Args:
+            seed: the campaign's seed.
+            chips: their numbers, one after the other.
+            faults: rate, and where faults act.
+            entries: of each block, where chips start (`prefix_cache`); changes no result.
+
+        Yields:
+            One `Outcome` for each dispatch.
+        """
+        for start in range(chips.start, chips.stop, self.chunk):
+            n = min(self.chunk, chips.stop - start)
+            here = chip_range(seed, start, -(-n // self.network.lanes))
+            results: list[Any] = []
+            for block, entry in zip(self.blocks, entries or [None] * len(self.blocks), strict=True):
+                jax.block_until_ready(results[-2:-1])  # an interrupt has little to wait for then
+                how = (self.network, self.chunk, self.stored, block, here, faults, entry)
+                results.append(chunk_logits(*how))
+            counts = jax.device_get(results[0][1])
+            logits = _in_order([jax.device_get(r[0]) for r in results], self.batches)
+            yield Outcome(logits[:n], _totals(counts, n))
+
+
+def _totals(counts: dict[str, dict[str, Counts]], chips: int) -> Counts:
+    """Counts of each chip summed over arrays and layers, in int64: a model may pass 2^31 cells."""
+    totals = [np.zeros(chips, np.int64) for _ in Counts._fields]
+    for section in counts.values():
+        for array in section.values():
+            for total, count in zip(totals, array, strict=True):
+                total += np.asarray(count, np.int64).reshape(len(count), -1)[:chips].sum(axis=1)
+    return Counts(*totals)
+
+
+def _in_order(parts: list[tuple[np.ndarray, ...]], batches: Batches) -> np.ndarray:
+    """Logits [chips, E, N] in the split's order, from those of every block and bucket."""
+    chips, labels = parts[0][0].shape[0], parts[0][0].shape[-1]
+    logits = np.zeros((chips, batches.examples, labels), np.float32)
+    for k, bucket in enumerate(batches.buckets):
+        rows = np.concatenate([part[k] for part in parts], axis=1)[:, : len(bucket.index)]
+        real = bucket.index >= 0
+        logits[:, bucket.index[real]] = rows[:, real]
+    return logits

@@ -1,0 +1,195 @@
+"""One chip on one block of examples, layer by layer: what every evaluation is made of.
+
+The codes of one layer are read once and serve every batch of examples before the next layer is
+touched: what is held is one layer's codes and the residual stream, never a whole faulty model.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int8, Int32
+
+from rerax.crossbar.crossbar import Crossbar
+from rerax.crossbar.keys import Chip
+from rerax.faults.mask import Faults
+from rerax.faults.read_out import Counts, counts_of
+from rerax.hardware import Hardware
+from rerax.models.bert.config import BertConfig
+from rerax.models.bert.crossbars import (
+    crossbar_lookup,
+    crossbar_product,
+    crossbars_by_section,
+    params_outside,
+)
+from rerax.models.bert.model import Embeddings, EncoderLayer, Head
+from rerax.models.stored import StoredModel, read_codes
+
+
+@dataclass(frozen=True)
+class Network:
+    """All that is static about an evaluation beside the hardware: a compiled program each.
+
+    Attributes:
+        config: shape of the BERT.
+        dtype: dtype of everything that is not on a crossbar.
+        lanes: chips in one `vmap`; part of the platform, never a matter of memory.
+    """
+
+    config: BertConfig
+    dtype: str = "float32"
+    lanes: int = 1
+
+
+class Bucket(NamedTuple):
+    """Batches of one token length T that an evaluation has on the device.
+
+    Attributes:
+        ids, types: [n, B, T] token ids and segment ids.
+        mask: [n, B, T] True on real tokens.
+        used: batches in use; the rest of the n are room.
+    """
+
+    ids: Int32[Array, "n B T"]
+    types: Int32[Array, "n B T"]
+    mask: Bool[Array, "n B T"]
+    used: Int32[Array, ""]
+
+
+Block = tuple[Bucket, ...]
+
+
+class Entry(NamedTuple):
+    """Where chips start whose first layers are free of faults.
+
+    Attributes:
+        stream: of each bucket, the clean chip's residual stream into a layer [*lanes, n, B, T, D],
+            with an axis of lanes where there are several, since a width may change a last bit.
+        layer: that layer; the number of layers where only the head is left.
+    """
+
+    stream: tuple[Array, ...]
+    layer: Int32[Array, ""]
+
+
+Section = dict[str, Crossbar]
+"""Crossbars of one section of the parameters, by matrix; of the encoder, those of one layer."""
+
+ReadSection = Callable[[Section], tuple[dict[str, Int8[Array, "R C"]], dict[str, Counts]]]
+"""Gives codes and faulty cells of the crossbars of a section."""
+
+
+def reader(hardware: Hardware, chip: Chip, faults: Faults) -> ReadSection:
+    """What reads a section as one chip holds it."""
+
+    def read_section(section: Section) -> tuple[dict, dict]:
+        read = {name: read_codes(c, chip, faults, hardware) for name, c in section.items()}
+        return {n: codes for n, (codes, _) in read.items()}, {n: c for n, (_, c) in read.items()}
+
+    return read_section
+
+
+def chip_logits(
+    network: Network,
+    stored: StoredModel,
+    block: Block,
+    read_section: ReadSection,
+    entry: Entry | None = None,
+) -> tuple[tuple[Float[Array, "n B N"], ...], dict[str, dict[str, Counts]]]:
+    """Logits of one chip on one block of examples, and its faulty cells.
+
+    Args:
+        network: static description.
+        stored: the model on crossbars.
+        block: batches of examples.
+        read_section: reads them as the chip does (`reader`).
+        entry: the clean stream into the first layer with faults; None: from the embeddings on.
+
+    Returns:
+        Logits of each bucket, and {section: {matrix: counts}}, encoder counts [L].
+    """
+    sections, params = crossbars_by_section(stored), params_outside(stored)
+    if entry is None:
+        stream, counts_embeddings = embed(network, stored, block, read_section)
+        first: int | Array = 0
+    else:
+        stream, first = entry
+        counts_embeddings = {name: counts_of() for name in sections["embeddings"]}
+    span = (first, network.config.num_hidden_layers)
+    stream, counts_encoder = through_layers(network, stored, block, read_section, stream, span)
+    codes, counts_head = read_section(sections["head"])
+    product = crossbar_product(codes, sections["head"], stored.hardware.input_bits)
+    head = Head(network.config, product, jnp.dtype(network.dtype))
+    logits = tuple(  # batch by batch, so that no block size can change a bit
+        lax.map(lambda x: head.apply({"params": params["head"]}, x[:, :1]), x) for x in stream
+    )
+    counts = {"embeddings": counts_embeddings, "encoder": counts_encoder, "head": counts_head}
+    return logits, counts
+
+
+def embed(
+    network: Network, stored: StoredModel, block: Block, read_section: ReadSection
+) -> tuple[tuple[Array, ...], dict[str, Counts]]:
+    """The stream into layer 0, and the faulty cells of the tables."""
+    section = crossbars_by_section(stored)["embeddings"]
+    codes, counts = read_section(section)
+    params = params_outside(stored)["embeddings"]
+    lookup = crossbar_lookup(codes, section)
+    module = Embeddings(network.config, lookup, jnp.dtype(network.dtype))
+    stream = tuple(
+        lax.map(lambda b: module.apply({"params": params}, *b), (b.ids, b.types)) for b in block
+    )
+    return stream, counts
+
+
+def through_layers(
+    network: Network,
+    stored: StoredModel,
+    block: Block,
+    read_section: ReadSection,
+    stream: tuple[Array, ...],
+    span: tuple[int | Array, int | Array],
+) -> tuple[tuple[Array, ...], dict[str, Counts]]:
+    """The stream behind the layers of a span, and their counts [L], 0 in all others.
+
+    Args:
+        network: static description.
+        stored: the model on crossbars.
+        block: batches of examples.
+        read_section: reads them as the chip does (`reader`).
+        stream: of each bucket, the stream into the span's first layer.
+        span: first layer, and the one behind the last.
+    """
+    section = crossbars_by_section(stored)["encoder"]
+    layers = (section, params_outside(stored)["encoder"])
+
+    def through_layer(i: int | Array, carry: tuple) -> tuple[tuple[Array, ...], dict]:
+        stream, counts = carry
+        crossbars, params = jax.tree.map(
+            lambda a: lax.dynamic_index_in_dim(jnp.asarray(a), i, keepdims=False), layers
+        )
+        codes, found = read_section(crossbars)
+        product = crossbar_product(codes, crossbars, stored.hardware.input_bits)
+        encoder = EncoderLayer(network.config, product, jnp.dtype(network.dtype))
+
+        def through_batch(j: int | Array, x: Array, bucket: Bucket) -> Array:
+            return x.at[j].set(encoder.apply({"params": params}, x[j], bucket.mask[j]))
+
+        stream = tuple(
+            lax.fori_loop(0, b.used, functools.partial(through_batch, bucket=b), x)
+            for b, x in zip(block, stream, strict=True)
+        )
+        return stream, jax.tree.map(
+            lambda room, n: lax.dynamic_update_index_in_dim(room, n, i, 0), counts, found
+        )
+
+    room = jnp.zeros(network.config.num_hidden_layers, jnp.int32)
+    counts = {name: Counts(*[room] * len(Counts._fields)) for name in section}
+    first, last = span
+    if not isinstance(first, int):  # traced: one compile serves every first layer
+        last = jnp.asarray(last, jnp.int32)
+    return lax.fori_loop(first, last, through_layer, (stream, counts))

@@ -1,0 +1,70 @@
+"""The clean activations that chips with faults from some layer on start from.
+
+Up to its first faulty layer a chip computes what the clean chip computes. That stream is made
+once for a model, spec and protection, layer after layer as points ask for it, and kept on the
+device, or on the host where it is large.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rerax.evaluate.engine import Block, Entry, Evaluator, Network, clean_advance, clean_entry
+from rerax.faults.mask import FaultMask, Faults
+from rerax.faults.sampling.rates import rate_table
+
+DEVICE_BYTES, HOST_BYTES = 1 << 30, 8 << 30
+
+
+class Kept(NamedTuple):
+    """Clean streams into one layer, an entry for each block of examples."""
+
+    layer: int
+    entries: tuple[Entry, ...]
+
+
+def clean_entries(
+    evaluator: Evaluator,
+    layer: int,
+    mask: FaultMask,
+    kept: Kept | None = None,
+    host_bytes: int = HOST_BYTES,
+) -> Kept | None:
+    """Streams of the clean chip into a layer, from kept ones of a layer before it if there are any.
+
+    Args:
+        evaluator: the model and the examples.
+        layer: which layer; the number of layers for the head.
+        mask: where the chips' faults act; only its structure matters here.
+        kept: what the last call gave, for the same evaluator.
+        host_bytes: most that may be kept.
+
+    Returns:
+        The streams; None where they are too large to be kept.
+    """
+    network, stored = evaluator.network, evaluator.stored
+    size = stream_bytes(network, evaluator.blocks)
+    if size > host_bytes:
+        return None
+    if kept is not None and kept.layer == layer:
+        return kept
+    nowhere: Any = jax.tree.map(np.zeros_like, mask)
+    none = Faults(rate_table(0.0, fault=stored.hardware.fault), nowhere)
+    entries = []
+    for i, block in enumerate(evaluator.blocks):
+        if kept is not None and kept.layer < layer:
+            entry = kept.entries[i]
+        else:
+            entry = clean_entry(network, stored, block, none)
+        entry = clean_advance(network, stored, block, none, entry, jnp.int32(layer))
+        entries.append(entry if size <= DEVICE_BYTES else jax.device_get(entry))
+    return Kept(layer, tuple(entries))
+
+
+def stream_bytes(network: Network, blocks: tuple[Block, ...]) -> int:
+    """Bytes of the residual stream of one lane group over all blocks."""
+    tokens = sum(bucket.ids.size for block in blocks for bucket in block)
+    itemsize = jnp.dtype(network.dtype).itemsize
+    return tokens * network.config.hidden_size * itemsize * network.lanes

@@ -1,0 +1,128 @@
+"""Scores of many chips by any function of a model's parameters."""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array
+
+from rerax.crossbar import keys
+from rerax.evaluate.engine import ChipRange, chip_range
+from rerax.faults.mask import Faults
+from rerax.faults.read_out import Counts
+from rerax.models.stored import StoredModel
+from rerax.models.tree import read_counted
+
+Score = Callable[[Any], Any]
+"""Gives a number, or a dictionary of numbers, for a tree of parameters; JAX traces it."""
+
+LANE_BYTES, MOST_LANES = 1 << 31, 64
+"""On accelerators: what the faulty weights of the chips in one `vmap` may take."""
+CHUNK = 32
+"""Chips a dispatch."""
+
+
+class Scores(NamedTuple):
+    """What some chips scored.
+
+    Attributes:
+        numbers: [chips] of each number that the score gives, by name.
+        counts: faulty cells of each chip, summed over all arrays, int64 [chips].
+    """
+
+    numbers: dict[str, np.ndarray]
+    counts: Counts
+
+
+def score_chips(
+    score: Score, stored: StoredModel, seed: int, chips: range, faults: Faults
+) -> Iterator[Scores]:
+    """Score chips, a chunk at a time, in one compiled program for all rates.
+
+    Args:
+        score: gives numbers for parameters.
+        stored: the model on crossbars.
+        seed: of all chips.
+        chips: their numbers, one after the other.
+        faults: rate, and where faults act.
+
+    Raises:
+        ValueError: a score that gives something else than numbers.
+    """
+    lanes = lane_width(stored, jax.default_backend())
+    chunk = -(-CHUNK // lanes) * lanes  # always: a short one has room left and is not compiled anew
+    for start in range(chips.start, chips.stop, chunk):
+        n = min(chunk, chips.stop - start)
+        here = chip_range(seed, start, -(-n // lanes))
+        numbers, counts = jax.device_get(_chunk_scores(score, lanes, chunk, stored, here, faults))
+        totals = [np.zeros(n, np.int64) for _ in Counts._fields]
+        for array in counts.values():
+            for total, count in zip(totals, array, strict=True):
+                total += np.asarray(count, np.int64).reshape(len(count), -1)[:n].sum(axis=1)
+        yield Scores({name: found[:n] for name, found in numbers.items()}, Counts(*totals))
+
+
+def lane_width(stored: StoredModel, backend: str) -> int:
+    """Chips in one `vmap`: a constant of backend and model size, so that scores are too."""
+    if backend == "cpu":
+        return 1
+    weights = sum(crossbar.words.size for crossbar in stored.crossbars.values())
+    return max(1, min(MOST_LANES, LANE_BYTES // (4 * max(1, weights))))
+
+
+@functools.partial(jax.jit, static_argnames=("score", "lanes", "chunk"))
+def _chunk_scores(
+    score: Score, lanes: int, chunk: int, stored: StoredModel, chips: ChipRange, faults: Faults
+) -> tuple[dict[str, Array], dict[str, Counts]]:
+    def one(number: Array, axis: str | None) -> tuple[dict[str, Array], dict[str, Counts]]:
+        chip, rates = keys.chip_of(chips.root, number), faults.rates.along(axis)
+        params, counts = read_counted(stored, chip, rates, faults.mask)
+        return numbers_of(score(params)), counts
+
+    def group(first: Array) -> Any:
+        if lanes == 1:  # a vmap of width 1 would turn every product into a batched one
+            return jax.tree.map(lambda a: a[None], one(first, None))
+        numbers = first + jnp.arange(lanes, dtype=jnp.uint32)
+        return jax.vmap(lambda number: one(number, "lanes"), axis_name="lanes")(numbers)
+
+    shapes = jax.eval_shape(group, chips.first)
+    room = jax.tree.map(lambda s: jnp.zeros((chunk, *s.shape[1:]), s.dtype), shapes)
+
+    def step(i: int | Array, results: Any) -> Any:
+        new = group(chips.first + jnp.asarray(i).astype(jnp.uint32) * lanes)
+        return jax.tree.map(
+            lambda room, rows: lax.dynamic_update_slice_in_dim(room, rows, i * lanes, 0),
+            results,
+            new,
+        )
+
+    return lax.fori_loop(0, chips.groups, step, room)
+
+
+def numbers_of(found: Any) -> dict[str, Array]:
+    """What a score gave as numbers by name; a single one is called `score`.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    named = dict(found) if isinstance(found, Mapping) else {"score": found}
+    if not named:
+        raise ValueError("the score gives an empty dictionary: let it give a number at least")
+    numbers = {}
+    for name, value in named.items():
+        try:
+            number = jnp.asarray(value)
+        except (TypeError, ValueError):
+            number = None
+        if not isinstance(name, str) or number is None or number.ndim:
+            what = f"of shape {number.shape}" if number is not None else type(value).__name__
+            raise ValueError(
+                f"the score gives {name!r} {what}: let it give a number, or a dictionary of "
+                "numbers by name"
+            )
+        numbers[name] = number.astype(jnp.float32)
+    return numbers

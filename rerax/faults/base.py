@@ -1,0 +1,235 @@
+"""What a fault model is, and the table of those that have a name. No JAX here."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from jaxtyping import UInt8
+
+from rerax.crossbar.array_id import ArrayId
+from rerax.crossbar.spec import ChipSpec
+from rerax.values import shown
+
+DEFAULT_SA1_SHARE = Fraction(904, 1079)
+"""SA1 : SA0 = 9.04 : 1.75, the split usually quoted from March-test work on HfO2 chips."""
+
+
+class Site(NamedTuple):
+    """Which base array of which chip: all that a map of measured chips needs to know of it."""
+
+    chip: Any
+    array: ArrayId
+    layer: Any
+
+
+@dataclass(frozen=True)
+class Odds:
+    """What can happen to one cell.
+
+    Attributes:
+        at_0, at_1: probability that it is stuck at its lowest, at its highest level.
+        flip: probability that one of its bits reads inverted.
+        known: whether a tester would find its stuck cells.
+        by_wordline: whether all cells of a wordline are stuck alike.
+    """
+
+    at_0: float = 0.0
+    at_1: float = 0.0
+    flip: float = 0.0
+    known: bool = True
+    by_wordline: bool = False
+
+
+class FaultModel:
+    """What a fault model has to be: a frozen dataclass, without state, nested in rate.
+
+    The faults at a rate must be among those at any higher one, follow from the arguments alone,
+    and be none at rate 0. Methods import JAX themselves, so that names can be checked without it.
+    """
+
+    has_polarity: bool = True
+    """Whether `sa1_share` means anything to it."""
+
+    @property
+    def text(self) -> str:
+        """Its name in rows and flags (`register_fault`), as `fault_model` takes it.
+
+        Raises:
+            ValueError: it has none.
+        """
+        raise ValueError(
+            f"fault {self!r} has no name for rows: give it a property `text` and enter it with "
+            "rerax.register_fault"
+        )
+
+    @property
+    def name(self) -> str:
+        """What names it in rows: `text`, but that no two names mean the same faults."""
+        return self.text
+
+    def tables(self, rate: float) -> Any:
+        """Arrays of its own that `disturb` finds in `rates.tables`; () where it needs none.
+
+        Their shapes must not depend on the rate, so that one compile serves every rate.
+        """
+        return ()
+
+    def check_arrays(
+        self, shapes: Mapping[str, tuple[int, int, int]], others: Collection[str], spec: ChipSpec
+    ) -> None:
+        """Refuse arrays that it does not fit.
+
+        Args:
+            shapes: layers, rows and columns of each array on crossbars, by name.
+            others: leaves of the model that are not on crossbars.
+            spec: how they are laid out.
+
+        Raises:
+            ValueError: why.
+        """
+
+    def states(self, key: Any, rates: Any, spec: ChipSpec, shape: tuple[int, int]) -> Any:
+        """Stuck cells of one array, UInt8 [S, R, C]: 0 healthy, 1 stuck at 0, 3 stuck at 1.
+
+        Args:
+            key: the array's key.
+            rates: the rate (`rerax.rate_table`).
+            spec: geometry.
+            shape: rows R and columns C of the matrix.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has neither states nor disturb")
+
+    def disturb(
+        self,
+        words: UInt8[Any, "G R C"],
+        key: Any,
+        rates: Any,
+        spec: ChipSpec,
+        site: Site | None = None,
+    ) -> Any:
+        """Words as read from an array, and what is faulty in it (`faults.read_out.ReadOut`).
+
+        What the caller does not use of the result costs nothing inside `jit`. By default the
+        cells that `states` gives hold their level whatever was written.
+
+        Args:
+            words: stored words.
+            key: the array's key, by which random models know it.
+            rates: the rate.
+            spec: geometry.
+            site: which base array it is; None: a spare one.
+        """
+        from rerax.faults.read_out import stick
+
+        return stick(words, self.states(key, rates, spec, words.shape[1:]), spec)
+
+    def counts_in(
+        self, bits: Any, words: UInt8[Any, "G R C"], key: Any, rates: Any, spec: ChipSpec
+    ) -> Any:
+        """Faulty cells that hold one of the chosen bits; None: as what is read tells.
+
+        Only models whose faulty cells cannot be told from what they read have more to say.
+        """
+        return None
+
+    def odds(self, rate: float, sa1_share: float) -> Odds:
+        """Odds of one cell, for the planner.
+
+        Raises:
+            ValueError: they are not known.
+        """
+        raise ValueError(f"the odds of fault {self.text!r} are not known: plan for uniform, say")
+
+
+@dataclass(frozen=True)
+class NoFault(FaultModel):
+    """No faults, and nothing to sample: a clean pass in its cheapest form. For Python only."""
+
+    has_polarity = False
+
+    def disturb(
+        self,
+        words: UInt8[Any, "G R C"],
+        key: Any,
+        rates: Any,
+        spec: ChipSpec,
+        site: Site | None = None,
+    ) -> Any:
+        """The words as they are."""
+        from rerax.faults.read_out import unharmed
+
+        return unharmed(words)
+
+    def odds(self, rate: float, sa1_share: float) -> Odds:
+        """None."""
+        return Odds()
+
+
+class _Entry(NamedTuple):
+    make: Callable[[str], FaultModel]
+    form: str
+
+
+_ENTRIES: dict[str, _Entry] = {}
+
+
+def register_fault(kind: str, make: Callable[[str], FaultModel], form: str = "") -> None:
+    """Give a fault model a name, so that `fault_model`, sweeps and flags find it.
+
+    Args:
+        kind: the name, `KIND` or the part of `KIND:TEXT` before the colon.
+        make: gives the model for the text after the colon, "" where there is none.
+        form: what stands behind the colon, for messages, as `A` of `clustered:A`; "": nothing.
+    """
+    _ENTRIES[kind] = _Entry(make, form)
+
+
+def registered_faults() -> Mapping[str, str]:
+    """Forms of all names, by kind, in order."""
+    return {kind: f"{kind}:{e.form}" if e.form else kind for kind, e in sorted(_ENTRIES.items())}
+
+
+def check_registered(given: FaultModel) -> None:
+    """Refuse for rows in a folder what could not be made again from its name.
+
+    Raises:
+        ValueError: it has no name, or one that is not registered.
+    """
+    kind = given.text.partition(":")[0]
+    if kind not in _ENTRIES:
+        raise ValueError(
+            f"fault {shown(given)} is not registered: call rerax.register_fault({kind!r}, ..), so "
+            "that rows in a folder can be computed again"
+        )
+
+
+def _check_text(given: FaultModel) -> None:
+    """Refuse an object under the name of another: rows would say what was not computed."""
+    try:
+        text = given.text
+    except ValueError:  # it has none
+        return
+    kind = str(text).partition(":")[0]
+    if kind in _ENTRIES and _ENTRIES[kind].make(text.partition(":")[2]) != given:
+        raise ValueError(
+            f"fault {shown(given)} calls itself {text!r}, which is another: give it a `text` of "
+            "its own"
+        )
+
+
+def fault_model(name: Any) -> FaultModel:
+    """Make the fault model of that name, such as `uniform` or `clustered:2`; one is given back.
+
+    Raises:
+        ValueError: unknown name (the known ones are listed), or a bad text after the colon.
+    """
+    if isinstance(name, FaultModel):
+        _check_text(name)
+        return name
+    kind, colon, text = name.partition(":") if isinstance(name, str) else ("", "", "")
+    entry = _ENTRIES.get(kind)
+    if entry is None or (not text if entry.form else colon):
+        known = ", ".join(registered_faults().values())
+        raise ValueError(f"unknown fault {shown(name)}: use one of {known}")
+    return entry.make(text)

@@ -1,0 +1,199 @@
+"""One random process for all rates: which units of an array are broken.
+
+A unit is whatever a fault model breaks: a cell, a bit, a line, a pair of lines.
+
+*One process for all rates.* Points of a unit-rate Poisson process lie over cells x hazard. A
+cell is stuck at rate p once one of its points lies below h = -ln(1 - p): P(stuck) is exactly
+p, and the stuck cells at p are a subset of those at any higher rate. The hazard axis is cut
+into octaves and only those below h are drawn, so the work follows the number of faults. Every
+point and every cell has its own counter under the array's key, so no chunk, lane or device
+can change an outcome. Integers only.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Int32, Key, UInt8, UInt32
+
+from rerax.crossbar.keys import purpose_keys, threefry
+from rerax.crossbar.spec import ChipSpec
+from rerax.faults.read_out import AT_1, STUCK
+from rerax.faults.sampling.addresses import Cells, Grid
+from rerax.faults.sampling.poisson import INTERVALS, poisson_table
+from rerax.faults.sampling.rates import RateTable
+
+POINTS_PER_CHUNK, OTHER_POINTS_PER_CHUNK = {"cpu": 1024}, 1 << 15
+"""Points drawn at once, by backend. Speed only: counters, not chunks, say what a point is."""
+
+
+@runtime_checkable
+class Limits(Protocol):
+    """How far up the hazard axis points count; it may differ from place to place."""
+
+    @property
+    def intervals(self) -> Array:
+        """Hazard intervals that have points which count anywhere."""
+        ...
+
+    @property
+    def above(self) -> Array:
+        """Whether any unit is past rate 0.5."""
+        ...
+
+    def counts(self, interval: Array, position: Array, row: Array, unit: Array) -> Array:
+        """Whether a point at a 32-bit position in an interval counts."""
+        ...
+
+    def counts_above(self, hash_: Array, row: Array, unit: Array) -> Array:
+        """Whether a unit without a point below rate 0.5 is faulty, by a hash of its own."""
+        ...
+
+
+@dataclass(frozen=True)
+class Everywhere:
+    """The table's own limits at every place."""
+
+    rates: RateTable
+
+    @property
+    def intervals(self) -> Array:
+        return jnp.asarray(self.rates.intervals)
+
+    @property
+    def above(self) -> Array:
+        return jnp.asarray(self.rates.above)
+
+    def counts(self, interval: Array, position: Array, row: Array, unit: Array) -> Array:
+        return position <= jnp.asarray(self.rates.limits)[interval]
+
+    def counts_above(self, hash_: Array, row: Array, unit: Array) -> Array:
+        return hash_ <= jnp.asarray(self.rates.above_limit)
+
+
+def stuck_cells(
+    key: Key[Array, ""],
+    rates: RateTable,
+    spec: ChipSpec,
+    rows: int,
+    columns: int,
+) -> UInt8[Array, "S R C"]:
+    """Stuck cells of one base array.
+
+    Args:
+        key: the array's key (`keys.array_key`).
+        rates: rate and share, from `rate_table`.
+        spec: geometry; encodings with equally many cells a weight share their stuck cells.
+        rows, columns: shape of the matrix.
+
+    Returns:
+        States, 0 healthy, 1 stuck at 0, 3 stuck at 1. Entry [s, r, c] is the cell at wordline
+        r and bitline `spec.bitline(c, s, columns)`. SA0 reads level 0 (high resistance), SA1
+        the cell's highest level (low resistance), the polarity of arXiv 2401.11664; some
+        papers swap the two.
+    """
+    return sample(key, rates, Cells(spec, rows, columns))
+
+
+def sample(
+    key: Key[Array, ""],
+    rates: RateTable,
+    grid: Grid,
+    limits: Limits | None = None,
+) -> UInt8[Array, "P Y X"]:
+    """Faulty units of a grid.
+
+    Args:
+        key: the array's key.
+        rates: rate and share.
+        grid: where units lie.
+        limits: which points count; the table's own by default.
+
+    Returns:
+        States in the grid's planes, 0 healthy, 1 stuck at 0, 3 stuck at 1.
+    """
+    limits = limits or Everywhere(rates)
+    planes, size = grid.planes, grid.rows * grid.width
+    counts_key, points_key, units_key = purpose_keys(key, 3)
+    drawn = jnp.arange(INTERVALS, dtype=jnp.int32) < limits.intervals
+    counts = jnp.where(drawn, point_counts(counts_key, size), 0)
+    ends = jnp.cumsum(counts.astype(jnp.uint32))
+    chunk = POINTS_PER_CHUNK.get(jax.default_backend(), OTHER_POINTS_PER_CHUNK)
+    trips = ((ends[-1] + (chunk - 1)) // chunk).astype(jnp.int32)
+    if rates.axis is not None:
+        trips = lax.pmax(trips, rates.axis)  # an unbatched trip count keeps the loop a loop
+
+    def draw(j: int | Array, states: Array) -> Array:
+        place = jnp.asarray(j).astype(jnp.uint32) * chunk + jnp.arange(chunk, dtype=jnp.uint32)
+        interval, point = _of_interval(place, ends)
+        stream = 2 * interval.astype(jnp.uint32)
+        r, u = threefry(points_key, point, stream)
+        position, _ = threefry(points_key, point, stream + 1)
+        row, unit = scale(r, grid.rows), scale(u, grid.width)
+        hit = (place < ends[-1]) & limits.counts(interval, position, row, unit)
+        index = jnp.where(hit, grid.place(row, unit), jnp.uint32(size))
+        state, _ = _unit_hash(units_key, rates, row, unit)
+        return states.at[index].set(state, mode="drop")
+
+    states = lax.fori_loop(0, trips, draw, jnp.zeros(size, jnp.uint8)).reshape(planes)
+
+    def second_chance(p: int | Array, states: Array) -> Array:
+        row, unit = grid.addresses(jnp.asarray(p).astype(jnp.uint32))
+        state, hash_ = _unit_hash(units_key, rates, row, unit)
+        hit = (states[p] == 0) & limits.counts_above(hash_, row, unit)
+        return states.at[p].set(jnp.where(hit, state, states[p]))
+
+    return lax.fori_loop(0, jnp.where(limits.above, planes[0], 0), second_chance, states)
+
+
+def _of_interval(place: Array, ends: Array) -> tuple[Array, Array]:
+    """Hazard interval of each point, and its number there, from its place among all points."""
+    interval = jnp.sum(place[:, None] >= ends[None, :-1], axis=1, dtype=jnp.int32)
+    starts = jnp.concatenate([jnp.zeros(1, jnp.uint32), ends[:-1]])
+    return interval, place - starts[interval]
+
+
+def _unit_hash(
+    key: UInt32[Array, "2"], rates: RateTable, row: Array, unit: Array
+) -> tuple[Array, Array]:
+    """State that a faulty unit has, and a second hash: both functions of chip and unit alone."""
+    polarity, other = threefry(key, row, unit)
+    at_1 = (polarity <= jnp.asarray(rates.sa1_limit)) & jnp.asarray(rates.sa1)
+    return jnp.where(at_1, jnp.uint8(STUCK | AT_1), jnp.uint8(STUCK)), other
+
+
+def scale(word: UInt32[Array, "*shape"], n: int) -> UInt32[Array, "*shape"]:
+    """floor(word * n / 2^32) without 64-bit integers, for n below 2^32."""
+    low, high = word & 0xFFFF, word >> 16
+    if n <= 0x10000:
+        return (high * n + (low * n >> 16)) >> 16
+    n_low, n_high = jnp.uint32(n & 0xFFFF), jnp.uint32(n >> 16)
+    middle = high * n_low + (low * n_low >> 16)
+    carry = (middle & 0xFFFF) + low * n_high
+    return high * n_high + (middle >> 16) + (carry >> 16)
+
+
+def point_counts(key: UInt32[Array, "2"], cells: int) -> Int32[Array, "K"]:
+    """Points in each hazard interval: the smallest n with u < P(N <= n), by binary search."""
+    table = poisson_table(cells)
+    order = jnp.arange(INTERVALS, dtype=jnp.uint32)
+    high, low = threefry(key, order, jnp.zeros_like(order))
+    table_high, table_low = jnp.asarray(table.high), jnp.asarray(table.low)
+
+    def halve(_: int | Array, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        left, right = bounds
+        middle = (left + right) // 2
+        at = jnp.minimum(middle, len(table.high) - 1)
+        h, low_ = table_high[at], table_low[at]
+        passed = (h < high) | ((h == high) & (low_ <= low))
+        searching = left < right
+        left = jnp.where(searching & passed, middle + 1, left)
+        return left, jnp.where(searching & ~passed, middle, right)
+
+    start = jnp.asarray(table.start)
+    steps = int(np.diff(table.start).max()).bit_length()
+    left, _ = lax.fori_loop(0, steps, halve, (start[:-1], start[1:]))
+    return jnp.asarray(table.first) + left - start[:-1]

@@ -1,0 +1,111 @@
+"""A fault rate as the sampler's integers, by exact arithmetic on the host."""
+
+import dataclasses
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from rerax.faults.base import DEFAULT_SA1_SHARE, FaultModel
+from rerax.faults.sampling.poisson import EDGES, hazard
+
+if TYPE_CHECKING:
+    Rates = float | Sequence[float] | np.ndarray
+    Share = Fraction | float
+    ARate = float | "RateTable"
+else:  # a traced number is refused below in a line of our own
+    Rates = ARate = Share = Any
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class RateTable:
+    """A rate and a share of polarity as the sampler's integers (traced, so never a recompile).
+
+    Every array may have a leading axis, of several rates, for `vmap` to map over.
+
+    Attributes:
+        intervals: int32, hazard intervals that have points below h.
+        limits: [K] uint32, a point of an interval counts when its 32-bit position is <= the limit.
+        above: bool, whether the rate passes 0.5, where cells untouched so far get a second chance.
+        above_limit: uint32, and it hits when the cell's hash is <= this.
+        sa1: bool, whether any stuck cell is SA1.
+        sa1_limit: uint32, a stuck cell is SA1 when its hash is <= this.
+        tables: what else the fault model at hand needs (`FaultModel.tables`).
+        axis: name of the enclosing `vmap` axis over chips, if any. It lets all chips of the axis
+            share one trip count of the sampler's loop, which is faster, and changes no outcome.
+    """
+
+    intervals: Any
+    limits: Any
+    above: Any
+    above_limit: Any
+    sa1: Any
+    sa1_limit: Any
+    tables: Any = ()
+    axis: str | None = dataclasses.field(default=None, metadata={"static": True})
+
+    def along(self, axis: str | None) -> "RateTable":
+        """The same inside a `vmap` over chips whose axis has this name."""
+        return dataclasses.replace(self, axis=axis)
+
+
+def rate_table(
+    rates: Rates,
+    sa1_share: Share = DEFAULT_SA1_SHARE,
+    fault: FaultModel | None = None,
+) -> RateTable:
+    """Thresholds for a fault rate or for several.
+
+    Args:
+        rates: expected fraction of all cells (flip: of all stored bits; wordline, bitline: of all
+            lines within tiles; short: of all adjacent pairs of them) that are faulty, 0 to 1. Of
+            several, the arrays of the table lead with one entry for each.
+        sa1_share: fraction of the stuck cells (or lines) that are SA1, 0 to 1.
+        fault: the fault model that the table is for; only those with tables need it.
+
+    Raises:
+        ValueError: rate or share outside [0, 1], or a number that is traced.
+
+    Example:
+        >>> int(rate_table(0.0).intervals), int(rate_table(0.5).intervals)
+        (0, 21)
+        >>> rate_table([0.0, 0.5, 1.0]).above.tolist()
+        [False, False, True]
+    """
+    if isinstance(rates, jax.core.Tracer):
+        raise ValueError(
+            "the rate is traced: make a table of numbers outside jit, rerax.rate_table([..]), and "
+            "pass that"
+        )
+    if np.ndim(rates):
+        several = [rate_table(float(rate), sa1_share, fault) for rate in np.asarray(rates)]
+        if not several:
+            raise ValueError("rates is empty: give at least one")
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *several)
+    rate = float(rates)  # type: ignore[arg-type]
+    for name, value in (("rate", rate), ("sa1_share", sa1_share)):
+        if not 0 <= value <= 1:  # also catches NaN
+            raise ValueError(f"{name} {value} is outside [0, 1]: give a fraction")
+    h = EDGES[-1] if rate >= 0.5 else hazard(rate)
+    limits = [limit_of((h - a) / (b - a)) for a, b in pairwise(EDGES)]
+    above = limit_of(2 * Fraction(rate) - 1)
+    sa1 = limit_of(Fraction(sa1_share))
+    return RateTable(
+        np.int32(sum(limit is not None for limit in limits)),
+        np.array([limit or 0 for limit in limits], np.uint32),
+        np.bool_(above is not None),
+        np.uint32(above or 0),
+        np.bool_(sa1 is not None),
+        np.uint32(sa1 or 0),
+        () if fault is None else fault.tables(rate),
+    )
+
+
+def limit_of(probability: Fraction) -> int | None:
+    """Largest 32-bit number that counts as a hit of this probability; None: none does."""
+    hits = min(int(probability * 2**32), 2**32)
+    return hits - 1 if hits > 0 else None

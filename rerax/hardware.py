@@ -1,0 +1,58 @@
+"""The chip that a model is put on: everything about it that is no number. No JAX here."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rerax.crossbar.spec import ChipSpec
+from rerax.faults import FaultModel, Uniform, fault_model
+from rerax.protection import Protection, Unprotected, protection
+from rerax.values import is_integer, shown
+
+if TYPE_CHECKING:
+    ASpec = ChipSpec
+    AFault = FaultModel
+    AProtection = Protection
+else:  # what is held; given may be the text as well
+    ASpec = AFault = AProtection = Any
+
+_SPEC, _FAULT, _PROTECTION = ChipSpec(), Uniform(), Unprotected()
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Crossbars, their faults, and what protects the weights on them.
+
+    Static and hashable: one compiled program for each value.
+
+    Attributes:
+        spec: how weights become cells.
+        fault: the fault model, or its name.
+        protection: what is stored beside the weights and voted on reading, or its name.
+        input_bits: 8 for integer products of codes, None for float inputs.
+
+    Raises:
+        ValueError: an object of another kind, or a protection that the spec has no bits for.
+
+    Example:
+        >>> Hardware(fault="clustered:2", protection="msb:1x3:lsb").protection.msbs
+        1
+    """
+
+    spec: ASpec = _SPEC
+    fault: AFault = _FAULT
+    protection: AProtection = _PROTECTION
+    input_bits: int | None = 8
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.spec, ChipSpec):
+            raise ValueError(f"spec {shown(self.spec)} is none: give a rerax.ChipSpec")
+        object.__setattr__(self, "fault", fault_model(self.fault))
+        object.__setattr__(self, "protection", protection(self.protection))
+        self.protection.check(self.spec)
+        check_input_bits(self.input_bits)
+
+
+def check_input_bits(bits: int | None) -> None:
+    """Refuse widths of inputs that are not supported."""
+    if bits is not None and not (is_integer(bits) and bits == 8):
+        raise ValueError(f"input-bits {shown(bits)} is not supported: use 8 or none")

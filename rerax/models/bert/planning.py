@@ -1,0 +1,168 @@
+"""Plans for a whole model: what the planner asks of it, and what a protection takes in it."""
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rerax._types import Params
+from rerax.crossbar.quantise import quantise
+from rerax.crossbar.spec import ChipSpec
+from rerax.faults import Odds
+from rerax.io import whole_file
+from rerax.models.bert.config import BertConfig
+from rerax.models.bert.crossbars import weights_of
+from rerax.models.bert.sensitivity import input_power, read_sensitivity, sensitivity
+from rerax.models.stored import lines_of
+from rerax.protection import Allocation, Ledger, Misses, Protection, Unprotected, left_bare
+from rerax.protection.planner import Codes, allocate, damage
+from rerax.pruning.gates import Gates, open_cells, with_zeros
+
+
+@dataclass(frozen=True)
+class Design:
+    """A model as the planner sees it.
+
+    Attributes:
+        params: its float parameters (`rerax.models.bert.model`).
+        config: its shape.
+        gates: closed rows and columns, if any.
+        weights_file: .npz file of sensitivities (`sensitivity`); None takes the default.
+    """
+
+    params: Params
+    config: BertConfig
+    gates: Gates | None = None
+    weights_file: str | None = None
+
+    @functools.cached_property
+    def powers(self) -> Mapping[str, np.ndarray]:
+        """Mean square of each matrix's inputs in a clean pass, the same for every spec."""
+        return input_power(with_zeros(self.params, self.gates or {}), self.config)
+
+    def matrices(self, spec: ChipSpec, groups: tuple[str, ...]) -> dict[str, Codes]:
+        """Codes, open lines and sensitivity of every matrix on crossbars.
+
+        Raises:
+            ValueError: a bad file of sensitivities, an unknown group.
+        """
+        weights = weights_of(self.params, groups)
+        gates = self.gates or {}
+        codes, scales = {}, {}
+        for name, weight in weights.items():
+            gate = gates.get(name)
+            kept = None if gate is None else open_cells(gate["row"], gate["column"])
+            codes[name], scales[name] = quantise(np.asarray(weight), spec.bits, kept)
+        if self.weights_file is None:
+            rows = {name: weight.shape[-2] for name, weight in weights.items()}
+            harm = sensitivity(scales, self.powers, rows)
+        else:
+            harm = read_sensitivity(self.weights_file, scales)
+        return {
+            name: Codes(
+                code.reshape(-1, *code.shape[-2:]),
+                *lines_of(code.shape, gates.get(name)),
+                name in gates,
+                harm[name].reshape(-1, code.shape[-1]),
+            )
+            for name, code in codes.items()
+        }
+
+    def allocate(
+        self, spec: ChipSpec, groups: tuple[str, ...], chances: Odds, erasures: bool = False
+    ) -> Allocation:
+        """The allocation of least expected damage (`protection.planner.allocate`)."""
+        return allocate(self.matrices(spec, groups), chances, spec, erasures)
+
+
+class Account(NamedTuple):
+    """What a protection does in one matrix, its layers added up.
+
+    Attributes:
+        protection: name of what protects it.
+        ledger: its cells and reads.
+        misses: voted bits whose images are not kept apart.
+        plain, protected: expected damage without protection, and with it; NaN for a protection
+            whose arithmetic is not known.
+    """
+
+    protection: str
+    ledger: Ledger
+    misses: Misses
+    plain: float
+    protected: float
+
+
+def account(
+    scheme: Protection, matrices: Mapping[str, Codes], chances: Odds, spec: ChipSpec
+) -> dict[str, Account]:
+    """What a protection stores in every matrix of a model, and what it saves.
+
+    Args:
+        scheme: the protection.
+        matrices: the model (`Design.matrices`).
+        chances: odds of a cell at the design rate.
+        spec: geometry.
+
+    Raises:
+        ValueError: an unknown protection, a matrix without room for it, or none with the gates
+            that it needs.
+    """
+    left_bare(scheme, {matrix: known.gated for matrix, known in matrices.items()})  # raises
+    return {m: _account(scheme.of(m), m, known, chances, spec) for m, known in matrices.items()}
+
+
+def _account(
+    scheme: Protection, matrix: str, known: Codes, chances: Odds, spec: ChipSpec
+) -> Account:
+    ledger, misses = Ledger(), Misses()
+    if scheme.needs_gates and not known.gated:
+        scheme = Unprotected()  # nothing was freed
+    for row, column in zip(known.row, known.column, strict=True):
+        ledger += scheme.ledger(row, column, known.gated, spec, matrix)
+        misses += scheme.misses(row, column, spec)
+    plain = damage(Unprotected(), known, chances, spec)
+    try:
+        protected = damage(scheme, known, chances, spec)
+    except TypeError:  # a protection from elsewhere
+        protected = float("nan")
+    return Account(scheme.text, ledger, misses, plain, protected)
+
+
+def total(accounts: Mapping[str, Account]) -> Account:
+    """All matrices added up."""
+    ledger, misses, plain, protected = Ledger(), Misses(), 0.0, 0.0
+    for one in accounts.values():
+        ledger += one.ledger
+        misses += one.misses
+        plain += one.plain
+        protected += one.protected
+    return Account("", ledger, misses, plain, protected)
+
+
+def save_plan(path: Path, accounts: Mapping[str, Account], design: Mapping[str, Any]) -> None:
+    """Write accounts as JSON; `--protection plan:FILE` takes what they say is stored where.
+
+    Args:
+        path: the file.
+        accounts: of every matrix (`account`).
+        design: what was asked, for the reader.
+    """
+    chosen = {matrix: one.protection for matrix, one in accounts.items()}
+    table = {
+        matrix: {
+            "protection": one.protection,
+            **asdict(one.ledger),
+            "misses": asdict(one.misses),
+            "damage": one.protected,
+            "damage_unprotected": one.plain,
+        }
+        for matrix, one in accounts.items()
+    }
+    content = {"allocation": chosen, "design": dict(design), "matrices": table}
+    with whole_file(path) as out:
+        out.write((json.dumps(content, indent=2) + "\n").encode())

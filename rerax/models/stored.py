@@ -1,0 +1,237 @@
+"""From codes to stored words, once per model; from stored words to codes, once per chip.
+
+`store` runs on the host, in NumPy, before any randomness. `read_codes` runs inside jit: faults act
+on the words and the words become codes.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Int8, Key, UInt8
+
+from rerax._types import AnyArray
+from rerax.crossbar.array_id import ArrayId
+from rerax.crossbar.crossbar import Crossbar
+from rerax.crossbar.encoding import decode
+from rerax.crossbar.keys import Chip, array_key, spare_key
+from rerax.crossbar.masking import masked_codes, open_lines
+from rerax.crossbar.quantise import quantise
+from rerax.crossbar.spec import ChipSpec
+from rerax.faults import FaultModel, NoFault, Site
+from rerax.faults.bit_filter import disturb_bits
+from rerax.faults.mask import Faults
+from rerax.faults.read_out import Counts, ReadOut
+from rerax.faults.sampling.rates import RateTable
+from rerax.hardware import Hardware
+from rerax.protection import Ledger
+from rerax.pruning.gates import open_cells
+
+Gate = Mapping[str, Any] | None
+"""Row and column gates of one matrix; None: it has none."""
+
+
+class Leaf(NamedTuple):
+    """A leaf of the tree.
+
+    Attributes:
+        path: keys from the root, joined by `/`.
+        axes: a letter for each of its axes (`tree.program`); "": it is not on crossbars.
+        shape, dtype: of a leaf on crossbars.
+        constant: a leaf that is no array.
+    """
+
+    path: str
+    axes: str = ""
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+    constant: Any = None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, repr=False)
+class StoredModel:
+    """A model on crossbars, and what of it stays outside.
+
+    Attributes:
+        crossbars: by the path of the leaf that each holds.
+        rest: the other leaves of the tree in order, None in place of those on crossbars.
+        hardware: what they lie on.
+        structure: of the tree.
+        leaves: what each leaf of the tree is, in order.
+    """
+
+    crossbars: dict[str, Crossbar]
+    rest: tuple[Any, ...]
+    hardware: Hardware = dataclasses.field(metadata={"static": True})
+    structure: Any = dataclasses.field(metadata={"static": True})
+    leaves: tuple[Leaf, ...] = dataclasses.field(metadata={"static": True})
+
+    @property
+    def cells(self) -> int:
+        """Physical cells of all base arrays."""
+        spec = self.hardware.spec
+        return sum(
+            crossbar.words.size // spec.groups * spec.cells_per_weight
+            for crossbar in self.crossbars.values()
+        )
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """Paths of the leaves on crossbars."""
+        return tuple(leaf.path for leaf in self.leaves if leaf.axes)
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """Paths of the others."""
+        return tuple(leaf.path for leaf in self.leaves if not leaf.axes)
+
+    def __repr__(self) -> str:
+        return (
+            f"StoredModel: {len(self.taken)} leaves on crossbars ({', '.join(self.taken)}), "
+            f"{len(self.left)} outside ({', '.join(self.left)})"
+        )
+
+
+def store(weights: AnyArray, array: ArrayId, hardware: Hardware, gate: Gate = None) -> Crossbar:
+    """Quantise, encode, protect and lay out one matrix: the part without randomness.
+
+    Args:
+        weights: [*L, R, C] float weights.
+        array: its identity.
+        hardware: what it is put on.
+        gate: its closed rows and columns, if it has gates.
+
+    Raises:
+        ValueError: no room for the protection.
+    """
+    spec, lines = hardware.spec, None if gate is None else open_lines(gate)
+    kept = None
+    if gate is not None and lines is not None:
+        kept = open_cells(gate["row"], gate["column"])
+    codes, scale = quantise(np.asarray(weights), spec.bits, kept)
+    words, extra = hardware.protection.store(codes, _open(gate), spec, array.name)
+    layers = codes.shape[:-2]
+    number = np.arange(int(np.prod(layers)), dtype=np.uint32).reshape(layers)
+    return Crossbar(words, scale, number, lines, extra, array)
+
+
+def _open(gate: Gate) -> tuple[np.ndarray, np.ndarray] | None:
+    return None if gate is None else (np.asarray(gate["row"]) >= 0, np.asarray(gate["column"]) >= 0)
+
+
+def read_codes(
+    crossbar: Crossbar, chip: Chip, faults: Faults, hardware: Hardware
+) -> tuple[Int8[Array, "R C"], Counts]:
+    """Read the codes of one matrix of one chip.
+
+    Args:
+        crossbar: one matrix, of one layer.
+        chip: which chip.
+        faults: rate, and where faults act.
+        hardware: what it lies on.
+
+    Returns:
+        Codes, and faulty cells (spare arrays included). Codes of closed lines mean nothing.
+    """
+    crossbar = jax.tree.map(jnp.asarray, crossbar)
+    spare = range(hardware.protection.spare_arrays)
+    keys = [chip.key, *(spare_key(chip.key, j) for j in spare)]
+    own = [array_key(key, crossbar.array, crossbar.layer) for key in keys]
+    site = Site(chip.number, crossbar.array, crossbar.layer)
+    how: tuple[Any, ...] = (crossbar.words, own, site, faults.rates, hardware.spec)
+    if faults.mask is None:
+        arrays = _disturb(hardware.fault, None, *how)
+    else:  # what is not faulty is not sampled either
+        if crossbar.array.name not in faults.mask.arrays:
+            raise ValueError(
+                f"the fault mask says nothing of {crossbar.array.name}: name every array on "
+                "crossbars"
+            )
+        acts = jnp.asarray(faults.mask.arrays[crossbar.array.name])
+        arrays = lax.cond(
+            acts.ravel()[crossbar.layer],
+            functools.partial(_disturb, hardware.fault, faults.mask.bits, *how),
+            functools.partial(_disturb, NoFault(), None, *how),
+        )
+    each = zip(*(array.counts for array in arrays), strict=True)
+    counts = Counts(*(sum(column) for column in each))
+    name = crossbar.array.name
+    words = hardware.protection.recover(arrays, crossbar.extra, hardware.spec, name)
+    return decode(words, hardware.spec), counts
+
+
+def _disturb(
+    fault: FaultModel,
+    bits: AnyArray | None,
+    stored: UInt8[Array, "G R C"],
+    keys: list[Key[Array, ""]],
+    site: Site,
+    rates: RateTable,
+    spec: ChipSpec,
+) -> list[ReadOut]:
+    """What the base array and its spare ones read."""
+    places = [(key, rates, spec, None if i else site) for i, key in enumerate(keys)]
+    if bits is None:
+        return [fault.disturb(stored, *place) for place in places]
+    return [disturb_bits(fault, jnp.asarray(bits), stored, *place) for place in places]
+
+
+def kept_codes(crossbar: Crossbar, codes: Int8[Array, "R C"]) -> Int8[Array, "R C"]:
+    """Codes with zeros behind closed lines: those take no part, whatever is read from them."""
+    return codes if crossbar.lines is None else masked_codes(codes, crossbar.lines)
+
+
+def matrix_ledgers(
+    shape: tuple[int, ...], gate: Gate, hardware: Hardware, name: str
+) -> list[Ledger]:
+    """Count what one matrix stores, layer by layer (a single entry where it is not stacked).
+
+    Args:
+        shape: [*L, R, C] of its weights.
+        gate: its gates, if it has any.
+        hardware: what it lies on.
+        name: of the matrix.
+
+    Raises:
+        ValueError: no room for the protection.
+    """
+    scheme, spec = hardware.protection, hardware.spec
+    return [
+        scheme.ledger(row, column, gate is not None, spec, name)
+        for row, column in zip(*lines_of(shape, gate), strict=True)
+    ]
+
+
+def lines_of(
+    shape: tuple[int, ...], gate: Gate
+) -> tuple[Bool[np.ndarray, "L R"], Bool[np.ndarray, "L C"]]:
+    """Whether each row and column is open, layer by layer (L = 1 where it is not stacked).
+
+    Args:
+        shape: [*L, R, C] of the matrix's weights.
+        gate: its gates; None: all lines are open.
+    """
+    *_, rows, columns = shape
+    row, column = _open(gate) or (np.ones(shape[:-1], bool), np.ones((*shape[:-2], columns), bool))
+    return row.reshape(-1, rows), column.reshape(-1, columns)
+
+
+def closed_share(shapes: Iterable[tuple[tuple[int, ...], Gate]]) -> float:
+    """Share of the weights of some matrices that lie under a closed gate.
+
+    Args:
+        shapes: shape [*L, R, C] and gates of each.
+    """
+    closed = total = 0
+    for shape, gate in shapes:
+        size = int(np.prod(shape))
+        total += size
+        if gate is not None:
+            closed += size - int(open_cells(gate["row"], gate["column"]).sum())
+    return closed / total if total else 0.0

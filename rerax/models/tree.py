@@ -1,0 +1,231 @@
+"""Any tree of parameters on crossbars: put there once, read by every chip."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array
+
+from rerax.crossbar.array_id import ArrayId, path_id
+from rerax.crossbar.crossbar import Crossbar
+from rerax.crossbar.keys import Chip
+from rerax.faults.mask import FaultMask, Faults
+from rerax.faults.read_out import Counts
+from rerax.faults.sampling.rates import ARate, RateTable, rate_table
+from rerax.hardware import Hardware
+from rerax.models.stored import Leaf, StoredModel, kept_codes, read_codes, store
+from rerax.paths import kernels_named, leaf_paths
+from rerax.protection import left_bare
+from rerax.pruning.gates import Gates
+
+Select = Callable[[str, Any], bool | str]
+"""(path, leaf) -> whether it goes onto crossbars, or the axes of its array (`program`)."""
+
+if TYPE_CHECKING:
+    AHardware = Hardware
+else:  # refused below in a line of our own
+    AHardware = Any
+
+USUAL_AXES = {2: "io", 4: "hwio", 5: "dhwio"}
+"""Axes of an array by their number: Flax's dense kernels, and its convolutions in 2-D and 3-D."""
+
+
+def program(
+    params: Any,
+    hardware: AHardware,
+    select: Select,
+    gates: Gates | None = None,
+    ids: Mapping[str, ArrayId] | None = None,
+) -> StoredModel:
+    """Put the chosen leaves of any tree of parameters onto crossbars.
+
+    `select` looks at each leaf and says False, True, or the leaf's axes, a letter for each: `o`
+    an output, `l` a layer of a stack, `i` or any other letter an input. Inputs are flattened in
+    their order and become the rows of a matrix, outputs its columns, and every layer has arrays
+    of its own. True takes `io` for two axes, `hwio` for four, `dhwio` for five. So a convolution
+    of Flax needs no more than True, a stack of dense kernels is `lio`, the query kernel of Flax's
+    attention `ioo` and its output kernel `iio`, a `weight` of Equinox `oi`.
+
+    Args:
+        params: nested dictionaries, Flax's variables or `State`, an Equinox module: any pytree.
+        hardware: what they are put on.
+        select: which leaves.
+        gates: closed rows and columns, by path or the end of it; other matrices are all open.
+        ids: identities of arrays by path, in place of those that follow from the paths.
+
+    Returns:
+        What `read` makes faulty trees of. Printed, it says which leaves it took and which it left.
+
+    Raises:
+        ValueError: a selection of nothing, or of a leaf that is no matrix of finite floats; no
+            room for the protection; two arrays of one identity.
+    """
+    stored = lay_out(params, hardware, select, gates, ids)
+    if not stored.crossbars:
+        known = ", ".join(stored.left[:4])
+        raise ValueError(
+            f"select takes none of {len(stored.left)} leaves ({known}, ..): nothing would be on "
+            "crossbars"
+        )
+    shapes = {}
+    for crossbar in stored.crossbars.values():
+        *_, rows, columns = crossbar.words.shape
+        shapes[crossbar.array.name] = (crossbar.layer.size, rows, columns)
+    hardware.fault.check_arrays(shapes, stored.left, hardware.spec)
+    return stored
+
+
+def lay_out(
+    params: Any,
+    hardware: AHardware,
+    select: Select,
+    gates: Gates | None = None,
+    ids: Mapping[str, ArrayId] | None = None,
+) -> StoredModel:
+    """Do what `program` does, if need be with nothing on crossbars."""
+    if not isinstance(hardware, Hardware):
+        raise ValueError(f"hardware is of type {type(hardware).__name__}: give a rerax.Hardware")
+    paths, leaves, structure = leaf_paths(params)
+    gates = gates or {}
+    gated = {path: gates[name] for name, (path, _) in kernels_named(params, gates).items()}
+    crossbars: dict[str, Crossbar] = {}
+    rest: list[Any] = []
+    places: list[Leaf] = []
+    for path, leaf in zip(paths, leaves, strict=True):
+        is_array = isinstance(leaf, jax.Array | np.ndarray)
+        axes = select(path, leaf)
+        if axes is False or axes is None:
+            rest.append(leaf if is_array else None)
+            places.append(Leaf(path, constant=None if is_array else leaf))
+            continue
+        if path in crossbars:
+            raise ValueError(f"two leaves have the path {path}: rename one, or leave it out")
+        axes = _axes_of(path, leaf, axes)
+        array = (ids or {}).get(path, path_id(path))
+        crossbars[path] = store(_as_matrix(leaf, axes), array, hardware, gated.get(path))
+        rest.append(None)
+        places.append(Leaf(path, axes, tuple(leaf.shape), jnp.dtype(leaf.dtype).name))
+    _check(crossbars, gated)
+    left_bare(
+        hardware.protection, {c.array.name: p in gated for p, c in crossbars.items()}
+    )  # raises
+    return StoredModel(crossbars, tuple(rest), hardware, structure, tuple(places))
+
+
+def _axes_of(path: str, leaf: Any, axes: Any) -> str:
+    """The axes of a leaf's array, a letter each.
+
+    Raises:
+        ValueError: a leaf that is no matrix of finite floats, or axes that are not its own.
+    """
+    if not isinstance(leaf, jax.Array | np.ndarray) or not jnp.issubdtype(leaf.dtype, jnp.floating):
+        what = f"of {leaf.dtype}" if hasattr(leaf, "dtype") else f"of type {type(leaf).__name__}"
+        raise ValueError(f"{path} is {what}, no floating matrix: leave it out of select")
+    if axes is True:
+        axes = USUAL_AXES.get(leaf.ndim)
+        if axes is None:
+            raise ValueError(
+                f"{path} has {leaf.ndim} axes: let select name them, such as 'lio' for a stack of "
+                "layers or 'hio' for a convolution, or leave it out"
+            )
+    if not isinstance(axes, str) or len(axes) != leaf.ndim or not set(axes) - set("lo"):
+        raise ValueError(
+            f"axes {axes!r} are not those of {path} {tuple(leaf.shape)}: give a letter for each, l "
+            "for layers, o for outputs, i and others for inputs"
+        )
+    if "o" not in axes or not leaf.size:
+        raise ValueError(f"{path} {tuple(leaf.shape)} ({axes}) has no outputs: leave it out")
+    if not np.isfinite(np.asarray(leaf, np.float32)).all():
+        raise ValueError(f"{path} has NaN or infinite weights: retrain, or check how it was made")
+    return axes
+
+
+def _order(axes: str) -> list[int]:
+    """Axes in the order layers, inputs, outputs."""
+    kinds = {"l": 0, "o": 2}
+    return sorted(range(len(axes)), key=lambda i: kinds.get(axes[i], 1))
+
+
+def _as_matrix(leaf: Any, axes: str) -> np.ndarray:
+    """A leaf as a matrix [R, C], or as a stack of them [L, R, C]."""
+    array = np.asarray(leaf).transpose(_order(axes))
+    columns = int(np.prod([n for n, a in zip(leaf.shape, axes, strict=True) if a == "o"]))
+    layers = int(np.prod([n for n, a in zip(leaf.shape, axes, strict=True) if a == "l"]))
+    return array.reshape((layers, -1, columns) if "l" in axes else (-1, columns))
+
+
+def _as_leaf(weights: Array, leaf: Leaf) -> Array:
+    """The inverse of `_as_matrix`."""
+    order = _order(leaf.axes)
+    moved = weights.reshape([leaf.shape[i] for i in order])
+    return moved.transpose(np.argsort(order)).astype(leaf.dtype)
+
+
+def _check(crossbars: dict[str, Crossbar], gated: Mapping[str, Any]) -> None:
+    outside = [path for path in gated if path not in crossbars]
+    if outside:
+        raise ValueError(f"{outside[0]} has gates and is not on crossbars: let select take it")
+    known: dict[Any, str] = {}
+    for path, crossbar in crossbars.items():
+        other = known.setdefault(crossbar.array.numbers, path)
+        if other != path:
+            raise ValueError(
+                f"{other} and {path} have one identity {crossbar.array.name!r}, so the same cells "
+                "would be stuck in both: give each its own"
+            )
+
+
+def read(
+    stored: StoredModel,
+    chip: Chip,
+    rates: ARate,
+    mask: FaultMask | None = None,
+) -> Any:
+    """Read a model's weights as one chip holds them: the same tree, its weights faulty.
+
+    For use inside `jit` and under `vmap`, over chips and over the rates of a table. At rate 0 the
+    weights are the quantised ones, exactly.
+
+    Args:
+        stored: the model on crossbars (`program`).
+        chip: which chip (`rerax.chip`).
+        rates: the fault rate; a number, or inside `jit` a table of them (`rerax.rate_table`).
+        mask: where faults act; None: everywhere.
+
+    Raises:
+        ValueError: a rate that is traced, or outside [0, 1].
+    """
+    return read_counted(stored, chip, rates, mask)[0]
+
+
+def read_counted(
+    stored: StoredModel,
+    chip: Chip,
+    rates: ARate,
+    mask: FaultMask | None = None,
+) -> tuple[Any, dict[str, Counts]]:
+    """Read a model as `read` does, and count the faulty cells of each array (of each layer)."""
+    if not isinstance(rates, RateTable):
+        rates = rate_table(rates, fault=stored.hardware.fault)
+    leaves: list[Any] = []
+    counts = {}
+    for leaf, kept in zip(stored.leaves, stored.rest, strict=True):
+        if leaf.axes:
+            weights, counts[leaf.path] = _read_array(stored, leaf.path, chip, Faults(rates, mask))
+            leaves.append(_as_leaf(weights, leaf))
+        else:
+            leaves.append(leaf.constant if kept is None else kept)
+    return jax.tree_util.tree_unflatten(stored.structure, leaves), counts
+
+
+def _read_array(stored: StoredModel, path: str, chip: Chip, faults: Faults) -> tuple[Array, Counts]:
+    crossbar = jax.tree.map(jnp.asarray, stored.crossbars[path])
+
+    def one(layer: Crossbar) -> tuple[Array, Counts]:
+        codes, counts = read_codes(layer, chip, faults, stored.hardware)
+        return kept_codes(layer, codes).astype(jnp.float32) * layer.scale[None], counts
+
+    return lax.map(one, crossbar) if crossbar.layer.ndim else one(crossbar)

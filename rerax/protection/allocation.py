@@ -1,0 +1,149 @@
+"""A protection of its own for every matrix, and plans that become one. No JAX here."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int8
+
+from rerax.crossbar.spec import ChipSpec
+from rerax.protection.base import Lines, Protection, Stored, protection, register_protection
+from rerax.protection.cost import Ledger
+from rerax.protection.unprotected import Unprotected
+
+PREFIX = "allocation:"
+
+
+@dataclass(frozen=True)
+class Allocation(Protection):
+    """A protection of its own for every matrix; a matrix that is not named is left alone.
+
+    Attributes:
+        chosen: (matrix, its protection), sorted.
+
+    Raises:
+        ValueError: a protection that spans matrices or arrays.
+    """
+
+    chosen: tuple[tuple[str, Protection], ...]
+
+    def __post_init__(self) -> None:
+        for matrix, scheme in self.chosen:
+            if scheme.spare_arrays or isinstance(scheme, Allocation | Plan):
+                raise ValueError(
+                    f"{matrix}={scheme.text} is not for one matrix: use msb, with no further array"
+                )
+
+    @classmethod
+    def make(cls, chosen: Mapping[str, str | Protection]) -> "Allocation":
+        """Make one from a table of protections or their names; those left alone drop out."""
+        for matrix, name in chosen.items():  # nested ones would never end
+            if isinstance(name, str) and name.partition(":")[0] in ("allocation", "plan"):
+                raise ValueError(
+                    f"{matrix}={name} is not for one matrix: use msb, with no further array"
+                )
+        made = {matrix: protection(name) for matrix, name in chosen.items()}
+        return cls(tuple(sorted(
+            ((m, scheme) for m, scheme in made.items() if scheme != Unprotected()),
+            key=lambda pair: pair[0],
+        )))  # fmt: skip
+
+    @property
+    def text(self) -> str:
+        """The one way to write it, understood by `protection`."""
+        return PREFIX + "/".join(f"{matrix}={scheme.text}" for matrix, scheme in self.chosen)
+
+    def of(self, matrix: str) -> Protection:
+        """Protection of one matrix."""
+        return dict(self.chosen).get(matrix, Unprotected())
+
+    def check(self, spec: ChipSpec) -> None:
+        """As the protection of each matrix does."""
+        for _, scheme in self.chosen:
+            scheme.check(spec)
+
+    def store(
+        self, codes: Int8[np.ndarray, "*L R C"], lines: Lines, spec: ChipSpec, matrix: str
+    ) -> Stored:
+        """As that matrix's protection does."""
+        return self.of(matrix).store(codes, lines, spec, matrix)
+
+    def recover(self, arrays: list[Any], extra: Any, spec: ChipSpec, matrix: str) -> Any:
+        """As that matrix's protection does."""
+        return self.of(matrix).recover(arrays, extra, spec, matrix)
+
+    def ledger(
+        self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec, matrix: str
+    ) -> Ledger:
+        """As that matrix's protection does."""
+        return self.of(matrix).ledger(row, column, gated, spec, matrix)
+
+
+@dataclass(frozen=True)
+class Plan(Protection):
+    """An allocation that is not known yet.
+
+    Attributes:
+        file: a saved one; "": the best for a model is to be found.
+        erasures: cells known to be stuck are not to vote.
+    """
+
+    file: str = ""
+    erasures: bool = False
+
+    @property
+    def text(self) -> str:
+        """`plan`, `plan:erasures` or `plan:FILE`."""
+        return "plan" + (f":{self.file}" if self.file else ":erasures" * self.erasures)
+
+    def store(
+        self, codes: Int8[np.ndarray, "*L R C"], lines: Lines, spec: ChipSpec, matrix: str
+    ) -> Stored:
+        """Refuse it.
+
+        Raises:
+            ValueError: a plan has to be resolved first.
+        """
+        raise ValueError(
+            f"protection {self.text} depends on the model: resolve it first (rerax sweep does)"
+        )
+
+    def read(self) -> Allocation:
+        """Read the allocation from its file, which `rerax plan --json` wrote, or one like it.
+
+        Raises:
+            ValueError: no such file, not JSON, or no allocation in it.
+        """
+        try:
+            content = json.loads(Path(self.file).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise ValueError(
+                f"{self.file} is no saved plan ({error}): write one with rerax plan --json FILE"
+            ) from None
+        chosen = content.get("allocation") if isinstance(content, dict) else None
+        if not isinstance(chosen, dict) or not all(isinstance(v, str) for v in chosen.values()):
+            raise ValueError(
+                f"{self.file} holds no allocation: write one with rerax plan --json FILE"
+            )
+        return Allocation.make(chosen)
+
+
+def _allocation(parts: list[str]) -> Protection:
+    text = ":".join(parts)
+    pairs = [item.partition("=") for item in text.split("/") if item]
+    if not all(equals and name for _, equals, name in pairs):
+        raise ValueError(f"allocation {text!r} is not understood: use MATRIX=PROTECTION/...")
+    return Allocation.make({matrix: name for matrix, _, name in pairs})
+
+
+def _plan(parts: list[str]) -> Protection:
+    if parts in ([], ["erasures"]):
+        return Plan(erasures=bool(parts))
+    return Plan(":".join(parts))
+
+
+register_protection("allocation", _allocation, "")  # what a plan becomes; nobody writes it
+register_protection("plan", _plan, "plan, plan:FILE")

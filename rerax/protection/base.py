@@ -1,0 +1,217 @@
+"""What a protection is, and the table of those that have a name. No JAX here."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int8, UInt8
+
+from rerax.crossbar.spec import ChipSpec
+from rerax.protection.cost import Ledger, Misses, unprotected_ledger
+from rerax.protection.expected_error import Votes
+from rerax.values import shown
+
+
+class Stored(NamedTuple):
+    """A matrix, or one matrix in every layer, as it lies on crossbars.
+
+    Attributes:
+        words: [*L, G, R, C] words of the base array.
+        extra: arrays that `recover` needs to find what it looks for, each leading with [*L];
+            None where it needs nothing.
+    """
+
+    words: UInt8[np.ndarray, "*L G R C"]
+    extra: Any = None
+
+
+Lines = tuple[np.ndarray, np.ndarray] | None
+"""Open rows [*L, R] and columns [*L, C] of a gated matrix; None: the matrix has no gates."""
+
+ColumnVotes = list[tuple[np.ndarray, Votes]]
+"""Columns of a matrix, by their numbers, and how the bits of each of them are voted."""
+
+
+class Protection:
+    """What a protection has to be: a frozen dataclass, without state.
+
+    By default it stores plain words and reads them as they are: override what differs. Methods
+    import JAX themselves, so that names can be checked without it.
+    """
+
+    spare_arrays: int = 0
+    """Further arrays for each matrix, which hold the same words."""
+
+    needs_gates: bool = False
+    """Whether it can do nothing for a matrix without gates, of which no cell is freed."""
+
+    @property
+    def text(self) -> str:
+        """Its name in rows and flags (`register_protection`), as `protection` takes it.
+
+        Raises:
+            ValueError: it has none.
+        """
+        raise ValueError(
+            f"protection {self!r} has no name for rows: give it a property `text` and enter it "
+            "with rerax.register_protection"
+        )
+
+    def of(self, matrix: str) -> "Protection":
+        """What protects one matrix."""
+        return self
+
+    def check(self, spec: ChipSpec) -> None:
+        """Refuse crossbars that it cannot work with.
+
+        Raises:
+            ValueError: why.
+        """
+
+    def store(
+        self, codes: Int8[np.ndarray, "*L R C"], lines: Lines, spec: ChipSpec, matrix: str
+    ) -> Stored:
+        """Lay out a matrix, once for each model, on the host.
+
+        Raises:
+            ValueError: a matrix without room.
+        """
+        from rerax.crossbar.encoding import encode
+
+        return Stored(encode(codes, spec))
+
+    def recover(self, arrays: list[Any], extra: Any, spec: ChipSpec, matrix: str) -> Any:
+        """Words [G, R, C] of one layer's matrix from what its arrays read, inside jit.
+
+        Args:
+            arrays: `faults.read_out.ReadOut` of the base array and of the spare ones.
+            extra: what `store` gave, of the layer.
+            spec: geometry.
+            matrix: name of the matrix.
+        """
+        return arrays[0].words
+
+    def ledger(
+        self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec, matrix: str
+    ) -> Ledger:
+        """Cells and reads of one layer's matrix with open lines `row` [R] and `column` [C]."""
+        return unprotected_ledger(row, column, spec)
+
+    def votes(
+        self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec
+    ) -> ColumnVotes | None:
+        """How the bits of each column are voted, for its expected error; None: not known."""
+        return None
+
+    def misses(self, row: np.ndarray, column: np.ndarray, spec: ChipSpec) -> Misses:
+        """Voted bits of one layer's matrix whose images are not kept apart."""
+        return Misses()
+
+
+def left_bare(scheme: Protection, gated: Mapping[str, bool]) -> tuple[str, ...]:
+    """Matrices that a protection means to protect and cannot, having no gates and so no room.
+
+    Copies that may go to low bits as well (`lsb`, `pruned+lsb`) do without freed cells.
+
+    Args:
+        scheme: the protection.
+        gated: whether each matrix on crossbars has gates.
+
+    Raises:
+        ValueError: not one of those that it means to protect has gates, so it would do nothing.
+    """
+    asked = [matrix for matrix in gated if scheme.of(matrix).needs_gates]
+    bare = tuple(matrix for matrix in asked if not gated[matrix])
+    if bare and len(bare) == len(asked):
+        name = scheme.text
+        other = "another plan" if scheme.of(bare[0]) != scheme else name.replace(":pruned", ":lsb")
+        raise ValueError(
+            f"{name} keeps copies in cells that pruning freed, and no matrix has gates "
+            f"({', '.join(bare)}): prune with rerax train --sparsity, or use {other} or "
+            "duplicate:3"
+        )
+    return bare
+
+
+class _Entry(NamedTuple):
+    make: Callable[[list[str]], Protection]
+    form: str
+
+
+_ENTRIES: dict[str, _Entry] = {}
+
+
+def register_protection(
+    kind: str, make: Callable[[list[str]], Protection], form: str | None = None
+) -> None:
+    """Give a protection a name, so that `protection`, sweeps and flags find it.
+
+    Args:
+        kind: the part of the name before its first colon.
+        make: gives the protection for the parts behind it.
+        form: how such names look, for messages; by default the kind alone, "" hides it.
+    """
+    _ENTRIES[kind] = _Entry(make, kind if form is None else form)
+
+
+def registered_protections() -> Mapping[str, str]:
+    """Forms of all names, by kind, in order."""
+    return {kind: entry.form for kind, entry in sorted(_ENTRIES.items())}
+
+
+def check_registered(given: Protection) -> None:
+    """Refuse for rows in a folder what could not be made again from its name.
+
+    Raises:
+        ValueError: it has no name, or one that is not registered.
+    """
+    kind = given.text.partition(":")[0]
+    if kind not in _ENTRIES:
+        raise ValueError(
+            f"protection {shown(given)} is not registered: call "
+            f"rerax.register_protection({kind!r}, ..), so that rows in a folder can be computed "
+            "again"
+        )
+
+
+def _check_text(given: Protection) -> None:
+    """Refuse an object under the name of another: rows would say what was not computed."""
+    try:
+        text = given.text
+    except ValueError:  # it has none
+        return
+    kind = str(text).partition(":")[0]
+    if kind in _ENTRIES and _ENTRIES[kind].make(text.split(":")[1:]) != given:
+        raise ValueError(
+            f"protection {shown(given)} calls itself {text!r}, which is another: give it a `text` "
+            "of its own"
+        )
+
+
+def protection(name: Any) -> Protection:
+    """Make the protection of that name: none, duplicate:3, msb:2x3:pruned, msb:1x3:lsb:erasures.
+
+    A protection is given back.
+
+    Raises:
+        ValueError: unknown name (the known ones are listed), or parts that it does not take.
+    """
+    if isinstance(name, Protection):
+        _check_text(name)
+        return name
+    kind, *parts = name.split(":") if isinstance(name, str) else ("",)
+    if kind not in _ENTRIES:
+        known = ", ".join(form for form in registered_protections().values() if form)
+        raise ValueError(f"unknown protection {shown(name)}: use one of {known}")
+    return _ENTRIES[kind].make(parts)
+
+
+def without_erasures(parts: list[str]) -> tuple[list[str], bool]:
+    """Parts of a name without `erasures` at their end, and whether it was there."""
+    return (parts[:-1], True) if parts[-1:] == ["erasures"] else (parts, False)
+
+
+def check_copies(copies: int) -> None:
+    """Refuse a number of images that has no majority."""
+    if not 3 <= copies <= 99 or copies % 2 == 0:
+        raise ValueError(f"{copies} copies cannot be voted: give an odd number from 3 to 99")

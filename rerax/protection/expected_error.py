@@ -1,0 +1,182 @@
+"""Expected squared error of the codes that faulty cells read, with or without voting.
+
+In closed form, from the odds of one cell. The cells of a weight and the images of a bit lie on
+different bitlines, and images on different wordlines and tiles as far as placement can have it,
+so their faults are taken as independent, but for broken wordlines: those hold all cells of a
+weight alike. NumPy only.
+"""
+
+import functools
+import itertools
+from math import comb
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from rerax.crossbar.spec import ChipSpec
+from rerax.faults import Odds
+
+CODES = np.arange(-128, 128)
+"""Codes in the order of the tables here."""
+
+
+class Votes(NamedTuple):
+    """How the bits of a group are voted.
+
+    Attributes:
+        depths: images of each bit, from the least significant up, the original included.
+        whole_cells: copies are copies of whole cells, not of single bits.
+        erasures: stuck cells known to the tester do not vote.
+        low: low bits that were given up and read as 0.
+    """
+
+    depths: tuple[int, ...]
+    whole_cells: bool = True
+    erasures: bool = False
+    low: int = 0
+
+
+def plain(spec: ChipSpec) -> Votes:
+    """No copies."""
+    return Votes((1,) * spec.group_bits)
+
+
+def squared_error(
+    stored: np.ndarray, votes: Votes, chances: Odds, spec: ChipSpec
+) -> Float[np.ndarray, "256"]:
+    """Expected squared error of each code, in units of the code squared.
+
+    Args:
+        stored: [256] the code whose word is stored for each of `CODES`.
+        votes: how its bits are voted.
+        chances: odds of a cell.
+        spec: encoding and cells.
+
+    Returns:
+        E[(code read - code)^2] for each of `CODES`.
+    """
+    from rerax.crossbar.encoding import encode
+
+    words = encode(stored.astype(np.int8)[:, None], spec)[:, :, 0]
+    values = _values(spec, votes.low)
+    erasures = votes.erasures and chances.known
+    if chances.by_wordline:
+        chance, reads = _outcomes(spec.group_bits, votes.depths, chances, erasures)
+        read = sum(value[reads[:, word]] for value, word in zip(values, words, strict=True))
+        return np.asarray(chance @ (read - CODES) ** 2.0)
+    transition = _transition(votes.depths, votes.whole_cells, chances, erasures, spec)
+    means = [(transition @ value)[word] for value, word in zip(values, words, strict=True)]
+    squares = [(transition @ value**2)[word] for value, word in zip(values, words, strict=True)]
+    spread = sum(square - mean**2 for square, mean in zip(squares, means, strict=True))
+    return np.asarray((sum(means) - CODES) ** 2 + spread)
+
+
+def _values(spec: ChipSpec, low: int) -> list[np.ndarray]:
+    """What each group's word adds to the code, [2^group_bits] for each group."""
+    word = np.arange(1 << spec.group_bits) & ~((1 << low) - 1)
+    half = 1 << (spec.bits - 1)
+    value = {
+        "offset": word - half,
+        "twos_complement": np.where(word < half, word, word - 2 * half),
+        "sign_magnitude": np.where(word < half, word, half - word),
+        "differential": word,
+    }[spec.encoding].astype(np.float64)
+    return [value, -value][: spec.groups]
+
+
+@functools.lru_cache(maxsize=4096)
+def _transition(
+    depths: tuple[int, ...], whole_cells: bool, chances: Odds, erasures: bool, spec: ChipSpec
+) -> Float[np.ndarray, "w w"]:
+    """Probability of every word read, given every word stored."""
+    whole = np.ones((1, 1))
+    for cell in range(spec.cells_per_group):
+        first = cell * spec.bits_per_cell
+        mine = depths[first : first + spec.bits_of_cell(cell)]
+        whole = np.kron(_cell(mine, whole_cells, chances, erasures), whole)
+    return whole
+
+
+@functools.lru_cache(maxsize=4096)
+def _cell(
+    depths: tuple[int, ...], whole_cells: bool, chances: Odds, erasures: bool
+) -> Float[np.ndarray, "l l"]:
+    """The same for one cell, whose bits have these depths."""
+    if chances.flip:
+        bits = [_symmetric(_majority_wrong(depth, chances.flip)) for depth in depths]
+        return functools.reduce(lambda low, high: np.kron(high, low), bits)
+    if whole_cells:
+        chance, reads = _outcomes(len(depths), depths, chances, erasures)
+        table = np.zeros((1 << len(depths),) * 2)
+        for p, read in zip(chance, reads, strict=True):
+            table[np.arange(len(read)), read] += p
+        return table
+    healthy = 1 - chances.at_0 - chances.at_1
+    table = np.zeros((1 << len(depths),) * 2)
+    for own, p in ((None, healthy), (0, chances.at_0), (1, chances.at_1)):
+        bits = [_voted_bit(own, depth, chances, erasures) for depth in depths]
+        table += p * functools.reduce(lambda low, high: np.kron(high, low), bits)
+    return table
+
+
+def _symmetric(wrong: float) -> np.ndarray:
+    return np.array([[1 - wrong, wrong], [wrong, 1 - wrong]])
+
+
+def _voted_bit(own: int | None, depth: int, chances: Odds, erasures: bool) -> np.ndarray:
+    """One bit whose own cell is healthy (None) or stuck, and whose copies are independent."""
+    table = np.zeros((2, 2))
+    for stored in (0, 1):
+        mine_wrong = own is not None and own != stored
+        if erasures:  # only stuck cells are wrong, and they vote only when all of them are
+            stuck = chances.at_0 + chances.at_1
+            wrong = stuck ** (depth - 1) if mine_wrong else 0.0
+        else:
+            each = chances.at_0 if stored else chances.at_1
+            needed = (depth + 1) // 2 - mine_wrong
+            wrong = _at_least(needed, depth - 1, each)
+        table[stored, stored], table[stored, 1 - stored] = 1 - wrong, wrong
+    return table
+
+
+def _majority_wrong(depth: int, p: float) -> float:
+    return _at_least((depth + 1) // 2, depth, p)
+
+
+def _at_least(k: int, n: int, p: float) -> float:
+    """P(at least k of n) for independent events of probability p."""
+    ways = range(max(k, 0), n + 1)
+    return float(sum(comb(n, i) * p**i * (1 - p) ** (n - i) for i in ways))
+
+
+@functools.lru_cache(maxsize=4096)
+def _outcomes(
+    bits: int, depths: tuple[int, ...], chances: Odds, erasures: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a cell of some bits and its copies can be, [n], and what is read then, [n, 2^bits].
+
+    Each image as a whole is healthy, stuck at 0 or stuck at its highest level.
+    """
+    images, top = max(depths), (1 << bits) - 1
+    level = np.arange(1 << bits)
+    each = (1 - chances.at_0 - chances.at_1, chances.at_0, chances.at_1)
+    show = np.stack([level, np.zeros_like(level), np.full_like(level, top)])
+    chance, reads = [], []
+    for state in itertools.product(range(3), repeat=images):
+        p = float(np.prod([each[s] for s in state]))
+        if p == 0:
+            continue
+        read = np.zeros_like(level)
+        for bit, depth in enumerate(depths):
+            read |= _vote(state[:depth], show >> bit & 1, erasures) << bit
+        chance.append(p)
+        reads.append(read)
+    return np.array(chance), np.stack(reads)
+
+
+def _vote(state: tuple[int, ...], show: Any, erasures: bool) -> np.ndarray:
+    voters = [s for s in state if s == 0] if erasures else list(state)
+    if not voters:  # the original as read
+        return np.asarray(show[state[0]])
+    return np.asarray(2 * sum(show[s] for s in voters) > len(voters)).astype(np.int64)

@@ -1,0 +1,431 @@
+"""Where copies of bits lie: freed cells and low bits of the same matrix. NumPy, once per model.
+
+A matrix W[R, C] keeps r rows and c columns. Two purses pay for copies. *Freed cells* are those
+of closed rows (whole wordlines) and of closed columns on open rows. *Low bits* are those of
+other kept weights, which are rounded to fewer bits.
+
+Copies are made in rounds: round q holds the (q+1)-th further copy of every bit that wants so
+many. One list of wordlines a round, the open rows turned by a shift of its own, says where a
+row's copies of that round go, so that no two images of a bit share a wordline. On its line a
+row's copies are one run of cells: first the closed columns' cells of that wordline, then what
+is left over, laid end to end over the closed rows, round after round. So a chip reads copies in
+blocks. The few that this leaves on a wordline or bitline with another image of their bit trade
+places with others (`swap`) and are listed one by one.
+
+In low bits the copies of a row lie on the wordline of the round, turned by a number of columns
+that keeps images apart.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rerax.crossbar.spec import ChipSpec
+from rerax.protection.msb.swap import join, split, swap
+
+AnyArray = Any  # of NumPy, or of JAX inside jit
+
+NOWHERE = 1 << 30  # no row, column or place: it reads as the last one and writes nowhere
+
+
+@dataclass(frozen=True)
+class CopySpec:
+    """Which bits of a weight are to be voted, how deep, and who pays.
+
+    Attributes:
+        depths: images (the original included) of each bit from the most significant down; odd,
+            none above the one before.
+        freed: freed cells pay.
+        low: low bits of other weights pay for what freed cells do not.
+    """
+
+    depths: tuple[int, ...]
+    freed: bool
+    low: bool
+
+    @property
+    def rounds(self) -> int:
+        """Copies of the top bit."""
+        return self.depths[0] - 1
+
+    def bits_in(self, round_: int) -> int:
+        """Bits of each group copied in a round, counted from the top."""
+        return sum(depth - 1 > round_ for depth in self.depths)
+
+    @property
+    def copies(self) -> int:
+        """Copies of bits for each group of a weight."""
+        return sum(self.bits_in(q) for q in range(self.rounds))
+
+    def cells_in(self, round_: int, spec: ChipSpec) -> int:
+        """Top cells of each group that hold the bits of a round."""
+        bits, cells = self.bits_in(round_), 0
+        while bits > 0:
+            bits -= spec.bits_of_cell(spec.cells_per_group - 1 - cells)
+            cells += 1
+        return cells
+
+    def cell_copies(self, spec: ChipSpec) -> int:
+        """Copies of cells for each weight, all groups."""
+        return spec.groups * sum(self.cells_in(q, spec) for q in range(self.rounds))
+
+
+class Freed(NamedTuple):
+    """How freed cells serve the first columns of the kept weights. Arrays may lead with [L].
+
+    Attributes:
+        rows: [a] closed rows in order, filled up with NOWHERE.
+        columns: [w] closed columns in order, filled up likewise.
+        kept: [c] served columns in order, filled up likewise.
+        place: [C] place of each column in `kept`, or NOWHERE.
+        quota: [K] cells of a row's run that lie on its wordline's closed columns, each round.
+        start: [K] where they start there.
+        base: [K] where the first row's rest starts on the closed rows.
+        fix: [4, f] copies that traded places: round, which copied cell, row, place in `kept`;
+            filled up likewise.
+        fix_at: [3, f] where they are: row, slice, column.
+    """
+
+    rows: AnyArray
+    columns: AnyArray
+    kept: AnyArray
+    place: AnyArray
+    quota: AnyArray
+    start: AnyArray
+    base: AnyArray
+    fix: AnyArray
+    fix_at: AnyArray
+
+
+class Low(NamedTuple):
+    """How low bits of other weights serve the columns that freed cells do not.
+
+    Attributes:
+        column: [N, C] host column of each copy of a bit (round by round, top bit first).
+        bit: [N, C] which low bit of the host holds it.
+        served: [C] 1 where low bits pay for a column's copies.
+        mask: [1] the low bits given up, as a word.
+    """
+
+    column: AnyArray
+    bit: AnyArray
+    served: AnyArray
+    mask: AnyArray
+
+
+class CopyPlacement(NamedTuple):
+    """Where one matrix, or one matrix in every layer, keeps its copies.
+
+    Attributes:
+        rows: [K, R] wordline on which each round keeps an open row's copies.
+        rank: [R] place of each open row among the open ones.
+        freed, low: the two purses; None where one never pays.
+    """
+
+    rows: AnyArray
+    rank: AnyArray
+    freed: Freed | None
+    low: Low | None
+
+
+def voted_bits(asked: CopySpec, spec: ChipSpec) -> list[int]:
+    """Bits that each round's copies hold, as a mask of a word.
+
+    Freed cells copy whole cells, and all their bits vote; where low bits pay too, only the bits
+    asked for do.
+    """
+    masks = []
+    for q in range(asked.rounds):
+        bits = asked.bits_in(q)
+        if not asked.low:
+            top = spec.cells_per_group - 1
+            bits = sum(spec.bits_of_cell(top - i) for i in range(asked.cells_in(q, spec)))
+        masks.append(((1 << bits) - 1) << (spec.group_bits - bits))
+    return masks
+
+
+def lay_out(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec) -> CopyPlacement:
+    """Places for all copies of one matrix.
+
+    Args:
+        row, column: [R], [C] whether each line is open.
+        asked: what to copy; it must fit.
+        spec: geometry.
+    """
+    open_rows, open_columns = np.flatnonzero(row), np.flatnonzero(column)
+    rows = np.zeros((asked.rounds, row.size), np.int32)
+    rows[:, open_rows] = _turned(open_rows, asked.rounds)
+    rank = np.zeros(row.size, np.int32)
+    rank[open_rows] = np.arange(len(open_rows))
+    served = served_columns(asked, spec, row, column)
+    freed = low = None
+    if asked.freed:
+        freed = _freed(row, column, rows, open_columns[:served], asked, spec)
+    if asked.low:
+        low = _low(open_columns, served, asked, column.size)
+    return stack([CopyPlacement(rows, rank, freed, low)], one=True)
+
+
+def served_columns(asked: CopySpec, spec: ChipSpec, row: np.ndarray, column: np.ndarray) -> int:
+    """Open columns whose copies all fit into freed cells."""
+    rows, columns = int(row.sum()), int(column.sum())
+    if not asked.freed or rows == 0:
+        return 0
+    supply = (row.size * column.size - rows * columns) * len(host_slices(asked, spec))
+    return min(columns, supply // (rows * asked.cell_copies(spec)))
+
+
+def low_bits(asked: CopySpec, columns: int, served: int) -> int:
+    """Low bits that every kept weight gives up so that the other columns' copies fit."""
+    if not asked.low or columns == 0:
+        return 0
+    return -(-asked.copies * (columns - served) // columns)
+
+
+def host_slices(asked: CopySpec, spec: ChipSpec) -> tuple[int, ...]:
+    """Slices of a freed weight whose cells have levels enough for every copied cell."""
+    widest = max(spec.bits_of_cell(s % spec.cells_per_group) for s in copied_cells(asked, 0, spec))
+    return tuple(
+        s
+        for s in range(spec.cells_per_weight)
+        if spec.bits_of_cell(s % spec.cells_per_group) >= widest
+    )
+
+
+def copied_cells(asked: CopySpec, round_: int, spec: ChipSpec) -> tuple[int, ...]:
+    """Slices that a round copies, group by group, top cell first."""
+    top = spec.cells_per_group - 1
+    return tuple(
+        group * spec.cells_per_group + top - i
+        for group in range(spec.groups)
+        for i in range(asked.cells_in(round_, spec))
+    )
+
+
+def _turned(open_rows: np.ndarray, rounds: int) -> np.ndarray:
+    """[K, r] the open row on whose wordline each round keeps the copies of each open row.
+
+    Rounds are turned apart by equal parts of the matrix, so by tiles wherever it has them.
+    """
+    step = max(1, len(open_rows) // (rounds + 1))
+    return np.stack([np.roll(open_rows, -(q + 1) * step) for q in range(rounds)])
+
+
+def _freed(
+    row: np.ndarray,
+    column: np.ndarray,
+    rows: np.ndarray,
+    kept: np.ndarray,
+    asked: CopySpec,
+    spec: ChipSpec,
+) -> Freed:
+    closed_rows, closed_columns = np.flatnonzero(~row), np.flatnonzero(~column)
+    run = np.array([len(copied_cells(asked, q, spec)) * len(kept) for q in range(asked.rounds)])
+    line = len(host_slices(asked, spec)) * len(closed_columns)
+    before = np.cumsum(run) - run
+    quota = np.clip(line - before, 0, run)
+    rest = (run - quota) * int(row.sum())
+    place = np.full(column.size, NOWHERE)
+    place[kept] = np.arange(len(kept))
+    plain = Freed(
+        closed_rows,
+        closed_columns,
+        kept,
+        place,
+        quota,
+        np.cumsum(quota) - quota,
+        np.cumsum(rest) - rest,
+        np.zeros((4, 0), int),
+        np.zeros((3, 0), int),
+    )
+    open_rows = np.flatnonzero(row)
+    planned = run_cells(plain, rows[:, open_rows], asked, spec)
+    settled = swap(
+        planned,
+        _own_cells(open_rows, kept, asked, spec, column.size),
+        spec,
+        column.size,
+        _unused(planned, row, column, asked, spec),
+    )
+    moved = np.nonzero(settled != planned)
+    fix = np.stack([moved[0], moved[1], open_rows[moved[2]], moved[3]])
+    return plain._replace(fix=fix, fix_at=np.stack(split(settled[moved], spec, column.size)))
+
+
+def run_cells(freed: Freed, turned: np.ndarray, asked: CopySpec, spec: ChipSpec) -> np.ndarray:
+    """[K, X, r, c] cell number of every copy, laid in runs; -1 where a round has none.
+
+    Args:
+        freed: as laid out for one layer; its fixes are not looked at.
+        turned: [K, r] wordline of each open row's copies on closed columns, each round.
+        asked, spec: what is copied, geometry.
+    """
+    hosts = np.array(host_slices(asked, spec))
+    columns_of_matrix, c = len(freed.place), len(freed.kept)
+    cells = copied_cells(asked, 0, spec)
+    at = np.full((asked.rounds, len(cells), turned.shape[1], c), -1, np.int64)
+    if at.size == 0:
+        return at
+    rank = np.arange(turned.shape[1])[:, None]
+    for q in range(asked.rounds):
+        copied = copied_cells(asked, q, spec)
+        p = np.arange(len(copied) * c)[None, :]
+        on_line = p < freed.quota[q]
+        x = np.where(on_line, freed.start[q] + p, 0)
+        beside = join(
+            turned[q][:, None],
+            hosts[x % len(hosts)],
+            freed.columns[x // len(hosts)] if len(freed.columns) else 0,
+            spec,
+            columns_of_matrix,
+        )
+        y = np.where(
+            on_line, 0, freed.base[q] + rank * (p.size - freed.quota[q]) + p - freed.quota[q]
+        )
+        below = join(
+            freed.rows[y // (len(hosts) * columns_of_matrix)] if len(freed.rows) else 0,
+            hosts[y % len(hosts)],
+            y // len(hosts) % columns_of_matrix,
+            spec,
+            columns_of_matrix,
+        )
+        laid = np.where(on_line, beside, below).reshape(-1, len(copied), c)
+        for i, slice_ in enumerate(copied):
+            at[q, cells.index(slice_)] = laid[:, i]
+    return at
+
+
+def copy_cells(
+    layout: CopyPlacement, row: np.ndarray, asked: CopySpec, spec: ChipSpec
+) -> np.ndarray:
+    """[K, X, r, c] cell number of every copy in freed cells of one layer; -1 for none.
+
+    X are the cells of `copied_cells(asked, 0, spec)`, r the open rows, c the served columns.
+    """
+    freed = layout.freed
+    assert freed is not None
+    open_rows = np.flatnonzero(row)
+    at = run_cells(freed, np.asarray(layout.rows)[:, open_rows], asked, spec)
+    round_, which, moved_row, place = freed.fix
+    row_at, slice_at, column_at = freed.fix_at
+    moved_to = join(row_at, slice_at, column_at, spec, len(freed.place))
+    at[round_, which, layout.rank[moved_row], place] = moved_to
+    return at
+
+
+def _own_cells(
+    open_rows: np.ndarray, kept: np.ndarray, asked: CopySpec, spec: ChipSpec, columns: int
+) -> np.ndarray:
+    """[X, r, c] the cells that are copied."""
+    slices = np.array(copied_cells(asked, 0, spec))
+    return join(open_rows[None, :, None], slices[:, None, None], kept[None, None, :], spec, columns)
+
+
+def _unused(
+    at: np.ndarray, row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec
+) -> np.ndarray:
+    """Freed cells that could hold a copy and hold none."""
+    freed = ~(row[:, None] & column[None, :])
+    slices = np.array(host_slices(asked, spec))
+    r, c = np.nonzero(freed)
+    every = join(r[:, None], slices[None, :], c[:, None], spec, column.size).ravel()
+    return np.setdiff1d(every, at[at >= 0], assume_unique=True)
+
+
+def _low(open_columns: np.ndarray, served: int, asked: CopySpec, columns: int) -> Low:
+    """Low bits: copies of a bit go one after another through the open columns, plane by plane."""
+    c, rest = len(open_columns), len(open_columns) - served
+    given = low_bits(asked, c, served)
+    numbers = [(q, p) for q in range(asked.rounds) for p in range(asked.bits_in(q))]
+    x = np.arange(len(numbers))[:, None] * rest + np.arange(rest)[None, :]
+    plane = x // max(c, 1)
+    host = (x + _turns(x, plane, numbers, served, c)[plane]) % max(c, 1)
+    column = np.zeros((len(numbers), columns), np.int64)
+    bit = np.zeros((len(numbers), columns), np.int64)
+    column[:, open_columns[served:]] = open_columns[host]
+    bit[:, open_columns[served:]] = plane
+    pays = np.zeros(columns, np.int64)
+    pays[open_columns[served:]] = 1
+    return Low(column, bit, pays, np.array([(1 << given) - 1]))
+
+
+def images_meet(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec) -> bool:
+    """Whether low bits would hold a copy in its own weight, or two copies of a bit in one cell.
+
+    So it is in matrices of very few kept weights, whose lines cannot be turned apart.
+
+    Args:
+        row, column: [R], [C] whether each line is open.
+        asked: what to copy; it must fit.
+        spec: geometry.
+    """
+    open_rows, open_columns = np.flatnonzero(row), np.flatnonzero(column)
+    if not asked.low or len(open_rows) > asked.rounds or not len(open_columns):
+        return False  # with more rows every round has its own
+    served = served_columns(asked, spec, row, column)
+    if served == len(open_columns):
+        return False
+    low, turned = _low(open_columns, served, asked, column.size), _turned(open_rows, asked.rounds)
+    own = open_columns[served:]
+    numbers = [(q, p) for q in range(asked.rounds) for p in range(asked.bits_in(q))]
+    for n, (q, p) in enumerate(numbers):
+        if (turned[q] == open_rows).all() and (low.column[n, own] == own).any():
+            return True
+        for m, (other, bit) in enumerate(numbers[:n]):
+            if bit == p and (turned[q] == turned[other]).all():
+                same = low.column[n, own] == low.column[m, own]
+                cells = (low.bit[[n, m]][:, own]) // spec.bits_per_cell
+                if (same & (cells[0] == cells[1])).any():
+                    return True
+    return False
+
+
+def _turns(
+    x: np.ndarray, plane: np.ndarray, numbers: list[tuple[int, int]], served: int, c: int
+) -> np.ndarray:
+    """By how many columns each plane of low bits is turned, so that images keep apart.
+
+    Plane by plane, the first turn from an equal part of the matrix on that leaves fewest copies
+    in the column of another image of their bit.
+    """
+    planes = int(plane.max(initial=-1)) + 1
+    turns = np.zeros(max(planes, 1), np.int64)
+    rounds = max(q for q, _ in numbers) + 1
+    own = np.arange(served, c)
+    for s in range(planes):
+        here, fewest = plane == s, None
+        first = (numbers[int(np.argmax(here.any(axis=1)))][0] + 1) * (c // (rounds + 1))
+        for turn in [(first + i) % c for i in range(c)]:
+            host = np.where(plane <= s, (x + np.where(here, turn, turns[plane])) % c, -1)
+            clashes = int(((host == own) & here).sum())
+            for n, (q, p) in enumerate(numbers):
+                for other, (q2, p2) in enumerate(numbers):
+                    if p == p2 and q2 < q:
+                        clashes += int(((host[n] == host[other]) & (host[n] >= 0)).sum())
+            if fewest is None or clashes < fewest:
+                fewest, turns[s] = clashes, turn
+            if clashes == 0:
+                break
+    return turns
+
+
+def stack(layouts: list[CopyPlacement], one: bool = False) -> CopyPlacement:
+    """One layout for the layers of a matrix; lists are filled up to the longest.
+
+    With `one` there is a single layer, and its arrays do not lead with [L].
+    """
+
+    def joined(parts: list[Any]) -> Any:
+        if parts[0] is None or isinstance(parts[0], np.ndarray):
+            return None if parts[0] is None else _filled(parts)[0 if one else slice(None)]
+        return type(parts[0])(*(joined(list(same)) for same in zip(*parts, strict=True)))
+
+    return joined(list(layouts))
+
+
+def _filled(arrays: list[np.ndarray]) -> np.ndarray:
+    longest = max(a.shape[-1] for a in arrays)
+    pad = [[(0, 0)] * (a.ndim - 1) + [(0, longest - a.shape[-1])] for a in arrays]
+    same = [np.pad(a, p, constant_values=NOWHERE) for a, p in zip(arrays, pad, strict=True)]
+    return np.stack(same).astype(np.int32)

@@ -1,0 +1,131 @@
+"""Copies that share a wordline or bitline with another image of their bit trade places.
+
+A cell has a number here: row * (S * C) + slice * C + column, S slices and C columns.
+"""
+
+from math import gcd
+from typing import Any
+
+import numpy as np
+
+from rerax.crossbar.spec import ChipSpec
+
+TURNS = 48  # attempts for a large matrix, of which each meets another partner
+EVERY = 4096  # pools up to this size try all partners
+
+
+def join(row: Any, slice_: Any, column: Any, spec: ChipSpec, columns: int) -> np.ndarray:
+    """Number of a cell."""
+    return np.asarray((row * spec.cells_per_weight + slice_) * columns + column)
+
+
+def split(cell: np.ndarray, spec: ChipSpec, columns: int) -> tuple[np.ndarray, ...]:
+    """Row, slice and column of a cell number."""
+    line = cell // columns
+    return line // spec.cells_per_weight, line % spec.cells_per_weight, cell % columns
+
+
+def swap(
+    at: np.ndarray, own: np.ndarray, spec: ChipSpec, columns: int, unused: np.ndarray
+) -> np.ndarray:
+    """Trade places until no two images of a cell share a line, as far as that can be had.
+
+    Args:
+        at: [K, X, r, c] cell number of every copy, -1 where a round has none.
+        own: [X, r, c] the cell copied.
+        spec: geometry.
+        columns: C.
+        unused: cells that hold nothing and may be taken.
+
+    Returns:
+        `at`, changed in few places. Neighbouring bitlines are avoided first; what cannot do
+        so is only kept off the same lines.
+    """
+    pool = _Pool(at, own, spec, columns, unused)
+    for apart in (1, 0):
+        pool.settle(apart)
+    return pool.at
+
+
+class _Pool:
+    """All copies, and the unused cells behind them, as places that can be traded."""
+
+    def __init__(
+        self, at: np.ndarray, own: np.ndarray, spec: ChipSpec, columns: int, unused: np.ndarray
+    ) -> None:
+        self.at, self.own, self.spec, self.columns = at.copy(), own, spec, columns
+        self.copies = np.flatnonzero(at >= 0)
+        self.unused = unused.copy()
+        self.size = len(self.copies) + len(unused)
+
+    def settle(self, apart: int) -> None:
+        """Trade until no clash is left or every attempt was made."""
+        if self.size < 2:
+            return
+        everyone = np.arange(len(self.copies))
+        bad = everyone[self.clashes(everyone, self.cells(everyone), apart) > 0]
+        span = self.size - 1
+        stride = next(
+            n for n in range(max(1, int(0.618 * span)), 2 * span + 2) if gcd(n, span) == 1
+        )
+        for turn in range(span if self.size <= EVERY else TURNS):
+            if not len(bad):
+                return
+            partner = (bad + 1 + turn * stride % span) % self.size
+            touched = self.trade(bad, partner, apart)
+            if len(touched):
+                bad = np.union1d(bad, touched)
+                bad = bad[self.clashes(bad, self.cells(bad), apart) > 0]
+
+    def cells(self, place: np.ndarray) -> np.ndarray:
+        """The cell at each place of the pool."""
+        n = len(self.copies)
+        found = np.empty(len(place), np.int64)
+        copy = place < n
+        found[copy] = self.at.flat[self.copies[place[copy]]]
+        found[~copy] = self.unused[place[~copy] - n]
+        return found
+
+    def clashes(self, place: np.ndarray, cell: np.ndarray, apart: int) -> np.ndarray:
+        """Images that each copy would share a line with in a cell; none for unused places."""
+        found = np.zeros(len(place), np.int64)
+        copy = place < len(self.copies)
+        q, x, i, j = np.unravel_index(self.copies[place[copy]], self.at.shape)
+        row, bitline = self._lines(cell[copy])
+        count = np.zeros(len(q), np.int64)
+        for other in range(-1, len(self.at)):
+            image = self.own[x, i, j] if other < 0 else self.at[other, x, i, j]
+            image_row, image_bitline = self._lines(image)
+            same = (image_row == row) | (np.abs(image_bitline - bitline) <= apart)
+            count += same & (image >= 0) & (other != q)
+        found[copy] = count
+        return found
+
+    def _lines(self, cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        row, slice_, column = split(cell, self.spec, self.columns)
+        return row, self.spec.bitline(column, slice_, self.columns)
+
+    def trade(self, one: np.ndarray, other: np.ndarray, apart: int) -> np.ndarray:
+        """Exchange the cells of pairs where that lessens their clashes; who took part."""
+        mine, theirs = self.cells(one), self.cells(other)
+        now = self.clashes(one, mine, apart) + self.clashes(other, theirs, apart)
+        then = self.clashes(one, theirs, apart) + self.clashes(other, mine, apart)
+        weight = self.own.size
+        moved: list[int] = []
+        busy: set[int] = set()
+        n = len(self.copies)
+        for pair in np.flatnonzero(then < now):
+            a, b = int(one[pair]), int(other[pair])
+            # Two trades that touch one bit were not weighed together: the later one waits.
+            names = {int(self.copies[p]) % weight if p < n else -p for p in (a, b)}
+            if busy & names:
+                continue
+            busy |= names
+            self.at.flat[self.copies[a]] = theirs[pair]
+            if b < n:
+                self.at.flat[self.copies[b]] = mine[pair]
+                moved.append(b)
+            else:
+                self.unused[b - n] = mine[pair]
+            moved.append(a)
+        return np.array(moved, np.int64)

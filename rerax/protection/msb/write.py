@@ -1,0 +1,103 @@
+"""Writing copies into a matrix's own words. NumPy, once per model."""
+
+import numpy as np
+from jaxtyping import Bool, Int8, UInt8
+
+from rerax.crossbar.encoding import encode
+from rerax.crossbar.spec import ChipSpec
+from rerax.protection.msb.placement import (
+    CopyPlacement,
+    CopySpec,
+    copied_cells,
+    copy_cells,
+    lay_out,
+    low_bits,
+    served_columns,
+    stack,
+)
+from rerax.protection.msb.swap import split
+
+
+def write_copies(
+    codes: Int8[np.ndarray, "*L R C"],
+    row: Bool[np.ndarray, "*L R"],
+    column: Bool[np.ndarray, "*L C"],
+    asked: CopySpec,
+    spec: ChipSpec,
+) -> tuple[UInt8[np.ndarray, "*L G R C"], CopyPlacement]:
+    """Words with copies in freed cells and low bits, and where they are.
+
+    Args:
+        codes: codes of the matrix, or of one matrix in every layer.
+        row, column: whether each line is open.
+        asked: what to copy; it must fit.
+        spec: geometry.
+    """
+    if codes.ndim == 3:
+        layers = [write_copies(*one, asked, spec) for one in zip(codes, row, column, strict=True)]
+        return np.stack([words for words, _ in layers]), stack([layout for _, layout in layers])
+    served = served_columns(asked, spec, row, column)
+    words = encode(rounded_codes(codes, low_bits(asked, int(column.sum()), served), spec), spec)
+    layout = lay_out(row, column, asked, spec)
+    if layout.freed is not None:
+        _write_freed(words, layout, row, asked, spec)
+    if layout.low is not None:
+        _write_low(words, layout, row, asked, spec)
+    return words, layout
+
+
+def rounded_codes(
+    codes: Int8[np.ndarray, "*L R C"], low: int, spec: ChipSpec
+) -> Int8[np.ndarray, "*L R C"]:
+    """The nearest codes whose words have `low` zero bits at the bottom, half to even.
+
+    Codes beyond the largest such word saturate.
+    """
+    if low == 0:
+        return codes
+    step = 1 << low
+    top = (1 << (spec.bits - 1)) - step
+    bottom = (
+        -top if spec.encoding in ("sign_magnitude", "differential") else -(1 << (spec.bits - 1))
+    )
+    nearest = np.rint(codes.astype(np.float64) / step) * step
+    return np.clip(nearest, bottom, top).astype(np.int8)
+
+
+def _write_freed(
+    words: np.ndarray, layout: CopyPlacement, row: np.ndarray, asked: CopySpec, spec: ChipSpec
+) -> None:
+    assert layout.freed is not None
+    at = copy_cells(layout, row, asked, spec)
+    own = words[:, np.flatnonzero(row)][:, :, layout.freed.kept]
+    for q, x in np.ndindex(at.shape[:2]):
+        if at[q, x].size == 0 or at[q, x].flat[0] < 0:
+            continue
+        group, cell = divmod(copied_cells(asked, 0, spec)[x], spec.cells_per_group)
+        level = own[group] >> (cell * spec.bits_per_cell) & ((1 << spec.bits_of_cell(cell)) - 1)
+        to_row, to_slice, to_column = split(at[q, x], spec, words.shape[-1])
+        # Many cells of one word are written at once, so each bit plane has its own turn.
+        for place in range(spec.cells_per_weight):
+            here = to_slice == place
+            group_, cell_ = divmod(place, spec.cells_per_group)
+            mask = ((1 << spec.bits_of_cell(cell_)) - 1) << (cell_ * spec.bits_per_cell)
+            at_word = (group_, to_row[here], to_column[here])
+            words[at_word] = (words[at_word] & ~np.uint8(mask)) | (
+                level[here] << np.uint8(cell_ * spec.bits_per_cell)
+            )
+
+
+def _write_low(
+    words: np.ndarray, layout: CopyPlacement, row: np.ndarray, asked: CopySpec, spec: ChipSpec
+) -> None:
+    low = layout.low
+    assert low is not None
+    rows, columns = np.flatnonzero(row), np.flatnonzero(low.served)
+    own = words[:, rows][:, :, columns].copy()
+    numbers = [(q, p) for q in range(asked.rounds) for p in range(asked.bits_in(q))]
+    for n, (q, p) in enumerate(numbers):
+        bits = (own >> (spec.group_bits - 1 - p) & 1).astype(np.uint8)
+        for plane in np.unique(low.bit[n][columns]):  # one host may serve in two planes
+            here = low.bit[n][columns] == plane
+            hosts = low.column[n][columns[here]]
+            words[:, layout.rows[q][rows][:, None], hosts] |= bits[:, :, here] << np.uint8(plane)

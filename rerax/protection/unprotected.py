@@ -1,0 +1,31 @@
+"""No protection. No JAX here."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rerax.crossbar.spec import ChipSpec
+from rerax.protection.base import ColumnVotes, Protection, register_protection
+from rerax.protection.expected_error import plain
+
+
+@dataclass(frozen=True)
+class Unprotected(Protection):
+    """Words as they are."""
+
+    text = "none"
+
+    def votes(
+        self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec
+    ) -> ColumnVotes:
+        """None."""
+        return [(np.flatnonzero(column), plain(spec))]
+
+
+def _none(parts: list[str]) -> Protection:
+    if parts:
+        raise ValueError(f"protection none takes nothing, not {':'.join(parts)!r}: use none")
+    return Unprotected()
+
+
+register_protection("none", _none)

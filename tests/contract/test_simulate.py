@@ -1,0 +1,172 @@
+"""Chips scored by a function of any model's parameters, in memory and in folders."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import rerax
+from rerax.hardware import Hardware
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(40, 6)).astype(np.float32), RNG.integers(0, 3, 40)
+
+
+class Mlp(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3)(nn.relu(nn.Dense(8)(x)))
+
+
+MODEL = Mlp()
+PARAMS = jax.device_get(MODEL.init(jax.random.key(0), X))
+
+
+def accuracy(params):
+    return (MODEL.apply(params, X).argmax(-1) == Y).mean(dtype=jnp.float32)
+
+
+def several(params):
+    logits = MODEL.apply(params, X)
+    return {"right": (logits.argmax(-1) == Y).sum(), "largest": jnp.abs(logits).max()}
+
+
+def stored(**hardware):
+    return rerax.program(PARAMS, Hardware(**hardware), lambda path, _: path.endswith("kernel"))
+
+
+STORED = stored()
+
+
+def test_rows_are_what_each_chip_scores_alone():
+    rows = rerax.simulate(accuracy, STORED, rates=[0, 0.02, 0.2], chips=5).to_pandas()
+    assert rows.rate.tolist() == [0.0] * 5 + [0.02] * 5 + [0.2] * 5
+    assert rows.chip.tolist() == [*range(5)] * 3
+    assert (rows.cells == (6 * 8 + 8 * 3) * 8).all()
+    for row in rows.itertuples():
+        alone = accuracy(rerax.read(STORED, rerax.chip(0, row.chip), row.rate))
+        assert row.score == pytest.approx(float(alone), abs=1e-6)
+    assert (rows.stuck_at_0 + rows.stuck_at_1 > 0).tolist() == [False] * 5 + [True] * 10
+
+
+def test_a_row_depends_on_no_other_and_numbers_have_their_names():
+    whole = rerax.simulate(several, STORED, rates=[0.1, 0.3], chips=40)
+    few = rerax.simulate(several, STORED, rates=0.3, chips=3)
+    assert few.equals(whole.slice(40, 3))
+    assert {"right", "largest"} <= set(few.column_names)
+    found = rerax.summarise(whole["right"].to_numpy()[:40])
+    assert found.interval[0] < found.mean < found.interval[1]
+
+
+def test_one_program_serves_all_rates_and_chips():
+    traces = []
+
+    def counted(params):
+        traces.append(1)
+        return accuracy(params)
+
+    rerax.simulate(counted, STORED, rates=[0.0, 0.1, 0.2], chips=70)
+    assert len(traces) == 3  # for the names, and in the one compilation for shapes and for the loop
+
+
+def test_a_folder_is_resumed_grown_and_mended(tmp_path):
+    told, asked = [], {"name": "accuracy", "version": "1", "out": tmp_path / "rows"}
+
+    def run(score=accuracy, **changes):
+        told.clear()
+        how = {"rates": [0.0, 0.1], "chips": 20, **asked, **changes}
+        return rerax.simulate(score, STORED, on_progress=lambda *p: told.append(p), **how)
+
+    first = run()
+    memory = rerax.simulate(accuracy, STORED, rates=[0.0, 0.1], chips=20)
+    named = ["name", "version", "point_hash"]
+    assert first.drop_columns(named).equals(memory.drop_columns(named))
+    assert run().equals(first)
+    assert told == []  # nothing was left to do
+    grown = run(chips=40, rates=[0.0, 0.1, 0.2])
+    assert len(grown) == 120
+    assert grown.slice(40, 20).equals(first.slice(20, 20))
+    blocks = sorted(p.name[17:30] for p in (tmp_path / "rows").glob("*.parquet"))
+    assert blocks == ["000000-000031", "000032-000039"] * 3 or len(blocks) == 6
+    broken = next((tmp_path / "rows").glob("*-000000-000031.parquet"))
+    broken.write_bytes(broken.read_bytes()[:-40])
+    with pytest.warns(UserWarning, match="set aside"):
+        assert run(chips=40, rates=[0.0, 0.1, 0.2]).equals(grown)
+    read = __import__("pandas").read_parquet(tmp_path / "rows")
+    assert len(read) == 120
+
+
+def test_a_folder_is_of_one_score_and_seed(tmp_path):
+    out = tmp_path / "rows"
+    asked = {"rates": 0.1, "chips": 2, "name": "a", "out": out}
+    rerax.simulate(accuracy, STORED, version="1", **asked)
+    with pytest.raises(ValueError, match=r"another simulation \(version '1' there and '2' here\)"):
+        rerax.simulate(accuracy, STORED, version="2", **asked)
+    with pytest.raises(ValueError, match="seed 0 there and 3 here"):
+        rerax.simulate(accuracy, STORED, version="1", seed=3, **asked)
+    with pytest.raises(ValueError, match="other columns"):
+        rerax.simulate(several, STORED, version="1", **asked)
+    with pytest.raises(ValueError, match="name or version is missing"):
+        rerax.simulate(accuracy, STORED, rates=0.1, out=out)
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "file").write_text("x")
+    with pytest.raises(ValueError, match="is there and is no simulation"):
+        rerax.simulate(accuracy, STORED, version="1", **{**asked, "out": tmp_path / "else"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Dust(rerax.FaultModel):
+    """A fault model without a name."""
+
+    def states(self, key, rates, spec, shape):
+        return rerax.stuck_cells(key, rates, spec, *shape)
+
+
+def test_a_fault_model_without_a_name_is_for_rows_in_memory(tmp_path):
+    own = stored(fault=Dust())
+    rows = rerax.simulate(accuracy, own, rates=0.1, chips=3)
+    assert rows["fault"].to_pylist() == [None] * 3
+    same = rerax.simulate(accuracy, STORED, rates=0.1, chips=3)
+    assert rows["score"].equals(same["score"])
+    with pytest.raises(ValueError, match="has no name for rows"):
+        rerax.simulate(accuracy, own, rates=0.1, name="a", version="1", out=tmp_path / "rows")
+
+
+@pytest.mark.parametrize(
+    ("score", "said"),
+    [
+        (lambda p: jnp.ones(3), r"the score gives 'score' of shape \(3,\)"),
+        (lambda p: "good", "the score gives 'score' str"),
+        (lambda p: {}, "an empty dictionary"),
+        (lambda p: {"rate": 1.0}, "'rate', which is a column"),
+        (lambda p: {3: 1.0}, "the score gives 3 "),
+        (5, "score is 5: give a function"),
+    ],
+)
+def test_bad_scores_are_refused(score, said):
+    with pytest.raises(ValueError, match=said):
+        rerax.simulate(score, STORED, rates=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"rates": 1.5}, "rate 1.5 is outside"),
+        ({"rates": "x"}, "rate 'x' is not a number"),
+        ({"rates": []}, "rates is empty"),
+        ({"chips": 0}, "chips 0 is outside"),
+        ({"sa1_share": 2}, "sa1_share 2 is outside"),
+        ({"seed": -1}, "seed -1 is outside"),
+    ],
+)
+def test_bad_input_is_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        rerax.simulate(accuracy, STORED, **{"rates": 0.1, **changes})
+
+
+def test_the_model_has_to_be_on_crossbars():
+    with pytest.raises(ValueError, match=r"stored is of type dict: give what rerax.program did"):
+        rerax.simulate(accuracy, PARAMS, rates=0.1)
