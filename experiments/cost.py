@@ -23,12 +23,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rerax import chip, evaluate, faults
 from rerax.campaign.source import read_subject
 from rerax.campaign.subject import Inputs
-from rerax.crossbar.spec import ChipSpec
+from rerax.evaluate.engine import Evaluator, Network, platform_name, to_device
+from rerax.faults import FaultModel, NoFault, Uniform
+from rerax.faults.mask import Faults
+from rerax.faults.sampling.rates import rate_table
 from rerax.glue.data import Examples, make_batches
+from rerax.hardware import Hardware
 from rerax.models.bert.config import BertConfig
+from rerax.models.bert.crossbars import program_bert
 from rerax.models.bert.model import init_params
 
 RATES = (0.0, 1e-4, 1e-3, 1e-2, 0.1)
@@ -42,25 +46,16 @@ MEMORY = {
 """Parts whose peak memory is taken, each in a process of its own."""
 
 
-def chip_runner(inputs: Inputs, fault: Any, chunk: int = 1) -> Callable[[float, int, int], None]:
+def chip_runner(
+    inputs: Inputs, fault: FaultModel, chunk: int = 1
+) -> Callable[[float, int, int], None]:
     """A function that evaluates chips (rate, first, how many)."""
-    network = evaluate.Network(inputs.config, ChipSpec(), fault)
-    programmed = jax.tree.map(jnp.asarray, chip.program(inputs.params, ChipSpec()))
+    stored = jax.tree.map(jnp.asarray, program_bert(inputs.params, Hardware(fault=fault)))
     batches = make_batches(inputs.examples)
-    blocks = evaluate.to_device(batches)
+    evaluator = Evaluator(Network(inputs.config), stored, batches, to_device(batches), chunk)
 
     def run(rate: float, first: int, chips: int) -> None:
-        for _ in evaluate.evaluate_chips(
-            network,
-            programmed,
-            batches,
-            blocks,
-            seed=0,
-            dose=faults.dose(rate),
-            first=first,
-            chips=chips,
-            chunk=chunk,
-        ):
+        for _ in evaluator.outcomes(0, range(first, first + chips), Faults(rate_table(rate))):
             pass
 
     return run
@@ -73,7 +68,7 @@ def seconds(work: Callable[[], None]) -> float:
 
 
 def time_ratios(inputs: Inputs, rounds: int) -> dict[str, Any]:
-    clean, faulty = chip_runner(inputs, faults.Healthy()), chip_runner(inputs, faults.Uniform())
+    clean, faulty = chip_runner(inputs, NoFault()), chip_runner(inputs, Uniform())
     compile_seconds = seconds(lambda: faulty(0.0, 0, 1))
     clean(0.0, 0, 1)
     taken: dict[str, list[float]] = {"clean": [], **{f"{rate:g}": [] for rate in RATES}}
@@ -114,7 +109,7 @@ def run_part(part: str, arguments: argparse.Namespace) -> None:
         inputs = read_subject(
             arguments.model, "sst2", "model", data=arguments.data, max_examples=few
         ).load()
-    work = chip_runner(inputs, faults.Uniform(), chunk=min(int(chips), 32))
+    work = chip_runner(inputs, Uniform(), chunk=min(int(chips), 32))
     taken = seconds(lambda: work(1e-3, 0, int(chips)))
     print(json.dumps({"peak_gb": round(peak_gigabytes(), 3), "seconds": round(taken, 1)}))
 
@@ -137,7 +132,7 @@ def main() -> None:
     if arguments.part:
         return run_part(arguments.part, arguments)
     inputs = read_subject(arguments.model, "sst2", "model", data=arguments.data).load()
-    results = {"platform": evaluate.platform_name(), "time": time_ratios(inputs, arguments.rounds)}
+    results = {"platform": platform_name(), "time": time_ratios(inputs, arguments.rounds)}
     results["memory"] = {
         MEMORY.get(part, part): peak_of(part, arguments) for part in arguments.memory.split(",")
     }

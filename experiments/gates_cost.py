@@ -22,10 +22,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rerax import chip, evaluate, faults
 from rerax.campaign.source import read_subject
-from rerax.crossbar.spec import ChipSpec
+from rerax.evaluate.engine import Network, chip_range, chunk_logits, platform_name, to_device
+from rerax.faults.mask import Faults
+from rerax.faults.sampling.rates import rate_table
 from rerax.glue.data import make_batches
+from rerax.hardware import Hardware
+from rerax.models.bert.crossbars import program_bert
 from rerax.models.bert.names import TIES, gated_shapes
 from rerax.pruning import budget as pruning
 from rerax.pruning.gates import open_gates
@@ -108,19 +111,16 @@ def chip_ratios(args: argparse.Namespace) -> list[dict[str, Any]]:
     inputs = read_subject(args.model, "sst2", "model", data=args.data).load()
     sparsities = [float(text) for text in args.sparsities.split(",")]
     batches = make_batches(inputs.examples)
-    blocks = evaluate.to_device(batches)
+    blocks = to_device(batches)
 
     def runner(gates: Any) -> Callable[[], None]:
-        network = evaluate.Network(inputs.config, ChipSpec(), faults.Uniform())
-        placed = jax.tree.map(jnp.asarray, chip.program(inputs.params, ChipSpec(), gates=gates))
-        dose = faults.dose(1e-3)
-        arguments = (network, 1, placed, blocks[0], evaluate.keys.root_key(0), dose)
-
-        chips = (jnp.uint32(0), jnp.int32(1))
-        call = evaluate.chunk_logits.lower(*arguments, *chips).compile()
+        stored = program_bert(inputs.params, Hardware(), gates=gates)
+        given = (jax.tree.map(jnp.asarray, stored), blocks[0], chip_range(0, 0, 1))
+        given = (*given, Faults(rate_table(1e-3)))
+        call = chunk_logits.lower(Network(inputs.config), 1, *given).compile()
 
         def work() -> None:
-            jax.block_until_ready(call(*arguments[2:], *chips))
+            jax.block_until_ready(call(*given))
 
         return work
 
@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     arguments = parser.parse_args()
     parts = {"chips": chip_ratios, "steps": step_ratios}
-    results: dict[str, Any] = {"platform": evaluate.platform_name()}
+    results: dict[str, Any] = {"platform": platform_name()}
     for part in arguments.parts.split(","):
         results[part] = parts[part](arguments)
     arguments.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -93,7 +93,7 @@ def plain(x: Any, token_scale: Any, codes: Any, scale: Any, bias: Any, end: str)
 
 
 def plain_rows_first(x: Any, token_scale: Any, codes: Any, scale: Any, bias: Any, end: str) -> Any:
-    """The same with codes as `rerax.products` holds them, rows first, [L, R, C]."""
+    """The same with codes as `rerax.crossbar.products` holds them, rows first, [L, R, C]."""
     return plain(x, token_scale, codes.swapaxes(1, 2), scale, bias, end)
 
 

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from rerax import evaluate
 from rerax.campaign.grid import spread
 from rerax.campaign.point import Point
 from rerax.campaign.run import run
 from rerax.campaign.source import read_subject
 from rerax.campaign.subject import Settings
+from rerax.evaluate.engine import platform_name
 
 PLACES = {
     "encoder": ["layers=each"],
@@ -75,7 +75,7 @@ def main() -> None:
     )
     layers = subject.config.num_hidden_layers
     results: dict[str, Any] = {
-        "platform": evaluate.platform_name(),
+        "platform": platform_name(),
         "examples": len(subject.labels),
         "chips": given.chips,
         "rate": given.rate,

@@ -29,9 +29,9 @@ from rerax.campaign.subject import Settings
 from rerax.crossbar.encoding import encode
 from rerax.crossbar.spec import ChipSpec
 from rerax.crossbar.voting import majority_vote
-from rerax.faults import Disturbed
+from rerax.faults.read_out import ReadOut
 from rerax.progress import reporter
-from rerax.protection import Ledger, Stored, Unprotected, register
+from rerax.protection import Protection, Stored, register_protection
 from rerax.report import summarise_points
 
 RESULTS = Path(__file__).parent / "results"
@@ -41,7 +41,7 @@ MSBS, COPIES = 2, 2
 
 
 @dataclass(frozen=True)
-class Naive:
+class Naive(Protection):
     """Copies of the two top bits beside or below the original, for one-bit cells and one group.
 
     Attributes:
@@ -50,7 +50,11 @@ class Naive:
     """
 
     order: str
-    spare_arrays: int = 0
+
+    @property
+    def text(self) -> str:
+        """Such as `naive:beside`."""
+        return f"naive:{self.order}"
 
     def store(
         self, codes: Int8[np.ndarray, "*L R C"], lines: Any, spec: ChipSpec, matrix: str
@@ -74,7 +78,7 @@ class Naive:
         return Stored(words, np.stack(places).astype(np.int32))
 
     def recover(
-        self, arrays: list[Disturbed], extra: Any, spec: ChipSpec, matrix: str
+        self, arrays: list[ReadOut], extra: Any, spec: ChipSpec, matrix: str
     ) -> UInt8[Array, "G R C"]:
         """Two top bits voted, one gather for each copy."""
         words = arrays[0].words
@@ -91,12 +95,6 @@ class Naive:
             images.append(image)
         voted = majority_vote(jnp.stack([words[0], *images]))
         return ((voted & top) | (words[0] & ~top))[None]
-
-    def ledger(
-        self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec, matrix: str
-    ) -> Ledger:
-        """As any two MSBs three-fold."""
-        return Unprotected().ledger(row, column, gated, spec, matrix)
 
 
 def place_naively(row: np.ndarray, column: np.ndarray, spec: ChipSpec, order: str) -> np.ndarray:
@@ -148,7 +146,7 @@ def main() -> None:
     parser.add_argument("--schemes", default=",".join(SCHEMES), help="comma list")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for rows and results")
     args = parser.parse_args()
-    register("naive", lambda parts: Naive(*parts))
+    register_protection("naive", lambda parts: Naive(*parts))
     subject = read_subject(
         args.model, args.task, f"{args.task}-35", data=args.data, max_examples=args.max_examples
     )

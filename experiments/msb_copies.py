@@ -28,11 +28,12 @@ from study import (
     new_figure,
 )
 
-from rerax.allocation import Design, account, total
 from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
 from rerax.crossbar.spec import ChipSpec
-from rerax.protection.damage import odds
+from rerax.faults import Uniform
+from rerax.models.bert.planning import Design, account, total
+from rerax.protection import protection
 from rerax.report import Line
 from rerax.report.wording import interval
 from rerax.report.wording import points as hundredths
@@ -61,7 +62,8 @@ def schemes_of(study: Study, task: str, kind: str, schemes: Sequence[str]) -> li
         one["reads_per_weight"] = round(ledger.reads_per_weight, 2)
         one["damage_divided_by"] = {}
         for rate in RATES:
-            all_of_it = total(account(scheme, known, odds("uniform", rate, SHARE), spec))
+            chances = Uniform().odds(rate, SHARE)
+            all_of_it = total(account(protection(scheme), known, chances, spec))
             one["damage_divided_by"][f"{rate:g}"] = round(all_of_it.plain / all_of_it.protected, 2)
     return found
 

@@ -16,13 +16,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rerax import chip, evaluate, faults
 from rerax.bench.timing import medians
 from rerax.campaign.source import read_subject
 from rerax.crossbar import keys
-from rerax.crossbar.spec import ChipSpec
+from rerax.evaluate.engine import Network, chip_range, chunk_logits, platform_name, to_device
+from rerax.evaluate.network import reader
+from rerax.faults.mask import Faults
+from rerax.faults.sampling.rates import rate_table
 from rerax.glue.data import make_batches
-from rerax.protection import protection
+from rerax.hardware import Hardware
+from rerax.models.bert.crossbars import crossbars_by_section, program_bert
 
 SCHEMES = ("none", "msb:2x3:pruned", "msb:2x3:pruned:erasures", "msb:1x3:lsb", "msb:2x3:pruned+lsb")
 RATE = 1e-3
@@ -32,29 +35,26 @@ OUT = Path("experiments/results/protection_cost.json")
 
 def layer_reader(inputs: Any, name: str) -> Callable[[], Any]:
     """Reads the matrices of the first encoder layer of one chip."""
-    shield, spec = protection(name), ChipSpec()
-    placed = chip.program(inputs.params, spec, gates=inputs.gates, protection=shield)
-    words, extras = jax.tree.map(
-        lambda a: jnp.asarray(a[0]), (placed.words["encoder"], placed.extras["encoder"])
-    )
-    key, dose = keys.chip_key(keys.root_key(0), jnp.uint32(0)), faults.dose(RATE)
+    hardware, chip = Hardware(protection=name), keys.chip(0, 0)
+    stored = program_bert(inputs.params, hardware, gates=inputs.gates)
+    section = crossbars_by_section(stored)["encoder"]
+    section = jax.tree.map(lambda a: jnp.asarray(a[0]), section)
+    faults = Faults(rate_table(RATE))
 
     @jax.jit
-    def read(words: Any, extras: Any, dose: faults.Dose) -> Any:
-        return chip.read(words, key, 0, dose, faults.Uniform(), spec, shield, extras)
+    def read(section: Any, faults: Faults) -> Any:
+        return reader(hardware, chip, faults)(section)
 
-    return lambda: read(words, extras, jax.tree.map(jnp.asarray, dose))
+    return lambda: read(section, jax.tree.map(jnp.asarray, faults))
 
 
 def chip_runner(inputs: Any, name: str) -> Callable[[], Any]:
     """Scores one chip on the whole split."""
-    shield = protection(name)
-    network = evaluate.Network(inputs.config, ChipSpec(), faults.Uniform(), protection=shield)
-    placed = chip.program(inputs.params, ChipSpec(), gates=inputs.gates, protection=shield)
-    placed = jax.tree.map(jnp.asarray, placed)
-    blocks = evaluate.to_device(make_batches(inputs.examples))
-    arguments = (network, 1, placed, blocks[0], keys.root_key(0), faults.dose(RATE))
-    return lambda: evaluate.chunk_logits(*arguments, jnp.uint32(0), jnp.int32(1))
+    stored = program_bert(inputs.params, Hardware(protection=name), gates=inputs.gates)
+    stored = jax.tree.map(jnp.asarray, stored)
+    blocks = to_device(make_batches(inputs.examples))
+    which = (chip_range(0, 0, 1), Faults(rate_table(RATE)))
+    return lambda: chunk_logits(Network(inputs.config), 1, stored, blocks[0], *which)
 
 
 def ratios(works: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
@@ -78,7 +78,7 @@ def main() -> None:
     schemes = arguments.schemes.split(",")
     inputs = read_subject(arguments.model, "sst2", "model", data=arguments.data).load()
     results = {
-        "platform": evaluate.platform_name(),
+        "platform": platform_name(),
         "rate": RATE,
         "layer": ratios({n: layer_reader(inputs, n) for n in schemes}, 5 * arguments.rounds),
         "chip": ratios({n: chip_runner(inputs, n) for n in schemes[:2]}, arguments.rounds),

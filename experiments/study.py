@@ -7,6 +7,7 @@ Stop any of them at will: the same command goes on.
 """
 
 import argparse
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,11 +23,12 @@ from rerax.campaign.point import Point
 from rerax.campaign.several import run_all, shares_of
 from rerax.campaign.source import read_subject
 from rerax.campaign.subject import Inputs, Settings
-from rerax.chip import ledger
 from rerax.crossbar.spec import ChipSpec
 from rerax.glue.tasks import find_task
+from rerax.hardware import Hardware
+from rerax.models.bert.crossbars import ledgers
 from rerax.progress import reporter
-from rerax.protection import Ledger, protection
+from rerax.protection import Ledger
 from rerax.report import Line, summarise_points
 from rerax.report.wording import points as hundredths
 
@@ -151,12 +153,9 @@ def ledger_of(inputs: Inputs, name: str, spec: ChipSpec | None = None) -> Ledger
     Raises:
         ValueError: a matrix without room.
     """
-    whole, shield = Ledger(), protection(name)
-    given = (inputs.params, spec or ChipSpec(), GROUPS, inputs.gates, shield)
-    for layers in ledger(*given).values():
-        for one in layers:
-            whole += one
-    return whole
+    hardware = Hardware(spec or ChipSpec(), protection=name)
+    found = ledgers(inputs.params, hardware, GROUPS, inputs.gates)
+    return sum(itertools.chain(*found.values()), Ledger())
 
 
 def facts(line: Line) -> dict[str, Any]:

@@ -29,17 +29,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from rerax.allocation import Design, account, total
 from rerax.campaign import store
 from rerax.campaign.point import Point
 from rerax.campaign.run import run
 from rerax.campaign.source import read_subject
 from rerax.campaign.subject import Progress, Settings
 from rerax.crossbar.spec import ENCODINGS, ChipSpec
+from rerax.faults import Uniform
+from rerax.models.bert.planning import Design, account, total
 from rerax.progress import reporter
 from rerax.protection import MsbEmbed, Unprotected, protection
-from rerax.protection.damage import odds
-from rerax.protection.ledger import fits
+from rerax.protection.msb.room import fits
 from rerax.protection.planner import Codes, damage
 
 RESULTS = Path(__file__).parent / "results"
@@ -98,13 +98,13 @@ class Model:
 
     def fits(self, scheme: str, spec: ChipSpec) -> bool:
         """Whether every gated matrix has room."""
-        shield = protection(scheme) if not scheme.startswith("plan") else Unprotected()
-        if not isinstance(shield, MsbEmbed):
+        asked = protection(scheme) if not scheme.startswith("plan") else Unprotected()
+        if not isinstance(asked, MsbEmbed):
             return True
-        if len(shield.depths) > spec.group_bits:
+        if len(asked.depths) > spec.group_bits:
             return False
         return all(
-            fits(row, column, shield.wish, spec)
+            fits(row, column, asked.copy_spec, spec)
             for known in matrices_of(self, spec).values()
             if known.gated
             for row, column in zip(known.row, known.column, strict=True)
@@ -114,15 +114,14 @@ class Model:
         """The protection itself, where the scheme is a plan."""
         if not scheme.startswith("plan"):
             return scheme
-        chances = odds("uniform", PLAN_RATE, SHARE)
-        return self.design.allocate(spec, GROUPS, chances, scheme != "plan").name
+        chances = Uniform().odds(PLAN_RATE, SHARE)
+        return self.design.allocate(spec, GROUPS, chances, scheme != "plan").text
 
     def expected_damage(self, name: str, rate: float, spec: ChipSpec) -> float:
         """Expected damage of all matrices."""
-        matrices, chances = matrices_of(self, spec), odds("uniform", rate, SHARE)
-        shield = protection(name)
-        protects = getattr(shield, "protects", lambda _: shield)
-        return sum(damage(protects(m), known, chances, spec) for m, known in matrices.items())
+        matrices, chances = matrices_of(self, spec), Uniform().odds(rate, SHARE)
+        whole = protection(name)
+        return sum(damage(whole.of(m), known, chances, spec) for m, known in matrices.items())
 
 
 @functools.cache
@@ -253,7 +252,8 @@ def tolerance(
     )
     reached = crossing(guarded[0], start - guarded[1].mean(1)) if start - zero < LOSS else 0.0
     interval = bootstrap((plain[0], plain[1]), (guarded[0], guarded[1]), start) if reached else None
-    matrices, chances = matrices_of(model, spec), odds("uniform", at, SHARE)
+    matrices, chances = matrices_of(model, spec), Uniform().odds(at, SHARE)
+    accounts = account(protection(name), matrices, chances, spec)
     return {
         "task": model.task,
         "encoding": encoding,
@@ -268,7 +268,7 @@ def tolerance(
         "T_predicted": guess / at,
         "score_unprotected": start,
         "score_protected": zero,
-        "reads_per_weight": total(account(name, matrices, chances, spec)).ledger.reads_per_weight,
+        "reads_per_weight": total(accounts).ledger.reads_per_weight,
     }
 
 

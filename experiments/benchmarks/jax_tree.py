@@ -16,12 +16,13 @@ import numpy as np
 from jax import lax
 from rows import BITS, SA1_SHARE, Chip, Watch, accuracy, make_row
 
-from rerax import evaluate
 from rerax.campaign.source import read_subject
-from rerax.chip import on_crossbars
 from rerax.crossbar.quantise import quantise
+from rerax.evaluate.engine import to_device
 from rerax.glue.data import make_batches
+from rerax.models.bert.crossbars import weights_of
 from rerax.models.bert.model import Bert
+from rerax.models.bert.names import SECTION
 
 HALF = 1 << (BITS - 1)
 GROUPS = ("encoder", "pooler", "classifier")
@@ -68,15 +69,13 @@ def prepare(model_dir: str, data_dir: str, max_examples: int | None, dtype: str)
     batches = make_batches(inputs.examples, inputs.config.pad_token_id)
     words: dict[str, dict[str, Any]] = {}
     scales: dict[str, dict[str, Any]] = {}
-    for section, held in on_crossbars(inputs.params, GROUPS).items():
-        coded = {name: quantise(weights, BITS) for name, weights in held.items()}
-        words[section] = {
-            name: jnp.asarray((codes.astype(np.int16) + HALF).astype(np.uint8))
-            for name, (codes, _) in coded.items()
-        }
-        scales[section] = {name: jnp.asarray(scale) for name, (_, scale) in coded.items()}
+    for name, weights in weights_of(inputs.params, GROUPS).items():
+        section, (codes, scale) = SECTION[name], quantise(np.asarray(weights), BITS)
+        word = (codes.astype(np.int16) + HALF).astype(np.uint8)
+        words.setdefault(section, {})[name] = jnp.asarray(word)
+        scales.setdefault(section, {})[name] = jnp.asarray(scale)
     params = jax.tree.map(jnp.asarray, inputs.params)
-    (block,) = evaluate.to_device(batches)
+    (block,) = to_device(batches)
     jitted = jax.jit(functools.partial(chip_logits, inputs.config, dtype))
     cells = BITS * sum(leaf.size for leaf in jax.tree.leaves(words))
     chip = functools.partial(jitted, params, words, scales, block)

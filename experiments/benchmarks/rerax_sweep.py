@@ -16,8 +16,8 @@ import jax
 from rows import Chip, make_row
 
 import rerax
-from rerax import evaluate
 from rerax.campaign.source import read_subject
+from rerax.evaluate.engine import lane_width
 
 PROTECTIONS = ("msb:2x3:pruned", "msb:1x3:lsb")
 
@@ -67,7 +67,7 @@ def rerax_sweep(
     subject, inputs = prepare(model_dir, data_dir, max_examples)
     if protection == "best":
         protection = best_protection(model_dir, data_dir, max_examples)
-    lanes = evaluate.lane_width(inputs.config, jax.default_backend())
+    lanes = lane_width(inputs.config, jax.default_backend())
     done: dict[int, float] = {}  # chips done -> the moment when that many were
     table = rerax.sweep(
         inputs.params,
