@@ -18,6 +18,8 @@ import jax
 import pytest
 from paths import HELPERS, ROOT
 
+import rerax
+
 EXECUTE = HELPERS / "execute.py"
 NOTEBOOKS = sorted((ROOT / "colab").glob("*.ipynb"))
 PAGES = ("README.md", "CONTRIBUTING.md", "experiments/README.md")
@@ -132,6 +134,26 @@ def test_it_is_clean_and_small(notebook):
     assert text == json.dumps(content, indent=1, ensure_ascii=False) + "\n"  # diffs stay small
 
 
+@pytest.mark.parametrize("file", [*NOTEBOOKS, ROOT / "docs" / "tour.md"], ids=lambda f: f.stem)
+def test_all_comes_from_the_package_itself(file):
+    """No module inside it is imported, nor reached through it."""
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".ipynb":
+        cells = (cell for cell in read(file)["cells"] if cell["cell_type"] == "code")
+        text = "\n".join("".join(cell["source"]) for cell in cells)
+    assert re.findall(r"(?:from|import) +rerax\..*", text) == []
+    used = set(re.findall(r"\brerax\.([A-Za-z]\w*)", text))
+    assert used <= set(rerax.__all__)
+
+
+def test_a_model_of_ones_own_takes_few_lines():
+    """From `program` to the table."""
+    source = source_of(ROOT / "colab" / "30_extend.ipynb", "own-model")
+    assert "rerax.program(" in source
+    assert "rerax.simulate(" in source
+    assert len(source.splitlines()) <= 25
+
+
 def test_what_is_not_clean_is_seen():
     def planted(**changes):
         content = read(NOTEBOOKS[0])
@@ -195,7 +217,7 @@ def install(monkeypatch, tmp_path):
 
 def make_checkout(folder):
     (folder / "rerax").mkdir(parents=True)
-    (folder / "rerax" / "spec.py").touch()
+    (folder / "rerax" / "hardware.py").touch()
 
 
 def test_all_install_alike():
