@@ -95,7 +95,7 @@ browser: $(VENV)/.dev
 	(command -v apt-get > /dev/null && test "$$(id -u)" = 0 && apt-get update -qq && \
 	apt-get install -y -qq --no-install-recommends chromium) || \
 	{ echo "no chromium, and it cannot be installed here: run 'apt-get install chromium' as root"; exit 1; }
-	$(BIN)/python -m pytest tests/e2e/test_browser.py
+	$(BIN)/python -m pytest -m browser tests/e2e/test_browser.py
 
 # PyTorch's CPU build is found by its exact version, and by pip only.
 parity: $(VENV)/.dev

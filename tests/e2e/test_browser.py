@@ -17,6 +17,7 @@ from rerax.report import write_page
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.slow,
     pytest.mark.skipif(find_chromium() is None, reason="no chromium: `make browser` installs it"),
 ]
 PHONE, DESK = (360, 800), (1280, 900)
