@@ -29,7 +29,9 @@ def crossbar_layers(
         with rerax.crossbar_layers(stored, chip, 1e-3):
             logits = model.apply({"params": params}, x)
 
-    Layers inside `nn.scan` share one module, and are refused: give their faulty weights by `read`.
+    Compile the function that enters the context, never one that is called within it: what is
+    compiled keeps its chip, so that is refused. Layers inside `nn.scan` share one module, and are
+    refused: give their faulty weights by `read`.
 
     Args:
         stored: the model on crossbars (`program`), its kernels two-dimensional.
@@ -39,7 +41,7 @@ def crossbar_layers(
     """
     if not isinstance(rates, RateTable):
         rates = rate_table(rates, fault=stored.hardware.fault)
-    axes = {leaf.path: leaf.axes for leaf in stored.leaves}
+    axes, outside = {leaf.path: leaf.axes for leaf in stored.leaves}, not _is_compiling()
     integers = stored.hardware.input_bits is not None
 
     def codes_of(path: str) -> Array:
@@ -53,6 +55,12 @@ def crossbar_layers(
         is_dense = isinstance(module, nn.Dense) and context.method_name == "__call__"
         if not is_dense or path not in stored.crossbars:
             return call(*args, **kwargs)
+        if outside and _is_compiling():
+            raise ValueError(
+                f"{path} is being compiled inside crossbar_layers, and what is compiled would keep "
+                "this chip: enter the context inside the function that is compiled, and pass the "
+                "chip to it"
+            )
         if axes[path] != "io":
             raise ValueError(
                 f"{path} has axes {axes[path]!r}: layers that are stacked, as by nn.scan, have no "
@@ -67,3 +75,8 @@ def crossbar_layers(
         return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
 
     return nn.intercept_methods(intercept)
+
+
+def _is_compiling() -> bool:
+    """Whether what runs now is being traced for a compiled program."""
+    return isinstance(jnp.zeros(()), jax.core.Tracer)

@@ -139,6 +139,7 @@ def read_codes(
     Returns:
         Codes, and faulty cells (spare arrays included). Codes of closed lines mean nothing.
     """
+    faults.rates.check(hardware.fault)
     crossbar = jax.tree.map(jnp.asarray, crossbar)
     spare = range(hardware.protection.spare_arrays)
     keys = [chip.key, *(spare_key(chip.key, j) for j in spare)]

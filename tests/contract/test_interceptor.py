@@ -92,6 +92,26 @@ def test_layers_that_are_not_on_crossbars_are_left_alone():
     assert np.abs(found - MODEL.apply({"params": PARAMS}, X)).max() > 0
 
 
+def test_what_is_compiled_within_the_context_would_keep_its_chip_and_is_refused():
+    stored = rerax.program(PARAMS, Hardware(), kernels)
+    compiled = jax.jit(lambda x: MODEL.apply({"params": PARAMS}, x))
+    with (
+        rerax.crossbar_layers(stored, rerax.chip(0, 0), 0.1),
+        pytest.raises(ValueError, match="enter the context inside the function that is compiled"),
+    ):
+        compiled(X)
+
+    @jax.jit
+    def of_chip(number):
+        with rerax.crossbar_layers(stored, rerax.chip(0, number), 0.1):
+            return MODEL.apply({"params": PARAMS}, X)
+
+    one, other = of_chip(np.uint32(0)), of_chip(np.uint32(1))
+    assert (one != other).any()
+    both = jax.vmap(of_chip)(np.arange(2, dtype=np.uint32))
+    np.testing.assert_array_equal(both[0], one)
+
+
 def test_layers_of_a_stack_are_refused():
     class Scanned(nn.Module):
         @nn.compact

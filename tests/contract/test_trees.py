@@ -286,6 +286,14 @@ def test_other_bad_input_is_refused():
     stored = rerax.program(weights, Hardware(), lambda *_: True)
     with pytest.raises(ValueError, match="the fault mask says nothing of b"):
         rerax.read(stored, rerax.chip(0, 0), 0.1, rerax.FaultMask({"a": np.bool_(True)}))
+    with pytest.raises(ValueError, match=r"the table has 2 rates: map over them with jax.vmap"):
+        rerax.read(stored, rerax.chip(0, 0), rerax.rate_table([0.1, 0.2]))
+    other = rerax.program(weights, Hardware(fault="clustered:2"), lambda *_: True)
+    wrong = rerax.rate_table(0.1, fault=rerax.Clustered(0.5))
+    with pytest.raises(ValueError, match=r"made for Clustered\(shape=0.5\) and the hardware has"):
+        rerax.read(other, rerax.chip(0, 0), wrong)
+    with pytest.raises(ValueError, match="the rates have no tile limits: make them by rate_table"):
+        rerax.read(other, rerax.chip(0, 0), rerax.rate_table(0.1))
     with pytest.raises(ValueError, match=r"the rate is traced: make a table"):
         jax.jit(lambda rate: rerax.read(stored, rerax.chip(0, 0), rate))(0.1)
     assert "2 leaves on crossbars (a, b), 0 outside" in repr(stored)

@@ -37,6 +37,7 @@ class RateTable:
         tables: what else the fault model at hand needs (`FaultModel.tables`).
         axis: name of the enclosing `vmap` axis over chips, if any. It lets all chips of the axis
             share one trip count of the sampler's loop, which is faster, and changes no outcome.
+        fault: the fault model that `tables` are for; None: there are none.
     """
 
     intervals: Any
@@ -47,6 +48,24 @@ class RateTable:
     sa1_limit: Any
     tables: Any = ()
     axis: str | None = dataclasses.field(default=None, metadata={"static": True})
+    fault: FaultModel | None = dataclasses.field(default=None, metadata={"static": True})
+
+    def check(self, fault: FaultModel) -> None:
+        """Refuse several rates where one is needed, and the tables of another fault model.
+
+        Raises:
+            ValueError: which.
+        """
+        if np.ndim(self.intervals):
+            raise ValueError(
+                f"the table has {len(self.intervals)} rates: map over them with jax.vmap, or make "
+                "one of a single rate"
+            )
+        if self.fault not in (None, fault):
+            raise ValueError(
+                f"the rates are made for {self.fault} and the hardware has {fault}: make them by "
+                "rate_table(.., fault=hardware.fault)"
+            )
 
     def along(self, axis: str | None) -> "RateTable":
         """The same inside a `vmap` over chips whose axis has this name."""
@@ -101,7 +120,8 @@ def rate_table(
         np.uint32(above or 0),
         np.bool_(sa1 is not None),
         np.uint32(sa1 or 0),
-        () if fault is None else fault.tables(rate),
+        tables := () if fault is None else fault.tables(rate),
+        fault=None if isinstance(tables, tuple) and not tables else fault,
     )
 
 
