@@ -25,24 +25,21 @@ class Field(NamedTuple):
         loop: its place among the loops of a grid, outermost first: what changes the compiled
             program, then what does not.
         column: type of its column, by Arrow's name.
-        help: what it is and may be, for flags and pages.
-        placeholder: what stands for its value there.
         read: value of a flag's text.
         write: what identity and column hold of its value.
-        make: the value itself, from what a caller gives in its place.
+        makes: whether `read` also makes the value of what a caller gives in its place.
     """
 
     loop: int
     column: str
-    help: str
-    placeholder: str = "NAME,.."
-    read: Callable[[str], Any] = str
+    read: Callable[[Any], Any] = str
     write: Callable[[Any], Any] = lambda value: value
-    make: Callable[[Any], Any] | None = None
+    makes: bool = False
 
 
-def _field(*what: Any, default: Any = dataclasses.MISSING) -> Any:
-    return dataclasses.field(default=default, metadata={"field": Field(*what)})
+def _field(*what: Any, default: Any = dataclasses.MISSING, makes: bool = False) -> Any:
+    known = Field(*what)._replace(makes=makes)
+    return dataclasses.field(default=default, metadata={"field": known})
 
 
 def _whole(name: str) -> Callable[[str], int]:
@@ -68,6 +65,22 @@ def _faulty(given: Any) -> Scope | None:
     return Scope.parse(given)
 
 
+def _input_bits(text: str) -> int | None:
+    return None if text == "none" else read_whole(text, "input-bits")
+
+
+def _rate(rate: float) -> float:
+    return float(rate) + 0.0  # no minus 0
+
+
+def _share_text(share: Fraction | float | None) -> str | None:
+    return None if share is None else str(Fraction(str(share)))
+
+
+def _scope_text(scope: Scope | None) -> str | None:
+    return None if scope is None else scope.text
+
+
 def _tile_text(tile: tuple[int, int]) -> str:
     return "x".join(map(str, tile))
 
@@ -90,96 +103,29 @@ class Point:
     everywhere. What each field is stands once, in `FIELDS`.
     """
 
-    task: str = _field(0, "string", "GLUE task.")
-    model: str = _field(1, "string", "Name of the model.")
-    rate: float = _field(
-        14,
-        "double",
-        "Fraction of all cells that are stuck.",
-        "P,..",
-        lambda text: float(read_fraction(text, "rate")),
-        lambda rate: float(rate) + 0.0,  # no minus 0
-    )
+    task: str = _field(0, "string")
+    model: str = _field(1, "string")
+    rate: float = _field(14, "double", lambda text: float(read_fraction(text, "rate")), _rate)
     sa1_share: Fraction | float | None = _field(
-        13,
-        "double",
-        "SA1 : SA0 parts, or the fraction of SA1 [9.04:1.75].",
-        "SHARE",
-        lambda text: parse_share(text),
-        lambda share: None if share is None else str(Fraction(str(share))),
-        default=DEFAULT_SA1_SHARE,
+        13, "double", lambda text: parse_share(text), _share_text, default=DEFAULT_SA1_SHARE
     )
-    encoding: str = _field(
-        9, "string", "offset, twos_complement, sign_magnitude, differential.", default="offset"
-    )
-    bits: int = _field(5, "int32", "Bits of a code, 2 to 8.", "B,..", _whole("bits"), default=8)
-    bits_per_cell: int = _field(
-        6, "int32", "Bits of a cell: 1, 2 or 4.", "C,..", _whole("bits-per-cell"), default=1
-    )
-    input_bits: int | None = _field(
-        3,
-        "int32",
-        "8: integer products; none: float inputs.",
-        "8|none",
-        lambda text: None if text == "none" else read_whole(text, "input-bits"),
-        default=8,
-    )
-    dtype: str = _field(
-        4, "string", "Of what is not on crossbars: float32, bfloat16.", "TYPE", default="float32"
-    )
-    layout: str = _field(7, "string", "interleaved or separate.", default="interleaved")
-    tile: ATile = _field(
-        8,
-        "string",
-        "Wordlines x bitlines of a crossbar.",
-        "RxC,..",
-        parse_tile,
-        _tile_text,
-        parse_tile,
-        default=(128, 128),
-    )
+    encoding: str = _field(9, "string", default="offset")
+    bits: int = _field(5, "int32", _whole("bits"), default=8)
+    bits_per_cell: int = _field(6, "int32", _whole("bits-per-cell"), default=1)
+    input_bits: int | None = _field(3, "int32", _input_bits, default=8)
+    dtype: str = _field(4, "string", default="float32")
+    layout: str = _field(7, "string", default="interleaved")
+    tile: ATile = _field(8, "string", parse_tile, _tile_text, default=(128, 128), makes=True)
     matrices: Matrices = _field(
-        2,
-        "string",
-        "On crossbars: encoder, pooler, classifier, embeddings.",
-        "NAME,..",
-        _matrices,
-        ",".join,
-        _matrices,
-        default=DEFAULT_GROUPS,
+        2, "string", _matrices, ",".join, default=DEFAULT_GROUPS, makes=True
     )
     protection: AProtection = _field(
-        10,
-        "string",
-        "none, duplicate:3, msb:2x3:pruned (or :lsb, :pruned+lsb; with :erasures behind), plan, "
-        "plan:FILE.",
-        "NAME,..",
-        protection,
-        lambda scheme: scheme.text,
-        protection,
-        default=Unprotected(),
+        10, "string", protection, lambda scheme: scheme.text, default=Unprotected(), makes=True
     )
     fault: AFault = _field(
-        11,
-        "string",
-        "uniform, clustered:2 (gamma shape), wordline, bitline, short, flip; or "
-        "map:FILE, measured chips, alone.",
-        "NAME,..",
-        fault_model,
-        lambda fault: fault.name,
-        fault_model,
-        default=Uniform(),
+        11, "string", fault_model, lambda fault: fault.name, default=Uniform(), makes=True
     )
-    faulty: AScope = _field(
-        12,
-        "string",
-        "Where faults act: layers=0+3;matrices=query;bits=7.",
-        "PLACE",
-        _faulty,
-        lambda scope: None if scope is None else scope.text,
-        _faulty,
-        default=None,
-    )
+    faulty: AScope = _field(12, "string", _faulty, _scope_text, default=None, makes=True)
 
     def __post_init__(self) -> None:
         for name, field in FIELDS.items():
@@ -187,7 +133,7 @@ class Point:
             if isinstance(value, str):
                 if any("\ud800" <= letter <= "\udfff" for letter in value):
                     raise ValueError(f"{name} {value!r} is no Unicode, as rows need it: rename it")
-            elif field.column == "string" and field.make is None:
+            elif field.column == "string" and not field.makes:
                 raise ValueError(f"{name} {shown(value)} is no text: give it in quotes")
         check_real("rate", self.rate)
         if not 0 <= self.rate <= 1:
@@ -197,8 +143,8 @@ class Point:
             if not 0 <= self.sa1_share <= 1:
                 raise ValueError(f"sa1-share {self.sa1_share} is outside [0, 1]: give a fraction")
         for name, field in FIELDS.items():
-            if field.make is not None:
-                object.__setattr__(self, name, field.make(getattr(self, name)))
+            if field.makes:
+                object.__setattr__(self, name, field.read(getattr(self, name)))
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"dtype {self.dtype!r} is not supported: use float32 or bfloat16")
         hardware = self.hardware  # raises

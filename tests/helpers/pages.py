@@ -29,7 +29,7 @@ QUOTING = (*PAGES, "experiments/README.md")
 """Pages whose numbers must come from committed rows."""
 MADE_ON = HELPERS / "made_on.json"
 """The platform whose output the pages show."""
-OPTIONAL = ("polars", "duckdb")
+OPTIONAL = ("polars", "duckdb", "equinox")
 """Packages whose blocks are run where they are installed."""
 
 RUNS = ("python", "console", "bash")
