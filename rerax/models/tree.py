@@ -19,7 +19,7 @@ from rerax.hardware import Hardware
 from rerax.models.stored import Leaf, StoredModel, kept_codes, read_codes, store
 from rerax.paths import kernels_named, leaf_paths
 from rerax.protection import left_bare
-from rerax.pruning.gates import Gates
+from rerax.pruning.gates import Gates, check_gate
 
 Select = Callable[[str, Any], bool | str]
 """(path, leaf) -> whether it goes onto crossbars, or the axes of its array (`program`)."""
@@ -105,6 +105,8 @@ def lay_out(
             raise ValueError(f"two leaves have the path {path}: rename one, or leave it out")
         axes = _axes_of(path, leaf, axes)
         array = (ids or {}).get(path, path_id(path))
+        if path in gated:
+            _check_gates(path, axes, gated[path], leaf.shape)
         crossbars[path] = store(_as_matrix(leaf, axes), array, hardware, gated.get(path))
         rest.append(None)
         places.append(Leaf(path, axes, tuple(leaf.shape), jnp.dtype(leaf.dtype).name))
@@ -141,6 +143,18 @@ def _axes_of(path: str, leaf: Any, axes: Any) -> str:
     if not np.isfinite(np.asarray(leaf, np.float32)).all():
         raise ValueError(f"{path} has NaN or infinite weights: retrain, or check how it was made")
     return axes
+
+
+def _check_gates(path: str, axes: str, gate: Any, shape: tuple[int, ...]) -> None:
+    """Refuse gates that `mask` would not take as lines of the same matrix, or that are NaN."""
+    if axes.lstrip("l") != "io" or axes.count("l") > 1:
+        raise ValueError(
+            f"{path} has axes {axes!r}: gates are for kernels of inputs by outputs, 'io' or 'lio', "
+            "so leave it without"
+        )
+    check_gate(path, gate, shape)
+    if not all(np.isfinite(np.asarray(gate[side])).all() for side in ("row", "column")):
+        raise ValueError(f"gates of {path} are not finite: give numbers, below 0 for a closed line")
 
 
 def _order(axes: str) -> list[int]:
@@ -210,6 +224,8 @@ def read_counted(
     """Read a model as `read` does, and count the faulty cells of each array (of each layer)."""
     if not isinstance(rates, RateTable):
         rates = rate_table(rates, fault=stored.hardware.fault)
+    if mask is not None:
+        _check_mask(mask, stored)
     leaves: list[Any] = []
     counts = {}
     for leaf, kept in zip(stored.leaves, stored.rest, strict=True):
@@ -221,8 +237,46 @@ def read_counted(
     return jax.tree_util.tree_unflatten(stored.structure, leaves), counts
 
 
+def _check_mask(mask: FaultMask, stored: StoredModel) -> None:
+    """Refuse a mask that is not about the arrays on crossbars.
+
+    Raises:
+        ValueError: which array, or the bits.
+    """
+    known = {crossbar.array.name: crossbar for crossbar in stored.crossbars.values()}
+    absent = [name for name in known if name not in mask.arrays]
+    if absent:
+        raise ValueError(
+            f"the fault mask says nothing of {absent[0]}: name every array on crossbars"
+        )
+    for name in mask.arrays:
+        if name not in known:
+            raise ValueError(
+                f"the fault mask names {name!r}: use some of {', '.join(known)}, on crossbars"
+            )
+        layers = np.shape(known[name].layer)
+        if np.shape(mask.arrays[name]) not in ((), layers, layers or (1,)):
+            raise ValueError(
+                f"the fault mask of {name} has shape {np.shape(mask.arrays[name])}: give True or "
+                f"False, or one for each of {layers} layers"
+            )
+    whole = 1 << stored.hardware.spec.group_bits
+    if mask.bits is None or isinstance(mask.bits, jax.core.Tracer):
+        return
+    if not 0 <= int(mask.bits) < whole:
+        raise ValueError(
+            f"bits {int(mask.bits)} of the fault mask are outside 0..{whole - 1}: give a word with "
+            "the chosen bits set"
+        )
+
+
 def _read_array(stored: StoredModel, path: str, chip: Chip, faults: Faults) -> tuple[Array, Counts]:
     crossbar = jax.tree.map(jnp.asarray, stored.crossbars[path])
+    if faults.mask is not None:  # one value serves every layer
+        acts = jnp.asarray(faults.mask.arrays[crossbar.array.name], jnp.bool_)
+        acts = jnp.broadcast_to(acts, crossbar.layer.shape or (1,))
+        mask = faults.mask._replace(arrays={crossbar.array.name: acts})
+        faults = faults._replace(mask=mask)
 
     def one(layer: Crossbar) -> tuple[Array, Counts]:
         codes, counts = read_codes(layer, chip, faults, stored.hardware)

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int32
 
 from rerax.crossbar.quantise import straight_through
 from rerax.paths import kernels_named, with_leaves
-from rerax.pruning.gates import Gates
+from rerax.pruning.gates import Gates, check_gate
 
 Units = dict[str, Array]
 """{unit name: [*L, n]}: the trainable numbers behind the gates."""
@@ -74,11 +74,14 @@ def mask(params: Any, gates: Gates) -> Any:
     Raises:
         ValueError: gates of no kernel of the tree, or of several.
     """
+    found = kernels_named(params, gates)
+    for name, (path, kernel) in found.items():
+        check_gate(path, gates[name], np.shape(kernel))
     return with_leaves(
         params,
         {
             path: masked(*map(jnp.asarray, (kernel, gates[name]["row"], gates[name]["column"])))
-            for name, (path, kernel) in kernels_named(params, gates).items()
+            for name, (path, kernel) in found.items()
         },
     )
 

@@ -35,6 +35,28 @@ def open_gates(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, np.
     }
 
 
+def check_gate(name: str, gate: Any, shape: tuple[int, ...]) -> None:
+    """Refuse gates that do not fit their kernel.
+
+    Args:
+        name: of the kernel.
+        gate: its gates.
+        shape: [*L, R, C] of the kernel.
+
+    Raises:
+        ValueError: not one number for each row and column.
+    """
+    sides = {"row": shape[:-1], "column": (*shape[:-2], shape[-1])}
+    fits = isinstance(gate, Mapping) and all(
+        side in gate and np.shape(gate[side]) == wanted for side, wanted in sides.items()
+    )
+    if not fits:
+        raise ValueError(
+            f"gates of {name!r} do not fit its shape {shape}: give row {sides['row']} and column "
+            f"{sides['column']}, one number for each line"
+        )
+
+
 def open_cells(
     row: Float32[np.ndarray, "*L R"], column: Float32[np.ndarray, "*L C"]
 ) -> Bool[np.ndarray, "*L R C"]:

@@ -25,7 +25,7 @@ from folders import PAIRS, POINT, fill
 from paths import PYTHONPATH, ROOT
 
 from rerax.campaign import store
-from rerax.campaign.manifest import _sealed, add_plans
+from rerax.campaign.manifest import add_plans, sealed
 from rerax.campaign.source import read_subject
 from rerax.cli import app, main
 from rerax.glue.data import load_tokenizer, read_split, tokenise
@@ -431,10 +431,10 @@ def wrong_shape(files, draw):
         return file.name
     found = changed_fields(fields, draw)
     try:
-        sealed = found if file.suffix == ".jsonl" else _sealed(found)
+        written = found if file.suffix == ".jsonl" else sealed(found)
     except ValueError:  # NaN, of which no seal is made
-        sealed = found
-    file.write_text(json.dumps(sealed) + "\n")
+        written = found
+    file.write_text(json.dumps(written) + "\n")
     return file.name
 
 

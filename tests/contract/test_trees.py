@@ -288,6 +288,14 @@ def test_other_bad_input_is_refused():
         rerax.read(stored, rerax.chip(0, 0), 0.1, rerax.FaultMask({"a": np.bool_(True)}))
     with pytest.raises(ValueError, match=r"the table has 2 rates: map over them with jax.vmap"):
         rerax.read(stored, rerax.chip(0, 0), rerax.rate_table([0.1, 0.2]))
+    for arrays, said in (
+        ({"a": True, "b": True, "c": True}, "the fault mask names 'c': use some of a, b"),
+        ({"a": [True, False], "b": True}, r"the fault mask of a has shape \(2,\)"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            rerax.read(stored, rerax.chip(0, 0), 0.1, rerax.FaultMask(arrays))
+    with pytest.raises(ValueError, match=r"bits 256 of the fault mask are outside 0..255"):
+        rerax.read(stored, rerax.chip(0, 0), 0.1, rerax.FaultMask({"a": True, "b": True}, 256))
     other = rerax.program(weights, Hardware(fault="clustered:2"), lambda *_: True)
     wrong = rerax.rate_table(0.1, fault=rerax.Clustered(0.5))
     with pytest.raises(ValueError, match=r"made for Clustered\(shape=0.5\) and the hardware has"):
@@ -318,3 +326,21 @@ def test_measured_chips_of_any_tree(tmp_path):
         programmed([(4, "b", 0, 1, 7, 0)])
     with pytest.raises(ValueError, match="brings its own chips and rate"):
         rerax.simulate(lambda p: p["a"].sum(), stored, rates=1.0)
+
+
+@pytest.mark.parametrize(
+    ("gate", "axes", "said"),
+    [
+        ({"row": np.ones(1), "column": np.ones(4)}, "io", r"do not fit its shape \(4, 4\)"),
+        ({"row": np.ones(4)}, "io", "do not fit"),
+        ({"row": np.full(4, np.nan), "column": np.ones(4)}, "io", "are not finite"),
+        ({"row": np.ones(4), "column": np.ones(4)}, "oi", "gates are for kernels of inputs by out"),
+    ],
+)
+def test_gates_that_do_not_fit_are_refused(gate, axes, said):
+    params = {"a": {"kernel": np.ones((4, 4), np.float32)}}
+    with pytest.raises(ValueError, match=said):
+        rerax.program(params, Hardware(), lambda *_: axes, {"a": gate})
+    if "do not fit" in said:
+        with pytest.raises(ValueError, match=said):
+            rerax.mask(params, {"a": gate})

@@ -8,7 +8,7 @@ from scipy import stats
 
 from rerax.faults.sampling.gamma import QUANTILES, hazards, multipliers
 
-SHAPES = (0.1, 0.5, 2.0, 37.5, 100.0)
+SHAPES = (0.1, 0.5, 1.0, 2.0, 4.0, 37.5, 100.0)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
