@@ -122,7 +122,14 @@ class FaultModel:
         """
         from rerax.faults.read_out import stick
 
-        return stick(words, self.states(key, rates, spec, words.shape[1:]), spec)
+        states = self.states(key, rates, spec, words.shape[1:])
+        wanted = (spec.cells_per_weight, *words.shape[1:])
+        if states.shape != wanted or str(states.dtype) != "uint8":
+            raise ValueError(
+                f"states of {type(self).__name__} are {states.dtype} {states.shape}: give uint8 "
+                f"{wanted}, one for each cell"
+            )
+        return stick(words, states, spec)
 
     def counts_in(
         self, bits: Any, words: UInt8[Any, "G R C"], key: Any, rates: Any, spec: ChipSpec
@@ -196,6 +203,7 @@ def check_registered(given: FaultModel) -> None:
     Raises:
         ValueError: it has no name, or one that is not registered.
     """
+    _check_text(given)  # it may have been made before another was registered
     kind = given.text.partition(":")[0]
     if kind not in _ENTRIES:
         raise ValueError(

@@ -165,6 +165,7 @@ def check_registered(given: Protection) -> None:
     Raises:
         ValueError: it has no name, or one that is not registered.
     """
+    _check_text(given)  # it may have been made before another was registered
     kind = given.text.partition(":")[0]
     if kind not in _ENTRIES:
         raise ValueError(

@@ -135,6 +135,36 @@ def test_a_fault_model_without_a_name_is_for_rows_in_memory(tmp_path):
         rerax.simulate(accuracy, own, rates=0.1, name="a", version="1", out=tmp_path / "rows")
 
 
+@dataclasses.dataclass(frozen=True)
+class Shifted(rerax.FaultModel):
+    """A fault model whose name does not say by how much it is shifted."""
+
+    by: int = 0
+    text = "shifted-here"
+
+    def states(self, key, rates, spec, shape):
+        cells = rerax.stuck_cells(key, rates, spec, *shape)
+        return cells[: self.by] if self.by < 0 else jnp.roll(cells, self.by, axis=1)
+
+
+def test_a_name_registered_later_for_another_model_is_not_taken(tmp_path):
+    own = stored(fault=Shifted(1))
+    rerax.register_fault("shifted-here", lambda _: Shifted(2))
+    with pytest.raises(ValueError, match="calls itself 'shifted-here', which is another"):
+        rerax.simulate(accuracy, own, rates=0.1, name="a", version="1", out=tmp_path / "rows")
+
+
+def test_states_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"states of Shifted are uint8 .*: give uint8 \(8, "):
+        rerax.simulate(accuracy, dataclasses.replace(STORED, hardware=broken()), rates=0.1)
+
+
+def broken():
+    hardware = Hardware()
+    object.__setattr__(hardware, "fault", Shifted(-1))
+    return hardware
+
+
 @pytest.mark.parametrize(
     ("score", "said"),
     [
