@@ -14,6 +14,7 @@ from typing import Any
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults.base import FaultModel, Odds, register_fault
 from rerax.faults.sampling.gamma import check_shape
+from rerax.values import check_real
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Clustered(FaultModel):
     shape: float
 
     def __post_init__(self) -> None:
+        check_real("clustered shape", self.shape)
         check_shape(self.shape)
 
     @property

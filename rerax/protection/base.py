@@ -9,7 +9,7 @@ from jaxtyping import Int8, UInt8
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.cost import Ledger, Misses, unprotected_ledger
 from rerax.protection.expected_error import Votes
-from rerax.values import shown
+from rerax.values import check_integer, shown
 
 
 class Stored(NamedTuple):
@@ -214,5 +214,6 @@ def without_erasures(parts: list[str]) -> tuple[list[str], bool]:
 
 def check_copies(copies: int) -> None:
     """Refuse a number of images that has no majority."""
+    check_integer("copies", copies)
     if not 3 <= copies <= 99 or copies % 2 == 0:
         raise ValueError(f"{copies} copies cannot be voted: give an odd number from 3 to 99")

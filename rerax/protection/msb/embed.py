@@ -28,7 +28,7 @@ from rerax.protection.msb.placement import (
     voted_bits,
 )
 from rerax.protection.msb.room import embedded_ledger, shortage
-from rerax.values import is_whole
+from rerax.values import check_integer, is_whole
 
 PURSES = ("pruned", "lsb", "pruned+lsb")
 """Cells that may pay for copies."""
@@ -58,6 +58,7 @@ class MsbEmbed(Protection):
     def __post_init__(self) -> None:
         if self.into not in PURSES:
             raise ValueError(f"copies into {self.into!r}: use one of {', '.join(PURSES)}")
+        check_integer("msbs", self.msbs)
         if not 1 <= self.msbs <= 8:
             raise ValueError(f"msbs {self.msbs} is outside 1..8: give a whole number in the range")
         depths = self.depths
