@@ -25,11 +25,11 @@ from rerax.campaign.store import Block
 from rerax.campaign.subject import Inputs, Progress, Settings, Subject
 from rerax.campaign.team import Chips, Team, current_team
 from rerax.crossbar.spec import SEMANTICS
-from rerax.faults import base as faults
 from rerax.faults import fault_model
+from rerax.faults.base import FAULTS
 from rerax.glue.tasks import find_task
 from rerax.io import Place, place
-from rerax.protection import base as protections
+from rerax.protection.base import PROTECTIONS
 
 if TYPE_CHECKING:
     from rerax.campaign.worker import Worker
@@ -73,8 +73,8 @@ def run(
     finished: list[Block] = []
     if out is not None:
         for point in points:
-            faults.check_registered(point.fault)
-            protections.check_registered(point.protection)
+            FAULTS.check_registered(point.fault)
+            PROTECTIONS.check_registered(point.protection)
         store.check_folder(out, settings.seed, SEMANTICS, pairs)
         finished = store.scan(out)
     job = _Job(subject, points, settings, out, on_progress, pairs, plans or {}, rule, finished)

@@ -20,14 +20,14 @@ from rerax.crossbar.spec import SEMANTICS
 from rerax.evaluate.engine import platform_name
 from rerax.evaluate.simulation import Score, Scores, numbers_of, score_chips
 from rerax.faults import DEFAULT_SA1_SHARE, Measured
-from rerax.faults import base as faults
+from rerax.faults.base import FAULTS
 from rerax.faults.mask import Faults
 from rerax.faults.read_out import Counts
 from rerax.faults.sampling.rates import rate_table
 from rerax.io import place
 from rerax.models.stored import StoredModel
 from rerax.models.tree import read
-from rerax.protection import base as protections
+from rerax.protection.base import PROTECTIONS
 from rerax.values import check_integer, check_real, shown
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ def simulate(
     if out is not None and not (isinstance(name, str) and name and isinstance(version, str)):
         raise ValueError("name or version is missing: rows in a folder say what scored them")
     if out is not None:
-        faults.check_registered(fault)
-        protections.check_registered(hardware.protection)
+        FAULTS.check_registered(fault)
+        PROTECTIONS.check_registered(hardware.protection)
     names = _names(score, stored)
     schema = pa.schema([*_BEFORE, *((n, pa.float64()) for n in names), *_BEHIND])
     stored = jax.device_put(stored)

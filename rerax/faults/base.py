@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 
 from rerax.crossbar.array_id import ArrayId
 from rerax.crossbar.spec import ChipSpec
-from rerax.values import shown
+from rerax.registry import Entry, Registry
 
 DEFAULT_SA1_SHARE = Fraction(904, 1079)
 """SA1 : SA0 = 9.04 : 1.75, the split usually quoted from March-test work on HfO2 chips."""
@@ -173,12 +173,7 @@ class NoFault(FaultModel):
         return Odds()
 
 
-class _Entry(NamedTuple):
-    make: Callable[[str], FaultModel]
-    form: str
-
-
-_ENTRIES: dict[str, _Entry] = {}
+FAULTS = Registry("fault", FaultModel)
 
 
 def register_fault(kind: str, make: Callable[[str], FaultModel], form: str = "") -> None:
@@ -189,41 +184,13 @@ def register_fault(kind: str, make: Callable[[str], FaultModel], form: str = "")
         make: gives the model for the text after the colon, "" where there is none.
         form: what stands behind the colon, for messages, as `A` of `clustered:A`; "": nothing.
     """
-    _ENTRIES[kind] = _Entry(make, form)
+    whole = f"{kind}:{form}" if form else kind
+    FAULTS.entries[kind] = Entry(lambda name: make(name.partition(":")[2]), whole, bool(form))
 
 
 def registered_faults() -> Mapping[str, str]:
     """Forms of all names, by kind, in order."""
-    return {kind: f"{kind}:{e.form}" if e.form else kind for kind, e in sorted(_ENTRIES.items())}
-
-
-def check_registered(given: FaultModel) -> None:
-    """Refuse for rows in a folder what could not be made again from its name.
-
-    Raises:
-        ValueError: it has no name, or one that is not registered.
-    """
-    _check_text(given)  # it may have been made before another was registered
-    kind = given.text.partition(":")[0]
-    if kind not in _ENTRIES:
-        raise ValueError(
-            f"fault {shown(given)} is not registered: call rerax.register_fault({kind!r}, ..), so "
-            "that rows in a folder can be computed again"
-        )
-
-
-def _check_text(given: FaultModel) -> None:
-    """Refuse an object under the name of another: rows would say what was not computed."""
-    try:
-        text = given.text
-    except ValueError:  # it has none
-        return
-    kind = str(text).partition(":")[0]
-    if kind in _ENTRIES and _ENTRIES[kind].make(text.partition(":")[2]) != given:
-        raise ValueError(
-            f"fault {shown(given)} calls itself {text!r}, which is another: give it a `text` of "
-            "its own"
-        )
+    return FAULTS.forms()
 
 
 def fault_model(name: Any) -> FaultModel:
@@ -232,12 +199,4 @@ def fault_model(name: Any) -> FaultModel:
     Raises:
         ValueError: unknown name (the known ones are listed), or a bad text after the colon.
     """
-    if isinstance(name, FaultModel):
-        _check_text(name)
-        return name
-    kind, colon, text = name.partition(":") if isinstance(name, str) else ("", "", "")
-    entry = _ENTRIES.get(kind)
-    if entry is None or (not text if entry.form else colon):
-        known = ", ".join(registered_faults().values())
-        raise ValueError(f"unknown fault {shown(name)}: use one of {known}")
-    return entry.make(text)
+    return FAULTS.make(name)

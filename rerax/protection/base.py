@@ -9,7 +9,8 @@ from jaxtyping import Int8, UInt8
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.cost import Ledger, Misses, unprotected_ledger
 from rerax.protection.expected_error import Votes
-from rerax.values import check_integer, shown
+from rerax.registry import Entry, Registry
+from rerax.values import check_integer
 
 
 class Stored(NamedTuple):
@@ -133,12 +134,7 @@ def left_bare(scheme: Protection, gated: Mapping[str, bool]) -> tuple[str, ...]:
     return bare
 
 
-class _Entry(NamedTuple):
-    make: Callable[[list[str]], Protection]
-    form: str
-
-
-_ENTRIES: dict[str, _Entry] = {}
+PROTECTIONS = Registry("protection", Protection)
 
 
 def register_protection(
@@ -151,42 +147,13 @@ def register_protection(
         make: gives the protection for the parts behind it.
         form: how such names look, for messages; by default the kind alone, "" hides it.
     """
-    _ENTRIES[kind] = _Entry(make, kind if form is None else form)
+    whole = kind if form is None else form
+    PROTECTIONS.entries[kind] = Entry(lambda name: make(name.split(":")[1:]), whole)
 
 
 def registered_protections() -> Mapping[str, str]:
     """Forms of all names, by kind, in order."""
-    return {kind: entry.form for kind, entry in sorted(_ENTRIES.items())}
-
-
-def check_registered(given: Protection) -> None:
-    """Refuse for rows in a folder what could not be made again from its name.
-
-    Raises:
-        ValueError: it has no name, or one that is not registered.
-    """
-    _check_text(given)  # it may have been made before another was registered
-    kind = given.text.partition(":")[0]
-    if kind not in _ENTRIES:
-        raise ValueError(
-            f"protection {shown(given)} is not registered: call "
-            f"rerax.register_protection({kind!r}, ..), so that rows in a folder can be computed "
-            "again"
-        )
-
-
-def _check_text(given: Protection) -> None:
-    """Refuse an object under the name of another: rows would say what was not computed."""
-    try:
-        text = given.text
-    except ValueError:  # it has none
-        return
-    kind = str(text).partition(":")[0]
-    if kind in _ENTRIES and _ENTRIES[kind].make(text.split(":")[1:]) != given:
-        raise ValueError(
-            f"protection {shown(given)} calls itself {text!r}, which is another: give it a `text` "
-            "of its own"
-        )
+    return PROTECTIONS.forms()
 
 
 def protection(name: Any) -> Protection:
@@ -197,14 +164,7 @@ def protection(name: Any) -> Protection:
     Raises:
         ValueError: unknown name (the known ones are listed), or parts that it does not take.
     """
-    if isinstance(name, Protection):
-        _check_text(name)
-        return name
-    kind, *parts = name.split(":") if isinstance(name, str) else ("",)
-    if kind not in _ENTRIES:
-        known = ", ".join(form for form in registered_protections().values() if form)
-        raise ValueError(f"unknown protection {shown(name)}: use one of {known}")
-    return _ENTRIES[kind].make(parts)
+    return PROTECTIONS.make(name)
 
 
 def without_erasures(parts: list[str]) -> tuple[list[str], bool]:

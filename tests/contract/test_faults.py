@@ -315,7 +315,7 @@ def test_a_notebook_can_add_a_fault_model(monkeypatch):
         def disturb(self, words, key, rates, spec, site=None):
             return ReadOut(~words, words ^ words, counts_of())
 
-    monkeypatch.setattr(base, "_ENTRIES", dict(base._ENTRIES))
+    monkeypatch.setattr(base.FAULTS, "entries", dict(base.FAULTS.entries))
     register_fault("inverted", lambda _: Inverted())
     assert fault_model("inverted") == Inverted()
     words = random_words(SPEC)

@@ -1,0 +1,87 @@
+"""Names of fault models and protections: whoever adds one registers it. No JAX here."""
+
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from rerax.values import shown
+
+Made = TypeVar("Made")
+
+
+class Entry(NamedTuple):
+    """What a name before its first colon stands for.
+
+    Attributes:
+        make: gives the object of a whole name.
+        form: how such names look, for messages; "": they are hidden.
+        takes_text: whether something stands behind the colon; None: `make` decides.
+    """
+
+    make: Callable[[str], Any]
+    form: str
+    takes_text: bool | None = None
+
+
+class Registry(Generic[Made]):
+    """Objects of one class by their names, whose part before the first colon is registered.
+
+    Args:
+        what: what they are called in messages, which is also the end of `rerax.register_..`.
+        kind: their class, whose objects have a `text`: the name that makes them again.
+    """
+
+    def __init__(self, what: str, kind: type[Made]) -> None:
+        self.what, self.kind = what, kind
+        self.entries: dict[str, Entry] = {}
+
+    def forms(self) -> dict[str, str]:
+        """Forms of all names, by what is before the colon, in order."""
+        return {first: entry.form for first, entry in sorted(self.entries.items())}
+
+    def make(self, name: Any) -> Made:
+        """Make the object of that name; one is given back.
+
+        Raises:
+            ValueError: an unknown name, or an object under the name of another.
+        """
+        if isinstance(name, self.kind):
+            self._check_text(name)
+            return name
+        first, colon, text = name.partition(":") if isinstance(name, str) else ("", "", "")
+        entry = self.entries.get(first)
+        if (
+            entry is None
+            or (entry.takes_text and not text)
+            or (entry.takes_text is False and colon)
+        ):
+            known = ", ".join(form for form in self.forms().values() if form)
+            raise ValueError(f"unknown {self.what} {shown(name)}: use one of {known}")
+        return entry.make(name)
+
+    def check_registered(self, given: Made) -> None:
+        """Refuse for rows in a folder what could not be made again from its name.
+
+        Raises:
+            ValueError: it has no name, or one that is not registered.
+        """
+        self._check_text(given)  # it may have been made before another was registered
+        first = given.text.partition(":")[0]  # type: ignore[attr-defined]
+        if first not in self.entries:
+            raise ValueError(
+                f"{self.what} {shown(given)} is not registered: call "
+                f"rerax.register_{self.what}({first!r}, ..), so that rows in a folder can be "
+                "computed again"
+            )
+
+    def _check_text(self, given: Any) -> None:
+        """Refuse an object under the name of another: rows would say what was not computed."""
+        try:
+            text = given.text
+        except ValueError:  # it has none
+            return
+        entry = self.entries.get(str(text).partition(":")[0])
+        if entry is not None and entry.make(text) != given:
+            raise ValueError(
+                f"{self.what} {shown(given)} calls itself {text!r}, which is another: give it a "
+                "`text` of its own"
+            )
