@@ -23,7 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from rerax.campaign.source import read_subject
-from rerax.evaluate.engine import Network, chip_range, chunk_logits, platform_name, to_device
+from rerax.evaluate.engine import Network, chunk_logits, platform_name, to_device
+from rerax.evaluate.lanes import chip_range
 from rerax.faults.mask import Faults
 from rerax.faults.sampling.rates import rate_table
 from rerax.glue.data import make_batches

@@ -19,7 +19,8 @@ import jax.numpy as jnp
 from rerax.bench.timing import medians
 from rerax.campaign.source import read_subject
 from rerax.crossbar import keys
-from rerax.evaluate.engine import Network, chip_range, chunk_logits, platform_name, to_device
+from rerax.evaluate.engine import Network, chunk_logits, platform_name, to_device
+from rerax.evaluate.lanes import chip_range
 from rerax.evaluate.network import reader
 from rerax.faults.mask import Faults
 from rerax.faults.sampling.rates import rate_table

@@ -11,6 +11,7 @@ from rerax.bench.timing import Work
 from rerax.campaign.subject import Inputs
 from rerax.crossbar.spec import ChipSpec
 from rerax.evaluate import engine
+from rerax.evaluate.lanes import chip_range
 from rerax.evaluate.network import Network
 from rerax.faults import Uniform
 from rerax.faults.mask import Faults
@@ -74,7 +75,7 @@ class Job:
         chunk = groups * self.network.lanes
 
         def work() -> Any:
-            how = (engine.chip_range(0, 0, groups), faults)
+            how = (chip_range(0, 0, groups), faults)
             return [
                 engine.chunk_logits(self.network, chunk, self.stored, block, *how)
                 for block in self.blocks

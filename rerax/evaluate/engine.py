@@ -8,19 +8,19 @@ each static shape.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Array, Bool, Float, Int, Int32, Key, UInt32
+from jaxtyping import Array, Bool, Float, Int, Int32
 
 from rerax.crossbar import keys
 from rerax.crossbar.keys import Chip
 from rerax.crossbar.platform import instruction_set
+from rerax.evaluate.lanes import ChipRange, along, chip_range, in_groups, in_lanes, totals
 from rerax.evaluate.network import (
     Block,
     Bucket,
@@ -61,6 +61,11 @@ class Outcome(NamedTuple):
     counts: Counts
 
 
+def _clean_chip() -> tuple[Array, Array]:
+    """A root key and a number: the clean chip reads alike whatever they are."""
+    return keys.root_key(0), jnp.uint32(0)
+
+
 @functools.partial(jax.jit, static_argnames="network")
 def clean_entry(network: Network, stored: StoredModel, block: Block, faults: Faults) -> Entry:
     """The clean chip's stream into layer 0.
@@ -75,7 +80,7 @@ def clean_entry(network: Network, stored: StoredModel, block: Block, faults: Fau
     def one(chip: Chip, axis: str | None, _: None) -> tuple[Array, ...]:
         return embed(network, stored, block, reader(stored.hardware, chip, along(faults, axis)))[0]
 
-    return Entry(_in_lanes(network, one, _CLEAN), jnp.int32(0))
+    return Entry(in_lanes(network.lanes, one, *_clean_chip()), jnp.int32(0))
 
 
 @functools.partial(jax.jit, static_argnames="network")
@@ -97,47 +102,7 @@ def clean_advance(
         span = (entry.layer, layer)
         return through_layers(network, stored, block, read_section, stream, span)[0]
 
-    return Entry(_in_lanes(network, one, _CLEAN, entry.stream), layer)
-
-
-def along(faults: Faults, axis: str | None) -> Faults:
-    """The same inside a `vmap` over chips whose axis has this name."""
-    return faults._replace(rates=faults.rates.along(axis))
-
-
-class ChipRange(NamedTuple):
-    """Chips first, first + 1, ... of one seed.
-
-    Attributes:
-        root: the campaign's root key.
-        first: number of the first chip.
-        groups: how many lane groups of them.
-    """
-
-    root: Key[Array, ""]
-    first: UInt32[Array, ""]
-    groups: Int32[Array, ""]
-
-
-def chip_range(seed: int, first: int, groups: int) -> ChipRange:
-    """Make a range of chips."""
-    return ChipRange(keys.root_key(seed), jnp.uint32(first), jnp.int32(groups))
-
-
-_CLEAN = None  # the clean chip reads alike whatever its number and key
-
-
-def _in_lanes(
-    network: Network, one: Callable[..., Any], chips: ChipRange | None, stream: Any = None
-) -> Any:
-    """`one` (chip, lane axis, stream) for a lane group; each lane has its own part of a stream."""
-    root, first = (keys.root_key(0), jnp.uint32(0)) if chips is None else chips[:2]
-    if network.lanes == 1:  # a vmap of width 1 would turn every product into a batched one
-        return one(keys.chip_of(root, first), None, stream)
-    numbers = first + jnp.arange(network.lanes, dtype=jnp.uint32)
-    return jax.vmap(
-        lambda number, own: one(keys.chip_of(root, number), "lanes", own), axis_name="lanes"
-    )(numbers, stream)
+    return Entry(in_lanes(network.lanes, one, *_clean_chip(), entry.stream), layer)
 
 
 @functools.partial(jax.jit, static_argnames=("network", "chunk"))
@@ -164,30 +129,13 @@ def chunk_logits(
         faults: rate, and where faults act.
         entry: the clean stream into the first layer with faults; None: from the embeddings on.
     """
-    lanes = network.lanes
 
     def one(chip: Chip, axis: str | None, stream: tuple[Array, ...] | None) -> tuple:
         start = None if entry is None or stream is None else Entry(stream, entry.layer)
         read_section = reader(stored.hardware, chip, along(faults, axis))
         return chip_logits(network, stored, block, read_section, start)
 
-    def group(first: Array) -> tuple:
-        here = chips._replace(first=first)
-        found = _in_lanes(network, one, here, None if entry is None else entry.stream)
-        return found if lanes > 1 else jax.tree.map(lambda a: a[None], found)
-
-    shapes = jax.eval_shape(group, chips.first)
-    room = jax.tree.map(lambda s: jnp.zeros((chunk, *s.shape[1:]), s.dtype), shapes)
-
-    def step(i: int | Array, results: tuple) -> tuple:
-        new = group(chips.first + jnp.asarray(i).astype(jnp.uint32) * lanes)
-        return jax.tree.map(
-            lambda room, rows: lax.dynamic_update_slice_in_dim(room, rows, i * lanes, 0),
-            results,
-            new,
-        )
-
-    return lax.fori_loop(0, chips.groups, step, room)
+    return in_groups(network.lanes, chunk, one, chips, None if entry is None else entry.stream)
 
 
 def to_device(batches: Batches, blocks: int = 1) -> tuple[Block, ...]:
@@ -331,17 +279,8 @@ class Evaluator:
                 results.append(chunk_logits(*how))
             counts = jax.device_get(results[0][1])
             logits = _in_order([jax.device_get(r[0]) for r in results], self.batches)
-            yield Outcome(logits[:n], _totals(counts, n))
-
-
-def _totals(counts: dict[str, dict[str, Counts]], chips: int) -> Counts:
-    """Counts of each chip summed over arrays and layers, in int64: a model may pass 2^31 cells."""
-    totals = [np.zeros(chips, np.int64) for _ in Counts._fields]
-    for section in counts.values():
-        for array in section.values():
-            for total, count in zip(totals, array, strict=True):
-                total += np.asarray(count, np.int64).reshape(len(count), -1)[:chips].sum(axis=1)
-    return Counts(*totals)
+            arrays = (array for section in counts.values() for array in section.values())
+            yield Outcome(logits[:n], totals(arrays, n))
 
 
 def _in_order(parts: list[tuple[np.ndarray, ...]], batches: Batches) -> np.ndarray:

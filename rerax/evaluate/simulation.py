@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array
 
-from rerax.crossbar import keys
-from rerax.evaluate.engine import ChipRange, chip_range
+from rerax.crossbar.keys import Chip
+from rerax.evaluate.lanes import ChipRange, chip_range, in_groups, totals
 from rerax.faults.mask import Faults
 from rerax.faults.read_out import Counts
 from rerax.models.stored import StoredModel
@@ -59,11 +58,9 @@ def score_chips(
         n = min(chunk, chips.stop - start)
         here = chip_range(seed, start, -(-n // lanes))
         numbers, counts = jax.device_get(_chunk_scores(score, lanes, chunk, stored, here, faults))
-        totals = [np.zeros(n, np.int64) for _ in Counts._fields]
-        for array in counts.values():
-            for total, count in zip(totals, array, strict=True):
-                total += np.asarray(count, np.int64).reshape(len(count), -1)[:n].sum(axis=1)
-        yield Scores({name: found[:n] for name, found in numbers.items()}, Counts(*totals))
+        yield Scores(
+            {name: found[:n] for name, found in numbers.items()}, totals(counts.values(), n)
+        )
 
 
 def lane_width(stored: StoredModel, backend: str) -> int:
@@ -78,29 +75,11 @@ def lane_width(stored: StoredModel, backend: str) -> int:
 def _chunk_scores(
     score: Score, lanes: int, chunk: int, stored: StoredModel, chips: ChipRange, faults: Faults
 ) -> tuple[dict[str, Array], dict[str, Counts]]:
-    def one(number: Array, axis: str | None) -> tuple[dict[str, Array], dict[str, Counts]]:
-        chip, rates = keys.chip_of(chips.root, number), faults.rates.along(axis)
-        params, counts = read_counted(stored, chip, rates, faults.mask)
+    def one(chip: Chip, axis: str | None, _: None) -> tuple[dict[str, Array], dict[str, Counts]]:
+        params, counts = read_counted(stored, chip, faults.rates.along(axis), faults.mask)
         return numbers_of(score(params)), counts
 
-    def group(first: Array) -> Any:
-        if lanes == 1:  # a vmap of width 1 would turn every product into a batched one
-            return jax.tree.map(lambda a: a[None], one(first, None))
-        numbers = first + jnp.arange(lanes, dtype=jnp.uint32)
-        return jax.vmap(lambda number: one(number, "lanes"), axis_name="lanes")(numbers)
-
-    shapes = jax.eval_shape(group, chips.first)
-    room = jax.tree.map(lambda s: jnp.zeros((chunk, *s.shape[1:]), s.dtype), shapes)
-
-    def step(i: int | Array, results: Any) -> Any:
-        new = group(chips.first + jnp.asarray(i).astype(jnp.uint32) * lanes)
-        return jax.tree.map(
-            lambda room, rows: lax.dynamic_update_slice_in_dim(room, rows, i * lanes, 0),
-            results,
-            new,
-        )
-
-    return lax.fori_loop(0, chips.groups, step, room)
+    return in_groups(lanes, chunk, one, chips)
 
 
 def numbers_of(found: Any) -> dict[str, Array]:
