@@ -1,11 +1,13 @@
 """Names of fault models and protections: whoever adds one registers it. No JAX here."""
 
+import re
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rerax.values import shown
 
 Made = TypeVar("Made")
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
 
 class Entry(NamedTuple):
@@ -33,6 +35,26 @@ class Registry(Generic[Made]):
     def __init__(self, what: str, kind: type[Made]) -> None:
         self.what, self.kind = what, kind
         self.entries: dict[str, Entry] = {}
+        self.own: frozenset[str] = frozenset()
+
+    def reserve(self) -> None:
+        """Keep the names that are registered so far: they are the package's."""
+        self.own = frozenset(self.entries)
+
+    def enter(self, first: str, entry: Entry) -> None:
+        """Register a name; one that is registered again is replaced.
+
+        Raises:
+            ValueError: a name that rows and flags cannot hold, or one of the package's.
+        """
+        if not isinstance(first, str) or not _NAME.fullmatch(first):
+            raise ValueError(
+                f"{self.what} {shown(first)} is no name: give small letters, digits, - and _, "
+                "without what may stand behind a colon"
+            )
+        if first in self.own:
+            raise ValueError(f"{self.what} {first!r} is the package's own: give another name")
+        self.entries[first] = entry
 
     def forms(self) -> dict[str, str]:
         """Forms of all names, by what is before the colon, in order."""
@@ -56,7 +78,13 @@ class Registry(Generic[Made]):
         ):
             known = ", ".join(form for form in self.forms().values() if form)
             raise ValueError(f"unknown {self.what} {shown(name)}: use one of {known}")
-        return entry.make(name)
+        made = entry.make(name)
+        if not isinstance(made, self.kind):
+            raise ValueError(
+                f"{self.what} {name!r} is registered with something that makes {shown(made)}: let "
+                f"it make a rerax.{self.kind.__name__}"
+            )
+        return made
 
     def check_registered(self, given: Made) -> None:
         """Refuse for rows in a folder what could not be made again from its name.

@@ -25,11 +25,10 @@ from rerax.campaign.store import Block
 from rerax.campaign.subject import Inputs, Progress, Settings, Subject
 from rerax.campaign.team import Chips, Team, current_team
 from rerax.crossbar.spec import SEMANTICS
-from rerax.faults import fault_model
-from rerax.faults.base import FAULTS
+from rerax.faults import FAULTS, fault_model
 from rerax.glue.tasks import find_task
 from rerax.io import Place, place
-from rerax.protection.base import PROTECTIONS
+from rerax.protection import PROTECTIONS
 
 if TYPE_CHECKING:
     from rerax.campaign.worker import Worker

@@ -5,6 +5,7 @@ One file for each model, without JAX, and what they compute with in `sampling` a
 
 from rerax.faults.base import (
     DEFAULT_SA1_SHARE,
+    FAULTS,
     FaultModel,
     NoFault,
     Odds,
@@ -20,8 +21,11 @@ from rerax.faults.measured import Measured
 from rerax.faults.shorts import Short
 from rerax.faults.uniform import Uniform
 
+FAULTS.reserve()
+
 __all__ = [
     "DEFAULT_SA1_SHARE",
+    "FAULTS",
     "Bitline",
     "Clustered",
     "FaultModel",

@@ -179,13 +179,19 @@ FAULTS = Registry("fault", FaultModel)
 def register_fault(kind: str, make: Callable[[str], FaultModel], form: str = "") -> None:
     """Give a fault model a name, so that `fault_model`, sweeps and flags find it.
 
+    A name that is registered again means the new model. Rows in a folder keep no more than the
+    name, so a model that has changed needs another.
+
     Args:
-        kind: the name, `KIND` or the part of `KIND:TEXT` before the colon.
+        kind: the name, `KIND` or the part of `KIND:TEXT` before the colon; none of the package's.
         make: gives the model for the text after the colon, "" where there is none.
         form: what stands behind the colon, for messages, as `A` of `clustered:A`; "": nothing.
+
+    Raises:
+        ValueError: a name that rows and flags cannot hold, or one of the package's.
     """
     whole = f"{kind}:{form}" if form else kind
-    FAULTS.entries[kind] = Entry(lambda name: make(name.partition(":")[2]), whole, bool(form))
+    FAULTS.enter(kind, Entry(lambda name: make(name.partition(":")[2]), whole, bool(form)))
 
 
 def registered_faults() -> Mapping[str, str]:

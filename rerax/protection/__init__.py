@@ -6,6 +6,7 @@ counts cells, `expected_error` foretells the error of what is read and `planner`
 
 from rerax.protection.allocation import Allocation, Plan
 from rerax.protection.base import (
+    PROTECTIONS,
     Protection,
     Stored,
     left_bare,
@@ -18,7 +19,10 @@ from rerax.protection.duplicate import Duplicate
 from rerax.protection.msb.embed import MsbEmbed
 from rerax.protection.unprotected import Unprotected
 
+PROTECTIONS.reserve()
+
 __all__ = [
+    "PROTECTIONS",
     "Allocation",
     "Duplicate",
     "Ledger",
