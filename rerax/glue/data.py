@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Int32
 
 from rerax.glue.label_order import check_file_names
-from rerax.glue.tasks import Task
+from rerax.glue.tasks import Task, find_task
 
 HUB = "nyu-mll/glue"
 LENGTHS = (
@@ -106,12 +106,15 @@ class Batches:
 
 
 def read_split(
-    task: Task, data: str | Path = HUB, split: str = "validation", max_examples: int | None = None
+    task: Task | str,
+    data: str | Path = HUB,
+    split: str = "validation",
+    max_examples: int | None = None,
 ) -> Split:
     """Read the sentences and labels of one split.
 
     Args:
-        task: the task.
+        task: the task, or its name.
         data: a folder that holds <task>/<split>.parquet, or a hub id.
         split: name of the split; mnli's `validation` is both its dev sets, the mismatched one
             only where the folder has it.
@@ -121,6 +124,7 @@ def read_split(
         ValueError: no such folder, split or column; labels outside the task's, or none; the hub
             out of reach. Each says what to do.
     """
+    task = task if isinstance(task, Task) else find_task(task)
     check_request(split, max_examples)
     tables = {}
     for i, part in enumerate(task.parts(split)):

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rerax.campaign.block import FIRST_COLUMNS
 from rerax.campaign.point import DEFAULTS
 from rerax.campaign.stopping import Rule
 from rerax.campaign.subject import unprotected_text
@@ -96,9 +97,15 @@ def summarise_points(
         runs: lines of the folder's provenance (`campaign.manifest.read_provenance`).
 
     Raises:
-        ValueError: a bad budget (`values.read_budget`).
+        ValueError: a bad budget (`values.read_budget`), or rows of something else.
     """
     budget = read_budget(budget)
+    lacks = [name for name in FIRST_COLUMNS if name not in getattr(rows, "column_names", ())]
+    if lacks:
+        raise ValueError(
+            f"rows are none of a campaign, without {lacks[0]}: give what rerax.sweep gave, or for "
+            "those of rerax.simulate call rerax.summarise"
+        )
     told = [entry for run in runs for entry in run.get("reads", ())]
     hashes = rows["point_hash"]
     points = [rows.filter(pc.equal(hashes, h)) for h in pc.unique(hashes)]

@@ -7,9 +7,10 @@ Scores of chips are skewed: a few chips in the lower tail lie far below the rest
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from rerax.stats.quantiles import normal_quantile, t_quantile
 
@@ -17,6 +18,12 @@ _UNSEEN_SKEWNESS = 1.0
 TESTED_FROM = 32
 _FEW_SCORES = 5
 _CHIPS_BEAR = 1 / 6  # skewness squared, for each chip
+
+
+if TYPE_CHECKING:
+    Numbers = np.ndarray | Sequence[float]
+else:  # what is no list of numbers is refused below, in a line of our own
+    Numbers = Any
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Summary:
 
 
 def summarise(
-    scores: Float[np.ndarray, " chips"],
+    scores: Numbers,
     level: float = 0.95,
     highest: float = math.inf,
     lowest: float = -math.inf,
@@ -57,7 +64,7 @@ def summarise(
     Raises:
         ValueError: no score, or one that is not finite.
     """
-    _check(scores)
+    scores = _checked(scores)
     n, mean, worst = len(scores), float(np.mean(scores)), float(np.min(scores))
     if n == 1:
         return Summary(n, mean, None, None, worst)
@@ -197,15 +204,15 @@ def quantiles(
 
     Source: Hyndman and Fan, The American Statistician 50, 1996, definition 8.
     """
-    _check(scores)
+    scores = _checked(scores)
     return tuple(np.quantile(scores, probabilities, method="median_unbiased").tolist())
 
 
 def paired_difference(
-    chips: Int[np.ndarray, " one"],
-    scores: Float[np.ndarray, " one"],
-    other_chips: Int[np.ndarray, " other"],
-    other_scores: Float[np.ndarray, " other"],
+    chips: Numbers,
+    scores: Numbers,
+    other_chips: Numbers,
+    other_scores: Numbers,
     level: float = 0.95,
 ) -> Summary:
     """Gain of one scheme over another on the chips that both have.
@@ -221,8 +228,12 @@ def paired_difference(
         Summary of first minus second, chip by chip.
 
     Raises:
-        ValueError: no common chip, or a chip that is named twice.
+        ValueError: no common chip, a chip that is named twice, or scores that are none.
     """
+    scores, other_scores = _checked(scores), _checked(other_scores)
+    for numbers, found in ((chips, scores), (other_chips, other_scores)):
+        if len(numbers) != len(found):
+            raise ValueError(f"{len(numbers)} chips have {len(found)} scores: give one for each")
     for name in (chips, other_chips):
         if len(np.unique(name)) < len(name):
             raise ValueError("a chip is named twice: give each chip of a scheme once")
@@ -232,8 +243,19 @@ def paired_difference(
     return summarise(scores[mine] - other_scores[theirs], level)
 
 
-def _check(scores: Float[np.ndarray, " chips"]) -> None:
+def _checked(scores: Any) -> Float[np.ndarray, " chips"]:
+    """Scores as an array."""
+    try:
+        scores = np.asarray(scores)
+    except ValueError:  # lists of unlike lengths
+        scores = np.zeros((0, 0))
+    if scores.ndim != 1 or (scores.size and scores.dtype.kind not in "iuf"):
+        raise ValueError(
+            f"scores are of shape {scores.shape} and {scores.dtype}: give a list of numbers, one "
+            "for each chip"
+        )
     if not len(scores):
         raise ValueError("there is no chip: give the score of at least one")
     if not np.isfinite(scores).all():
         raise ValueError("the score of a chip is not finite: give finite scores")
+    return scores

@@ -285,3 +285,10 @@ def test_digest_notices_every_change(tmp_path):
     write(tmp_path, "sst2", "validation", label=np.array([1, 1, 0, 1, 0]))
     digests.add(data.read_split(task, tmp_path).digest(128))
     assert len(digests) == 4
+
+
+def test_a_task_may_be_named(tmp_path):
+    split = data.read_split("rte", write(tmp_path, "rte", "validation"))
+    assert split.texts == data.read_split(find_task("rte"), tmp_path).texts
+    with pytest.raises(ValueError, match="unknown task 'rt': use one of cola"):
+        data.read_split("rt", tmp_path)

@@ -12,7 +12,13 @@ import scipy.stats
 from rerax.campaign import store
 from rerax.campaign.point import Point
 from rerax.campaign.stopping import Rule
-from rerax.report import figure_score_against_rate, make_page, print_table, summarise_points
+from rerax.report import (
+    figure_score_against_rate,
+    make_page,
+    print_table,
+    summarise_points,
+    write_page,
+)
 from rerax.report.lines import doubt_text
 
 POINT = Point(task="sst2", model="minilm", rate=1e-3)
@@ -218,3 +224,11 @@ def test_the_figure_is_a_png_and_the_same_each_time(tmp_path, rates):
     assert one.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert one.read_bytes() == other.read_bytes()
     assert len(one.read_bytes()) > 10_000
+
+
+def test_rows_of_something_else_are_refused(tmp_path):
+    rows = pa.table({"score": [1.0], "point_hash": ["x"]})
+    for show in (summarise_points, print_table, lambda r: write_page(r, tmp_path / "page.html")):
+        with pytest.raises(ValueError, match=r"rows are none of a campaign, without task: give wh"):
+            show(rows)
+    assert not (tmp_path / "page.html").exists()

@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 import scipy.stats
 from hypothesis import given
@@ -289,3 +290,17 @@ def test_a_planned_number_of_chips_gives_the_width_that_the_table_prints():
     assert (high - low) / 2 == pytest.approx(0.02, rel=1e-3)
     assert chips_for_mean(0.01, 0.0) == 2
     assert chips_for_mean(1e-6, 0.3) == pytest.approx((1.959964 * 0.3 / 1e-6) ** 2, rel=1e-6)
+
+
+def test_scores_may_be_any_list_of_numbers():
+    """Lists and Arrow's columns give what arrays do, and what is no list of numbers is refused."""
+    wanted = summarise(np.array([1.0, 2.0, 4.0]))
+    for scores in ([1.0, 2.0, 4.0], pa.array([1.0, 2.0, 4.0]), pa.chunked_array([[1.0, 2, 4]])):
+        assert summarise(scores) == wanted
+        difference = paired_difference([0, 1, 2], scores, [0, 1, 2], [0.0, 0.0, 0.0])
+        assert difference == wanted
+    for bad in (["a"], [[1.0, 2.0]], [[1.0], [1.0, 2.0]], 3.0):
+        with pytest.raises(ValueError, match=r"give a list of numbers, one for each chip"):
+            summarise(bad)
+    with pytest.raises(ValueError, match="2 chips have 3 scores: give one for each"):
+        paired_difference([0, 1], [1.0, 2.0, 3.0], [0, 1], [1.0, 2.0])
