@@ -49,7 +49,7 @@ def kernels_named(tree: Any, names: Iterable[str]) -> dict[str, tuple[str, Any]]
         names: of kernels, their parts joined by `/`.
 
     Raises:
-        ValueError: a name of no kernel, or of several.
+        ValueError: a name of no kernel, or of several; one kernel under two names.
     """
     paths, leaves, _ = leaf_paths(tree)
     found = {}
@@ -67,6 +67,11 @@ def kernels_named(tree: Any, names: Iterable[str]) -> dict[str, tuple[str, Any]]
                 "the end of it"
             )
         (found[name],) = mine
+    named: dict[str, str] = {}
+    for name, (path, _) in found.items():
+        other = named.setdefault(path, name)
+        if other != name:
+            raise ValueError(f"gates of {other!r} and {name!r} are both of {path}: name it once")
     return found
 
 

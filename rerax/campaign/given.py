@@ -17,6 +17,7 @@ from rerax.models.bert.config import BertConfig
 from rerax.models.bert.names import SECTION
 from rerax.models.bert.scope import Scope
 from rerax.protection import Protection
+from rerax.pruning.gates import check_values
 from rerax.values import is_integer, shown
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ def check_gates(gates: Any, config: BertConfig) -> None:
                 f"gates of {name!r} do not fit the model: give {{matrix: {{'row': .., 'column': "
                 "..}}, one number for each line, as rerax.load_gates does"
             )
+        for side in fits:
+            check_values(f"gates/{name}/{side}", gate[side])
 
 
 def read_examples(examples: Any, config: BertConfig) -> "Examples":

@@ -44,8 +44,11 @@ def check_gate(name: str, gate: Any, shape: tuple[int, ...]) -> None:
         shape: [*L, R, C] of the kernel.
 
     Raises:
-        ValueError: not one number for each row and column.
+        ValueError: not one number for each row and column, no matrix, or numbers that are no gates
+            (`check_values`).
     """
+    if len(shape) < 2:
+        raise ValueError(f"gates of {name!r}: it has shape {shape} and is no kernel: name one")
     sides = {"row": shape[:-1], "column": (*shape[:-2], shape[-1])}
     fits = isinstance(gate, Mapping) and all(
         side in gate and np.shape(gate[side]) == wanted for side, wanted in sides.items()
@@ -55,6 +58,36 @@ def check_gate(name: str, gate: Any, shape: tuple[int, ...]) -> None:
             f"gates of {name!r} do not fit its shape {shape}: give row {sides['row']} and column "
             f"{sides['column']}, one number for each line"
         )
+    for side in sides:
+        check_values(f"gates of {name!r}", gate[side])
+
+
+def check_values(what: str, values: Any) -> None:
+    """Refuse numbers that close no line though they were meant to, and those that are none.
+
+    Traced ones, as in training, are taken as they are.
+
+    Args:
+        what: they are, for the error.
+        values: gates of one side.
+
+    Raises:
+        ValueError: truth values, zeros and ones, NaN or infinity.
+    """
+    try:
+        found = np.asarray(values)
+    except TypeError:  # JAX's, of a traced one
+        return
+    if found.dtype.kind not in "biufV":  # V: bfloat16
+        raise ValueError(f"{what} are of {found.dtype}: give numbers, below 0 for a closed line")
+    if found.dtype == bool or (np.isin(found, (0, 1)).all() and (found == 0).any()):
+        kind = "truth values" if found.dtype == bool else "zeros and ones"
+        raise ValueError(
+            f"{what} are {kind}, which close nothing: a line is closed below 0, so give "
+            "np.where(open, 1.0, -1.0)"
+        )
+    if not np.isfinite(found).all():
+        raise ValueError(f"{what} are not finite: give numbers, below 0 for a closed line")
 
 
 def open_cells(

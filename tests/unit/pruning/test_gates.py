@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tiny
 
+import rerax
 from rerax.models.bert.names import SECTION, gated_shapes
 from rerax.pruning import gates as g
 
@@ -77,3 +78,14 @@ def test_bad_files_are_named(tmp_path):
 def test_only_matrices_with_gates_can_be_named():
     with pytest.raises(ValueError, match="gates on 'embeddings': use some of encoder, pooler"):
         gated_shapes(PARAMS, ("embeddings",))
+
+
+def test_one_kernel_is_named_once_and_a_bias_never():
+    params = {"x": {"kernel": np.ones((4, 3), np.float32), "bias": np.ones(3, np.float32)}}
+    gate = {"row": np.ones(4), "column": np.ones(3)}
+    with pytest.raises(ValueError, match="gates of 'x' and 'x/kernel' are both of x/kernel"):
+        rerax.mask(params, {"x": gate, "x/kernel": gate})
+    with pytest.raises(ValueError, match=r"gates of 'x/bias': it has shape \(3,\) and is no kern"):
+        rerax.mask(params, {"x/bias": gate})
+    with pytest.raises(ValueError, match="gates of 'x/kernel' are truth values, which close"):
+        rerax.mask(params, {"x": {**gate, "row": np.arange(4) > 0}})
