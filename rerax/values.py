@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import operator
 import re
 from decimal import Decimal
 from fractions import Fraction
@@ -70,6 +71,27 @@ def check_integer(name: str, value: Any) -> None:
     """Refuse what a caller gives in place of a whole number."""
     if not is_integer(value):
         raise ValueError(f"{name} {shown(value)} is not a whole number: give one such as 8")
+
+
+def as_integer(name: str, value: Any) -> int:
+    """Give a whole number of Python for one of any library.
+
+    Raises:
+        ValueError: something else, a truth value too.
+
+    Example:
+        >>> import numpy
+        >>> as_integer("seed", numpy.int64(3))
+        3
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:  # JAX's error for a traced number is one too
+        raise ValueError(
+            f"{name} {shown(value)} is not a whole number: give one such as 8"
+        ) from None
 
 
 def check_real(name: str, value: Any) -> None:

@@ -1,34 +1,35 @@
 """Scores of faulty chips by any function of any model's parameters."""
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
 from rerax.campaign.block import Block, cut
 from rerax.campaign.given import several
-from rerax.campaign.point import digest
+from rerax.campaign.point import FIELDS, digest
 from rerax.campaign.simulation_folder import SimulationFolder
 from rerax.campaign.subject import MOST_CHIPS
 from rerax.crossbar.keys import chip
 from rerax.crossbar.spec import SEMANTICS
 from rerax.evaluate.engine import platform_name
-from rerax.evaluate.simulation import Score, Scores, numbers_of, score_chips
-from rerax.faults import DEFAULT_SA1_SHARE, Measured
-from rerax.faults.base import FAULTS
+from rerax.evaluate.simulation import Score, Scores, numbers_of, scorer
+from rerax.faults import DEFAULT_SA1_SHARE, FAULTS, Measured
 from rerax.faults.mask import Faults
 from rerax.faults.read_out import Counts
 from rerax.faults.sampling.rates import rate_table
 from rerax.io import place
-from rerax.models.stored import StoredModel
+from rerax.models.stored import Leaf, StoredModel
 from rerax.models.tree import read
-from rerax.protection.base import PROTECTIONS
-from rerax.values import check_integer, check_real, shown
+from rerax.protection import PROTECTIONS
+from rerax.values import as_integer, check_integer, check_real, shown
 
 if TYPE_CHECKING:
     AScore = Score
@@ -46,6 +47,12 @@ _BEFORE = (
     *(("fault", pa.string()), ("rate", pa.float64()), ("sa1_share", pa.float64())),
     *(("seed", pa.int64()), ("chip", pa.int64())),
 )
+_UNTRACED = (
+    jax.errors.ConcretizationTypeError,  # float(), if
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _BEHIND = (
     *((name, pa.int64()) for name in Counts._fields),
     *(("cells", pa.int64()), ("platform", pa.string()), ("point_hash", pa.string())),
@@ -76,7 +83,8 @@ def simulate(
 
     Args:
         score: traced by JAX: gives a number, or a dictionary of numbers, for a tree of parameters
-            with faulty weights. What else it needs, data for one, it may close over.
+            with faulty weights. What else it needs, data for one, it may close over; it is read
+            when `simulate` begins.
         stored: the model on crossbars (`program`).
         rates: one fault rate or several, each once.
         chips: chips of each rate, from number 0 on.
@@ -88,7 +96,7 @@ def simulate(
 
     Returns:
         One row per chip and rate: settings, `rate`, `chip`, the score's numbers (`score` where it
-        gives one), faulty cells by kind, `cells`, `platform`.
+        gives one), faulty cells by kind, `cells` (spare arrays included, in both), `platform`.
 
     Raises:
         ValueError: bad input, or a folder of something else: the value, the rule, the fix.
@@ -100,7 +108,9 @@ def simulate(
     check_integer("chips", chips)
     if not 1 <= chips <= MOST_CHIPS:
         raise ValueError(f"chips {chips} is outside 1..{MOST_CHIPS}: give one in the range")
-    for rate in several("rates", rates):
+    seed = as_integer("seed", seed)
+    asked = several("rates", rates)
+    for rate in asked:
         check_real("rate", rate)
     hardware, fault = stored.hardware, stored.hardware.fault
     if isinstance(fault, Measured):
@@ -108,7 +118,7 @@ def simulate(
             f"{fault.text} brings its own chips and rate: read them one by one, rerax.read(stored, "
             "rerax.chip(seed, number), 1.0)"
         )
-    points = {float(rate): rate_table(float(rate), sa1_share, fault) for rate in several("", rates)}
+    points = {float(rate) + 0.0: rate_table(float(rate), sa1_share, fault) for rate in asked}
     if out is not None and not (isinstance(name, str) and name and isinstance(version, str)):
         raise ValueError("name or version is missing: rows in a folder say what scored them")
     if out is not None:
@@ -116,18 +126,25 @@ def simulate(
         PROTECTIONS.check_registered(hardware.protection)
     names = _names(score, stored)
     schema = pa.schema([*_BEFORE, *((n, pa.float64()) for n in names), *_BEHIND])
+    try:
+        tree_hash = hash_of(stored)
+    except ValueError:
+        if out is not None:
+            raise
+        tree_hash = None
     stored = jax.device_put(stored)
-    spec = hardware.spec
+    scores = scorer(score, stored)
+    spec, cells = hardware.spec, stored.cells * (1 + hardware.protection.spare_arrays)
     share = float(Fraction(str(sa1_share))) if fault.has_polarity else None
     common = {
         "name": name,
         "version": version,
-        "tree_hash": hash_of(stored),
+        "tree_hash": tree_hash,
         "encoding": spec.encoding,
         "bits": spec.bits,
         "bits_per_cell": spec.bits_per_cell,
         "layout": spec.layout,
-        "tile": "x".join(map(str, spec.tile)),
+        "tile": FIELDS["tile"].write(spec.tile),
         "protection": _text(hardware.protection, "text"),
         "fault": _text(fault, "name"),
         "sa1_share": share,
@@ -138,14 +155,14 @@ def simulate(
         folder = SimulationFolder.open(place(out), name, version, seed, schema)
     tables, done, total = [], 0, chips * len(points)
     for rate, table in points.items():
-        own = {**common, "rate": rate + 0.0}
+        own = {**common, "rate": rate}
         identity = digest({**own, "semantics": SEMANTICS})
-        own |= {"point_hash": identity, "cells": stored.cells, "platform": platform_name()}
+        own |= {"point_hash": identity, "cells": cells, "platform": platform_name()}
 
         def rows_of(block: Block, own: Any = own, table: Any = table, rate: float = rate) -> Any:
             numbers = range(block.first, block.last + 1)
             asked = numbers if rate else range(1)  # without faults every chip is the same
-            parts = list(score_chips(score, stored, seed, asked, Faults(table)))
+            parts = list(scores(seed, asked, Faults(table)))
             return _rows(schema, own, numbers, parts)
 
         if folder is None:
@@ -175,7 +192,14 @@ def _names(score: Score, stored: StoredModel) -> list[str]:
     """
 
     none = rate_table(0.0, fault=stored.hardware.fault)
-    names = list(jax.eval_shape(lambda: numbers_of(score(read(stored, chip(0, 0), none)))))
+    try:
+        shapes = jax.eval_shape(lambda s: numbers_of(score(read(s, chip(0, 0), none))), stored)
+    except _UNTRACED as error:
+        raise ValueError(
+            f"the score needs to know a number while it is compiled ({type(error).__name__}): use "
+            "jax.numpy, and no float(), if or NumPy, on what follows from the parameters"
+        ) from error
+    names = list(shapes)
     taken = {column for column, _ in (*_BEFORE, *_BEHIND)}
     for name in names:
         if name in taken:
@@ -209,15 +233,38 @@ def _rows(schema: pa.Schema, own: dict[str, Any], chips: range, parts: list[Scor
 
 
 def hash_of(stored: StoredModel) -> str:
-    """SHA-256 of all that a model on crossbars holds, and of where it lies."""
+    """SHA-256 of all that a model on crossbars holds, and of where it lies.
+
+    Raises:
+        ValueError: a leaf that is no array, number or text, and no function with a name.
+    """
     hasher = hashlib.sha256()
-    held = [(leaf, stored.crossbars.get(leaf.path, kept))
-            for leaf, kept in zip(stored.leaves, stored.rest, strict=True)]  # fmt: skip
-    for leaf, value in held:
-        own = stored.crossbars.get(leaf.path)
-        identity = "" if own is None else str(own.array.numbers)
-        hasher.update(f"{leaf.path}|{leaf.axes}|{leaf.shape}|{identity}\n".encode())
-        for array in map(np.asarray, jax.device_get(jax.tree.leaves(value))):
+    hasher.update(_ADDRESS.sub("", str(stored.structure)).encode())
+    for leaf, kept in zip(stored.leaves, stored.rest, strict=True):
+        own = stored.crossbars[leaf.path] if leaf.axes else None
+        what = "outside" if own is None else str(own.array.numbers)
+        constant = "" if own is not None or kept is not None else _constant_text(leaf)
+        hasher.update(f"{leaf[:-1]}|{what}|{constant}\n".encode())
+        for array in map(_as_array, jax.device_get(jax.tree.leaves(own or kept))):
             hasher.update(f"{array.dtype.str}{array.shape}".encode())
             hasher.update(np.ascontiguousarray(array).tobytes())
     return hasher.hexdigest()
+
+
+def _as_array(leaf: Any) -> np.ndarray:
+    is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+
+
+def _constant_text(leaf: Leaf) -> str:
+    """A leaf that is no array, as the same text in every process."""
+    value = leaf.constant
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic):
+        return f"{type(value).__name__} {value!r}"
+    name = getattr(value, "__qualname__", "<")
+    if "<" not in name:
+        return f"{value.__module__}.{name}"
+    raise ValueError(
+        f"{leaf.path} is {shown(value)}, which rows in a folder cannot name: let the tree hold "
+        "arrays, numbers, texts and functions of modules, or leave out out"
+    )

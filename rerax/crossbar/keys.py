@@ -8,14 +8,22 @@ switch has a say: keys ask for `threefry2x32` by name and bits come from `threef
 """
 
 import functools
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Key, UInt32
 
 from rerax._types import AnyArray
 from rerax.crossbar.array_id import ArrayId
+from rerax.values import as_integer
+
+if TYPE_CHECKING:
+    AWhole = int
+    ANumber = int | UInt32[Array, ""]
+else:  # what is of another kind is refused below, in a line of our own
+    AWhole = ANumber = Any
 
 _TRAINING = 0xFFFFFFFF  # no chip has this number
 _SPARE = 0x80000000  # no matrix has this number
@@ -24,15 +32,16 @@ _PURPOSES = {"head": 0, "order": 1, "dropout": 2}
 Words = tuple[UInt32[Array, "*shape"], UInt32[Array, "*shape"]]
 
 
-def root_key(seed: int) -> Key[Array, ""]:
+def root_key(seed: AWhole) -> Key[Array, ""]:
     """Root of all keys of one campaign.
 
     Args:
         seed: whole number from 0 to 2^32 - 1.
 
     Raises:
-        ValueError: seed outside that range.
+        ValueError: no whole number, or one outside that range.
     """
+    seed = as_integer("seed", seed)
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed {seed} is outside 0..4294967295: give a whole number in the range")
     return jax.random.key(jnp.uint32(seed), impl="threefry2x32")
@@ -55,17 +64,30 @@ class Chip(NamedTuple):
     key: Key[Array, ""]
 
 
-def chip(seed: int, number: int | UInt32[Array, ""]) -> Chip:
+def chip(seed: AWhole, number: ANumber) -> Chip:
     """Make one chip of a campaign.
 
     Args:
         seed: the campaign's seed.
-        number: the chip's number, from 0.
+        number: the chip's number, 0 to 2^32 - 2; inside `jit` it may be traced.
 
     Raises:
-        ValueError: seed outside 0 .. 2^32 - 1.
+        ValueError: a seed or a number that is not whole, or outside its range.
     """
-    return chip_of(root_key(seed), jnp.asarray(number).astype(jnp.uint32))
+    root = root_key(seed)
+    if isinstance(number, jax.core.Tracer):
+        if number.ndim or not jnp.issubdtype(number.dtype, jnp.integer):
+            raise ValueError(
+                f"the chip's number is a traced {number.dtype} {number.shape}: give a whole "
+                "number, and map over several with jax.vmap"
+            )
+        return chip_of(root, number.astype(jnp.uint32))
+    if np.ndim(number):
+        raise ValueError(f"{np.size(number)} numbers of chips: map over them with jax.vmap")
+    whole = as_integer("chip", number)
+    if not 0 <= whole < _TRAINING:
+        raise ValueError(f"chip {whole} is outside 0..{_TRAINING - 1}: give one in the range")
+    return chip_of(root, jnp.uint32(whole))
 
 
 def chip_of(root: Key[Array, ""], number: UInt32[Array, ""]) -> Chip:

@@ -1,6 +1,5 @@
 """Scores of many chips by any function of a model's parameters."""
 
-import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -37,30 +36,44 @@ class Scores(NamedTuple):
     counts: Counts
 
 
-def score_chips(
-    score: Score, stored: StoredModel, seed: int, chips: range, faults: Faults
-) -> Iterator[Scores]:
-    """Score chips, a chunk at a time, in one compiled program for all rates.
+def scorer(score: Score, stored: StoredModel) -> Callable[[int, range, Faults], Iterator[Scores]]:
+    """Make what scores chips: one compiled program for all rates.
+
+    It is compiled anew for every call, since what a score reads from outside may have changed.
 
     Args:
         score: gives numbers for parameters.
         stored: the model on crossbars.
-        seed: of all chips.
-        chips: their numbers, one after the other.
-        faults: rate, and where faults act.
 
-    Raises:
-        ValueError: a score that gives something else than numbers.
+    Returns:
+        A function of the seed of all chips, their numbers, one after the other, and rate and
+        place of faults. It gives their scores a chunk at a time.
     """
     lanes = lane_width(stored, jax.default_backend())
-    chunk = -(-CHUNK // lanes) * lanes  # always: a short one has room left and is not compiled anew
-    for start in range(chips.start, chips.stop, chunk):
-        n = min(chunk, chips.stop - start)
-        here = chip_range(seed, start, -(-n // lanes))
-        numbers, counts = jax.device_get(_chunk_scores(score, lanes, chunk, stored, here, faults))
-        yield Scores(
-            {name: found[:n] for name, found in numbers.items()}, totals(counts.values(), n)
-        )
+    room = -(-CHUNK // lanes) * lanes  # always: a short chunk is not compiled anew
+
+    @jax.jit
+    def chunk_scores(
+        stored: StoredModel, chips: ChipRange, faults: Faults
+    ) -> tuple[dict[str, Array], dict[str, Counts]]:
+        def one(
+            chip: Chip, axis: str | None, _: None
+        ) -> tuple[dict[str, Array], dict[str, Counts]]:
+            params, counts = read_counted(stored, chip, faults.rates.along(axis), faults.mask)
+            return numbers_of(score(params)), counts
+
+        return in_groups(lanes, room, one, chips)
+
+    def chunks(seed: int, chips: range, faults: Faults) -> Iterator[Scores]:
+        for start in range(chips.start, chips.stop, room):
+            n = min(room, chips.stop - start)
+            here = chip_range(seed, start, -(-n // lanes))
+            numbers, counts = jax.device_get(chunk_scores(stored, here, faults))
+            yield Scores(
+                {name: found[:n] for name, found in numbers.items()}, totals(counts.values(), n)
+            )
+
+    return chunks
 
 
 def lane_width(stored: StoredModel, backend: str) -> int:
@@ -71,19 +84,10 @@ def lane_width(stored: StoredModel, backend: str) -> int:
     return max(1, min(MOST_LANES, LANE_BYTES // (4 * max(1, weights))))
 
 
-@functools.partial(jax.jit, static_argnames=("score", "lanes", "chunk"))
-def _chunk_scores(
-    score: Score, lanes: int, chunk: int, stored: StoredModel, chips: ChipRange, faults: Faults
-) -> tuple[dict[str, Array], dict[str, Counts]]:
-    def one(chip: Chip, axis: str | None, _: None) -> tuple[dict[str, Array], dict[str, Counts]]:
-        params, counts = read_counted(stored, chip, faults.rates.along(axis), faults.mask)
-        return numbers_of(score(params)), counts
-
-    return in_groups(lanes, chunk, one, chips)
-
-
 def numbers_of(found: Any) -> dict[str, Array]:
     """What a score gave as numbers by name; a single one is called `score`.
+
+    Whole numbers and truth values stay whole, so that rows, in float64, hold them exactly.
 
     Raises:
         ValueError: it is something else.
@@ -95,13 +99,21 @@ def numbers_of(found: Any) -> dict[str, Array]:
     for name, value in named.items():
         try:
             number = jnp.asarray(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = None
-        if not isinstance(name, str) or number is None or number.ndim:
-            what = f"of shape {number.shape}" if number is not None else type(value).__name__
+        kinds = (jnp.floating, jnp.integer, jnp.bool_)
+        real = number is not None and any(jnp.issubdtype(number.dtype, kind) for kind in kinds)
+        if not isinstance(name, str) or number is None or number.ndim or not real:
+            what = type(value).__name__
+            if number is not None:
+                what = f"of shape {number.shape}" if number.ndim else f"of {number.dtype}"
             raise ValueError(
                 f"the score gives {name!r} {what}: let it give a number, or a dictionary of "
                 "numbers by name"
             )
-        numbers[name] = number.astype(jnp.float32)
+        if number.dtype == jnp.bool_:
+            number = number.astype(jnp.int32)
+        elif jnp.issubdtype(number.dtype, jnp.floating) and number.dtype.itemsize < 4:
+            number = number.astype(jnp.float32)
+        numbers[name] = number
     return numbers

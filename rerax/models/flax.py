@@ -1,59 +1,72 @@
 """Exact crossbar products under the `Dense` layers of a Flax Linen model as it is."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
-from rerax.crossbar.keys import Chip
+from rerax.crossbar.crossbar import Crossbar
 from rerax.crossbar.products import factor_format, multiply
-from rerax.faults.mask import FaultMask, Faults
-from rerax.faults.sampling.rates import ARate, RateTable, rate_table
-from rerax.models.stored import StoredModel, kept_codes, read_codes
+from rerax.crossbar.quantise import quantise
+from rerax.faults.sampling.rates import ARate
+from rerax.models.stored import StoredModel, faults_on, kept_codes, read_codes
+from rerax.models.tree import AChip, AMask, AStored
+
+_ENTERED: ContextVar[bool] = ContextVar("entered", default=False)
 
 
+@contextlib.contextmanager
 def crossbar_layers(
-    stored: StoredModel, chip: Chip, rates: ARate, mask: FaultMask | None = None
-) -> AbstractContextManager:
+    stored: AStored, chip: AChip, rates: ARate, mask: AMask = None
+) -> Iterator[None]:
     """Let the `Dense` layers of a Linen model multiply as one chip's crossbars do.
 
     Within the context a layer whose kernel is on crossbars quantises its inputs per token to 8
     bits, multiplies by the codes that the chip reads, exactly, in int8 x int8 -> int32, and scales
     the sums; with `input_bits=None` it multiplies in float by the codes scaled back. Then it adds
-    its bias. All other layers, and kernels that are not on crossbars, are left alone.
+    its bias. All other layers are left alone, and every kernel on crossbars must have been
+    multiplied by at the end: a part of the model that ran without faults would be no chip's.
 
         with rerax.crossbar_layers(stored, chip, 1e-3):
             logits = model.apply({"params": params}, x)
 
     Compile the function that enters the context, never one that is called within it: what is
     compiled keeps its chip, so that is refused. Layers inside `nn.scan` share one module, and are
-    refused: give their faulty weights by `read`.
+    refused: give their faulty weights by `read`. There are no derivatives.
 
     Args:
         stored: the model on crossbars (`program`), its kernels two-dimensional.
         chip: which chip.
         rates: the fault rate; a number, or inside `jit` a table (`rate_table`).
         mask: where faults act; None: everywhere.
+
+    Raises:
+        ValueError: bad input (`read`); a layer that is no plain `Dense` or has another kernel
+            than was programmed; a kernel that nothing multiplied by; a second context inside.
     """
-    if not isinstance(rates, RateTable):
-        rates = rate_table(rates, fault=stored.hardware.fault)
-    axes, outside = {leaf.path: leaf.axes for leaf in stored.leaves}, not _is_compiling()
+    faults = faults_on(stored, chip, rates, mask)
+    if _ENTERED.get():
+        raise ValueError("crossbar_layers is entered within another: leave the first one before")
+    outside, used = not _is_compiling(), set[str]()
     integers = stored.hardware.input_bits is not None
 
     def codes_of(path: str) -> Array:
         crossbar = stored.crossbars[path]
-        read, _ = read_codes(crossbar, chip, Faults(rates, mask), stored.hardware)
-        kept = kept_codes(jax.tree.map(jnp.asarray, crossbar), read)
+        read, _ = read_codes(crossbar, chip, faults, stored.hardware)
+        kept = kept_codes(crossbar, read)
         return kept.astype(factor_format()) if integers else kept
 
     def intercept(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
         module, path = context.module, "/".join((*context.module.path, "kernel"))
         is_dense = isinstance(module, nn.Dense) and context.method_name == "__call__"
-        if not is_dense or path not in stored.crossbars:
+        if not is_dense or path not in stored.crossbars or module.is_initializing():
             return call(*args, **kwargs)
         if outside and _is_compiling():
             raise ValueError(
@@ -61,20 +74,93 @@ def crossbar_layers(
                 "this chip: enter the context inside the function that is compiled, and pass the "
                 "chip to it"
             )
-        if axes[path] != "io":
-            raise ValueError(
-                f"{path} has axes {axes[path]!r}: layers that are stacked, as by nn.scan, have no "
-                "products of their own; give their faulty weights by rerax.read"
-            )
-        (x,) = args
-        x = jnp.asarray(x, module.dtype or jnp.result_type(x, jnp.float32))
-        (y,) = multiply(x, [codes_of(path)], [jnp.asarray(stored.crossbars[path].scale)], integers)
-        if not module.use_bias:
-            return y
-        bias = jnp.asarray(module.get_variable("params", "bias"), y.dtype)
-        return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+        _check_layer(module, path)
+        kernel, bias = (
+            nn.meta.unbox(module.get_variable("params", name)) for name in ("kernel", "bias")
+        )
+        if path not in used:
+            _check_kernel(stored, path, kernel)
+            used.add(path)
+        x = args[0] if args else kwargs["inputs"]
+        x, kernel, bias = module.promote_dtype(x, kernel, bias, dtype=module.dtype)
+        scale = jnp.asarray(stored.crossbars[path].scale)
+        y = _product(integers, x, kernel, codes_of(path), scale)
+        return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
 
-    return nn.intercept_methods(intercept)
+    token = _ENTERED.set(True)
+    try:
+        with nn.intercept_methods(intercept):
+            yield
+    finally:
+        _ENTERED.reset(token)
+    unused = [path for path in stored.crossbars if path not in used]
+    if unused:
+        raise ValueError(
+            f"{unused[0]} is on crossbars and no Dense layer multiplied by it: put the kernels of "
+            "Dense layers alone on them, under the model's own paths, and compile the function "
+            "that enters the context, none that was compiled before"
+        )
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _product(integers: bool, x: Array, kernel: Array | None, codes: Array, scale: Array) -> Array:
+    """Multiply by codes. The float kernel has no part in it but that of its derivative."""
+    (y,) = multiply(x, [codes], [scale], integers)
+    return y
+
+
+@_product.defjvp
+def _no_derivative(*_: Any) -> Any:
+    raise ValueError(
+        "crossbar_layers has no derivatives: take them of a model with the weights of rerax.read, "
+        "or train with rerax.mask"
+    )
+
+
+def _check_layer(module: nn.Dense, path: str) -> None:
+    """Refuse what would be left out of a layer's product.
+
+    Raises:
+        ValueError: a `__call__` or a product of its own.
+    """
+    behind = type(module).__mro__.index(nn.Dense)
+    own = [cls.__name__ for cls in type(module).__mro__[:behind] if "__call__" in vars(cls)]
+    if own or module.dot_general is not None or module.dot_general_cls is not None:
+        what = f"__call__ of {own[0]}" if own else "dot_general"
+        raise ValueError(
+            f"{path} belongs to a layer with its own {what}, which crossbars would leave out: give "
+            "its faulty weights by rerax.read"
+        )
+
+
+def _check_kernel(stored: StoredModel, path: str, kernel: Any) -> None:
+    """Refuse another kernel than the one that was programmed, as far as it can be told.
+
+    Compared are shapes, and where the numbers are known the largest weight of every column.
+
+    Raises:
+        ValueError: which.
+    """
+    leaf = next(leaf for leaf in stored.leaves if leaf.path == path)
+    if leaf.axes != "io":
+        raise ValueError(
+            f"{path} has axes {leaf.axes!r}: layers that are stacked, as by nn.scan, have no "
+            "products of their own; give their faulty weights by rerax.read"
+        )
+    crossbar = stored.crossbars[path]
+    known = not any(isinstance(a, jax.core.Tracer) for a in (kernel, crossbar.scale))
+    if kernel.shape != leaf.shape or (known and not _has_scale(crossbar, kernel, stored)):
+        raise ValueError(
+            f"{path} of this model is not what was put on crossbars: program the parameters that "
+            "it is applied with"
+        )
+
+
+def _has_scale(crossbar: Crossbar, kernel: Any, stored: StoredModel) -> bool:
+    lines = crossbar.lines
+    kept = None if lines is None else np.asarray(lines.row)[:, None] & np.asarray(lines.column)
+    _, scale = quantise(np.asarray(kernel), stored.hardware.spec.bits, kept)
+    return np.array_equal(scale, np.asarray(crossbar.scale))
 
 
 def _is_compiling() -> bool:

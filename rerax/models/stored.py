@@ -25,12 +25,13 @@ from rerax.crossbar.quantise import quantise
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults import FaultModel, NoFault, Site
 from rerax.faults.bit_filter import disturb_bits
-from rerax.faults.mask import Faults
+from rerax.faults.mask import FaultMask, Faults
 from rerax.faults.read_out import Counts, ReadOut
-from rerax.faults.sampling.rates import RateTable
+from rerax.faults.sampling.rates import ARate, RateTable, rate_table
 from rerax.hardware import Hardware
 from rerax.protection import Ledger
 from rerax.pruning.gates import open_cells
+from rerax.values import shown
 
 Gate = Mapping[str, Any] | None
 """Row and column gates of one matrix; None: it has none."""
@@ -123,6 +124,57 @@ def store(weights: AnyArray, array: ArrayId, hardware: Hardware, gate: Gate = No
 
 def _open(gate: Gate) -> tuple[np.ndarray, np.ndarray] | None:
     return None if gate is None else (np.asarray(gate["row"]) >= 0, np.asarray(gate["column"]) >= 0)
+
+
+def faults_on(stored: Any, chip: Any, rates: ARate, mask: Any) -> Faults:
+    """Check what is to be read, and say how many cells are faulty and where that counts.
+
+    Args:
+        stored: the model on crossbars.
+        chip: which chip.
+        rates: the fault rate, a number or a table.
+        mask: where faults act; None: everywhere. One value for an array serves every layer.
+
+    Raises:
+        ValueError: an object of another kind, several rates or chips, or a mask that is not about
+            the arrays on crossbars.
+    """
+    if not isinstance(stored, StoredModel):
+        raise ValueError(f"stored is of type {type(stored).__name__}: give what rerax.program did")
+    if not isinstance(chip, Chip):
+        raise ValueError(f"chip is {shown(chip)}: give rerax.chip(seed, number)")
+    if jnp.ndim(chip.number):
+        raise ValueError(f"{np.size(chip.number)} chips in one: map over them with jax.vmap")
+    if not isinstance(rates, RateTable):
+        rates = rate_table(rates, fault=stored.hardware.fault)
+    return Faults(rates, None if mask is None else _checked(mask, stored))
+
+
+def _checked(mask: Any, stored: StoredModel) -> FaultMask:
+    if not isinstance(mask, FaultMask):
+        raise ValueError(f"mask is of type {type(mask).__name__}: give a rerax.FaultMask")
+    known = {crossbar.array.name: crossbar for crossbar in stored.crossbars.values()}
+    arrays = {}
+    for name, acts in mask.arrays.items():
+        if name not in known:
+            raise ValueError(
+                f"the fault mask names {name!r}: use some of {', '.join(known)}, on crossbars"
+            )
+        layers = np.shape(known[name].layer)
+        if np.shape(acts) not in ((), layers, layers or (1,)):
+            raise ValueError(
+                f"the fault mask of {name} has shape {np.shape(acts)}: give True or False, or one "
+                f"for each of {layers} layers"
+            )
+        arrays[name] = jnp.broadcast_to(jnp.asarray(acts, jnp.bool_), layers or (1,))
+    whole = 1 << stored.hardware.spec.group_bits
+    traced = isinstance(mask.bits, jax.core.Tracer)
+    if mask.bits is not None and not traced and not 0 <= int(mask.bits) < whole:
+        raise ValueError(
+            f"bits {int(mask.bits)} of the fault mask are outside 0..{whole - 1}: give a word with "
+            "the chosen bits set"
+        )
+    return mask._replace(arrays=arrays)
 
 
 def read_codes(

@@ -14,20 +14,27 @@ from rerax.crossbar.crossbar import Crossbar
 from rerax.crossbar.keys import Chip
 from rerax.faults.mask import FaultMask, Faults
 from rerax.faults.read_out import Counts
-from rerax.faults.sampling.rates import ARate, RateTable, rate_table
+from rerax.faults.sampling.rates import ARate
 from rerax.hardware import Hardware
-from rerax.models.stored import Leaf, StoredModel, kept_codes, read_codes, store
+from rerax.models.conformance import check_own
+from rerax.models.stored import Leaf, StoredModel, faults_on, kept_codes, read_codes, store
 from rerax.paths import kernels_named, leaf_paths
 from rerax.protection import left_bare
 from rerax.pruning.gates import Gates, check_gate
+from rerax.values import shown
 
 Select = Callable[[str, Any], bool | str]
 """(path, leaf) -> whether it goes onto crossbars, or the axes of its array (`program`)."""
 
 if TYPE_CHECKING:
     AHardware = Hardware
-else:  # refused below in a line of our own
-    AHardware = Any
+    AStored = StoredModel
+    AChip = Chip
+    AMask = FaultMask | None
+    ASelect = Select
+    Ids = Mapping[str, ArrayId] | None
+else:  # what is of another kind is refused below, in a line of our own
+    AHardware = AStored = AChip = AMask = ASelect = Ids = Any
 
 USUAL_AXES = {2: "io", 4: "hwio", 5: "dhwio"}
 """Axes of an array by their number: Flax's dense kernels, and its convolutions in 2-D and 3-D."""
@@ -36,9 +43,9 @@ USUAL_AXES = {2: "io", 4: "hwio", 5: "dhwio"}
 def program(
     params: Any,
     hardware: AHardware,
-    select: Select,
+    select: ASelect,
     gates: Gates | None = None,
-    ids: Mapping[str, ArrayId] | None = None,
+    ids: Ids = None,
 ) -> StoredModel:
     """Put the chosen leaves of any tree of parameters onto crossbars.
 
@@ -81,14 +88,21 @@ def program(
 def lay_out(
     params: Any,
     hardware: AHardware,
-    select: Select,
+    select: ASelect,
     gates: Gates | None = None,
-    ids: Mapping[str, ArrayId] | None = None,
+    ids: Ids = None,
 ) -> StoredModel:
     """Do what `program` does, if need be with nothing on crossbars."""
     if not isinstance(hardware, Hardware):
         raise ValueError(f"hardware is of type {type(hardware).__name__}: give a rerax.Hardware")
+    if not callable(select):
+        raise ValueError(
+            f"select is {shown(select)}: give a function of path and leaf, such as "
+            "lambda path, leaf: path.endswith('kernel')"
+        )
     paths, leaves, structure = leaf_paths(params)
+    _check_ids(ids or {}, paths)
+    check_own(hardware)
     gates = gates or {}
     gated = {path: gates[name] for name, (path, _) in kernels_named(params, gates).items()}
     crossbars: dict[str, Crossbar] = {}
@@ -117,6 +131,22 @@ def lay_out(
     return StoredModel(crossbars, tuple(rest), hardware, structure, tuple(places))
 
 
+def _check_ids(ids: Mapping[str, Any], paths: tuple[str, ...]) -> None:
+    """Refuse identities that are none, or of a leaf that is not there.
+
+    Raises:
+        ValueError: which.
+    """
+    for path, array in ids.items():
+        if not isinstance(array, ArrayId):
+            raise ValueError(f"ids of {path!r} is {shown(array)}: give a rerax.ArrayId or path_id")
+        if path not in paths:
+            raise ValueError(
+                f"ids name {path!r}, which is no leaf of the tree: use some of "
+                f"{', '.join(paths[:4])}, .."
+            )
+
+
 def _axes_of(path: str, leaf: Any, axes: Any) -> str:
     """The axes of a leaf's array, a letter each.
 
@@ -140,8 +170,13 @@ def _axes_of(path: str, leaf: Any, axes: Any) -> str:
         )
     if "o" not in axes or not leaf.size:
         raise ValueError(f"{path} {tuple(leaf.shape)} ({axes}) has no outputs: leave it out")
-    if not np.isfinite(np.asarray(leaf, np.float32)).all():
-        raise ValueError(f"{path} has NaN or infinite weights: retrain, or check how it was made")
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(np.asarray(leaf, np.float32)).all()
+    if not finite:
+        raise ValueError(
+            f"{path} has weights that are NaN, infinite or too large for float32: retrain, or "
+            "check how it was made"
+        )
     return axes
 
 
@@ -153,8 +188,6 @@ def _check_gates(path: str, axes: str, gate: Any, shape: tuple[int, ...]) -> Non
             "so leave it without"
         )
     check_gate(path, gate, shape)
-    if not all(np.isfinite(np.asarray(gate[side])).all() for side in ("row", "column")):
-        raise ValueError(f"gates of {path} are not finite: give numbers, below 0 for a closed line")
 
 
 def _order(axes: str) -> list[int]:
@@ -193,15 +226,15 @@ def _check(crossbars: dict[str, Crossbar], gated: Mapping[str, Any]) -> None:
 
 
 def read(
-    stored: StoredModel,
-    chip: Chip,
+    stored: AStored,
+    chip: AChip,
     rates: ARate,
-    mask: FaultMask | None = None,
+    mask: AMask = None,
 ) -> Any:
     """Read a model's weights as one chip holds them: the same tree, its weights faulty.
 
     For use inside `jit` and under `vmap`, over chips and over the rates of a table. At rate 0 the
-    weights are the quantised ones, exactly.
+    weights are the quantised ones, exactly, but for low bits that make room for copies (`lsb`).
 
     Args:
         stored: the model on crossbars (`program`).
@@ -210,76 +243,36 @@ def read(
         mask: where faults act; None: everywhere.
 
     Raises:
-        ValueError: a rate that is traced, or outside [0, 1].
+        ValueError: an object of another kind, a rate that is traced or outside [0, 1], or a mask
+            that is not about the arrays on crossbars.
     """
     return read_counted(stored, chip, rates, mask)[0]
 
 
 def read_counted(
-    stored: StoredModel,
-    chip: Chip,
+    stored: AStored,
+    chip: AChip,
     rates: ARate,
-    mask: FaultMask | None = None,
+    mask: AMask = None,
 ) -> tuple[Any, dict[str, Counts]]:
     """Read a model as `read` does, and count the faulty cells of each array (of each layer)."""
-    if not isinstance(rates, RateTable):
-        rates = rate_table(rates, fault=stored.hardware.fault)
-    if mask is not None:
-        _check_mask(mask, stored)
+    faults = faults_on(stored, chip, rates, mask)
     leaves: list[Any] = []
     counts = {}
     for leaf, kept in zip(stored.leaves, stored.rest, strict=True):
         if leaf.axes:
-            weights, counts[leaf.path] = _read_array(stored, leaf.path, chip, Faults(rates, mask))
+            weights, counts[leaf.path] = _read_array(stored, leaf.path, chip, faults)
             leaves.append(_as_leaf(weights, leaf))
         else:
             leaves.append(leaf.constant if kept is None else kept)
     return jax.tree_util.tree_unflatten(stored.structure, leaves), counts
 
 
-def _check_mask(mask: FaultMask, stored: StoredModel) -> None:
-    """Refuse a mask that is not about the arrays on crossbars.
-
-    Raises:
-        ValueError: which array, or the bits.
-    """
-    known = {crossbar.array.name: crossbar for crossbar in stored.crossbars.values()}
-    absent = [name for name in known if name not in mask.arrays]
-    if absent:
-        raise ValueError(
-            f"the fault mask says nothing of {absent[0]}: name every array on crossbars"
-        )
-    for name in mask.arrays:
-        if name not in known:
-            raise ValueError(
-                f"the fault mask names {name!r}: use some of {', '.join(known)}, on crossbars"
-            )
-        layers = np.shape(known[name].layer)
-        if np.shape(mask.arrays[name]) not in ((), layers, layers or (1,)):
-            raise ValueError(
-                f"the fault mask of {name} has shape {np.shape(mask.arrays[name])}: give True or "
-                f"False, or one for each of {layers} layers"
-            )
-    whole = 1 << stored.hardware.spec.group_bits
-    if mask.bits is None or isinstance(mask.bits, jax.core.Tracer):
-        return
-    if not 0 <= int(mask.bits) < whole:
-        raise ValueError(
-            f"bits {int(mask.bits)} of the fault mask are outside 0..{whole - 1}: give a word with "
-            "the chosen bits set"
-        )
-
-
 def _read_array(stored: StoredModel, path: str, chip: Chip, faults: Faults) -> tuple[Array, Counts]:
-    crossbar = jax.tree.map(jnp.asarray, stored.crossbars[path])
-    if faults.mask is not None:  # one value serves every layer
-        acts = jnp.asarray(faults.mask.arrays[crossbar.array.name], jnp.bool_)
-        acts = jnp.broadcast_to(acts, crossbar.layer.shape or (1,))
-        mask = faults.mask._replace(arrays={crossbar.array.name: acts})
-        faults = faults._replace(mask=mask)
+    crossbar = stored.crossbars[path]
 
     def one(layer: Crossbar) -> tuple[Array, Counts]:
         codes, counts = read_codes(layer, chip, faults, stored.hardware)
-        return kept_codes(layer, codes).astype(jnp.float32) * layer.scale[None], counts
+        return kept_codes(layer, codes).astype(jnp.float32) * jnp.asarray(layer.scale)[None], counts
 
-    return lax.map(one, crossbar) if crossbar.layer.ndim else one(crossbar)
+    return lax.map(one, crossbar) if np.ndim(crossbar.layer) else one(crossbar)

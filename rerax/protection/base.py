@@ -43,6 +43,9 @@ class Protection:
     spare_arrays: int = 0
     """Further arrays for each matrix, which hold the same words."""
 
+    exact: bool = True
+    """Whether codes are read as they were where nothing is faulty: no low bit made room."""
+
     needs_gates: bool = False
     """Whether it can do nothing for a matrix without gates, of which no cell is freed."""
 
@@ -142,13 +145,19 @@ def register_protection(
 ) -> None:
     """Give a protection a name, so that `protection`, sweeps and flags find it.
 
+    A name that is registered again means the new protection. Rows in a folder keep no more than
+    the name, so a protection that has changed needs another.
+
     Args:
-        kind: the part of the name before its first colon.
+        kind: the part of the name before its first colon; none of the package's.
         make: gives the protection for the parts behind it.
         form: how such names look, for messages; by default the kind alone, "" hides it.
+
+    Raises:
+        ValueError: a name that rows and flags cannot hold, or one of the package's.
     """
     whole = kind if form is None else form
-    PROTECTIONS.entries[kind] = Entry(lambda name: make(name.split(":")[1:]), whole)
+    PROTECTIONS.enter(kind, Entry(lambda name: make(name.split(":")[1:]), whole))
 
 
 def registered_protections() -> Mapping[str, str]:

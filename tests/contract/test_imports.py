@@ -37,6 +37,7 @@ WITH_JAX = {
     "models.bert.model",
     "models.bert.planning",
     "models.bert.sensitivity",
+    "models.conformance",
     "models.flax",
     "models.stored",
     "models.tree",

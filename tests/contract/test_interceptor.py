@@ -96,8 +96,8 @@ def test_what_is_compiled_within_the_context_would_keep_its_chip_and_is_refused(
     stored = rerax.program(PARAMS, Hardware(), kernels)
     compiled = jax.jit(lambda x: MODEL.apply({"params": PARAMS}, x))
     with (
-        rerax.crossbar_layers(stored, rerax.chip(0, 0), 0.1),
         pytest.raises(ValueError, match="enter the context inside the function that is compiled"),
+        rerax.crossbar_layers(stored, rerax.chip(0, 0), 0.1),
     ):
         compiled(X)
 
@@ -128,10 +128,137 @@ def test_layers_of_a_stack_are_refused():
     params = model.init(jax.random.key(0), X)["params"]
     stored = rerax.program(params, Hardware(), lambda p, _: p.endswith("kernel") and "lio")
     with (
-        rerax.crossbar_layers(stored, rerax.chip(0, 0), 0.0),
         pytest.raises(ValueError, match=r"has axes 'lio': layers that are stacked"),
+        rerax.crossbar_layers(stored, rerax.chip(0, 0), 0.0),
     ):
         model.apply({"params": params}, X)
+
+
+class Around(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return Mlp(name="inside")(x)
+
+
+class General(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.DenseGeneral(3, name="out")(x)
+
+
+class Doubled(nn.Dense):
+    @nn.compact
+    def __call__(self, x):
+        return 2 * super().__call__(x)
+
+
+class Plain(nn.Dense):
+    pass
+
+
+class Single(nn.Module):
+    layer: type
+    how: dict = dataclasses.field(default_factory=dict)
+
+    @nn.compact
+    def __call__(self, x):
+        return self.layer(3, name="out", **self.how)(x)
+
+
+def applied(model, params, stored=None, rate=0.1, x=X):
+    stored = rerax.program(params, Hardware(), kernels) if stored is None else stored
+    with rerax.crossbar_layers(stored, rerax.chip(0, 0), rate):
+        return model.apply({"params": params}, x)
+
+
+def made(model, key=0):
+    return model.init(jax.random.key(key), X)["params"]
+
+
+def test_a_model_that_ran_without_its_crossbars_is_refused():
+    """Under other paths, in other layers, and as compiled before."""
+    stored = rerax.program(PARAMS, Hardware(), kernels)
+    unused = "kernel is on crossbars and no Dense layer multiplied by it"
+    with pytest.raises(ValueError, match=f"inner/{unused}"):
+        applied(Around(), made(Around()), stored)
+    with pytest.raises(ValueError, match=f"out/{unused}"):
+        applied(General(), made(General()))
+    compiled = jax.jit(lambda x: MODEL.apply({"params": PARAMS}, x))
+    compiled(X)
+    with (
+        pytest.raises(ValueError, match=f"inner/{unused}"),
+        rerax.crossbar_layers(stored, rerax.chip(0, 0), 0.1),
+    ):
+        compiled(X)
+    with pytest.raises(ZeroDivisionError), rerax.crossbar_layers(stored, rerax.chip(0, 0), 0.1):
+        1 / 0  # noqa: B018  # an error inside stays what it is
+
+
+def test_a_layer_whose_product_would_be_another_is_refused():
+    with pytest.raises(ValueError, match=r"out/kernel belongs to a layer with its own __call__ of"):
+        applied(Single(Doubled), made(Single(Doubled)))
+    own = Single(nn.Dense, {"dot_general": jax.lax.dot_general})
+    with pytest.raises(ValueError, match="a layer with its own dot_general"):
+        applied(own, made(own))
+    params = made(Single(Plain))
+    same = applied(Single(nn.Dense), params)
+    np.testing.assert_array_equal(applied(Single(Plain), params), same)
+
+
+def test_another_model_of_the_same_paths_is_refused():
+    stored = rerax.program(PARAMS, Hardware(), kernels)
+    with pytest.raises(ValueError, match="inner/kernel of this model is not what was put on"):
+        applied(MODEL, made(MODEL, 1), stored)
+    params = made(Single(nn.Dense))
+    with pytest.raises(ValueError, match="out/kernel of this model is not"):  # shapes, traced
+        jax.eval_shape(lambda p: applied(Single(nn.Dense), p, stored), params)
+    gates = rerax.open_gates({"inner": (6, 8)})
+    gates["inner"]["column"][:4] = -1
+    gated = rerax.program(PARAMS, Hardware(), kernels, gates)
+    pruned = rerax.mask(PARAMS, gates)
+    np.testing.assert_array_equal(applied(MODEL, PARAMS, gated), applied(MODEL, pruned, gated))
+
+
+def test_a_context_within_another_is_refused_and_ends():
+    stored = rerax.program(PARAMS, Hardware(), kernels)
+    with (
+        pytest.raises(ValueError, match="entered within another"),
+        rerax.crossbar_layers(stored, rerax.chip(0, 1), 0.1),
+    ):
+        applied(MODEL, PARAMS, stored)
+    assert applied(MODEL, PARAMS, stored).shape == (5, 3)
+
+
+def test_derivatives_are_refused_in_a_line_of_ours():
+    stored = rerax.program(PARAMS, Hardware(), kernels)
+    with pytest.raises(ValueError, match="crossbar_layers has no derivatives"):
+        jax.grad(lambda p: applied(MODEL, p, stored).sum())(PARAMS)
+    with pytest.raises(ValueError, match="crossbar_layers has no derivatives"):
+        jax.grad(lambda x: applied(MODEL, PARAMS, stored, x=x).sum())(X)
+    params = made(Single(nn.Dense))  # of a single layer no number passes but the kernel's
+    stored = rerax.program(params, Hardware(), kernels)
+    with pytest.raises(ValueError, match="crossbar_layers has no derivatives"):
+        jax.grad(lambda p: applied(Single(nn.Dense), p, stored).sum())(params)
+
+
+def test_dtypes_are_those_of_the_layer_as_it_is():
+    half = jax.tree.map(lambda a: a.astype(jnp.bfloat16), PARAMS)
+    for params, x in ((half, X.astype(jnp.bfloat16)), (half, X), (PARAMS, X)):
+        with jax.numpy_dtype_promotion("standard"):
+            plain = MODEL.apply({"params": params}, x)
+            found = applied(MODEL, params, rate=0.0, x=x)
+        assert found.dtype == plain.dtype
+        np.testing.assert_allclose(
+            np.asarray(found, np.float32), np.asarray(plain, np.float32), atol=0.1
+        )
+
+
+def test_parameters_may_be_made_inside():
+    stored = rerax.program(PARAMS, Hardware(), kernels)
+    with rerax.crossbar_layers(stored, rerax.chip(0, 0), 0.1):
+        fresh = MODEL.init(jax.random.key(0), X)["params"]
+        MODEL.apply({"params": PARAMS}, X)
+    np.testing.assert_array_equal(fresh["out"]["kernel"], PARAMS["out"]["kernel"])
 
 
 # A BERT that knows nothing of rerax, against the package's own.

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import rerax
+from rerax.campaign.simulate import hash_of
 from rerax.hardware import Hardware
 
 RNG = np.random.default_rng(0)
@@ -117,6 +118,80 @@ def test_a_folder_is_of_one_score_and_seed(tmp_path):
         rerax.simulate(accuracy, STORED, version="1", **{**asked, "out": tmp_path / "else"})
 
 
+def named(params, **hardware):
+    return rerax.program(params, Hardware(**hardware), lambda path, _: path.endswith("kernel"))
+
+
+def test_what_tells_trees_apart_is_in_their_hash():
+    kernel, other = RNG.normal(size=(2, 4, 4)).astype(np.float32)
+    tree = {"a/kernel": kernel, "a": {"b": other}, "f": jax.nn.relu, "n": 3, "k": np.float32(1)}
+    changes = [
+        {"f": jax.nn.gelu}, {"n": 4}, {"n": 3.0}, {"n": "3"}, {"k": np.float64(1)},
+        {"k": np.float32(2)}, {"a": (other,)}, {"a": {"b": kernel}},
+        {"a/kernel": kernel.astype(np.float64)}, {"a": {"kernel": other}, "a/kernel": kernel},
+    ]  # fmt: skip
+    hashes = [hash_of(named(tree)), *(hash_of(named({**tree, **c})) for c in changes[:-1])]
+    swapped = rerax.program(tree, Hardware(), lambda path, leaf: leaf is other)
+    hashes.append(hash_of(swapped))
+    assert len(set(hashes)) == len(hashes)
+    again = {**tree, "a/kernel": kernel.copy(), "f": jax.nn.relu}
+    assert hash_of(named(again)) == hashes[0]
+    with pytest.raises(ValueError, match=r"f is <function .*which rows in a folder cannot name"):
+        hash_of(named({**tree, "f": lambda x: x}))
+
+
+def test_a_leaf_may_share_its_path_with_one_on_crossbars(tmp_path):
+    """The outer one's numbers are part of the identity too."""
+    asked = {"rates": 0.1, "chips": 2, "name": "a", "version": "1", "out": tmp_path / "rows"}
+    kernel = np.ones((4, 4), np.float32)
+
+    def run(outside):
+        tree = {"a": {"kernel": outside}, "a/kernel": kernel}
+        put = rerax.program(tree, Hardware(), lambda path, leaf: leaf is kernel)
+        return rerax.simulate(lambda p: p["a"]["kernel"].sum(), put, **asked)["score"].to_pylist()
+
+    assert run(np.float32(1)) == [1.0] * 2
+    assert run(np.float32(5)) == [5.0] * 2
+
+
+def test_a_score_is_read_anew_by_every_call():
+    data = {"x": 1.0}
+
+    def score(params):
+        return jnp.float32(data["x"])
+
+    first = rerax.simulate(score, STORED, rates=0.1, chips=2)
+    data["x"] = 2.0
+    second = rerax.simulate(score, STORED, rates=0.1, chips=2)
+    assert first["score"].to_pylist() == [1.0] * 2
+    assert second["score"].to_pylist() == [2.0] * 2
+
+
+def test_numbers_of_a_score_are_kept_exactly():
+    def score(params):
+        large = jnp.int32(2**24 + 1)
+        return {"large": large, "yes": large > 0, "half": jnp.bfloat16(0.1), "python": 7}
+
+    rows = rerax.simulate(score, STORED, rates=0.0, chips=1).to_pylist()[0]
+    assert (rows["large"], rows["yes"], rows["python"]) == (2**24 + 1, 1.0, 7.0)
+    assert rows["half"] == float(jnp.bfloat16(0.1))
+
+
+def test_keys_in_the_tree_numbers_of_numpy_and_spare_arrays(tmp_path):
+    tree = {"kernel": np.ones((4, 4), np.float32), "key": jax.random.key(3)}
+    asked = {"chips": 2, "name": "a", "version": "1", "out": tmp_path / "rows"}
+    put = named(tree, protection="duplicate:3")
+    rows = rerax.simulate(
+        lambda p: p["kernel"].sum(), put, rates=np.float32(1), seed=np.int64(2),
+        sa1_share=np.float64(0.5), **asked,
+    ).to_pandas()  # fmt: skip
+    assert (rows.cells == 3 * 4 * 4 * 8).all()
+    assert (rows.stuck_at_0 + rows.stuck_at_1 == rows.cells).all()
+    assert (rows.seed == 2).all()
+    other = named({**tree, "key": jax.random.key(4)}, protection="duplicate:3")
+    assert hash_of(put) != hash_of(other)
+
+
 @dataclasses.dataclass(frozen=True)
 class Dust(rerax.FaultModel):
     """A fault model without a name."""
@@ -173,6 +248,12 @@ def broken():
         (lambda p: {}, "an empty dictionary"),
         (lambda p: {"rate": 1.0}, "'rate', which is a column"),
         (lambda p: {3: 1.0}, "the score gives 3 "),
+        (lambda p: 1j, "the score gives 'score' of complex64"),
+        (lambda p: 2**40, "the score gives 'score' int"),
+        (lambda p: jax.random.key(0), r"the score gives 'score' of key<fry>"),
+        (lambda p: float(jax.tree.leaves(p)[0].sum()), "the score needs to know a number while"),
+        (lambda p: np.sum(np.asarray(jax.tree.leaves(p)[0])), "needs to know a number while it"),
+        (lambda p: 1 if jax.tree.leaves(p)[0].sum() > 0 else 0, "needs to know a number"),
         (5, "score is 5: give a function"),
     ],
 )
@@ -188,7 +269,7 @@ def test_bad_scores_are_refused(score, said):
         ({"rates": "x"}, "rate 'x' is not a number"),
         ({"rates": []}, "rates is empty"),
         ({"chips": 0}, "chips 0 is outside"),
-        ({"sa1_share": 2}, "sa1_share 2 is outside"),
+        ({"sa1_share": 2}, "sa1_share 2.0 is outside"),
         ({"seed": -1}, "seed -1 is outside"),
     ],
 )

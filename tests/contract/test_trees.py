@@ -260,7 +260,7 @@ DENSE = {"a": {"kernel": np.ones((3, 2), np.float32)}, "n": np.arange(3), "f": l
         ({"a": np.ones((2, 3, 4))}, lambda *_: "io", "axes 'io' are not those of a"),
         ({"a": np.ones((2, 3))}, lambda *_: "ii", "has no outputs"),
         ({"a": np.ones((2, 3))}, lambda *_: 5, "axes 5 are not those of a"),
-        ({"a": {"b": np.full((2, 2), np.nan)}}, take("b"), "a/b has NaN or infinite weights"),
+        ({"a": {"b": np.full((2, 2), np.nan)}}, take("b"), "a/b has weights that are NaN, inf"),
         ({"a": np.ones((0, 3))}, take("a"), "has no outputs"),
     ],
 )
@@ -307,6 +307,32 @@ def test_other_bad_input_is_refused():
     assert "2 leaves on crossbars (a, b), 0 outside" in repr(stored)
 
 
+def test_objects_of_another_kind_are_refused():
+    weights = {"a": np.ones((2, 2), np.float32)}
+    stored, chip = rerax.program(weights, Hardware(), lambda *_: True), rerax.chip(0, 0)
+    several = jax.vmap(lambda n: rerax.chip(0, n))(jnp.arange(3, dtype=jnp.uint32))
+    for given, said in (
+        ((weights, chip, 0.1), "stored is of type dict: give what rerax.program did"),
+        ((stored, 3, 0.1), r"chip is 3: give rerax.chip\(seed, number\)"),
+        ((stored, several, 0.1), "3 chips in one: map over them with jax.vmap"),
+        ((stored, chip, [0.1, 0.2]), "the table has 2 rates"),
+        ((stored, chip, [[0.1]]), "rates have 2 axes"),
+        ((stored, chip, "x"), "rate 'x' is not a number"),
+        ((stored, chip, None), "rate None is not a number"),
+        ((stored, chip, 0.1, {"a": True}), "mask is of type dict: give a rerax.FaultMask"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            rerax.read(*given)
+    for select in (None, "kernel"):
+        with pytest.raises(ValueError, match=f"select is {select!r}: give a function of path"):
+            rerax.program(weights, Hardware(), select)
+    for ids, said in (({"b": path_id("a")}, "ids name 'b', which is"), ({"a": "x"}, "'a' is 'x'")):
+        with pytest.raises(ValueError, match=said):
+            rerax.program(weights, Hardware(), lambda *_: True, ids=ids)
+    with pytest.raises(ValueError, match="a has weights that are NaN, infinite or too large"):
+        rerax.program({"a": np.full((2, 2), 1e300)}, Hardware(), lambda *_: True)
+
+
 def test_measured_chips_of_any_tree(tmp_path):
     weights = {"a": np.ones((3, 2), np.float32), "b": np.ones((3, 2), np.float32)}
 
@@ -334,6 +360,10 @@ def test_measured_chips_of_any_tree(tmp_path):
         ({"row": np.ones(1), "column": np.ones(4)}, "io", r"do not fit its shape \(4, 4\)"),
         ({"row": np.ones(4)}, "io", "do not fit"),
         ({"row": np.full(4, np.nan), "column": np.ones(4)}, "io", "are not finite"),
+        ({"row": np.ones(4) > 0, "column": np.ones(4)}, "io", "are truth values, which close no"),
+        ({"row": np.arange(4) > 0, "column": np.arange(4) % 2.0}, "io", "are truth values"),
+        ({"row": np.ones(4), "column": np.arange(4) % 2.0}, "io", "are zeros and ones, which clo"),
+        ({"row": np.ones(4), "column": np.array(["a"] * 4)}, "io", "are of <U1: give numbers"),
         ({"row": np.ones(4), "column": np.ones(4)}, "oi", "gates are for kernels of inputs by out"),
     ],
 )

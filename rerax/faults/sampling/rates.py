@@ -11,6 +11,7 @@ import numpy as np
 
 from rerax.faults.base import DEFAULT_SA1_SHARE, FaultModel
 from rerax.faults.sampling.poisson import EDGES, hazard
+from rerax.values import check_real
 
 if TYPE_CHECKING:
     Rates = float | Sequence[float] | np.ndarray
@@ -100,12 +101,20 @@ def rate_table(
             "the rate is traced: make a table of numbers outside jit, rerax.rate_table([..]), and "
             "pass that"
         )
+    if np.ndim(rates) > 1:
+        raise ValueError(f"rates have {np.ndim(rates)} axes: give one rate, or a list")
     if np.ndim(rates):
-        several = [rate_table(float(rate), sa1_share, fault) for rate in np.asarray(rates)]
+        several = [rate_table(rate, sa1_share, fault) for rate in np.asarray(rates).tolist()]
         if not several:
             raise ValueError("rates is empty: give at least one")
         return jax.tree.map(lambda *leaves: np.stack(leaves), *several)
+    if isinstance(rates, jax.Array | np.ndarray):
+        rates = rates.item()
+    check_real("rate", rates)
+    check_real("sa1_share", sa1_share)
     rate = float(rates)  # type: ignore[arg-type]
+    if not isinstance(sa1_share, Fraction):  # of NumPy's types no fraction is made
+        sa1_share = float(sa1_share)
     for name, value in (("rate", rate), ("sa1_share", sa1_share)):
         if not 0 <= value <= 1:  # also catches NaN
             raise ValueError(f"{name} {value} is outside [0, 1]: give a fraction")

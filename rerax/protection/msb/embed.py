@@ -56,11 +56,15 @@ class MsbEmbed(Protection):
     erasures: bool = False
 
     def __post_init__(self) -> None:
-        if self.into not in PURSES:
+        if not isinstance(self.into, str) or self.into not in PURSES:
             raise ValueError(f"copies into {self.into!r}: use one of {', '.join(PURSES)}")
         check_integer("msbs", self.msbs)
         if not 1 <= self.msbs <= 8:
             raise ValueError(f"msbs {self.msbs} is outside 1..8: give a whole number in the range")
+        if isinstance(self.copies, list):
+            object.__setattr__(self, "copies", tuple(self.copies))
+        if not isinstance(self.copies, tuple):
+            check_integer("copies", self.copies)
         depths = self.depths
         for depth in depths:
             check_copies(depth)
@@ -93,6 +97,11 @@ class MsbEmbed(Protection):
     def needs_gates(self) -> bool:  # type: ignore[override]
         """Whether freed cells alone pay."""
         return self.into == "pruned"
+
+    @property
+    def exact(self) -> bool:  # type: ignore[override]
+        """Whether no copy takes the place of a low bit."""
+        return "lsb" not in self.into
 
     def check(self, spec: ChipSpec) -> None:
         """Refuse more bits than a group has."""

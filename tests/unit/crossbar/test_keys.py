@@ -63,3 +63,33 @@ def test_keys_differ_by_chip_matrix_and_layer():
 def test_bad_seeds_are_refused(seed):
     with pytest.raises(ValueError, match="outside 0"):
         keys.root_key(seed)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (-1, "chip -1 is outside 0..4294967294"),
+        (2**32 - 1, "chip 4294967295 is outside"),
+        (1.5, "chip 1.5 is not a whole number"),
+        (True, "chip True is not a whole number"),
+        ("3", "chip '3' is not a whole number"),
+        (np.arange(3), "3 numbers of chips: map over them with jax.vmap"),
+    ],
+)
+def test_numbers_that_are_no_chip_are_refused(number, said):
+    with pytest.raises(ValueError, match=said):
+        keys.chip(0, number)
+
+
+def test_a_chip_is_the_same_however_its_number_is_written():
+    wanted = keys.chip(3, 2**31 + 1)
+    key = jax.random.key_data(wanted.key)
+    for seed, number in ((np.int64(3), np.uint32(2**31 + 1)), (3, jnp.uint32(2**31 + 1))):
+        found = keys.chip(seed, number)
+        np.testing.assert_array_equal(jax.random.key_data(found.key), key)
+        traced = jax.jit(lambda n: jax.random.key_data(keys.chip(3, n).key))(np.uint32(number))
+        np.testing.assert_array_equal(traced, key)
+    with pytest.raises(ValueError, match="number is a traced float32"):
+        jax.eval_shape(lambda n: keys.chip(0, n), jnp.float32(1))
+    with pytest.raises(ValueError, match=r"seed 0.5 is not a whole number"):
+        keys.chip(0.5, 0)

@@ -1,0 +1,117 @@
+"""Checks of a user's own fault models and protections against what the package assumes of them.
+
+Those of the package are held to the same by the tests.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rerax.crossbar.array_id import path_id
+from rerax.crossbar.encoding import decode
+from rerax.crossbar.keys import array_key, chip
+from rerax.crossbar.spec import ChipSpec
+from rerax.faults import FaultModel
+from rerax.faults.read_out import unharmed
+from rerax.faults.sampling.rates import rate_table
+from rerax.hardware import Hardware
+from rerax.protection import Protection
+
+SHAPE = 24, 16
+RATES = 0.0, 0.02, 0.3, 1.0
+"""No faults, then faults among which those of the rate before must be."""
+
+
+def check_own(hardware: Hardware) -> None:
+    """Refuse a fault model or a protection of the user's that breaks what rows rely on.
+
+    Raises:
+        ValueError: which, and how.
+    """
+    if not _is_ours(hardware.fault):
+        check_fault(hardware.fault, hardware.spec)
+    if not _is_ours(hardware.protection):
+        check_protection(hardware.protection, hardware.spec)
+
+
+def _is_ours(thing: FaultModel | Protection) -> bool:
+    return type(thing).__module__.partition(".")[0] == "rerax"
+
+
+@functools.lru_cache(64)
+def check_fault(fault: FaultModel, spec: ChipSpec) -> None:
+    """Refuse states that are none, faults at rate 0, and faults that a higher rate mends.
+
+    Models that override `disturb` may know arrays by name and are not tried.
+
+    Args:
+        fault: the fault model.
+        spec: geometry of a small array.
+
+    Raises:
+        ValueError: which.
+    """
+    if type(fault).disturb is not FaultModel.disturb:
+        return
+    name = type(fault).__name__
+    key = array_key(chip(0, 0).key, path_id("check"), 0)
+    words = jnp.zeros((spec.groups, *SHAPE), jnp.uint8)
+    fault.disturb(words, key, rate_table(0.0, fault=fault), spec)  # refuses another shape
+    states = jax.jit(lambda rates: fault.states(key, rates, spec, SHAPE))
+    before = np.zeros((spec.cells_per_weight, *SHAPE), np.uint8)
+    for rate in RATES:
+        found = np.asarray(states(rate_table(rate, fault=fault)))
+        wrong = sorted(set(np.unique(found).tolist()) - {0, 1, 3})
+        if wrong:
+            raise ValueError(
+                f"states of {name} hold {wrong[0]}: give 0 healthy, 1 stuck at 0, 3 stuck at 1"
+            )
+        if rate == 0 and found.any():
+            raise ValueError(f"{name} has faults at rate 0: it must have none")
+        if (before.astype(bool) & (found != before)).any():
+            raise ValueError(
+                f"{name} has other faults at rate {rate:g} than at a lower one: those must be "
+                "among them"
+            )
+        before = found
+
+
+@functools.lru_cache(64)
+def check_protection(scheme: Protection, spec: ChipSpec) -> None:
+    """Refuse a protection that reads other codes than were stored where nothing is faulty.
+
+    One that says it is not `exact` may. A matrix for which it has no room is not tried.
+
+    Args:
+        scheme: the protection.
+        spec: geometry of a small array.
+
+    Raises:
+        ValueError: it does.
+    """
+    if not scheme.exact:
+        return
+    most = 2 ** (spec.bits - 1) - 1
+    codes = np.random.default_rng(0).integers(-most, most + 1, SHAPE).astype(np.int8)
+    row, column = np.arange(SHAPE[0]) % 3 > 0, np.arange(SHAPE[1]) % 2 > 0
+    for lines in (None, (row, column)):
+        kept = np.ones(SHAPE, bool) if lines is None else row[:, None] & column
+        try:
+            words, extra = scheme.store(np.where(kept, codes, 0), lines, spec, "check")
+        except ValueError:
+            continue
+        shape = np.shape(words)
+        if shape != (spec.groups, *SHAPE) or getattr(words, "dtype", None) != np.uint8:
+            raise ValueError(
+                f"store of {type(scheme).__name__} gives words {shape}: give uint8 "
+                f"{(spec.groups, *SHAPE)} for codes {SHAPE}, with extra arrays beside them (Stored)"
+            )
+        arrays = [unharmed(jnp.asarray(words))] * (1 + scheme.spare_arrays)
+        read = decode(scheme.recover(arrays, extra, spec, "check"), spec)
+        if read.shape != SHAPE or (np.asarray(read) != codes)[kept].any():
+            raise ValueError(
+                f"{type(scheme).__name__} reads other codes than were stored although nothing is "
+                "faulty: mend its store or recover, or let it say `exact = False`"
+            )

@@ -1,0 +1,106 @@
+"""Own fault models and protections that break what rows rely on are refused; ours never do."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import rerax
+from rerax.faults import fault_model
+from rerax.models.conformance import check_fault, check_protection
+from rerax.protection import protection
+
+WEIGHTS = {"a": np.ones((4, 4), np.float32)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Own(rerax.FaultModel):
+    """Stuck cells, and one of several mistakes."""
+
+    mistake: str = ""
+
+    def states(self, key, rates, spec, shape):
+        cells = rerax.stuck_cells(key, rates, spec, *shape)
+        return {
+            "": cells,
+            "value": cells * 2,
+            "rate 0": cells.at[0, 0, 0].set(1),
+            "mended": jnp.where(rates.above, cells.at[:, :8].set(0), cells),
+            "turned": jnp.where(rates.above & (cells > 0), 4 - cells, cells),
+            "shape": cells[:1],
+        }[self.mistake]
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ("value", "states of Own hold 2: give 0 healthy, 1 stuck at 0, 3 stuck at 1"),
+        ("rate 0", "Own has faults at rate 0: it must have none"),
+        ("mended", "Own has other faults at rate 1 than at a lower one"),
+        ("turned", "Own has other faults at rate 1 than at a lower one"),
+        ("shape", "states of Own are uint8 .*: give uint8"),
+    ],
+)
+def test_fault_models_that_are_none_are_refused(mistake, said):
+    with pytest.raises(ValueError, match=said):
+        rerax.program(WEIGHTS, rerax.Hardware(fault=Own(mistake)), lambda *_: True)
+    rerax.program(WEIGHTS, rerax.Hardware(fault=Own()), lambda *_: True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lossy(rerax.Protection):
+    """One that loses a bit of what was stored."""
+
+    exact: bool = True
+    spare_arrays: int = 0
+    gated_only: bool = False
+
+    def store(self, codes, lines, spec, matrix):
+        words = rerax.encode(codes, spec)
+        lost = words ^ 1 if lines is not None or not self.gated_only else words
+        return rerax.Stored(lost)
+
+
+@dataclasses.dataclass(frozen=True)
+class Averse(rerax.Protection):
+    """One that has no room anywhere."""
+
+    def store(self, codes, lines, spec, matrix):
+        raise ValueError("no room")
+
+
+@dataclasses.dataclass(frozen=True)
+class Bare(rerax.Protection):
+    """One that gives words alone."""
+
+    def store(self, codes, lines, spec, matrix):
+        return rerax.encode(codes, spec), rerax.encode(codes, spec)
+
+    def recover(self, arrays, extra, spec, matrix):
+        return arrays[0].words[:, :8]
+
+
+def test_protections_that_lose_codes_without_faults_are_refused():
+    def use(scheme):
+        return rerax.program(WEIGHTS, rerax.Hardware(protection=scheme), lambda *_: True)
+
+    for scheme in (Lossy(), Lossy(gated_only=True), Bare()):
+        with pytest.raises(ValueError, match=r"reads other codes than were stored although nothin"):
+            use(scheme)
+    use(Lossy(exact=False))
+    check_protection(Averse(), rerax.ChipSpec())
+
+
+FAULTS = ("uniform", "clustered:2", "wordline", "bitline", "short", "flip")
+PROTECTIONS = ("none", "duplicate:3", "msb:2x3:pruned", "msb:2x3:lsb", "msb:1x5:pruned+lsb")
+
+
+@pytest.mark.parametrize("encoding", ["offset", "differential"])
+def test_ours_conform(encoding):
+    spec = rerax.ChipSpec(encoding, bits=8 if encoding == "offset" else 7)
+    for name in FAULTS:
+        check_fault(fault_model(name), spec)
+    for name in PROTECTIONS:
+        check_protection(protection(name), spec)
+        assert protection(name).exact == ("lsb" not in name)
