@@ -45,12 +45,6 @@ def laid_out(tmp_path_factory):
     return out
 
 
-@pytest.fixture(scope="module")
-def with_rows(laid_out):
-    """And its rows, of few chips."""
-    pages.fill(laid_out)
-
-
 @pytest.mark.filterwarnings("ignore:.*without gates they have no freed cells")
 @pytest.mark.parametrize(
     "page",
@@ -60,10 +54,8 @@ def with_rows(laid_out):
         if pages.runnable(page)
     ],
 )
-def test_examples_print_what_the_page_shows(page, laid_out, tmp_path, monkeypatch, request):
+def test_examples_print_what_the_page_shows(page, laid_out, tmp_path, monkeypatch):
     """Where the pages were made, writing them again changes nothing."""
-    if "rerax-demo/rows" in pages.read(page):
-        request.getfixturevalue("with_rows")
     (tmp_path / "rerax-demo").symlink_to(laid_out)
     monkeypatch.chdir(tmp_path)
     text = pages.read(page)
@@ -239,14 +231,13 @@ def test_impossible_scores_are_seen(text, bad):
 
 
 def test_one_command_writes_all_pages(tmp_path, monkeypatch, capsys):
-    """With two pages of the shortest kind, and without the demo's rows."""
+    """With two pages of the shortest kind."""
     for name, text in {"a.md": "```python\nprint(1)\n```\n", "b.md": "words\n"}.items():
         (tmp_path / name).write_text(text + '\n```text title="prints"\n2\n```\n')
     monkeypatch.setattr(pages, "ROOT", tmp_path)
     monkeypatch.setattr(pages, "PAGES", ("a.md", "b.md"))
     monkeypatch.setattr(pages, "MADE_ON", tmp_path / "made_on.json")
-    for step in ("lay_out", "fill"):
-        monkeypatch.setattr(pages, step, lambda folder: folder.mkdir(exist_ok=True))
+    monkeypatch.setattr(pages, "lay_out", lambda folder: folder.mkdir(exist_ok=True))
     pages.main()
     assert 'prints"\n1\n' in (tmp_path / "a.md").read_text()
     assert 'prints"\n2\n' in (tmp_path / "b.md").read_text()

@@ -18,7 +18,6 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 from paths import HELPERS, ROOT
 
@@ -157,15 +156,6 @@ def lay_out(folder: Path) -> None:
     demo.lay_out(folder)
 
 
-def fill(folder: Path) -> None:
-    """And its rows, of few chips and rates."""
-    from rerax import demo
-
-    few = {"RATES": (0.0, 0.05, 0.1), "CHIPS": 4}
-    with mock.patch.multiple(demo, **few):
-        demo.run_demo(folder)
-
-
 def runnable(page: str) -> bool:
     """Whether a page has examples that run here."""
     return any(b.language in RUNS and not b.needs for b in fences(read(page)))
@@ -174,7 +164,7 @@ def runnable(page: str) -> bool:
 def run(text: str, name: str = "page") -> list[Output]:
     """Run the examples of a page in the current folder, top to bottom.
 
-    The folder must hold `rerax-demo/model`, `data` and `rows`. `python` blocks share their names;
+    The folder must hold `rerax-demo/model` and `data`. `python` blocks share their names;
     one titled with a file name is also written to that file. `console` blocks are commands behind
     `$` with what they print, `bash` blocks commands alone.
 
@@ -321,7 +311,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "rerax-demo"
         lay_out(made)
-        fill(made)
         for k, page in enumerate(filter(runnable, PAGES)):
             here = Path(folder) / str(k)
             here.mkdir()
