@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rerax.campaign.lens import View
     from rerax.campaign.recall import Recalled
 
-SHOWN = 10  # examples printed
+SHOWN, TEXT = 10, 70  # examples printed, and letters of each
 
 
 @app.command()
@@ -103,6 +103,6 @@ def _show(found: "Recalled", view: "View") -> None:
     print(f"{len(view.lost)} examples wrong that the clean chip gets right")
     for i in view.lost[:SHOWN]:
         text = " | ".join(field[i] for field in found.texts)
-        print(f"  {i}: {text[:80]}")
+        print(f"  {i}: {text[:TEXT]}")
     if len(view.lost) > SHOWN:
         print(f"  and {len(view.lost) - SHOWN} more: {', '.join(map(str, view.lost[SHOWN:]))}")

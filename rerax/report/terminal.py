@@ -47,7 +47,8 @@ def print_columns(
     """Print a table and notes below it.
 
     On a terminal the table is as wide as that: long names are cut and numbered, words are folded,
-    then columns are left out, and a note says so. Files and pipes get it whole.
+    then columns are left out, and a note says so. Notes are folded between words. Files and pipes
+    get it all.
 
     Args:
         columns: at least one, all of equal length.
@@ -56,6 +57,7 @@ def print_columns(
         wide: whole on a terminal too.
     """
     console = _console(file)
+    width = console.width
     fitted = console.is_terminal and not wide
     short = list(map(_short, columns))
     shown = _that_fit(short, console.width) if fitted else list(columns)
@@ -71,8 +73,15 @@ def print_columns(
         list(one.texts) != two.texts for one, two in zip(columns, short, strict=True)
     ):
         notes = [*notes, "names are cut to fit the terminal; --wide shows them whole"]
-    for text in notes:
-        console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
+    for text in map(printable, notes):
+        if fitted:
+            text = " ".join(_cut(word) for word in text.split(" "))
+        console.print(text, highlight=False, markup=False, soft_wrap=not fitted, width=width)
+
+
+def _cut(word: str) -> str:
+    """A word of a note; the text of a plan is one of hundreds of letters."""
+    return word if len(word) <= 2 * LONGEST else f"{word[: LONGEST - 1]}…"
 
 
 def _short(column: Column) -> Column:

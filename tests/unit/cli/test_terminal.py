@@ -74,7 +74,10 @@ def test_a_table_fits_its_terminal_and_says_what_it_leaves_out(monkeypatch, widt
     table = lines[: next(k for k, line in enumerate(lines) if line.startswith("scores in"))]
     assert max(map(len, table)) <= width
     assert any("msb:2x3:pruned" in line and "2e-3" in line for line in table) or width < 80
-    (told,) = [line for line in lines if "--wide" in line]
+    assert max(map(len, lines)) <= width
+    told = " ".join(" ".join(lines[len(table) :]).split())
+    assert "--wide shows" in told
+    told = told[max(told.find("left out to fit"), told.find("names are cut")) :]
     for name in (" SE ", "(gain 95 %)", "reads"):  # a column is there, or its absence is told
         assert (name in table[1]) != (name.strip() in told), name
     assert ("names are cut" in told) == (width == 300)
@@ -137,3 +140,18 @@ def test_the_command_is_kept_without_what_changes_no_row():
     )
     study = command_text(sweep, {**values, "study": "a.py", "model": None})
     assert study.startswith("rerax sweep --out rows a.py --task")
+
+
+def test_notes_are_folded_between_words_and_long_names_in_them_are_cut(monkeypatch):
+    plan = "allocation:" + "/".join(f"matrix_{i}=msb:2x3:pruned" for i in range(20))
+    note = f"gain: points over {plan} on the same chips, whatever they cost, and so on and so on"
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "xterm")
+    for out, wide, folded in ((Screen(), False, 1), (Screen(), True, 0), (io.StringIO(), False, 0)):
+        with contextlib.redirect_stdout(out):
+            print_columns([Column("rate", ["1e-3"])], [note], wide=wide)
+        lines = re.sub("\x1b[^m]*m", "", out.getvalue()).splitlines()
+        assert (note in lines) != folded
+        if folded:
+            assert max(map(len, lines)) <= 60
+            assert f"{plan[:35]}… on the same" in " ".join(" ".join(lines).split())
