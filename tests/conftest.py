@@ -44,6 +44,16 @@ def shared() -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def _own_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault models and protections that a test registers are gone behind it."""
+    from rerax.faults import FAULTS
+    from rerax.protection import PROTECTIONS
+
+    for registry in (FAULTS, PROTECTIONS):
+        monkeypatch.setattr(registry, "entries", dict(registry.entries))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _import_noisy_packages() -> None:
     """Third parties may warn while they are imported; our own code may not warn at all."""
