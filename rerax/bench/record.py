@@ -81,6 +81,7 @@ def print_bench(found: dict[str, Any], wide: bool = False) -> None:
     texts = list(zip(*lines, strict=True))
     speeds = found["limits"]["products"].items()
     rates = ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in speeds)
+    busy = any(line[6] and float(line[6]) < 1 for line in lines)
     print_columns(
         [
             Column("protection", texts[0], number=False),
@@ -97,6 +98,8 @@ def print_bench(found: dict[str, Any], wide: bool = False) -> None:
             f"measured here: products {rates} G operations a second, "
             f"memory {found['limits']['bandwidth'] / 1e9:.1f} and cache "
             f"{found['limits']['cache'] / 1e9:.1f} GB a second",
+            *["x floor below 1: other programs slowed the measuring of speeds; run it again"]
+            * busy,
         ],
         wide=wide,
     )

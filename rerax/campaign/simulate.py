@@ -119,8 +119,11 @@ def simulate(
             "rerax.chip(seed, number), 1.0)"
         )
     points = {float(rate) + 0.0: rate_table(float(rate), sa1_share, fault) for rate in asked}
-    if out is not None and not (isinstance(name, str) and name and isinstance(version, str)):
-        raise ValueError("name or version is missing: rows in a folder say what scored them")
+    for what, text in (("name", name), ("version", version)):
+        if out is not None and not (isinstance(text, str) and text):
+            raise ValueError(
+                f"{what} is {text!r}: give a text, since rows in a folder say what scored them"
+            )
     if out is not None:
         FAULTS.check_registered(fault)
         PROTECTIONS.check_registered(hardware.protection)

@@ -6,6 +6,7 @@ nowhere else. JAX is imported only where processes are joined.
 
 import contextlib
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -179,21 +180,41 @@ def joined(
 
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM for itself
     try:
-        jax.distributed.initialize(
-            coordinator, processes, process, shutdown_timeout_seconds=SHUTDOWN_SECONDS
-        )
+        with _nothing_printed():
+            jax.distributed.initialize(
+                coordinator, processes, process, shutdown_timeout_seconds=SHUTDOWN_SECONDS
+            )
+            team = current_team()
     except (ValueError, RuntimeError) as error:
         raise ValueError(
             f"processes cannot be joined ({error}): start them under SLURM, Open MPI, Kubernetes "
             "or on a TPU pod, or give --coordinator HOST:PORT --processes N --process I"
         ) from None
-    team = current_team()
     try:
         yield team
     except BaseException:
         _give_up(team.index)  # the others come to the end of this process, which waits for them
         raise
     jax.distributed.shutdown()
+
+
+@contextlib.contextmanager
+def _nothing_printed() -> Iterator[None]:
+    """Context without standard output, on which Gloo tells whom it has reached."""
+    try:
+        sys.stdout.flush()
+        own = os.dup(1)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.close(nowhere)
+    except (OSError, ValueError, AttributeError):  # one of them is closed
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.dup2(own, 1)
+        os.close(own)
 
 
 def _check_flags(
@@ -222,7 +243,8 @@ def _leaders(value: np.ndarray) -> np.ndarray:
     from jax.experimental import multihost_utils
 
     try:
-        return np.asarray(multihost_utils.broadcast_one_to_all(value))
+        with _nothing_printed():
+            return np.asarray(multihost_utils.broadcast_one_to_all(value))
     except jax.errors.JaxRuntimeError as error:
         raise ValueError(
             f"the processes do not reach one another ({str(error).partition(': ')[0]}): look at "

@@ -28,6 +28,8 @@ SECTIONS = {
     "Machine": "chunk lanes dtype distributed coordinator processes process",
 }
 """Parameters of the commands under the headings of their help; all others come first."""
+_ONE_EACH = {"plan": "encoding bits bits_per_cell tile layout fault"}
+"""Flags that are lists elsewhere and single values in these commands."""
 _SAYS_NOTHING = ("quiet", "wide", "dry_run", "distributed", "coordinator", "processes", "process")
 _OTHERS, _FIRST = "Options", ("Model and data",)
 
@@ -39,6 +41,9 @@ class Grouped(typer.core.TyperCommand):
         """Write arguments, then flags section by section."""
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
         params = self.get_params(ctx)
+        for param in params:
+            if str(param.name) in _ONE_EACH.get(str(self.name), "").split():
+                param.metavar = str(param.metavar).removesuffix(",..")
         known = SECTIONS if any(param.name == "fault" for param in params) else _FIRST
         heading = {name: key for key in known for name in SECTIONS[key].split()}
         for key in (_OTHERS, *known):

@@ -76,6 +76,8 @@ def demo(
     from rerax.io import place
     from rerax.report import check_path, write_page
 
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file: give a folder")
     page = check_path(out / "report.html")
     rows = run_and_print(
         lambda tell: run_demo(out, tell), 0.01, quiet, out=place(out / "rows"), wide=wide

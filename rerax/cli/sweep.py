@@ -78,7 +78,10 @@ def sweep(
     chips: Annotated[int | None, flag("Chips of every point [64].", "N")] = None,
     until_se: Annotated[
         float | None,
-        flag("Instead: 64, 128, 256, .. chips, until the mean's SE is at most X.", "X"),
+        flag(
+            "Instead: 64, 128, 256, .. chips, until the mean's SE is at most X; with --max-chips.",
+            "X",
+        ),
     ] = None,
     max_chips: Annotated[int | None, flag("With --until-se: at most N chips.", "N")] = None,
     seed: Annotated[int, flag("Seed of all chips.", "N")] = 0,

@@ -44,7 +44,9 @@ def train(
     encoding: Annotated[str, flag("Encoding of the chip, with --quantised.")] = "offset",
     seed: Annotated[int, flag("Seed of head, order and dropout.", "N")] = 0,
     dtype: Annotated[str, flag("float32 or bfloat16 products.")] = "float32",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out, if one was begun there.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Fine-tune a BERT on a GLUE task, and prune its rows and columns with --sparsity.
@@ -102,5 +104,6 @@ def train(
         f"(best/), {100 * last['freed']:.2f} % of the gated weights freed"
     )
     given = {"model": out / "best", "task": task, "data": data, "max_length": max_length}
+    given["name"] = out.name
     given |= {"labels": labels, "protection": "none,plan" if last["freed"] else "none"}
     print(f"next: {command_text(sweep, {**given, 'out': f'{out}-rows'})}")

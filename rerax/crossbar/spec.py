@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from rerax.values import is_integer, is_whole
+from rerax.values import check_integer, is_integer, is_whole
 
 SEMANTICS = 1
 """Raised whenever stuck cells, words or codes of an existing campaign would change."""
@@ -46,7 +46,8 @@ class ChipSpec:
     def __post_init__(self) -> None:
         if self.encoding not in ENCODINGS:
             raise ValueError(f"unknown encoding {self.encoding!r}: use one of {_list(ENCODINGS)}")
-        if not is_integer(self.bits) or not 2 <= self.bits <= 8:
+        check_integer("bits", self.bits)
+        if not 2 <= self.bits <= 8:
             raise ValueError(f"bits {self.bits!r} is outside 2..8: give a whole number from 2 to 8")
         if not is_integer(self.bits_per_cell) or self.bits_per_cell not in BITS_PER_CELL:
             raise ValueError(

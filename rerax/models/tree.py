@@ -123,12 +123,17 @@ def lay_out(
             _check_gates(path, axes, gated[path], leaf.shape)
         crossbars[path] = store(_as_matrix(leaf, axes), array, hardware, gated.get(path))
         rest.append(None)
-        places.append(Leaf(path, axes, tuple(leaf.shape), jnp.dtype(leaf.dtype).name))
+        places.append(Leaf(path, axes, tuple(leaf.shape), _dtype_of(leaf)))
     _check(crossbars, gated)
     left_bare(
         hardware.protection, {c.array.name: p in gated for p, c in crossbars.items()}
     )  # raises
     return StoredModel(crossbars, tuple(rest), hardware, structure, tuple(places))
+
+
+def _dtype_of(leaf: Any) -> str:
+    """What JAX makes of a leaf's type: float32 of NumPy's float64, unless it was told otherwise."""
+    return jax.dtypes.canonicalize_dtype(leaf.dtype).name
 
 
 def _check_ids(ids: Mapping[str, Any], paths: tuple[str, ...]) -> None:

@@ -108,7 +108,8 @@ class Plan(Protection):
             ValueError: a plan has to be resolved first.
         """
         raise ValueError(
-            f"protection {self.text} depends on the model: resolve it first (rerax sweep does)"
+            f"protection {self.text} depends on the model, and sweeps find it for a BERT: for "
+            "another model give one such as msb:2x3:lsb"
         )
 
     def read(self) -> Allocation:

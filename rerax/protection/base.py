@@ -131,8 +131,8 @@ def left_bare(scheme: Protection, gated: Mapping[str, bool]) -> tuple[str, ...]:
         other = "another plan" if scheme.of(bare[0]) != scheme else name.replace(":pruned", ":lsb")
         raise ValueError(
             f"{name} keeps copies in cells that pruning freed, and no matrix has gates "
-            f"({', '.join(bare)}): prune with rerax train --sparsity, or use {other} or "
-            "duplicate:3"
+            f"({', '.join(bare)}): prune with rerax train --sparsity or give gates, or use "
+            f"{other} or duplicate:3"
         )
     return bare
 

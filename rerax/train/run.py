@@ -202,6 +202,7 @@ class Run:
         state: weights, gates, optimiser.
         best: best score so far at the full sparsity.
         done: steps behind it.
+        loss: as last measured.
         text: loss, best score and sparsity as last measured.
     """
 
@@ -217,6 +218,7 @@ class Run:
     state: State
     best: float
     done: int = 0
+    loss: float = math.nan
     text: str = "training"
 
     @classmethod
@@ -286,7 +288,7 @@ class Run:
         record = {**scored[-1], "best": self.best, "before": before, "finished": True}
         self.folder.tell(record)
         self.folder.drop_checkpoints()
-        self.say(self.text)
+        self.say(self.measured(record["freed"]))
         return record
 
     def step(self, step: int) -> jax.Array:
@@ -318,8 +320,14 @@ class Run:
         self.folder.tell(
             {"step": step, "loss": loss, "freed": freed, "seconds_a_step": round(seconds, 4)}
         )
-        best = "" if self.best == -math.inf else f", best {100 * self.best:.2f} %"
-        self.text = f"loss {loss:.4f}{best}, freed {100 * freed:.1f} %"
+        self.loss = loss
+        self.text = self.measured(freed)
+
+    def measured(self, freed: float) -> str:
+        """Loss, best score and sparsity in words."""
+        loss = "" if math.isnan(self.loss) else f"loss {self.loss:.4f}, "
+        best = "" if self.best == -math.inf else f"best {100 * self.best:.2f} %, "
+        return f"{loss}{best}freed {100 * freed:.1f} %"
 
     def say(self, text: str) -> None:
         """Tell the caller what the run is at."""

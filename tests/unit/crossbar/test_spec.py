@@ -50,7 +50,7 @@ def test_edge_tiles_are_cut():
         ({"encoding": "gray"}, "unknown encoding 'gray': use one of offset"),
         ({"bits": 1}, "outside 2..8"),
         ({"bits": 9}, "outside 2..8"),
-        ({"bits": True}, "outside 2..8"),
+        ({"bits": True}, "bits True is not a whole number"),
         ({"bits_per_cell": 3}, "use 1, 2 or 4"),
         ({"layout": "spiral"}, "interleaved, separate"),
         ({"tile": (0, 128)}, "not a size"),
