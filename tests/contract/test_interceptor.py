@@ -1,6 +1,7 @@
 """Crossbar products under a Linen model that knows nothing of them."""
 
 import dataclasses
+import functools
 
 import flax.linen as nn
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 import oracle
 import pytest
 import tiny
+from quick import WITHOUT_OPTIMISING
 
 import rerax
 from rerax.crossbar import products
@@ -18,6 +20,7 @@ from rerax.hardware import Hardware
 from rerax.models.bert.crossbars import program_bert
 from rerax.models.bert.names import IDS
 
+quickly = functools.partial(jax.jit, compiler_options=WITHOUT_OPTIMISING)
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(5, 6)).astype(np.float32)
 
@@ -51,9 +54,14 @@ def layer(x, codes, scale, bias=0.0):
 def test_logits_are_those_of_a_product_of_codes_by_hand(rate):
     stored = rerax.program(PARAMS, Hardware(), kernels)
     chip = rerax.chip(3, 1)
-    with rerax.crossbar_layers(stored, chip, rate):
-        found = MODEL.apply({"params": PARAMS}, X)
-    weights = rerax.read(stored, chip, rate)
+
+    @quickly
+    def run(rates):
+        with rerax.crossbar_layers(stored, chip, rates):
+            return MODEL.apply({"params": PARAMS}, X)
+
+    found = run(rerax.rate_table(rate))
+    weights = quickly(lambda rates: rerax.read(stored, chip, rates))(rerax.rate_table(rate))
     codes, scales = {}, {}
     for name in ("inner", "out"):
         scales[name] = np.asarray(stored.crossbars[f"{name}/kernel"].scale)
@@ -70,7 +78,7 @@ def test_float_inputs_meet_the_faulty_weights():
     stored = rerax.program(PARAMS, Hardware(input_bits=None), kernels)
     chip, rates = rerax.chip(0, 0), rerax.rate_table(0.05)
 
-    @jax.jit
+    @quickly
     def run(rates):
         with rerax.crossbar_layers(stored, chip, rates):
             return MODEL.apply({"params": PARAMS}, X)
@@ -167,8 +175,12 @@ class Single(nn.Module):
 
 def applied(model, params, stored=None, rate=0.1, x=X):
     stored = rerax.program(params, Hardware(), kernels) if stored is None else stored
-    with rerax.crossbar_layers(stored, rerax.chip(0, 0), rate):
-        return model.apply({"params": params}, x)
+
+    def run(rates):
+        with rerax.crossbar_layers(stored, rerax.chip(0, 0), rates):
+            return model.apply({"params": params}, x)
+
+    return quickly(run)(rerax.rate_table(rate))
 
 
 def made(model, key=0):
@@ -337,17 +349,22 @@ def test_a_bert_of_dense_layers_equals_the_packages_own(monkeypatch):
         np.testing.assert_array_equal(crossbar.words, theirs.reshape(crossbar.words.shape), path)
     evaluator = rerax.Evaluator.make(rerax.Network(CONFIG), stored, batches)
     mask = np.arange(bucket.ids.shape[-1]) < bucket.lengths[0][:, None]
+
+    @quickly
+    def run(rates):
+        with (
+            rerax.crossbar_layers(plain, rerax.chip(5, 3), rates),
+            jax.numpy_rank_promotion("allow"),
+        ):
+            return PlainBert().apply({"params": params}, bucket.ids[0], bucket.types[0], mask)
+
     for rate in (0.0, 0.02):
         faults = rerax.Faults(rerax.rate_table(rate))
         (outcome,) = evaluator.outcomes(5, range(3, 4), faults)
         jax.effects_barrier()
         joined = next(s for s in sums if s.shape[-1] == 90)  # query, key and value as one
         sums.clear()
-        with (
-            rerax.crossbar_layers(plain, rerax.chip(5, 3), rate),
-            jax.numpy_rank_promotion("allow"),
-        ):
-            found = PlainBert().apply({"params": params}, bucket.ids[0], bucket.types[0], mask)
+        found = run(rerax.rate_table(rate))
         jax.effects_barrier()
         apart = np.concatenate([s.reshape(-1, 30) for s in sums[:3]], axis=-1)
         sums.clear()
