@@ -7,7 +7,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from rerax.values import shown
 
 Made = TypeVar("Made")
-_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_NAME = re.compile(r"[a-z][a-z0-9_+-]*")
 
 
 class Entry(NamedTuple):

@@ -47,6 +47,8 @@ SCHEMA = pa.schema(
         ("point_hash", _TEXT),
         ("model_hash", _TEXT),
         ("data_hash", _TEXT),
+        ("knows", _TEXT),
+        ("metadata_bits", _WHOLE),
     ]
 )
 """The schema of all rows. Columns are only ever added to it, each of them nullable."""

@@ -279,7 +279,17 @@ class Worker:
             "cells": cells * (1 + point.protection.spare_arrays),
             "cells_dense": cells,
             "sparsity": crossbars.sparsity(self.inputs.params, point.matrices, self.inputs.gates),
+            "knows": point.protection.knows,
+            "metadata_bits": self._metadata_bits(point),
         }
+
+    def _metadata_bits(self, point: Point) -> int:
+        """Bits that a chip's own choices take outside its arrays."""
+        if point.protection.knows != "map at writing":
+            return 0
+        inputs = self.inputs
+        found = crossbars.ledgers(inputs.params, point.hardware, point.matrices, inputs.gates)
+        return sum(ledger.metadata for layers in found.values() for ledger in layers)
 
     def _outcomes(
         self, point: Point, block: Block, step: Callable[[int, Point], None] | None = None

@@ -136,6 +136,7 @@ def _print_accounts(
             whole("copies", books, "copies", 1),
             whole("left over", books, "left_over", 3),
             whole("spare", books, "spare", 3),
+            *([whole("metadata bits", books, "metadata", 1)] if books[-1].metadata else []),
             Column("reads/weight", [f"{book.reads_per_weight:.2f}" for book in books]),
             whole("voted bits", misses, "bits", 4),
             whole("same wordline", misses, "wordline", 4),

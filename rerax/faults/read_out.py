@@ -107,6 +107,22 @@ def counts_of(**known: Int32[Array, ""]) -> Counts:
     return Counts(**{**dict.fromkeys(Counts._fields, jnp.int32(0)), **known})
 
 
+def rewritten(
+    read: ReadOut, words: UInt8[Array, "G R C"], written: UInt8[Array, "G R C"]
+) -> ReadOut:
+    """Give what is read once other words are written.
+
+    Known stuck cells hold their level whatever is written; what else is wrong with the array, such
+    as flips, turns the same bits.
+
+    Args:
+        read: what was read of `words`.
+        words: written before.
+        written: written now.
+    """
+    return read._replace(words=read.words ^ ((words ^ written) & ~read.known))
+
+
 def unharmed(words: UInt8[Array, "G R C"]) -> ReadOut:
     """The words as they are."""
     return ReadOut(words, jnp.zeros_like(words), counts_of())

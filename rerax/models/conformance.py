@@ -57,8 +57,8 @@ def check_fault(fault: FaultModel, spec: ChipSpec) -> None:
         return
     name = type(fault).__name__
     key = array_key(chip(0, 0).key, path_id("check"), 0)
-    words = jnp.zeros((spec.groups, *SHAPE), jnp.uint8)
-    fault.disturb(words, key, rate_table(0.0, fault=fault), spec)  # refuses another shape
+    words, none = jnp.zeros((spec.groups, *SHAPE), jnp.uint8), rate_table(0.0, fault=fault)
+    jax.eval_shape(lambda: fault.disturb(words, key, none, spec))  # refuses another shape
     states = jax.jit(lambda rates: fault.states(key, rates, spec, SHAPE))
     before = np.zeros((spec.cells_per_weight, *SHAPE), np.uint8)
     for rate in RATES:
@@ -108,7 +108,11 @@ def check_protection(scheme: Protection, spec: ChipSpec) -> None:
                 f"store of {type(scheme).__name__} gives words {shape}: give uint8 "
                 f"{(spec.groups, *SHAPE)} for codes {SHAPE}, with extra arrays beside them (Stored)"
             )
-        arrays = [unharmed(jnp.asarray(words))] * (1 + scheme.spare_arrays)
+        written, none = jnp.asarray(words), jnp.zeros(shape, jnp.uint8)
+        if scheme.knows == "map at writing":
+            written, chosen = scheme.write(written, none, none, extra, spec, "check")
+            extra = extra, chosen
+        arrays = [unharmed(written)] * (1 + scheme.spare_arrays)
         read = decode(scheme.recover(arrays, extra, spec, "check"), spec)
         if read.shape != SHAPE or (np.asarray(read) != codes)[kept].any():
             raise ValueError(

@@ -26,7 +26,7 @@ from rerax.crossbar.spec import ChipSpec
 from rerax.faults import FaultModel, NoFault, Site
 from rerax.faults.bit_filter import disturb_bits
 from rerax.faults.mask import FaultMask, Faults
-from rerax.faults.read_out import Counts, ReadOut
+from rerax.faults.read_out import Counts, ReadOut, rewritten
 from rerax.faults.sampling.rates import ARate, RateTable, rate_table
 from rerax.hardware import Hardware
 from rerax.protection import Ledger
@@ -214,9 +214,14 @@ def read_codes(
         )
     each = zip(*(array.counts for array in arrays), strict=True)
     counts = Counts(*(sum(column) for column in each))
-    name = crossbar.array.name
-    words = hardware.protection.recover(arrays, crossbar.extra, hardware.spec, name)
-    return decode(words, hardware.spec), counts
+    name, spec = crossbar.array.name, hardware.spec
+    scheme, extra = hardware.protection.of(name), crossbar.extra
+    if scheme.knows == "map at writing":
+        base = arrays[0]
+        held = base.words & base.known
+        written, chosen = scheme.write(crossbar.words, base.known, held, extra, spec, name)
+        arrays[0], extra = rewritten(base, crossbar.words, written), (extra, chosen)
+    return decode(scheme.recover(arrays, extra, spec, name), spec), counts
 
 
 def _disturb(

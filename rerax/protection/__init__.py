@@ -16,6 +16,7 @@ from rerax.protection.base import (
 )
 from rerax.protection.cost import Ledger, Misses
 from rerax.protection.duplicate import Duplicate
+from rerax.protection.fault_aware import FaultAware
 from rerax.protection.msb.embed import MsbEmbed
 from rerax.protection.unprotected import Unprotected
 
@@ -25,6 +26,7 @@ __all__ = [
     "PROTECTIONS",
     "Allocation",
     "Duplicate",
+    "FaultAware",
     "Ledger",
     "Misses",
     "MsbEmbed",

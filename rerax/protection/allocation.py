@@ -10,7 +10,14 @@ import numpy as np
 from jaxtyping import Int8
 
 from rerax.crossbar.spec import ChipSpec
-from rerax.protection.base import Lines, Protection, Stored, protection, register_protection
+from rerax.protection.base import (
+    KNOWLEDGE,
+    Lines,
+    Protection,
+    Stored,
+    protection,
+    register_protection,
+)
 from rerax.protection.cost import Ledger
 from rerax.protection.unprotected import Unprotected
 
@@ -59,6 +66,13 @@ class Allocation(Protection):
     def of(self, matrix: str) -> Protection:
         """Protection of one matrix."""
         return dict(self.chosen).get(matrix, Unprotected())
+
+    @property
+    def knows(self) -> str:  # type: ignore[override]
+        """The most that one of them does."""
+        return max(
+            (scheme.knows for _, scheme in self.chosen), key=KNOWLEDGE.index, default="nothing"
+        )
 
     def check(self, spec: ChipSpec) -> None:
         """As the protection of each matrix does."""

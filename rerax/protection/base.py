@@ -26,6 +26,11 @@ class Stored(NamedTuple):
     extra: Any = None
 
 
+KNOWLEDGE = ("nothing", "polarity", "rate", "map at reading", "map at writing")
+"""What a protection may know of a chip, from the least: nothing; which polarity of stuck cells is
+commoner; their rate; which cells are stuck, and at what, when they are read or before they are
+written."""
+
 Lines = tuple[np.ndarray, np.ndarray] | None
 """Open rows [*L, R] and columns [*L, C] of a gated matrix; None: the matrix has no gates."""
 
@@ -42,6 +47,9 @@ class Protection:
 
     spare_arrays: int = 0
     """Further arrays for each matrix, which hold the same words."""
+
+    knows: str = "nothing"
+    """What it has to know of the chip it is on: one of `KNOWLEDGE`."""
 
     exact: bool = True
     """Whether codes are read as they were where nothing is faulty: no low bit made room."""
@@ -83,6 +91,31 @@ class Protection:
         from rerax.crossbar.encoding import encode
 
         return Stored(encode(codes, spec))
+
+    def write(
+        self,
+        words: UInt8[Any, "G R C"],
+        stuck: UInt8[Any, "G R C"],
+        held: UInt8[Any, "G R C"],
+        extra: Any,
+        spec: ChipSpec,
+        matrix: str,
+    ) -> tuple[Any, Any]:
+        """Choose what one chip is written with, inside jit, where the map at writing is known.
+
+        Args:
+            words: those of one layer that `store` gave.
+            stuck: bits of the base array that known stuck cells hold.
+            held: what those bits read; 0 elsewhere.
+            extra: what `store` gave, of the layer.
+            spec: geometry.
+            matrix: name of the matrix.
+
+        Returns:
+            Words to write, and what was decided for this chip: metadata, which the ledger counts.
+            `recover` then gets the pair of `extra` and that in place of `extra`.
+        """
+        return words, None
 
     def recover(self, arrays: list[Any], extra: Any, spec: ChipSpec, matrix: str) -> Any:
         """Words [G, R, C] of one layer's matrix from what its arrays read, inside jit.

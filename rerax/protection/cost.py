@@ -21,6 +21,7 @@ class Ledger:
         freed: cells that pruning freed: `free`, and those of `copies` that are not low bits.
         weights: kept weights.
         reads: cells sensed to read all kept weights once.
+        metadata: bits that the chip's own choices take outside the array.
     """
 
     physical: int = 0
@@ -32,6 +33,7 @@ class Ledger:
     freed: int = 0
     weights: int = 0
     reads: int = 0
+    metadata: int = 0
 
     def __add__(self, other: "Ledger") -> "Ledger":
         return Ledger(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))

@@ -42,6 +42,11 @@ class Duplicate(Protection):
         return f"duplicate:{self.copies}" + ":erasures" * self.erasures
 
     @property
+    def knows(self) -> str:  # type: ignore[override]
+        """Which cells are stuck, with erasures."""
+        return "map at reading" if self.erasures else "nothing"
+
+    @property
     def spare_arrays(self) -> int:  # type: ignore[override]
         """One for each further image."""
         return self.copies - 1

@@ -62,6 +62,9 @@ class Line:
         examples: examples that each chip was scored on.
         reads: cells sensed for one kept weight, on average over the matrices; None where no run
             of the folder has recorded it.
+        knows: what its protection knows of a chip (`protection.base.KNOWLEDGE`); None where no
+            row says so.
+        metadata: bits that a chip's own choices take outside its arrays; None likewise.
     """
 
     settings: dict[str, Any]
@@ -79,6 +82,8 @@ class Line:
     sparsity: float | None
     examples: int
     reads: float | None
+    knows: str | None = None
+    metadata: int | None = None
 
 
 def summarise_points(
@@ -139,6 +144,8 @@ def _line(
         first["sparsity"],
         first["examples"],
         _reads(first, told),
+        first.get("knows"),
+        first.get("metadata_bits"),
     )
 
 

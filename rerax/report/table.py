@@ -101,6 +101,10 @@ def _beside(lines: Sequence[Line], found: Mapping[int, Gain]) -> tuple[list[Colu
         reads = [f"{line.reads:.1f}" if line.reads else "" for line in lines]
         columns.append(Column("reads", reads, rank=5))
         note += "; reads: cells sensed for a weight"
+    if any(line.knows not in (None, "nothing") for line in lines):
+        known = [line.knows or "" for line in lines]
+        columns.append(Column("knows", known, number=False, rank=4))
+        note += "; knows: what a scheme must know of the chip"
     return columns, [note]
 
 

@@ -82,6 +82,8 @@ def ledger_table(lines: Sequence[Line]) -> str:
     """
     head = ["model", "protection", "encoding", "bits", "bits a cell", "cells"]
     head += ["of the dense model", "further, %", "pruned, %", "reads a weight"]
+    told = any(line.knows not in (None, "nothing") for line in lines)
+    head += ["knows", "metadata bits"] if told else []
     names = ("model", "protection", "encoding", "bits", "bits_per_cell")
     rows: dict[tuple[Any, ...], list[Cell]] = {}
     for line in lines:
@@ -96,8 +98,15 @@ def ledger_table(lines: Sequence[Line]) -> str:
             (points(more, sign=True), more),
             DASH if pruned is None else (points(pruned), pruned),
             _reads(line),
+            *(_knowledge(line) if told else ()),
         ]
     return table("Cells", head, list(rows.values())) if rows else ""
+
+
+def _knowledge(line: Line) -> tuple[Cell, Cell]:
+    """What a scheme must know of the chip, and the bits of what it decides for it."""
+    bits = line.metadata
+    return _text(line.knows or ""), DASH if bits is None else (f"{bits:,}", bits)
 
 
 def runs_table(runs: Sequence[Mapping[str, Any]]) -> str:

@@ -225,7 +225,7 @@ def test_unknown_and_missing_flags(capsys, tmp_path):
     ("changes", "said"),
     [
         ({"rates": "2"}, "rate 2 is outside"),
-        ({"protection": "rust"}, "unknown protection 'rust': use one of duplicate:3, msb"),
+        ({"protection": "rust"}, "unknown protection 'rust': use one of closest"),
         ({"protection": "msb:3x3:lsb", "bits": "2"}, "msbs 3 are more than the 2 bits of a group"),
         ({"fault": "rust"}, "unknown fault 'rust'"),
         ({"plan_rate": "0.7"}, "plan-rate 0.7 is outside"),

@@ -99,6 +99,11 @@ class MsbEmbed(Protection):
         return self.into == "pruned"
 
     @property
+    def knows(self) -> str:  # type: ignore[override]
+        """Which cells are stuck, with erasures."""
+        return "map at reading" if self.erasures else "nothing"
+
+    @property
     def exact(self) -> bool:  # type: ignore[override]
         """Whether no copy takes the place of a low bit."""
         return "lsb" not in self.into

@@ -107,7 +107,7 @@ def test_a_stored_matrix_needs_room_and_bits():
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("parity", "unknown protection 'parity': use one of duplicate:3, msb:2x3"),
+        ("parity", "unknown protection 'parity': use one of closest"),
         ("none:2", "protection none takes nothing, not '2': use none"),
         ("duplicate", "use duplicate:3"),
         ("duplicate:4", "4 copies cannot be voted: give an odd number"),
