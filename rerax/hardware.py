@@ -48,8 +48,21 @@ class Hardware:
             raise ValueError(f"spec {shown(self.spec)} is none: give a rerax.ChipSpec")
         object.__setattr__(self, "fault", fault_model(self.fault))
         object.__setattr__(self, "protection", protection(self.protection))
+        for thing in (self.fault, self.protection):
+            check_hashable(thing)
         self.protection.check(self.spec)
         check_input_bits(self.input_bits)
+
+
+def check_hashable(thing: FaultModel | Protection) -> None:
+    """Refuse objects that compiled programs cannot be told apart by."""
+    try:
+        hash(thing)
+    except TypeError as error:
+        raise ValueError(
+            f"{shown(thing)} has no hash ({error}): make it a dataclass(frozen=True) whose fields "
+            "are numbers, texts and tuples"
+        ) from None
 
 
 def check_input_bits(bits: int | None) -> None:

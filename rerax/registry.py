@@ -41,17 +41,25 @@ class Registry(Generic[Made]):
         """Keep the names that are registered so far: they are the package's."""
         self.own = frozenset(self.entries)
 
-    def enter(self, first: str, entry: Entry) -> None:
+    def enter(self, first: str, make: Any, entry: Entry) -> None:
         """Register a name; one that is registered again is replaced.
 
+        Args:
+            first: the name, or the part before its first colon.
+            make: what was given to make objects.
+            entry: what the name stands for, by that.
+
         Raises:
-            ValueError: a name that rows and flags cannot hold, or one of the package's.
+            ValueError: no function, a name that rows and flags cannot hold, or one of the
+                package's.
         """
         if not isinstance(first, str) or not _NAME.fullmatch(first):
             raise ValueError(
                 f"{self.what} {shown(first)} is no name: give small letters, digits, - and _, "
                 "without what may stand behind a colon"
             )
+        if not callable(make):
+            raise ValueError(f"make of {self.what} {first!r} is {shown(make)}: give a function")
         if first in self.own:
             raise ValueError(f"{self.what} {first!r} is the package's own: give another name")
         self.entries[first] = entry
@@ -78,7 +86,13 @@ class Registry(Generic[Made]):
         ):
             known = ", ".join(form for form in self.forms().values() if form)
             raise ValueError(f"unknown {self.what} {shown(name)}: use one of {known}")
-        made = entry.make(name)
+        try:
+            made = entry.make(name)
+        except TypeError as error:
+            raise ValueError(
+                f"{self.what} {name!r} cannot be made ({error}): let its make take the text behind "
+                "its name"
+            ) from error
         if not isinstance(made, self.kind):
             raise ValueError(
                 f"{self.what} {name!r} is registered with something that makes {shown(made)}: let "
@@ -111,5 +125,5 @@ class Registry(Generic[Made]):
         if entry is not None and entry.make(text) != given:
             raise ValueError(
                 f"{self.what} {shown(given)} calls itself {text!r}, which is another: give it a "
-                "`text` of its own"
+                "`text` of its own, and make it a frozen dataclass, so that equal ones are equal"
             )

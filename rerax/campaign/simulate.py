@@ -1,8 +1,9 @@
 """Scores of faulty chips by any function of any model's parameters."""
 
+import dataclasses
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -195,8 +196,12 @@ def _names(score: Score, stored: StoredModel) -> list[str]:
     """
 
     none = rate_table(0.0, fault=stored.hardware.fault)
+    words = {path: crossbar.words for path, crossbar in stored.crossbars.items()}
     try:
-        shapes = jax.eval_shape(lambda s: numbers_of(score(read(s, chip(0, 0), none))), stored)
+        traced, shapes = jax.make_jaxpr(
+            lambda words, s: numbers_of(score(read(_with_words(s, words), chip(0, 0), none))),
+            return_shape=True,
+        )(words, stored)
     except _UNTRACED as error:
         raise ValueError(
             f"the score needs to know a number while it is compiled ({type(error).__name__}): use "
@@ -207,7 +212,29 @@ def _names(score: Score, stored: StoredModel) -> list[str]:
     for name in names:
         if name in taken:
             raise ValueError(f"the score gives {name!r}, which is a column of its own: rename it")
+    if not _depends(traced.jaxpr, len(words)):
+        raise ValueError(
+            "the score does not depend on the weights on crossbars, so all chips would be alike: "
+            "let it use the parameters that it is given"
+        )
     return sorted(names)
+
+
+def _with_words(stored: StoredModel, words: Mapping[str, Any]) -> StoredModel:
+    crossbars = {
+        path: dataclasses.replace(crossbar, words=words[path])
+        for path, crossbar in stored.crossbars.items()
+    }
+    return dataclasses.replace(stored, crossbars=crossbars)
+
+
+def _depends(program: Any, first: int) -> bool:
+    """Whether some result of a traced program follows from some of its first arguments."""
+    follows = set(program.invars[:first])
+    for step in program.eqns:
+        if any(not hasattr(v, "val") and v in follows for v in step.invars):
+            follows.update(step.outvars)
+    return any(not hasattr(v, "val") and v in follows for v in program.outvars)
 
 
 def _text(thing: Any, how: str) -> str | None:

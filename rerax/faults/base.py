@@ -191,7 +191,8 @@ def register_fault(kind: str, make: Callable[[str], FaultModel], form: str = "")
         ValueError: a name that rows and flags cannot hold, or one of the package's.
     """
     whole = f"{kind}:{form}" if form else kind
-    FAULTS.enter(kind, Entry(lambda name: make(name.partition(":")[2]), whole, bool(form)))
+    entry = Entry(lambda name: make(name.partition(":")[2]), whole, bool(form))
+    FAULTS.enter(kind, make, entry)
 
 
 def registered_faults() -> Mapping[str, str]:

@@ -18,6 +18,7 @@ from rerax.faults.read_out import unharmed
 from rerax.faults.sampling.rates import rate_table
 from rerax.hardware import Hardware
 from rerax.protection import Protection
+from rerax.values import is_integer
 
 SHAPE = 24, 16
 RATES = 0.0, 0.02, 0.3, 1.0
@@ -30,13 +31,14 @@ def check_own(hardware: Hardware) -> None:
     Raises:
         ValueError: which, and how.
     """
-    if not _is_ours(hardware.fault):
+    if not is_ours(hardware.fault):
         check_fault(hardware.fault, hardware.spec)
-    if not _is_ours(hardware.protection):
+    if not is_ours(hardware.protection):
         check_protection(hardware.protection, hardware.spec)
 
 
-def _is_ours(thing: FaultModel | Protection) -> bool:
+def is_ours(thing: FaultModel | Protection) -> bool:
+    """Whether a fault model or a protection is the package's own."""
     return type(thing).__module__.partition(".")[0] == "rerax"
 
 
@@ -44,7 +46,7 @@ def _is_ours(thing: FaultModel | Protection) -> bool:
 def check_fault(fault: FaultModel, spec: ChipSpec) -> None:
     """Refuse states that are none, faults at rate 0, and faults that a higher rate mends.
 
-    Models that override `disturb` may know arrays by name and are not tried.
+    Of a model that overrides `disturb` what it does at rate 0 is tried, to a spare array.
 
     Args:
         fault: the fault model.
@@ -53,12 +55,17 @@ def check_fault(fault: FaultModel, spec: ChipSpec) -> None:
     Raises:
         ValueError: which.
     """
-    if type(fault).disturb is not FaultModel.disturb:
-        return
-    name = type(fault).__name__
+    name, own = type(fault).__name__, type(fault)
+    if own.states is FaultModel.states and own.disturb is FaultModel.disturb:
+        raise ValueError(f"{name} says nothing of faults: override states or disturb")
     key = array_key(chip(0, 0).key, path_id("check"), 0)
-    words, none = jnp.zeros((spec.groups, *SHAPE), jnp.uint8), rate_table(0.0, fault=fault)
-    jax.eval_shape(lambda: fault.disturb(words, key, none, spec))  # refuses another shape
+    drawn = np.random.default_rng(0).integers(0, 1 << spec.group_bits, (spec.groups, *SHAPE))
+    words, none = jnp.asarray(drawn, jnp.uint8), rate_table(0.0, fault=fault)
+    read = jax.jit(lambda rates: fault.disturb(words, key, rates, spec))(none)
+    if (np.asarray(read.words) != np.asarray(words)).any() or np.asarray(read.known).any():
+        raise ValueError(f"{name} has faults at rate 0: it must have none")
+    if own.disturb is not FaultModel.disturb:
+        return
     states = jax.jit(lambda rates: fault.states(key, rates, spec, SHAPE))
     before = np.zeros((spec.cells_per_weight, *SHAPE), np.uint8)
     for rate in RATES:
@@ -68,14 +75,14 @@ def check_fault(fault: FaultModel, spec: ChipSpec) -> None:
             raise ValueError(
                 f"states of {name} hold {wrong[0]}: give 0 healthy, 1 stuck at 0, 3 stuck at 1"
             )
-        if rate == 0 and found.any():
-            raise ValueError(f"{name} has faults at rate 0: it must have none")
         if (before.astype(bool) & (found != before)).any():
             raise ValueError(
                 f"{name} has other faults at rate {rate:g} than at a lower one: those must be "
                 "among them"
             )
         before = found
+    if not before.any():
+        raise ValueError(f"{name} has no faults at rate 1: let some cells be stuck there")
 
 
 @functools.lru_cache(64)
@@ -91,6 +98,11 @@ def check_protection(scheme: Protection, spec: ChipSpec) -> None:
     Raises:
         ValueError: it does.
     """
+    if not is_integer(scheme.spare_arrays) or scheme.spare_arrays < 0:
+        raise ValueError(
+            f"spare_arrays of {type(scheme).__name__} is {scheme.spare_arrays!r}: give a whole "
+            "number of further arrays, or 0"
+        )
     if not scheme.exact:
         return
     most = 2 ** (spec.bits - 1) - 1

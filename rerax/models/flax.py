@@ -13,9 +13,11 @@ import numpy as np
 from jaxtyping import Array
 
 from rerax.crossbar.crossbar import Crossbar
+from rerax.crossbar.encoding import encode
 from rerax.crossbar.products import factor_format, multiply
 from rerax.crossbar.quantise import quantise
 from rerax.faults.sampling.rates import ARate
+from rerax.models.conformance import is_ours
 from rerax.models.stored import StoredModel, faults_on, kept_codes, read_codes
 from rerax.models.tree import AChip, AMask, AStored
 
@@ -32,7 +34,8 @@ def crossbar_layers(
     bits, multiplies by the codes that the chip reads, exactly, in int8 x int8 -> int32, and scales
     the sums; with `input_bits=None` it multiplies in float by the codes scaled back. Then it adds
     its bias. All other layers are left alone, and every kernel on crossbars must have been
-    multiplied by at the end: a part of the model that ran without faults would be no chip's.
+    multiplied by at the end: a part of the model that ran without faults would be no chip's. So
+    would be one that uses a kernel beside its layer, as tied weights do, which is not seen.
 
         with rerax.crossbar_layers(stored, chip, 1e-3):
             logits = model.apply({"params": params}, x)
@@ -54,7 +57,7 @@ def crossbar_layers(
     faults = faults_on(stored, chip, rates, mask)
     if _ENTERED.get():
         raise ValueError("crossbar_layers is entered within another: leave the first one before")
-    outside, used = not _is_compiling(), set[str]()
+    compilations, used = _compilations(), set[str]()
     integers = stored.hardware.input_bits is not None
 
     def codes_of(path: str) -> Array:
@@ -68,7 +71,7 @@ def crossbar_layers(
         is_dense = isinstance(module, nn.Dense) and context.method_name == "__call__"
         if not is_dense or path not in stored.crossbars or module.is_initializing():
             return call(*args, **kwargs)
-        if outside and _is_compiling():
+        if _compilations() > compilations:
             raise ValueError(
                 f"{path} is being compiled inside crossbar_layers, and what is compiled would keep "
                 "this chip: enter the context inside the function that is compiled, and pass the "
@@ -136,7 +139,8 @@ def _check_layer(module: nn.Dense, path: str) -> None:
 def _check_kernel(stored: StoredModel, path: str, kernel: Any) -> None:
     """Refuse another kernel than the one that was programmed, as far as it can be told.
 
-    Compared are shapes, and where the numbers are known the largest weight of every column.
+    Compared are shapes; where the numbers are known, the largest weight of every column; and
+    where words mean the codes as they were, these.
 
     Raises:
         ValueError: which.
@@ -159,10 +163,23 @@ def _check_kernel(stored: StoredModel, path: str, kernel: Any) -> None:
 def _has_scale(crossbar: Crossbar, kernel: Any, stored: StoredModel) -> bool:
     lines = crossbar.lines
     kept = None if lines is None else np.asarray(lines.row)[:, None] & np.asarray(lines.column)
-    _, scale = quantise(np.asarray(kernel), stored.hardware.spec.bits, kept)
-    return np.array_equal(scale, np.asarray(crossbar.scale))
+    scheme, spec = stored.hardware.protection.of(crossbar.array.name), stored.hardware.spec
+    codes, scale = quantise(np.asarray(kernel), spec.bits, kept)
+    alike = np.array_equal(scale, np.asarray(crossbar.scale))
+    if not (alike and scheme.exact and is_ours(scheme)):
+        return alike
+    wanted = encode(codes, spec) == np.asarray(crossbar.words)
+    return bool((wanted.all(0) | (False if kept is None else ~kept)).all())
 
 
-def _is_compiling() -> bool:
-    """Whether what runs now is being traced for a compiled program."""
-    return isinstance(jnp.zeros(()), jax.core.Tracer)
+def _compilations() -> int:
+    """Count the compiled functions, one within another, that what runs now is traced for.
+
+    Of several JAX has no public word; a new array has the trace that it belongs to.
+    """
+    trace, found = getattr(jnp.zeros(()), "_trace", None), 0
+    while trace is not None:
+        info = getattr(getattr(trace, "frame", None), "debug_info", None)
+        found += getattr(info, "traced_for", None) == "jit"
+        trace = getattr(trace, "parent_trace", None)
+    return found

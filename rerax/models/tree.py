@@ -20,7 +20,7 @@ from rerax.models.conformance import check_own
 from rerax.models.stored import Leaf, StoredModel, faults_on, kept_codes, read_codes, store
 from rerax.paths import kernels_named, leaf_paths
 from rerax.protection import left_bare
-from rerax.pruning.gates import Gates, check_gate
+from rerax.pruning.gates import Gates, check_gate, check_mapping
 from rerax.values import shown
 
 Select = Callable[[str, Any], bool | str]
@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     AChip = Chip
     AMask = FaultMask | None
     ASelect = Select
+    AGates = Gates | None
     Ids = Mapping[str, ArrayId] | None
 else:  # what is of another kind is refused below, in a line of our own
-    AHardware = AStored = AChip = AMask = ASelect = Ids = Any
+    AHardware = AStored = AChip = AMask = ASelect = AGates = Ids = Any
 
 USUAL_AXES = {2: "io", 4: "hwio", 5: "dhwio"}
 """Axes of an array by their number: Flax's dense kernels, and its convolutions in 2-D and 3-D."""
@@ -44,7 +45,7 @@ def program(
     params: Any,
     hardware: AHardware,
     select: ASelect,
-    gates: Gates | None = None,
+    gates: AGates = None,
     ids: Ids = None,
 ) -> StoredModel:
     """Put the chosen leaves of any tree of parameters onto crossbars.
@@ -89,7 +90,7 @@ def lay_out(
     params: Any,
     hardware: AHardware,
     select: ASelect,
-    gates: Gates | None = None,
+    gates: AGates = None,
     ids: Ids = None,
 ) -> StoredModel:
     """Do what `program` does, if need be with nothing on crossbars."""
@@ -103,7 +104,8 @@ def lay_out(
     paths, leaves, structure = leaf_paths(params)
     _check_ids(ids or {}, paths)
     check_own(hardware)
-    gates = gates or {}
+    gates = {} if gates is None else gates
+    check_mapping(gates)
     gated = {path: gates[name] for name, (path, _) in kernels_named(params, gates).items()}
     crossbars: dict[str, Crossbar] = {}
     rest: list[Any] = []
@@ -111,6 +113,8 @@ def lay_out(
     for path, leaf in zip(paths, leaves, strict=True):
         is_array = isinstance(leaf, jax.Array | np.ndarray)
         axes = select(path, leaf)
+        if isinstance(axes, np.bool_):
+            axes = bool(axes)
         if axes is False or axes is None:
             rest.append(leaf if is_array else None)
             places.append(Leaf(path, constant=None if is_array else leaf))
@@ -168,7 +172,11 @@ def _axes_of(path: str, leaf: Any, axes: Any) -> str:
                 f"{path} has {leaf.ndim} axes: let select name them, such as 'lio' for a stack of "
                 "layers or 'hio' for a convolution, or leave it out"
             )
-    if not isinstance(axes, str) or len(axes) != leaf.ndim or not set(axes) - set("lo"):
+    if not isinstance(axes, str):
+        raise ValueError(
+            f"select gives {shown(axes)} for {path}: give True, False or the axes, such as 'io'"
+        )
+    if len(axes) != leaf.ndim or not set(axes) - set("lo"):
         raise ValueError(
             f"axes {axes!r} are not those of {path} {tuple(leaf.shape)}: give a letter for each, l "
             "for layers, o for outputs, i and others for inputs"

@@ -190,7 +190,7 @@ def register_protection(
         ValueError: a name that rows and flags cannot hold, or one of the package's.
     """
     whole = kind if form is None else form
-    PROTECTIONS.enter(kind, Entry(lambda name: make(name.split(":")[1:]), whole))
+    PROTECTIONS.enter(kind, make, Entry(lambda name: make(name.split(":")[1:]), whole))
 
 
 def registered_protections() -> Mapping[str, str]:

@@ -12,7 +12,7 @@ lowers all units of a budget alike and those that fall below zero are closed.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,12 @@ from jaxtyping import Array, Float, Int32
 
 from rerax.crossbar.quantise import straight_through
 from rerax.paths import kernels_named, with_leaves
-from rerax.pruning.gates import Gates, check_gate
+from rerax.pruning.gates import Gates, check_gate, check_mapping
+
+if TYPE_CHECKING:
+    AGates = Gates
+else:  # what is of another kind is refused below, in a line of our own
+    AGates = Any
 
 Units = dict[str, Array]
 """{unit name: [*L, n]}: the trainable numbers behind the gates."""
@@ -60,7 +65,7 @@ def masked(
     return kernel * opened.astype(kernel.dtype)
 
 
-def mask(params: Any, gates: Gates) -> Any:
+def mask(params: Any, gates: AGates) -> Any:
     """Parameters of any model with its closed rows and columns at zero.
 
     Both are trainable: derivatives reach the kernels under open gates, and through `step` the
@@ -74,6 +79,7 @@ def mask(params: Any, gates: Gates) -> Any:
     Raises:
         ValueError: gates of no kernel of the tree, or of several.
     """
+    check_mapping(gates)
     found = kernels_named(params, gates)
     for name, (path, kernel) in found.items():
         check_gate(path, gates[name], np.shape(kernel))

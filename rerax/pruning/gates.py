@@ -35,6 +35,19 @@ def open_gates(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, np.
     }
 
 
+def check_mapping(gates: Any) -> None:
+    """Refuse gates that are not by name.
+
+    Raises:
+        ValueError: the kind of what was given.
+    """
+    if not isinstance(gates, Mapping):
+        raise ValueError(
+            f"gates are of type {type(gates).__name__}: give "
+            "{kernel: {'row': .., 'column': ..}}"
+        )
+
+
 def check_gate(name: str, gate: Any, shape: tuple[int, ...]) -> None:
     """Refuse gates that do not fit their kernel.
 
@@ -53,10 +66,11 @@ def check_gate(name: str, gate: Any, shape: tuple[int, ...]) -> None:
     fits = isinstance(gate, Mapping) and all(
         side in gate and np.shape(gate[side]) == wanted for side, wanted in sides.items()
     )
+    fits = fits and set(gate) == set(sides)
     if not fits:
         raise ValueError(
             f"gates of {name!r} do not fit its shape {shape}: give row {sides['row']} and column "
-            f"{sides['column']}, one number for each line"
+            f"{sides['column']}, one number for each line, and nothing else"
         )
     for side in sides:
         check_values(f"gates of {name!r}", gate[side])

@@ -29,6 +29,7 @@ class Own(rerax.FaultModel):
             "mended": jnp.where(rates.above, cells.at[:, :8].set(0), cells),
             "turned": jnp.where(rates.above & (cells > 0), 4 - cells, cells),
             "shape": cells[:1],
+            "never": cells * 0,
         }[self.mistake]
 
 
@@ -40,12 +41,53 @@ class Own(rerax.FaultModel):
         ("mended", "Own has other faults at rate 1 than at a lower one"),
         ("turned", "Own has other faults at rate 1 than at a lower one"),
         ("shape", "states of Own are uint8 .*: give uint8"),
+        ("never", "Own has no faults at rate 1"),
     ],
 )
 def test_fault_models_that_are_none_are_refused(mistake, said):
     with pytest.raises(ValueError, match=said):
         rerax.program(WEIGHTS, rerax.Hardware(fault=Own(mistake)), lambda *_: True)
     rerax.program(WEIGHTS, rerax.Hardware(fault=Own()), lambda *_: True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Always(rerax.FaultModel):
+    """One that inverts every word whatever the rate."""
+
+    def disturb(self, words, key, rates, spec, site=None):
+        zero = jnp.int32(0)
+        return rerax.ReadOut(~words, words ^ words, rerax.Counts(*[zero] * 5))
+
+
+@dataclasses.dataclass(frozen=True)
+class Mute(rerax.FaultModel):
+    """One that says nothing."""
+
+
+@dataclasses.dataclass
+class Loose(rerax.Protection):
+    """One that can be changed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Half(rerax.Protection):
+    """One with half an array."""
+
+    spare_arrays: float = 1.5
+
+
+@pytest.mark.parametrize(
+    ("hardware", "said"),
+    [
+        ({"fault": Always()}, "Always has faults at rate 0"),
+        ({"fault": Mute()}, "Mute says nothing of faults: override states or disturb"),
+        ({"protection": Loose()}, r"Loose\(\) has no hash .*: make it a dataclass\(frozen=True\)"),
+        ({"protection": Half()}, "spare_arrays of Half is 1.5: give a whole number"),
+    ],
+)
+def test_objects_that_are_half_made_are_refused(hardware, said):
+    with pytest.raises(ValueError, match=said):
+        rerax.program(WEIGHTS, rerax.Hardware(**hardware), lambda *_: True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -221,6 +221,11 @@ def test_another_model_of_the_same_paths_is_refused():
     stored = rerax.program(PARAMS, Hardware(), kernels)
     with pytest.raises(ValueError, match="inner/kernel of this model is not what was put on"):
         applied(MODEL, made(MODEL, 1), stored)
+    turned = jax.tree.map(lambda a: -a, PARAMS)
+    mixed = {**PARAMS, "inner": {**PARAMS["inner"], "kernel": PARAMS["inner"]["kernel"][::-1]}}
+    for other in (turned, mixed):  # the largest of every column is the same
+        with pytest.raises(ValueError, match="inner/kernel of this model is not what was put on"):
+            applied(MODEL, other, stored)
     params = made(Single(nn.Dense))
     with pytest.raises(ValueError, match="out/kernel of this model is not"):  # shapes, traced
         jax.eval_shape(lambda p: applied(Single(nn.Dense), p, stored), params)
@@ -251,6 +256,25 @@ def test_derivatives_are_refused_in_a_line_of_ours():
     stored = rerax.program(params, Hardware(), kernels)
     with pytest.raises(ValueError, match="crossbar_layers has no derivatives"):
         jax.grad(lambda p: applied(Single(nn.Dense), p, stored).sum())(params)
+
+
+@pytest.mark.parametrize("jit", ["function", "module"])
+def test_nothing_compiled_inside_keeps_its_chip(jit):
+    """Neither within a compiled function; the model can be called as before, and by `remat`."""
+    stored = rerax.program(PARAMS, Hardware(), kernels)
+    inner = jax.jit(MODEL.apply) if jit == "function" else nn.jit(Mlp)().apply
+
+    @quickly
+    def outer(number):
+        with rerax.crossbar_layers(stored, rerax.chip(0, number), 0.1):
+            return inner({"params": PARAMS}, X)
+
+    with pytest.raises(ValueError, match="enter the context inside the function that is compiled"):
+        outer(np.uint32(0))
+    plain = MODEL.apply({"params": PARAMS}, X)
+    np.testing.assert_allclose(inner({"params": PARAMS}, X), plain, rtol=1e-5, atol=1e-6)
+    again = nn.remat(Mlp)()
+    np.testing.assert_array_equal(applied(again, PARAMS, stored), applied(MODEL, PARAMS, stored))
 
 
 def test_dtypes_are_those_of_the_layer_as_it_is():

@@ -147,9 +147,14 @@ def test_a_leaf_may_share_its_path_with_one_on_crossbars(tmp_path):
     kernel = np.ones((4, 4), np.float32)
 
     def run(outside):
+        """Scores of a tree with a number of its own beside the kernel."""
         tree = {"a": {"kernel": outside}, "a/kernel": kernel}
         put = rerax.program(tree, Hardware(), lambda path, leaf: leaf is kernel)
-        return rerax.simulate(lambda p: p["a"]["kernel"].sum(), put, **asked)["score"].to_pylist()
+
+        def score(params):
+            return params["a"]["kernel"] + 0 * params["a/kernel"][0, 0]
+
+        return rerax.simulate(score, put, **asked)["score"].to_pylist()
 
     assert run(np.float32(1)) == [1.0] * 2
     assert run(np.float32(5)) == [5.0] * 2
@@ -159,7 +164,7 @@ def test_a_score_is_read_anew_by_every_call():
     data = {"x": 1.0}
 
     def score(params):
-        return jnp.float32(data["x"])
+        return data["x"] + 0 * jnp.float32(params["params"]["Dense_0"]["kernel"].sum())
 
     first = rerax.simulate(score, STORED, rates=0.1, chips=2)
     data["x"] = 2.0
@@ -170,7 +175,7 @@ def test_a_score_is_read_anew_by_every_call():
 
 def test_numbers_of_a_score_are_kept_exactly():
     def score(params):
-        large = jnp.int32(2**24 + 1)
+        large = jnp.int32(2**24 + 1) + jnp.int32(0 * params["params"]["Dense_0"]["kernel"][0, 0])
         return {"large": large, "yes": large > 0, "half": jnp.bfloat16(0.1), "python": 7}
 
     rows = rerax.simulate(score, STORED, rates=0.0, chips=1).to_pylist()[0]
@@ -249,6 +254,9 @@ def broken():
         (lambda p: {}, "an empty dictionary"),
         (lambda p: {"rate": 1.0}, "'rate', which is a column"),
         (lambda p: {3: 1.0}, "the score gives 3 "),
+        (lambda p: 1.0, "the score does not depend on the weights on crossbars"),
+        (lambda p: accuracy(PARAMS), "the score does not depend on the weights on crossbars"),
+        (lambda p: p["params"]["Dense_0"]["bias"].sum(), "the score does not depend on the we"),
         (lambda p: 1j, "the score gives 'score' of complex64"),
         (lambda p: 2**40, "the score gives 'score' int"),
         (lambda p: jax.random.key(0), r"the score gives 'score' of key<fry>"),

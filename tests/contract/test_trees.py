@@ -259,7 +259,8 @@ DENSE = {"a": {"kernel": np.ones((3, 2), np.float32)}, "n": np.arange(3), "f": l
         ({"a": np.ones((2, 3, 4))}, take("a"), "a has 3 axes: let select name them"),
         ({"a": np.ones((2, 3, 4))}, lambda *_: "io", "axes 'io' are not those of a"),
         ({"a": np.ones((2, 3))}, lambda *_: "ii", "has no outputs"),
-        ({"a": np.ones((2, 3))}, lambda *_: 5, "axes 5 are not those of a"),
+        ({"a": np.ones((2, 3))}, lambda *_: 5, "select gives 5 for a: give True, False or the"),
+        ({"a": np.ones((2, 3))}, lambda *_: np.False_, "select takes none of 1 leaves"),
         ({"a": {"b": np.full((2, 2), np.nan)}}, take("b"), "a/b has weights that are NaN, inf"),
         ({"a": np.ones((0, 3))}, take("a"), "has no outputs"),
     ],
@@ -359,6 +360,7 @@ def test_measured_chips_of_any_tree(tmp_path):
     [
         ({"row": np.ones(1), "column": np.ones(4)}, "io", r"do not fit its shape \(4, 4\)"),
         ({"row": np.ones(4)}, "io", "do not fit"),
+        ({"row": np.ones(4), "column": np.ones(4), "col": 1}, "io", "do not fit"),
         ({"row": np.full(4, np.nan), "column": np.ones(4)}, "io", "are not finite"),
         ({"row": np.ones(4) > 0, "column": np.ones(4)}, "io", "are truth values, which close no"),
         ({"row": np.arange(4) > 0, "column": np.arange(4) % 2.0}, "io", "are truth values"),

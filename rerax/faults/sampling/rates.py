@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from rerax.faults.base import DEFAULT_SA1_SHARE, FaultModel
+from rerax.faults.base import DEFAULT_SA1_SHARE, FaultModel, fault_model
 from rerax.faults.sampling.poisson import EDGES, hazard
 from rerax.values import check_real
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     Rates = float | Sequence[float] | np.ndarray
     Share = Fraction | float
     ARate = float | "RateTable"
+    AFault = FaultModel | None
 else:  # a traced number is refused below in a line of our own
-    Rates = ARate = Share = Any
+    Rates = ARate = Share = AFault = Any
 
 
 @jax.tree_util.register_dataclass
@@ -76,7 +77,7 @@ class RateTable:
 def rate_table(
     rates: Rates,
     sa1_share: Share = DEFAULT_SA1_SHARE,
-    fault: FaultModel | None = None,
+    fault: AFault = None,
 ) -> RateTable:
     """Thresholds for a fault rate or for several.
 
@@ -85,7 +86,7 @@ def rate_table(
             lines within tiles; short: of all adjacent pairs of them) that are faulty, 0 to 1. Of
             several, the arrays of the table lead with one entry for each.
         sa1_share: fraction of the stuck cells (or lines) that are SA1, 0 to 1.
-        fault: the fault model that the table is for; only those with tables need it.
+        fault: the fault model that the table is for, or its name; only those with tables need it.
 
     Raises:
         ValueError: rate or share outside [0, 1], or a number that is traced.
@@ -96,6 +97,7 @@ def rate_table(
         >>> rate_table([0.0, 0.5, 1.0]).above.tolist()
         [False, False, True]
     """
+    fault = None if fault is None else fault_model(fault)
     if isinstance(rates, jax.core.Tracer):
         raise ValueError(
             "the rate is traced: make a table of numbers outside jit, rerax.rate_table([..]), and "
