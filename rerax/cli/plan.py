@@ -1,6 +1,7 @@
 """rerax plan."""
 
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -144,7 +145,13 @@ def _print_accounts(
             whole("adjacent", misses, "adjacent", 4),
             whole("few tiles", misses, "tile", 4),
             Column(
-                "damage", [f"{one.protected / one.plain:.3g}" if one.plain else "" for one in found]
+                "damage",
+                [
+                    f"{one.protected / one.plain:.3g}"
+                    if one.plain and not isnan(one.protected)  # of some it is not known
+                    else ""
+                    for one in found
+                ],
             ),
         ],
         [

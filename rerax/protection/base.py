@@ -140,6 +140,15 @@ class Protection:
         """How the bits of each column are voted, for its expected error; None: not known."""
         return None
 
+    def expected_error(self, chances: Any, spec: ChipSpec) -> np.ndarray | None:
+        """Expected squared error of each code in -128 .. 127 where no vote tells; None: not known.
+
+        Args:
+            chances: odds of a cell (`faults.base.Odds`).
+            spec: encoding and cells.
+        """
+        return None
+
     def misses(self, row: np.ndarray, column: np.ndarray, spec: ChipSpec) -> Misses:
         """Voted bits of one layer's matrix whose images are not kept apart."""
         return Misses()

@@ -96,6 +96,14 @@ class FaultAware(Protection):
         _, flips = extra
         return unflipped(arrays[0].words, flips, spec, self.rows)
 
+    def expected_error(self, chances: Any, spec: ChipSpec) -> np.ndarray | None:
+        """Of `closest` alone, over all states of a weight's cells; of one group a weight."""
+        if self.flips or spec.groups > 1 or not chances.known:
+            return None
+        from rerax.protection.nearest_word import mean_square
+
+        return mean_square(chances, spec)
+
     def ledger(
         self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec, matrix: str
     ) -> Ledger:

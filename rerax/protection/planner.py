@@ -126,7 +126,11 @@ def _damage(
     scheme: Protection, known: Codes, table: np.ndarray, chances: Odds, spec: ChipSpec
 ) -> float:
     total = 0.0
+    told = scheme.expected_error(chances, spec)
     for row, column, counts in zip(known.row, known.column, table, strict=True):
+        if told is not None:
+            total += float(counts.sum(0) @ told)
+            continue
         parts = scheme.votes(row, column, known.gated, spec)
         if parts is None:
             raise TypeError(f"the damage of {scheme} is not known: give it `votes`")

@@ -151,3 +151,25 @@ def test_metadata_is_counted_to_the_bit():
             assert (ledger.physical, ledger.spare) == (300 * 40 * 8, 0)
     assert FaultAware(("bit",)).ledger(row, column, True, ChipSpec("differential"), "m").metadata \
         == 7 * 3 * 30  # fmt: skip
+
+
+def test_the_expected_error_is_what_chips_have():
+    """Within five standard errors of the mean over chips, and less than that of bare cells."""
+    chances, spec = rerax.Uniform().odds(0.02, 0.8), ChipSpec("sign_magnitude", 6, 2)
+    told = protection("closest").expected_error(chances, spec)
+    stored = rerax.program(
+        {"k": RNG.normal(size=(96, 40)).astype(np.float32)},
+        Hardware(spec, protection="closest"),
+        lambda *_: True,
+    )
+    crossbar = stored.crossbars["k"]
+    written = np.asarray(decode(jnp.asarray(crossbar.words), spec), int)
+    rates = Faults(rerax.rate_table(0.02, 0.8))
+    read = quickly(lambda n: read_codes(crossbar, rerax.chip(0, n), rates, stored.hardware)[0])
+    found = [((np.asarray(read(np.uint32(n)), int) - written) ** 2).mean() for n in range(40)]
+    wanted = told[written + 128].mean()
+    assert abs(np.mean(found) - wanted) < 5 * np.std(found, ddof=1) / np.sqrt(40)
+    for unknown in (protection("sign"), protection("closest+bit")):
+        assert unknown.expected_error(chances, spec) is None
+    lines = rerax.Wordline().odds(0.02, 0.8)
+    assert protection("closest").expected_error(lines, spec).max() > told.max()

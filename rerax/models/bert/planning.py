@@ -4,6 +4,7 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -158,7 +159,7 @@ def save_plan(path: Path, accounts: Mapping[str, Account], design: Mapping[str, 
             "protection": one.protection,
             **asdict(one.ledger),
             "misses": asdict(one.misses),
-            "damage": one.protected,
+            "damage": None if isnan(one.protected) else one.protected,
             "damage_unprotected": one.plain,
         }
         for matrix, one in accounts.items()
