@@ -96,6 +96,8 @@ def test_the_target_rises_from_the_observed_steps_to_the_whole():
     assert way[:11] == [0.0] * 11
     assert way[50:] == [1.0] * 51
     assert all(a <= b for a, b in itertools.pairwise(way))
+    half = way[30]  # of the 40 steps from 10 to 50: steep at first, as the cube of what is left
+    assert half == pytest.approx(1 - 0.5**3)
     assert [recipe.moves_gates(s) for s in (10, 11, 75, 76)] == [False, True, True, False]
     assert not Recipe("sst2", 100).moves_gates(50)
     one = Recipe("sst2", 1, sparsity=0.35)
