@@ -153,14 +153,14 @@ def _check_kernel(stored: StoredModel, path: str, kernel: Any) -> None:
         )
     crossbar = stored.crossbars[path]
     known = not any(isinstance(a, jax.core.Tracer) for a in (kernel, crossbar.scale))
-    if kernel.shape != leaf.shape or (known and not _has_scale(crossbar, kernel, stored)):
+    if kernel.shape != leaf.shape or (known and not _is_programmed(crossbar, kernel, stored)):
         raise ValueError(
             f"{path} of this model is not what was put on crossbars: program the parameters that "
             "it is applied with"
         )
 
 
-def _has_scale(crossbar: Crossbar, kernel: Any, stored: StoredModel) -> bool:
+def _is_programmed(crossbar: Crossbar, kernel: Any, stored: StoredModel) -> bool:
     lines = crossbar.lines
     kept = None if lines is None else np.asarray(lines.row)[:, None] & np.asarray(lines.column)
     scheme, spec = stored.hardware.protection.of(crossbar.array.name), stored.hardware.spec

@@ -34,6 +34,12 @@ written."""
 Lines = tuple[np.ndarray, np.ndarray] | None
 """Open rows [*L, R] and columns [*L, C] of a gated matrix; None: the matrix has no gates."""
 
+
+def all_lines(lines: Lines, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Give open rows and columns of a matrix [*L, R, C]; without gates all are."""
+    return lines or (np.ones(shape[:-1], bool), np.ones((*shape[:-2], shape[-1]), bool))
+
+
 ColumnVotes = list[tuple[np.ndarray, Votes]]
 """Columns of a matrix, by their numbers, and how the bits of each of them are voted."""
 

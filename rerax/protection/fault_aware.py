@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int8, UInt8
 
 from rerax.crossbar.spec import ChipSpec
-from rerax.protection.base import Lines, Protection, Stored, register_protection
+from rerax.protection.base import Lines, Protection, Stored, all_lines, register_protection
 from rerax.protection.cost import Ledger, unprotected_ledger
 from rerax.values import is_whole
 
@@ -71,9 +71,8 @@ class FaultAware(Protection):
         self, codes: Int8[np.ndarray, "*L R C"], lines: Lines, spec: ChipSpec, matrix: str
     ) -> Stored:
         """Plain words, and the open rows and columns, whose errors count."""
-        shape = codes.shape
-        row, column = lines or (np.ones(shape[:-1], bool), np.ones((*shape[:-2], shape[-1]), bool))
-        return super().store(codes, lines, spec, matrix)._replace(extra=(row, column))
+        plain = super().store(codes, lines, spec, matrix)
+        return plain._replace(extra=all_lines(lines, codes.shape))
 
     def write(
         self,

@@ -75,11 +75,9 @@ def write_around(
             least = jnp.minimum(error, least)
         return (least, choice), None
 
-    first = (jnp.full((-(-words.shape[1] // rows), words.shape[2]), jnp.iinfo(jnp.int32).max),)
-    none = jnp.zeros(first[0].shape, jnp.int32)
-    (_, choice), _ = lax.scan(better, (first[0], none), jnp.arange(len(masks)))
-    sign = (choice % len(signs)).astype(bool) & (len(signs) > 1)
-    flips = Flips(sign, masks[choice // len(signs)].transpose(0, 2, 1))
+    most = jnp.full((-(-words.shape[1] // rows), words.shape[2]), jnp.iinfo(jnp.int32).max)
+    (_, choice), _ = lax.scan(better, (most, jnp.zeros_like(most)), jnp.arange(len(masks)))
+    flips = Flips(choice % len(signs) > 0, masks[choice // len(signs)].transpose(0, 2, 1))
     sign_here, bits_here = _spread(flips, words.shape[1], rows)
     target = jnp.where(sign_here, negated(words, spec), words)
     written = nearest(target, stuck, held ^ (bits_here & stuck)) ^ bits_here

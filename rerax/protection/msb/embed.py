@@ -12,6 +12,7 @@ from rerax.protection.base import (
     Lines,
     Protection,
     Stored,
+    all_lines,
     check_copies,
     register_protection,
     without_erasures,
@@ -128,7 +129,7 @@ class MsbEmbed(Protection):
         if lines is None and self.into == "pruned":
             return super().store(codes, lines, spec, matrix)
         shape = codes.shape
-        row, column = lines or (np.ones(shape[:-1], bool), np.ones((*shape[:-2], shape[-1]), bool))
+        row, column = all_lines(lines, shape)
         for r, c in zip(row.reshape(-1, shape[-2]), column.reshape(-1, shape[-1]), strict=True):
             self.check_room(r, c, spec, matrix)
         return Stored(*write_copies(codes, row, column, self.copy_spec, spec))
