@@ -63,19 +63,26 @@ class Naive(Protection):
         words = encode(codes, spec)
         if lines is None:
             return Stored(words, None)
-        places = []
-        for word, row, column in zip(words, *lines, strict=True):
-            at = place_naively(row, column, spec, self.order)
-            word[:, ~(row[:, None] & column[None, :])] = 0  # freed cells start empty
-            kept = np.argwhere(row[:, None] & column[None, :])
-            for p in range(MSBS):
-                bit = word[0, kept[:, 0], kept[:, 1]] >> (spec.bits - 1 - p) & 1
-                for cells in at[p]:
-                    host = cells[kept[:, 0], kept[:, 1]]
-                    weight, plane = np.divmod(host, spec.bits)
-                    np.bitwise_or.at(word[0].reshape(-1), weight, (bit << plane).astype(np.uint8))
-            places.append(at)
-        return Stored(words, np.stack(places).astype(np.int32))
+        shape = codes.shape
+        layers = words.reshape(-1, *words.shape[-3:])  # one for a matrix that is not stacked
+        rows, columns = (line.reshape(-1, line.shape[-1]) for line in lines)
+        places = [self._copy(*layer, spec) for layer in zip(layers, rows, columns, strict=True)]
+        return Stored(words, np.stack(places).reshape(*shape[:-2], MSBS, COPIES, *shape[-2:]))
+
+    def _copy(
+        self, word: np.ndarray, row: np.ndarray, column: np.ndarray, spec: ChipSpec
+    ) -> np.ndarray:
+        """Write copies into the words of a layer; give the cell of every copy."""
+        at = place_naively(row, column, spec, self.order)
+        word[:, ~(row[:, None] & column[None, :])] = 0  # freed cells start empty
+        kept = np.argwhere(row[:, None] & column[None, :])
+        for p in range(MSBS):
+            bit = word[0, kept[:, 0], kept[:, 1]] >> (spec.bits - 1 - p) & 1
+            for cells in at[p]:
+                host = cells[kept[:, 0], kept[:, 1]]
+                weight, plane = np.divmod(host, spec.bits)
+                np.bitwise_or.at(word[0].reshape(-1), weight, (bit << plane).astype(np.uint8))
+        return at.astype(np.int32)
 
     def recover(
         self, arrays: list[ReadOut], extra: Any, spec: ChipSpec, matrix: str

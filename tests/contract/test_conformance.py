@@ -1,10 +1,12 @@
 """Own fault models and protections that break what rows rely on are refused; ours never do."""
 
 import dataclasses
+import runpy
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from paths import ROOT
 
 import rerax
 from rerax.faults import fault_model
@@ -146,3 +148,11 @@ def test_ours_conform(encoding):
     for name in PROTECTIONS:
         check_protection(protection(name), spec)
         assert protection(name).exact == ("lsb" not in name)
+
+
+def test_protections_of_experiments_are_held_to_the_same():
+    """A study of its own takes minutes: it must not be what finds that its class is refused."""
+    file = ROOT / "experiments" / "line_faults.py"
+    if not file.is_file():
+        pytest.skip("no experiments beside the tests")
+    check_protection(runpy.run_path(str(file))["Naive"]("below"), rerax.ChipSpec())
