@@ -28,6 +28,8 @@ class Field(NamedTuple):
         read: value of a flag's text.
         write: what identity and column hold of its value.
         makes: whether `read` also makes the value of what a caller gives in its place.
+        later: whether it came after rows had been kept: identity and column say nothing of its
+            default.
     """
 
     loop: int
@@ -35,10 +37,11 @@ class Field(NamedTuple):
     read: Callable[[Any], Any] = str
     write: Callable[[Any], Any] = lambda value: value
     makes: bool = False
+    later: bool = False
 
 
-def _field(*what: Any, default: Any = dataclasses.MISSING, makes: bool = False) -> Any:
-    known = Field(*what)._replace(makes=makes)
+def _field(*what: Any, default: Any = dataclasses.MISSING, **more: Any) -> Any:
+    known = Field(*what, **more)
     return dataclasses.field(default=default, metadata={"field": known})
 
 
@@ -81,6 +84,10 @@ def _scope_text(scope: Scope | None) -> str | None:
     return None if scope is None else scope.text
 
 
+def _polarity_text(polarity: str) -> str | None:
+    return None if polarity == "plain" else polarity
+
+
 def _tile_text(tile: tuple[int, int]) -> str:
     return "x".join(map(str, tile))
 
@@ -105,9 +112,9 @@ class Point:
 
     task: str = _field(0, "string")
     model: str = _field(1, "string")
-    rate: float = _field(14, "double", lambda text: float(read_fraction(text, "rate")), _rate)
+    rate: float = _field(15, "double", lambda text: float(read_fraction(text, "rate")), _rate)
     sa1_share: Fraction | float | None = _field(
-        13, "double", lambda text: parse_share(text), _share_text, default=DEFAULT_SA1_SHARE
+        14, "double", lambda text: parse_share(text), _share_text, default=DEFAULT_SA1_SHARE
     )
     encoding: str = _field(9, "string", default="offset")
     bits: int = _field(5, "int32", _whole("bits"), default=8)
@@ -120,12 +127,13 @@ class Point:
         2, "string", _matrices, ",".join, default=DEFAULT_GROUPS, makes=True
     )
     protection: AProtection = _field(
-        10, "string", protection, lambda scheme: scheme.text, default=Unprotected(), makes=True
+        11, "string", protection, lambda scheme: scheme.text, default=Unprotected(), makes=True
     )
     fault: AFault = _field(
-        11, "string", fault_model, lambda fault: fault.name, default=Uniform(), makes=True
+        12, "string", fault_model, lambda fault: fault.name, default=Uniform(), makes=True
     )
-    faulty: AScope = _field(12, "string", _faulty, _scope_text, default=None, makes=True)
+    faulty: AScope = _field(13, "string", _faulty, _scope_text, default=None, makes=True)
+    polarity: str = _field(10, "string", str, _polarity_text, default="plain", later=True)
 
     def __post_init__(self) -> None:
         for name, field in FIELDS.items():
@@ -148,6 +156,12 @@ class Point:
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"dtype {self.dtype!r} is not supported: use float32 or bfloat16")
         hardware = self.hardware  # raises
+        object.__setattr__(self, "polarity", hardware.spec.polarity)
+        if hardware.spec.inverted and self.sa1_share is not None and self.sa1_share <= 0.5:
+            raise ValueError(
+                f"polarity {self.polarity} is for chips on which SA1 is commoner, and sa1-share is "
+                f"{float(self.sa1_share):g}: use plain or alternate"
+            )
         if self.faulty is not None:
             self.faulty.check(self.matrices, hardware.spec)
         find_task(self.task)  # raises
@@ -155,7 +169,9 @@ class Point:
     @property
     def spec(self) -> ChipSpec:
         """The crossbar that the point is about."""
-        return ChipSpec(self.encoding, self.bits, self.bits_per_cell, self.tile, self.layout)
+        return ChipSpec(
+            self.encoding, self.bits, self.bits_per_cell, self.tile, self.layout, self.polarity
+        )
 
     @property
     def hardware(self) -> Hardware:
@@ -164,6 +180,14 @@ class Point:
 
     def identity(self) -> dict[str, Any]:
         """Fields as plain JSON values: the rate a float, the share a reduced ratio."""
+        return {
+            name: value
+            for name, value in self.columns().items()
+            if not (FIELDS[name].later and value == DEFAULTS[name])
+        }
+
+    def columns(self) -> dict[str, Any]:
+        """The same, with the defaults of fields that came later."""
         return {name: field.write(getattr(self, name)) for name, field in FIELDS.items()}
 
     @property

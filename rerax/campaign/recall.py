@@ -5,7 +5,7 @@ that is missing or out of date they are given anew. Hashes tell whether they are
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 
 from rerax.campaign import store
 from rerax.campaign.manifest import read_manifest, read_provenance
-from rerax.campaign.point import Point
+from rerax.campaign.point import FIELDS, Point
 from rerax.campaign.source import read_subject
 from rerax.campaign.subject import Settings, Subject
 from rerax.crossbar.spec import SEMANTICS
@@ -184,7 +184,10 @@ def point_of(row: Mapping[str, Any], maps: Mapping[str, str]) -> Point:
     Raises:
         ValueError: a map that is not at hand, or no share that gives the row's hash.
     """
-    columns = {field.name: row[field.name] for field in fields(Point)}
+    columns: dict[str, Any] = {name: row.get(name) for name in FIELDS}
+    for name, field in FIELDS.items():
+        if field.later and columns[name] is None:  # its default
+            del columns[name]
     if columns["fault"].startswith(PREFIX):
         path = maps.get(columns["fault"])
         if path is None or not Path(path).is_file():

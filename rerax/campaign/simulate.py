@@ -138,7 +138,7 @@ def simulate(
         tree_hash = None
     stored = jax.device_put(stored)
     scores = scorer(score, stored)
-    spec, cells = hardware.spec, stored.cells * (1 + hardware.protection.spare_arrays)
+    spec, cells = hardware.spec, stored.cells + stored.spare_cells
     share = float(Fraction(str(sa1_share))) if fault.has_polarity else None
     common = {
         "name": name,

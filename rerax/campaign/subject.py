@@ -179,7 +179,7 @@ def rows_table(
     """
     n = block.chips
     columns: dict[str, Any] = {
-        **point.identity(),
+        **point.columns(),
         "sa1_share": None if point.sa1_share is None else float(point.sa1_share),
         "seed": settings.seed,
         "chip": np.arange(block.first, block.last + 1),

@@ -272,12 +272,12 @@ class Worker:
         """Outcome columns of a block's chips."""
         outcomes = self._outcomes(point, block, step)
         counts = Counts(*map(np.concatenate, zip(*(o.counts for o in outcomes), strict=True)))
-        cells = self.prepared(point).stored.cells
+        stored = self.prepared(point).stored
         return {
             **self._scored(np.concatenate([o.logits for o in outcomes])),
             **counts._asdict(),
-            "cells": cells * (1 + point.protection.spare_arrays),
-            "cells_dense": cells,
+            "cells": stored.cells + stored.spare_cells,
+            "cells_dense": stored.cells,
             "sparsity": crossbars.sparsity(self.inputs.params, point.matrices, self.inputs.gates),
             "knows": point.protection.knows,
             "metadata_bits": self._metadata_bits(point),

@@ -22,13 +22,13 @@ app = typer.Typer(
 SECTIONS = {
     "Model and data": "model task name data split train_split max_examples max_length labels",
     "Chips": "rates sa1_share sa0 sa1 chips until_se max_chips seed",
-    "Crossbars": "encoding bits bits_per_cell tile layout input_bits matrices",
+    "Crossbars": "encoding bits bits_per_cell tile layout polarity input_bits matrices",
     "Faults": "fault faulty_layers faulty_matrices faulty_bits map_file",
     "Protection": "protection plan_rate sensitivity budget",
     "Machine": "chunk lanes dtype distributed coordinator processes process",
 }
 """Parameters of the commands under the headings of their help; all others come first."""
-_ONE_EACH = {"plan": "encoding bits bits_per_cell tile layout fault"}
+_ONE_EACH = {"plan": "encoding bits bits_per_cell tile layout polarity fault"}
 """Flags that are lists elsewhere and single values in these commands."""
 _SAYS_NOTHING = ("quiet", "wide", "dry_run", "distributed", "coordinator", "processes", "process")
 _OTHERS, _FIRST = "Options", ("Model and data",)
@@ -118,6 +118,9 @@ Bits = Annotated[str, flag("Bits of a code, 2 to 8.", "B,..")]
 BitsPerCell = Annotated[str, flag("Bits of a cell: 1, 2 or 4.", "C,..")]
 Tile = Annotated[str, flag("Wordlines x bitlines of a crossbar.", "RxC,..")]
 Layout = Annotated[str, flag("interleaved or separate.", "NAME,..")]
+Polarity = Annotated[
+    str, flag("Bits stored complemented: plain, alternate (in odd rows), inverted.", "NAME,..")
+]
 Matrices = Annotated[str, flag("On crossbars: encoder, pooler, classifier, embeddings.", "NAME,..")]
 Fault = Annotated[
     str,

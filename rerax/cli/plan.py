@@ -14,6 +14,7 @@ from rerax.cli.flags import (
     Matrices,
     Model,
     PlanRate,
+    Polarity,
     Sensitivity,
     Share,
     Tile,
@@ -42,6 +43,7 @@ def plan(
     bits_per_cell: BitsPerCell = "1",
     tile: Tile = "128x128",
     layout: Layout = "interleaved",
+    polarity: Polarity = "plain",
     matrices: Matrices = "encoder,pooler,classifier",
     fault: Fault = "uniform",
     sa1_share: Share = None,
@@ -73,6 +75,7 @@ def plan(
         read_whole(bits_per_cell, "bits-per-cell"),
         parse_tile(tile),
         layout,
+        polarity,
     )
     rate = DESIGN_RATE if plan_rate is None else check_design_rate(plan_rate)
     share = float(parse_share(sa1_share or "9.04:1.75"))
@@ -107,6 +110,7 @@ def plan(
         "layout": layout,
         "fault": fault,
         "plan_rate": rate,
+        **({} if spec.polarity == "plain" else {"polarity": spec.polarity}),
     }
     notes = [unprotected_text(protection, bare)] if bare else []
     _print_accounts({**accounts, "all": total(accounts)}, asked, notes, wide)

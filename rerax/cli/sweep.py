@@ -23,6 +23,7 @@ from rerax.cli.flags import (
     MaxLength,
     Models,
     PlanRate,
+    Polarity,
     Quiet,
     Sensitivity,
     Share,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from rerax.campaign.point import Point
 
 RATES = "0,1e-4,1e-3,1e-2"
-LISTS = ("encoding", "bits", "bits_per_cell", "tile", "layout", "fault", "protection")
+LISTS = ("encoding", "bits", "bits_per_cell", "tile", "layout", "polarity", "fault", "protection")
 """Fields of a point that several values make a grid of."""
 SINGLE = ("input_bits", "dtype", "matrices")
 """And those of one value."""
@@ -92,6 +93,7 @@ def sweep(
     bits_per_cell: BitsPerCell = "1",
     tile: Tile = "128x128",
     layout: Layout = "interleaved",
+    polarity: Polarity = "plain",
     input_bits: Annotated[str, flag("Bits of an input: 8, or none for float.", "8|none")] = "8",
     dtype: Annotated[
         str, flag("Compute dtype off the crossbars: float32 or bfloat16.")

@@ -40,6 +40,12 @@ def encode(codes: Int8[np.ndarray, "*L R C"], spec: ChipSpec) -> UInt8[np.ndarra
     return np.stack(groups, axis=-3).astype(np.uint8)
 
 
+def complement(rows: int, spec: ChipSpec) -> UInt8[np.ndarray, "R 1"]:
+    """Give the bits of each row's words that are stored complemented (`ChipSpec.polarity`)."""
+    odd = np.arange(rows)[:, None] % 2
+    return np.asarray(spec.inverted | odd * spec.alternating, np.uint8)
+
+
 def decode(words: UInt8[Array, "G R C"], spec: ChipSpec) -> Int8[Array, "R C"]:
     """Codes that words mean, the inverse of `encode` on every word a faulty cell can give.
 

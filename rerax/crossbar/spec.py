@@ -11,6 +11,7 @@ SEMANTICS = 1
 ENCODINGS = ("offset", "twos_complement", "sign_magnitude", "differential")
 LAYOUTS = ("interleaved", "separate")
 BITS_PER_CELL = (1, 2, 4)
+POLARITIES = ("plain", "alternate", "inverted")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class ChipSpec:
         tile: wordlines and bitlines of one crossbar. Edge tiles are cut, never padded.
         layout: `interleaved` (bitline = column * S + slice) or `separate`
             (bitline = slice * columns + column), S cells a weight.
+        polarity: `plain`: bits are stored as they are; `alternate`: complemented in odd rows, so
+            that the mean error of stuck cells of one polarity cancels; `inverted`: some bits
+            complemented in every row, the others in odd ones, for chips on which SA1 is commoner
+            and encodings whose bits are mostly 0 (sign-magnitude: all bits but the sign;
+            differential: all). Held as the bits themselves, `inverted:0x7f`, which may be given.
 
     Raises:
         ValueError: a field outside its range.
@@ -42,6 +48,7 @@ class ChipSpec:
     bits_per_cell: int = 1
     tile: tuple[int, int] = (128, 128)
     layout: str = "interleaved"
+    polarity: str = "plain"
 
     def __post_init__(self) -> None:
         if self.encoding not in ENCODINGS:
@@ -60,6 +67,48 @@ class ChipSpec:
             raise ValueError(
                 f"tile {self.tile!r} is not a size: give wordlines x bitlines, each >= 1"
             )
+        object.__setattr__(self, "polarity", self._resolved())
+
+    def _resolved(self) -> str:
+        """Polarity with the bits of `inverted` spelled out."""
+        kind, colon, given = str(self.polarity).partition(":")
+        if kind not in POLARITIES or (colon and kind != "inverted"):
+            raise ValueError(
+                f"unknown polarity {self.polarity!r}: use one of {_list(POLARITIES)}, or the bits "
+                "that are inverted in every row, inverted:0x7f"
+            )
+        if kind != "inverted":
+            return kind
+        whole = (1 << self.group_bits) - 1
+        if not colon:
+            sparse = {"sign_magnitude": whole >> 1, "differential": whole}
+            if self.encoding not in sparse:
+                raise ValueError(
+                    f"polarity inverted is of no use to {self.encoding}, whose bits are 1 as often "
+                    "as 0: use alternate, or give the bits, inverted:0x40"
+                )
+            return f"inverted:{sparse[self.encoding]:#04x}"
+        try:
+            bits = int(given, 0)
+        except ValueError:
+            bits = 0
+        if not 1 <= bits <= whole:
+            raise ValueError(
+                f"bits {given!r} of polarity inverted are outside 0x01..{whole:#04x}: give a word "
+                "with those bits set"
+            )
+        return f"inverted:{bits:#04x}"
+
+    @property
+    def inverted(self) -> int:
+        """Bits of a word that are stored complemented in every row."""
+        return int(self.polarity.partition(":")[2] or "0", 0)
+
+    @property
+    def alternating(self) -> int:
+        """Bits of a word that are stored complemented in odd rows, and in odd images of a bit."""
+        whole = (1 << self.group_bits) - 1
+        return 0 if self.polarity == "plain" else whole & ~self.inverted
 
     @property
     def groups(self) -> int:

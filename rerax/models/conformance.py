@@ -17,7 +17,7 @@ from rerax.faults import FaultModel
 from rerax.faults.read_out import unharmed
 from rerax.faults.sampling.rates import rate_table
 from rerax.hardware import Hardware
-from rerax.protection import Protection
+from rerax.protection import Protection, Stored
 from rerax.values import is_integer
 
 SHAPE = 24, 16
@@ -111,7 +111,8 @@ def check_protection(scheme: Protection, spec: ChipSpec) -> None:
     for lines in (None, (row, column)):
         kept = np.ones(SHAPE, bool) if lines is None else row[:, None] & column
         try:
-            words, extra = scheme.store(np.where(kept, codes, 0), lines, spec, "check")
+            stored = scheme.store(np.where(kept, codes, 0), lines, spec, "check")
+            words, extra, _, spare = Stored(*stored)
         except ValueError:
             continue
         shape = np.shape(words)
@@ -124,7 +125,8 @@ def check_protection(scheme: Protection, spec: ChipSpec) -> None:
         if scheme.knows == "map at writing":
             written, chosen = scheme.write(written, none, none, extra, spec, "check")
             extra = extra, chosen
-        arrays = [unharmed(written)] * (1 + scheme.spare_arrays)
+        further = written if spare is None else jnp.asarray(spare)
+        arrays = [unharmed(written), *[unharmed(further)] * scheme.spare_arrays]
         read = decode(scheme.recover(arrays, extra, spec, "check"), spec)
         if read.shape != SHAPE or (np.asarray(read) != codes)[kept].any():
             raise ValueError(

@@ -168,7 +168,8 @@ def _is_programmed(crossbar: Crossbar, kernel: Any, stored: StoredModel) -> bool
     alike = np.array_equal(scale, np.asarray(crossbar.scale))
     if not (alike and scheme.exact and is_ours(scheme)):
         return alike
-    wanted = encode(codes, spec) == np.asarray(crossbar.words)
+    turned = 0 if crossbar.complement is None else np.asarray(crossbar.complement)
+    wanted = encode(codes, spec) == np.asarray(crossbar.words) ^ turned
     return bool((wanted.all(0) | (False if kept is None else ~kept)).all())
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Int8, Key, UInt8
 from rerax._types import AnyArray
 from rerax.crossbar.array_id import ArrayId
 from rerax.crossbar.crossbar import Crossbar
-from rerax.crossbar.encoding import decode
+from rerax.crossbar.encoding import complement, decode
 from rerax.crossbar.keys import Chip, array_key, spare_key
 from rerax.crossbar.masking import masked_codes, open_lines
 from rerax.crossbar.quantise import quantise
@@ -29,7 +29,7 @@ from rerax.faults.mask import FaultMask, Faults
 from rerax.faults.read_out import Counts, ReadOut, rewritten
 from rerax.faults.sampling.rates import ARate, RateTable, rate_table
 from rerax.hardware import Hardware
-from rerax.protection import Ledger
+from rerax.protection import Ledger, Stored
 from rerax.pruning.gates import open_cells
 from rerax.values import shown
 
@@ -83,6 +83,16 @@ class StoredModel:
         )
 
     @property
+    def spare_cells(self) -> int:
+        """Physical cells of all spare arrays."""
+        spec, spare = self.hardware.spec, self.hardware.protection.spare_arrays
+        words = sum(
+            crossbar.words.size * spare if crossbar.spare is None else crossbar.spare.size
+            for crossbar in self.crossbars.values()
+        )
+        return words // spec.groups * spec.cells_per_weight
+
+    @property
     def taken(self) -> tuple[str, ...]:
         """Paths of the leaves on crossbars."""
         return tuple(leaf.path for leaf in self.leaves if leaf.axes)
@@ -116,10 +126,25 @@ def store(weights: AnyArray, array: ArrayId, hardware: Hardware, gate: Gate = No
     if gate is not None and lines is not None:
         kept = open_cells(gate["row"], gate["column"])
     codes, scale = quantise(np.asarray(weights), spec.bits, kept)
-    words, extra = hardware.protection.store(codes, _open(gate), spec, array.name)
+    stored = Stored(*hardware.protection.store(codes, _open(gate), spec, array.name))
+    words, extra, turned, spare = as_written(stored, spec)
     layers = codes.shape[:-2]
     number = np.arange(int(np.prod(layers)), dtype=np.uint32).reshape(layers)
-    return Crossbar(words, scale, number, lines, extra, array)
+    return Crossbar(words, scale, number, lines, extra, array, turned, spare)
+
+
+def as_written(stored: Stored, spec: ChipSpec) -> Stored:
+    """Give words as they lie in cells, and which of their bits are complemented; None: none."""
+    if spec.polarity == "plain":
+        return stored._replace(complement=None)
+    turned, (*layers, _, rows, _) = stored.complement, stored.words.shape
+    if turned is None:
+        turned = np.broadcast_to(complement(rows, spec), (*layers, 1, rows, 1))
+    spare = stored.spare
+    if spare is not None:
+        rows = complement(spare.shape[-2], spec)
+        spare = spare ^ rows.reshape(*[1] * (spare.ndim - 2), *rows.shape)
+    return stored._replace(words=stored.words ^ turned, complement=turned, spare=spare)
 
 
 def _open(gate: Gate) -> tuple[np.ndarray, np.ndarray] | None:
@@ -197,7 +222,9 @@ def read_codes(
     keys = [chip.key, *(spare_key(chip.key, j) for j in spare)]
     own = [array_key(key, crossbar.array, crossbar.layer) for key in keys]
     site = Site(chip.number, crossbar.array, crossbar.layer)
-    how: tuple[Any, ...] = (crossbar.words, own, site, faults.rates, hardware.spec)
+    name, spec = crossbar.array.name, hardware.spec
+    images = [_image(crossbar, k, spec) for k in range(len(keys))]
+    how: tuple[Any, ...] = (images, own, site, faults.rates, spec)
     if faults.mask is None:
         arrays = _disturb(hardware.fault, None, *how)
     else:  # what is not faulty is not sampled either
@@ -214,30 +241,58 @@ def read_codes(
         )
     each = zip(*(array.counts for array in arrays), strict=True)
     counts = Counts(*(sum(column) for column in each))
-    name, spec = crossbar.array.name, hardware.spec
+    arrays = [
+        array._replace(words=_turned(array.words, image.complement))
+        for array, image in zip(arrays, images, strict=True)
+    ]
     scheme, extra = hardware.protection.of(name), crossbar.extra
     if scheme.knows == "map at writing":
-        base = arrays[0]
+        base, wanted = arrays[0], _turned(crossbar.words, crossbar.complement)
         held = base.words & base.known
-        written, chosen = scheme.write(crossbar.words, base.known, held, extra, spec, name)
-        arrays[0], extra = rewritten(base, crossbar.words, written), (extra, chosen)
+        written, chosen = scheme.write(wanted, base.known, held, extra, spec, name)
+        arrays[0], extra = rewritten(base, wanted, written), (extra, chosen)
     return decode(scheme.recover(arrays, extra, spec, name), spec), counts
+
+
+class _Image(NamedTuple):
+    """Words as they lie in the cells of an array, and which of their bits are complemented."""
+
+    stored: UInt8[Array, "G R C"]
+    complement: Any
+
+
+def _image(crossbar: Crossbar, number: int, spec: ChipSpec) -> _Image:
+    """The base array (number 0) or a spare one: of odd arrays, alternating bits are turned."""
+    if number and crossbar.spare is not None:
+        plain, rows = spec.polarity == "plain", crossbar.spare.shape[1]
+        return _Image(crossbar.spare, None if plain else complement(rows, spec)[None])
+    if crossbar.complement is None:
+        return _Image(crossbar.words, None)
+    turned = jnp.uint8(number % 2 * spec.alternating)
+    return _Image(crossbar.words ^ turned, crossbar.complement ^ turned)
+
+
+def _turned(words: UInt8[Array, "G R C"], complement: AnyArray | None) -> UInt8[Array, "G R C"]:
+    return words if complement is None else words ^ complement
 
 
 def _disturb(
     fault: FaultModel,
     bits: AnyArray | None,
-    stored: UInt8[Array, "G R C"],
+    images: list[_Image],
     keys: list[Key[Array, ""]],
     site: Site,
     rates: RateTable,
     spec: ChipSpec,
 ) -> list[ReadOut]:
     """What the base array and its spare ones read."""
-    places = [(key, rates, spec, None if i else site) for i, key in enumerate(keys)]
-    if bits is None:
-        return [fault.disturb(stored, *place) for place in places]
-    return [disturb_bits(fault, jnp.asarray(bits), stored, *place) for place in places]
+    disturb = fault.disturb
+    if bits is not None:
+        disturb = functools.partial(disturb_bits, fault, jnp.asarray(bits))
+    return [
+        disturb(image.stored, key, rates, spec, None if i else site)
+        for i, (image, key) in enumerate(zip(images, keys, strict=True))
+    ]
 
 
 def kept_codes(crossbar: Crossbar, codes: Int8[Array, "R C"]) -> Int8[Array, "R C"]:

@@ -14,6 +14,7 @@ from rerax.protection.base import (
     register_protection,
     registered_protections,
 )
+from rerax.protection.codes.embed import Code
 from rerax.protection.cost import Ledger, Misses
 from rerax.protection.duplicate import Duplicate
 from rerax.protection.fault_aware import FaultAware
@@ -25,6 +26,7 @@ PROTECTIONS.reserve()
 __all__ = [
     "PROTECTIONS",
     "Allocation",
+    "Code",
     "Duplicate",
     "FaultAware",
     "Ledger",

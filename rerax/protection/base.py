@@ -20,10 +20,16 @@ class Stored(NamedTuple):
         words: [*L, G, R, C] words of the base array.
         extra: arrays that `recover` needs to find what it looks for, each leading with [*L];
             None where it needs nothing.
+        complement: [*L, G, R, C] bits of words that are to be stored complemented, where the spec
+            has a polarity and what is stored is no row's own; None: as each row's are
+            (`crossbar.encoding.complement`). `recover` gets words as they are here.
+        spare: [*L, G, S, C] words of the spare array, where they are others than the base array's.
     """
 
     words: UInt8[np.ndarray, "*L G R C"]
     extra: Any = None
+    complement: Any = None
+    spare: Any = None
 
 
 KNOWLEDGE = ("nothing", "polarity", "rate", "map at reading", "map at writing")
@@ -146,10 +152,11 @@ class Protection:
         """How the bits of each column are voted, for its expected error; None: not known."""
         return None
 
-    def expected_error(self, chances: Any, spec: ChipSpec) -> np.ndarray | None:
+    def expected_error(self, share: np.ndarray, chances: Any, spec: ChipSpec) -> np.ndarray | None:
         """Expected squared error of each code in -128 .. 127 where no vote tells; None: not known.
 
         Args:
+            share: [256] share of each code among the weights of the matrix.
             chances: odds of a cell (`faults.base.Odds`).
             spec: encoding and cells.
         """

@@ -9,7 +9,7 @@ weight alike. NumPy only.
 import functools
 import itertools
 from math import comb
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -59,20 +59,30 @@ def squared_error(
     from rerax.crossbar.encoding import encode
 
     words = encode(stored.astype(np.int8)[:, None], spec)[:, :, 0]
-    values = _values(spec, votes.low)
+    rows = range(1 if spec.polarity == "plain" else 2)  # an even one and an odd one
+    each = [_of_row(row, words, votes, chances, spec) for row in rows]
+    return np.asarray(np.mean(each, axis=0))
+
+
+def _of_row(
+    row: int, words: np.ndarray, votes: Votes, chances: Odds, spec: ChipSpec
+) -> Float[np.ndarray, "256"]:
+    """The same of a weight in an even or odd row."""
+    values = word_values(spec, votes.low)
     erasures = votes.erasures and chances.known
+    turned = tuple(spec.inverted | (row + image) % 2 * spec.alternating for image in range(2))
     if chances.by_wordline:
-        chance, reads = _outcomes(spec.group_bits, votes.depths, chances, erasures)
+        chance, reads = _outcomes(spec.group_bits, votes.depths, chances, erasures, turned)
         read = sum(value[reads[:, word]] for value, word in zip(values, words, strict=True))
         return np.asarray(chance @ (read - CODES) ** 2.0)
-    transition = _transition(votes.depths, votes.whole_cells, chances, erasures, spec)
+    transition = _transition(votes.depths, votes.whole_cells, chances, erasures, turned, spec)
     means = [(transition @ value)[word] for value, word in zip(values, words, strict=True)]
     squares = [(transition @ value**2)[word] for value, word in zip(values, words, strict=True)]
     spread = sum(square - mean**2 for square, mean in zip(squares, means, strict=True))
     return np.asarray((sum(means) - CODES) ** 2 + spread)
 
 
-def _values(spec: ChipSpec, low: int) -> list[np.ndarray]:
+def word_values(spec: ChipSpec, low: int) -> list[np.ndarray]:
     """What each group's word adds to the code, [2^group_bits] for each group."""
     word = np.arange(1 << spec.group_bits) & ~((1 << low) - 1)
     half = 1 << (spec.bits - 1)
@@ -85,29 +95,60 @@ def _values(spec: ChipSpec, low: int) -> list[np.ndarray]:
     return [value, -value][: spec.groups]
 
 
+def transition(turned: int, chances: Odds, spec: ChipSpec) -> Float[np.ndarray, "w w"]:
+    """Probability of every word read, given every word stored, without copies.
+
+    Args:
+        turned: bits that are stored complemented.
+        chances: odds of a cell, each on its own.
+        spec: encoding and cells.
+    """
+    return _transition((1,) * spec.group_bits, True, chances, False, (turned, turned), spec)
+
+
+def alike(turned: int, chances: Odds, bits: int) -> list[tuple[float, np.ndarray]]:
+    """What a weight of a broken wordline can be: the chance, and what each word reads then."""
+    found = _outcomes(bits, (1,) * bits, chances, False, (turned, turned))
+    return list(zip(*found, strict=True))
+
+
 @functools.lru_cache(maxsize=4096)
 def _transition(
-    depths: tuple[int, ...], whole_cells: bool, chances: Odds, erasures: bool, spec: ChipSpec
+    depths: tuple[int, ...],
+    whole_cells: bool,
+    chances: Odds,
+    erasures: bool,
+    turned: tuple[int, int],
+    spec: ChipSpec,
 ) -> Float[np.ndarray, "w w"]:
-    """Probability of every word read, given every word stored."""
+    """Probability of every word read, given every word stored.
+
+    `turned` are the bits complemented in even images, the original among them, and in odd ones.
+    """
     whole = np.ones((1, 1))
     for cell in range(spec.cells_per_group):
         first = cell * spec.bits_per_cell
         mine = depths[first : first + spec.bits_of_cell(cell)]
-        whole = np.kron(_cell(mine, whole_cells, chances, erasures), whole)
+        level = (1 << len(mine)) - 1
+        even, odd = (mask >> first & level for mask in turned)
+        whole = np.kron(_cell(mine, whole_cells, chances, erasures, (even, odd)), whole)
     return whole
 
 
 @functools.lru_cache(maxsize=4096)
 def _cell(
-    depths: tuple[int, ...], whole_cells: bool, chances: Odds, erasures: bool
+    depths: tuple[int, ...],
+    whole_cells: bool,
+    chances: Odds,
+    erasures: bool,
+    turned: tuple[int, int],
 ) -> Float[np.ndarray, "l l"]:
     """The same for one cell, whose bits have these depths."""
     if chances.flip:
         bits = [_symmetric(_majority_wrong(depth, chances.flip)) for depth in depths]
         return functools.reduce(lambda low, high: np.kron(high, low), bits)
     if whole_cells:
-        chance, reads = _outcomes(len(depths), depths, chances, erasures)
+        chance, reads = _outcomes(len(depths), depths, chances, erasures, turned)
         table = np.zeros((1 << len(depths),) * 2)
         for p, read in zip(chance, reads, strict=True):
             table[np.arange(len(read)), read] += p
@@ -115,7 +156,10 @@ def _cell(
     healthy = 1 - chances.at_0 - chances.at_1
     table = np.zeros((1 << len(depths),) * 2)
     for own, p in ((None, healthy), (0, chances.at_0), (1, chances.at_1)):
-        bits = [_voted_bit(own, depth, chances, erasures) for depth in depths]
+        bits = [
+            _voted_bit(own, depth, chances, erasures, tuple(mask >> k & 1 for mask in turned))
+            for k, depth in enumerate(depths)
+        ]
         table += p * functools.reduce(lambda low, high: np.kron(high, low), bits)
     return table
 
@@ -124,24 +168,35 @@ def _symmetric(wrong: float) -> np.ndarray:
     return np.array([[1 - wrong, wrong], [wrong, 1 - wrong]])
 
 
-def _voted_bit(own: int | None, depth: int, chances: Odds, erasures: bool) -> np.ndarray:
+def _voted_bit(
+    own: int | None, depth: int, chances: Odds, erasures: bool, turned: tuple[int, ...]
+) -> np.ndarray:
     """One bit whose own cell is healthy (None) or stuck, and whose copies are independent."""
     table = np.zeros((2, 2))
     for stored in (0, 1):
-        mine_wrong = own is not None and own != stored
+        mine_wrong = own is not None and own ^ turned[0] != stored
         if erasures:  # only stuck cells are wrong, and they vote only when all of them are
             stuck = chances.at_0 + chances.at_1
             wrong = stuck ** (depth - 1) if mine_wrong else 0.0
         else:
-            each = chances.at_0 if stored else chances.at_1
+            even, odd = (chances.at_0 if stored ^ t else chances.at_1 for t in turned)
             needed = (depth + 1) // 2 - mine_wrong
-            wrong = _at_least(needed, depth - 1, each)
+            wrong = _at_least_of_both(needed, (depth - 1) // 2, even, depth // 2, odd)
         table[stored, stored], table[stored, 1 - stored] = 1 - wrong, wrong
     return table
 
 
 def _majority_wrong(depth: int, p: float) -> float:
     return _at_least((depth + 1) // 2, depth, p)
+
+
+def _at_least_of_both(k: int, n: int, p: float, m: int, q: float) -> float:
+    """P(at least k) of n events of probability p and m of probability q."""
+    if p == q:
+        return _at_least(k, n + m, p)
+    return sum(
+        comb(m, i) * q**i * (1 - q) ** (m - i) * _at_least(k - i, n, p) for i in range(m + 1)
+    )
 
 
 def _at_least(k: int, n: int, p: float) -> float:
@@ -152,7 +207,7 @@ def _at_least(k: int, n: int, p: float) -> float:
 
 @functools.lru_cache(maxsize=4096)
 def _outcomes(
-    bits: int, depths: tuple[int, ...], chances: Odds, erasures: bool
+    bits: int, depths: tuple[int, ...], chances: Odds, erasures: bool, turned: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a cell of some bits and its copies can be, [n], and what is read then, [n, 2^bits].
 
@@ -161,7 +216,9 @@ def _outcomes(
     images, top = max(depths), (1 << bits) - 1
     level = np.arange(1 << bits)
     each = (1 - chances.at_0 - chances.at_1, chances.at_0, chances.at_1)
-    show = np.stack([level, np.zeros_like(level), np.full_like(level, top)])
+    show = [
+        np.stack([level, np.full_like(level, mask), level * 0 + (top ^ mask)]) for mask in turned
+    ]
     chance, reads = [], []
     for state in itertools.product(range(3), repeat=images):
         p = float(np.prod([each[s] for s in state]))
@@ -169,14 +226,15 @@ def _outcomes(
             continue
         read = np.zeros_like(level)
         for bit, depth in enumerate(depths):
-            read |= _vote(state[:depth], show >> bit & 1, erasures) << bit
+            seen = [show[image % 2][s] >> bit & 1 for image, s in enumerate(state[:depth])]
+            read |= _vote(state[:depth], seen, erasures) << bit
         chance.append(p)
         reads.append(read)
     return np.array(chance), np.stack(reads)
 
 
-def _vote(state: tuple[int, ...], show: Any, erasures: bool) -> np.ndarray:
-    voters = [s for s in state if s == 0] if erasures else list(state)
+def _vote(state: tuple[int, ...], seen: list[np.ndarray], erasures: bool) -> np.ndarray:
+    voters = [bit for s, bit in zip(state, seen, strict=True) if not (erasures and s)]
     if not voters:  # the original as read
-        return np.asarray(show[state[0]])
-    return np.asarray(2 * sum(show[s] for s in voters) > len(voters)).astype(np.int64)
+        return np.asarray(seen[0])
+    return np.asarray(2 * sum(voters) > len(voters)).astype(np.int64)

@@ -95,7 +95,7 @@ class FaultAware(Protection):
         _, flips = extra
         return unflipped(arrays[0].words, flips, spec, self.rows)
 
-    def expected_error(self, chances: Any, spec: ChipSpec) -> np.ndarray | None:
+    def expected_error(self, share: np.ndarray, chances: Any, spec: ChipSpec) -> np.ndarray | None:
         """Of `closest` alone, over all states of a weight's cells; of one group a weight."""
         if self.flips or spec.groups > 1 or not chances.known:
             return None

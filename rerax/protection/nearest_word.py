@@ -76,13 +76,15 @@ def mean_square(chances: Odds, spec: ChipSpec) -> Float[np.ndarray, "256"]:
     alike = spec.cells_per_group if chances.by_wordline else 1  # cells of one state
     states = itertools.product(range(3), repeat=spec.cells_per_group // alike)
     each = (1 - chances.at_0 - chances.at_1, chances.at_0, chances.at_1)
+    rows = {spec.inverted | row * spec.alternating for row in range(2)}  # bits turned in each
     stuck, held, chance = [], [], []
     for state in states:
         cells = enumerate(state * alike)
         level = [(_level(cell, spec), s) for cell, s in cells]
-        stuck.append(sum(bits for bits, s in level if s))
-        held.append(sum(bits for bits, s in level if s == 2))
-        chance.append(float(np.prod([each[s] for s in state])))
+        for turned in rows:
+            stuck.append(sum(bits for bits, s in level if s))
+            held.append(sum(bits for bits, s in level if s == 2) ^ (turned & stuck[-1]))
+            chance.append(float(np.prod([each[s] for s in state])) / len(rows))
     shape = (1, len(stuck), len(codes))
     here, reads = (np.array(bits, np.uint8)[None, :, None] for bits in (stuck, held))
     given = [jnp.broadcast_to(array, shape) for array in (words, here, reads)]

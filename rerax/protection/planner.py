@@ -126,7 +126,7 @@ def _damage(
     scheme: Protection, known: Codes, table: np.ndarray, chances: Odds, spec: ChipSpec
 ) -> float:
     total = 0.0
-    told = scheme.expected_error(chances, spec)
+    told = scheme.expected_error(_share(known), chances, spec)
     for row, column, counts in zip(known.row, known.column, table, strict=True):
         if told is not None:
             total += float(counts.sum(0) @ told)
@@ -138,6 +138,13 @@ def _damage(
             if len(columns):
                 total += float(counts[columns].sum(0) @ _error(votes, chances, spec))
     return total
+
+
+def _share(known: Codes) -> Float[np.ndarray, "256"]:
+    """Share of each code among the kept weights of a matrix."""
+    kept = known.row[:, :, None] & known.column[:, None, :]
+    counts = np.bincount(known.codes[kept].astype(np.int64) + 128, minlength=256)
+    return np.asarray(counts / max(1, counts.sum()))
 
 
 @lru_cache(maxsize=4096)

@@ -35,8 +35,11 @@ SETTINGS = (
     "fault",
     "faulty",
     "sa1_share",
+    "polarity",
 )
 """Columns that tell points apart, the rate aside."""
+UNSAID = {"polarity": "plain"}
+"""What rows mean that are null in a setting, if it is more than nothing."""
 SUBJECT = ("task", "model", "fault", "sa1_share")
 """Settings that tell panels apart."""
 SCHEME = tuple(name for name in SETTINGS if name not in (*SUBJECT, "faulty"))
@@ -129,7 +132,7 @@ def _line(
     n = len(scores)
     early = stopped is not None and n <= stopped.max_chips  # more were asked for without it
     return Line(
-        {name: first[name] for name in SETTINGS},
+        {name: first.get(name) or UNSAID.get(name, first.get(name)) for name in SETTINGS},
         first["rate"],
         summarise(scores, highest=1.0, lowest=find_task(first["task"]).lowest_score),
         passed / n,
@@ -223,7 +226,7 @@ def split_settings(lines: Sequence[Line]) -> tuple[list[str], dict[str, Any]]:
     values = {name: {line.settings[name] for line in lines} for name in SETTINGS}
     vary = [name for name in SETTINGS if len(values[name]) > 1]
     common = {name: next(iter(v)) for name, v in values.items() if len(v) == 1}
-    return vary, {name: value for name, value in common.items() if value is not None}
+    return vary, {name: v for name, v in common.items() if v not in (None, UNSAID.get(name))}
 
 
 def percent(score: float) -> str:
@@ -248,7 +251,8 @@ def scheme_of(line: Line) -> tuple[Any, ...]:
 
 def plainness(scheme: tuple[Any, ...]) -> tuple[Any, ...]:
     """Sort key that puts the scheme nearest to a point's defaults first."""
-    away = [value != DEFAULTS.get(name) for name, value in zip(SCHEME, scheme, strict=True)]
+    usual = {**DEFAULTS, **UNSAID}
+    away = [value != usual.get(name) for name, value in zip(SCHEME, scheme, strict=True)]
     encoding = scheme[SCHEME.index("encoding")]
     rank = ENCODINGS.index(encoding) if encoding in ENCODINGS else len(ENCODINGS)
     return sum(away), away, rank, tuple(map(shown, scheme))

@@ -206,10 +206,11 @@ def test_sources_are_kept_beside_and_the_last_one_counts(campaign, files, tmp_pa
 
 @pytest.mark.parametrize("share", [Fraction(904, 1079), Fraction(1, 3), Fraction(0), Fraction(1),
                                    Fraction(123457, 1000003), 0.1, None])  # fmt: skip
-def test_a_point_is_rebuilt_from_its_row(share):
+@pytest.mark.parametrize("polarity", ["plain", "alternate"])
+def test_a_point_is_rebuilt_from_its_row(share, polarity):
     fault = "flip" if share is None else "uniform"
-    point = Point("sst2", "m", 0.1 + 0.2, share, faulty="bits=7", fault=fault)
-    row = {**point.identity(), "point_hash": point.hash}
+    point = Point("sst2", "m", 0.1 + 0.2, share, faulty="bits=7", fault=fault, polarity=polarity)
+    row = {**point.columns(), "point_hash": point.hash}
     row["sa1_share"] = None if share is None else float(share)
     assert recall.point_of(row, {}).hash == point.hash
     with pytest.raises(ValueError, match="cannot be rebuilt from its row"):

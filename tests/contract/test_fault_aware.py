@@ -22,6 +22,7 @@ from rerax.protection.nearest_word import nearest_word, negated
 quickly = functools.partial(jax.jit, compiler_options=WITHOUT_OPTIMISING)
 nearest = quickly(nearest_word, static_argnums=3)
 RNG = np.random.default_rng(0)
+EVEN = np.full(256, 1 / 256)
 ENCODINGS = ("offset", "twos_complement", "sign_magnitude", "differential")
 NAMES = [
     "+".join(w for w, on in zip(("closest", "sign", "bit"), these, strict=True) if on)
@@ -156,7 +157,7 @@ def test_metadata_is_counted_to_the_bit():
 def test_the_expected_error_is_what_chips_have():
     """Within five standard errors of the mean over chips, and less than that of bare cells."""
     chances, spec = rerax.Uniform().odds(0.02, 0.8), ChipSpec("sign_magnitude", 6, 2)
-    told = protection("closest").expected_error(chances, spec)
+    told = protection("closest").expected_error(EVEN, chances, spec)
     stored = rerax.program(
         {"k": RNG.normal(size=(96, 40)).astype(np.float32)},
         Hardware(spec, protection="closest"),
@@ -170,6 +171,6 @@ def test_the_expected_error_is_what_chips_have():
     wanted = told[written + 128].mean()
     assert abs(np.mean(found) - wanted) < 5 * np.std(found, ddof=1) / np.sqrt(40)
     for unknown in (protection("sign"), protection("closest+bit")):
-        assert unknown.expected_error(chances, spec) is None
+        assert unknown.expected_error(EVEN, chances, spec) is None
     lines = rerax.Wordline().odds(0.02, 0.8)
-    assert protection("closest").expected_error(lines, spec).max() > told.max()
+    assert protection("closest").expected_error(EVEN, lines, spec).max() > told.max()

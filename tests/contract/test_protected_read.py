@@ -45,7 +45,8 @@ def read(name, fault, codes, row, column, spec=SPEC):
     """Codes and counts by `read_codes`; each array by its own key, and codes recovered of them."""
     stored = jax.tree.map(jnp.asarray, protection(name).store(codes, (row, column), spec, "query"))
     rates = jax.tree.map(jnp.asarray, rate_table(RATE, 0.5, fault_model(fault)))
-    (found, counts), *rest = jax.device_get(_read(Hardware(spec, fault, name), *stored, rates))
+    hardware = Hardware(spec, fault, name)
+    (found, counts), *rest = jax.device_get(_read(hardware, *stored[:2], rates))
     return found, counts, *rest
 
 

@@ -18,7 +18,7 @@ from rerax.protection.msb.write import write_copies
 def images_read(row, column, wish, spec):
     """{bit: its copies}, from where a bit is seen that is set alone (offset codes)."""
     codes = np.zeros((row.size, column.size), np.int8)
-    words, layout = write_copies(codes, row, column, wish, spec)
+    words, layout, *_ = write_copies(codes, row, column, wish, spec)
     layout, shape = jax.tree.map(jnp.asarray, layout), words.shape
     places = list(np.ndindex(spec.group_bits, *shape))
     ones = np.zeros((len(places), *shape), np.uint8)

@@ -11,7 +11,8 @@ from rerax.crossbar.crossbar import Crossbar
 from rerax.faults.mask import Faults
 from rerax.hardware import Hardware
 from rerax.models.bert.names import IDS
-from rerax.models.stored import read_codes
+from rerax.models.stored import as_written, read_codes
+from rerax.protection import Stored
 
 
 def array_key(chip, matrix="query", layer=0, seed=0):
@@ -59,14 +60,18 @@ def read_matrix(words, key, rates, hardware=None, **more):
     """Codes and counts of one matrix as the chip with this key reads it.
 
     Args:
-        words: [G, R, C] stored words.
+        words: [G, R, C] stored words, or all that a protection stores.
         key: the chip's key.
         rates: a `RateTable`.
         hardware: what it lies on.
         more: `array` (its name), `layer`, `extra`, `number` (of the chip), `mask`.
     """
+    hardware = hardware or Hardware()
+    stored = words if isinstance(words, Stored) else Stored(words, more.get("extra"))
+    words, extra, complement, spare = as_written(stored, hardware.spec)
+
     array, layer = IDS[more.get("array", "query")], jnp.uint32(more.get("layer", 0))
     scale = jnp.ones(words.shape[-1], jnp.float32)
-    crossbar = Crossbar(words, scale, layer, None, more.get("extra"), array)
+    crossbar = Crossbar(words, scale, layer, None, extra, array, complement, spare)
     chip = keys.Chip(jnp.uint32(more.get("number", 0)), key)
-    return read_codes(crossbar, chip, Faults(rates, more.get("mask")), hardware or Hardware())
+    return read_codes(crossbar, chip, Faults(rates, more.get("mask")), hardware)

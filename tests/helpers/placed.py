@@ -102,7 +102,7 @@ def read_case(spec: ChipSpec, wish: CopySpec, erasures: bool, seed: int = 0) -> 
     rng = np.random.default_rng(seed)
     row, column = lines(rng, ROWS, COLUMNS, *CLOSED)
     codes = random_codes(rng, row, column, spec)
-    stored, layout = write_copies(codes, row, column, wish, spec)
+    stored, layout, *_ = write_copies(codes, row, column, wish, spec)
     ones = [
         np.where(np.arange(stored.size).reshape(stored.shape) == place, 1 << bit, 0)
         for bit in range(spec.group_bits)

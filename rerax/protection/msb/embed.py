@@ -132,7 +132,7 @@ class MsbEmbed(Protection):
         row, column = all_lines(lines, shape)
         for r, c in zip(row.reshape(-1, shape[-2]), column.reshape(-1, shape[-1]), strict=True):
             self.check_room(r, c, spec, matrix)
-        return Stored(*write_copies(codes, row, column, self.copy_spec, spec))
+        return write_copies(codes, row, column, self.copy_spec, spec)
 
     def recover(self, arrays: list[Any], extra: Any, spec: ChipSpec, matrix: str) -> Any:
         """Words after the vote."""

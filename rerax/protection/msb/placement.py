@@ -16,13 +16,14 @@ In low bits the copies of a row lie on the wordline of the round, turned by a nu
 that keeps images apart.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rerax.crossbar.spec import ChipSpec
-from rerax.protection.msb.swap import join, split, swap
+from rerax.protection.msb.swap import join, lines_of, meets_own, split, swap
 
 AnyArray = Any  # of NumPy, or of JAX inside jit
 
@@ -241,13 +242,9 @@ def _freed(
     )
     open_rows = np.flatnonzero(row)
     planned = run_cells(plain, rows[:, open_rows], asked, spec)
-    settled = swap(
-        planned,
-        _own_cells(open_rows, kept, asked, spec, column.size),
-        spec,
-        column.size,
-        _unused(planned, row, column, asked, spec),
-    )
+    lines = functools.partial(lines_of, spec=spec, columns=column.size)
+    own = meets_own(_own_cells(open_rows, kept, asked, spec, column.size), lines)
+    settled = swap(planned, own, lines, _unused(planned, row, column, asked, spec))
     moved = np.nonzero(settled != planned)
     fix = np.stack([moved[0], moved[1], open_rows[moved[2]], moved[3]])
     return plain._replace(fix=fix, fix_at=np.stack(split(settled[moved], spec, column.size)))

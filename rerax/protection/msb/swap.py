@@ -3,6 +3,7 @@
 A cell has a number here: row * (S * C) + slice * C + column, S slices and C columns.
 """
 
+from collections.abc import Callable
 from math import gcd
 from typing import Any
 
@@ -25,40 +26,63 @@ def split(cell: np.ndarray, spec: ChipSpec, columns: int) -> tuple[np.ndarray, .
     return line // spec.cells_per_weight, line % spec.cells_per_weight, cell % columns
 
 
+Line = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Wordlines and bitlines of cells."""
+Meets = Callable[[tuple[np.ndarray, ...], np.ndarray, np.ndarray, int], np.ndarray]
+"""How often copies (indices into [X, r, c]) would meet what they are copies of on a wordline, or
+within some bitlines: the arguments are index, wordline, bitline, and how many bitlines."""
+
+
+def lines_of(cell: np.ndarray, spec: ChipSpec, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Wordline and bitline of cell numbers."""
+    row, slice_, column = split(cell, spec, columns)
+    return row, spec.bitline(column, slice_, columns)
+
+
+def meets_own(own: np.ndarray, lines: Line) -> Meets:
+    """Say how copies of the cells `own` [X, r, c] meet them."""
+
+    def meets(
+        where: tuple[np.ndarray, ...], row: np.ndarray, bitline: np.ndarray, apart: int
+    ) -> np.ndarray:
+        own_row, own_bitline = lines(own[where])
+        return (own_row == row) | (np.abs(own_bitline - bitline) <= apart)
+
+    return meets
+
+
 def swap(
-    at: np.ndarray, own: np.ndarray, spec: ChipSpec, columns: int, unused: np.ndarray
+    at: np.ndarray, meets: Meets, lines: Line, unused: np.ndarray, every: int = EVERY
 ) -> np.ndarray:
     """Trade places until no two images of a cell share a line, as far as that can be had.
 
     Args:
         at: [K, X, r, c] cell number of every copy, -1 where a round has none.
-        own: [X, r, c] the cell copied.
-        spec: geometry.
-        columns: C.
+        meets: how a copy meets what it is a copy of.
+        lines: wordline and bitline of cell numbers.
         unused: cells that hold nothing and may be taken.
+        every: pools up to this size try all partners.
 
     Returns:
         `at`, changed in few places. Neighbouring bitlines are avoided first; what cannot do
         so is only kept off the same lines.
     """
-    pool = _Pool(at, own, spec, columns, unused)
+    pool = _Pool(at, meets, lines, unused)
     for apart in (1, 0):
-        pool.settle(apart)
+        pool.settle(apart, every)
     return pool.at
 
 
 class _Pool:
     """All copies, and the unused cells behind them, as places that can be traded."""
 
-    def __init__(
-        self, at: np.ndarray, own: np.ndarray, spec: ChipSpec, columns: int, unused: np.ndarray
-    ) -> None:
-        self.at, self.own, self.spec, self.columns = at.copy(), own, spec, columns
+    def __init__(self, at: np.ndarray, meets: Meets, lines: Line, unused: np.ndarray) -> None:
+        self.at, self.meets, self.lines = at.copy(), meets, lines
         self.copies = np.flatnonzero(at >= 0)
         self.unused = unused.copy()
         self.size = len(self.copies) + len(unused)
 
-    def settle(self, apart: int) -> None:
+    def settle(self, apart: int, every: int) -> None:
         """Trade until no clash is left or every attempt was made."""
         if self.size < 2:
             return
@@ -68,7 +92,7 @@ class _Pool:
         stride = next(
             n for n in range(max(1, int(0.618 * span)), 2 * span + 2) if gcd(n, span) == 1
         )
-        for turn in range(span if self.size <= EVERY else TURNS):
+        for turn in range(span if self.size <= every else TURNS):
             if not len(bad):
                 return
             partner = (bad + 1 + turn * stride % span) % self.size
@@ -91,26 +115,22 @@ class _Pool:
         found = np.zeros(len(place), np.int64)
         copy = place < len(self.copies)
         q, x, i, j = np.unravel_index(self.copies[place[copy]], self.at.shape)
-        row, bitline = self._lines(cell[copy])
-        count = np.zeros(len(q), np.int64)
-        for other in range(-1, len(self.at)):
-            image = self.own[x, i, j] if other < 0 else self.at[other, x, i, j]
-            image_row, image_bitline = self._lines(image)
+        row, bitline = self.lines(cell[copy])
+        count = np.asarray(self.meets((x, i, j), row, bitline, apart), np.int64)
+        for other in range(len(self.at)):
+            image = self.at[other, x, i, j]
+            image_row, image_bitline = self.lines(image)
             same = (image_row == row) | (np.abs(image_bitline - bitline) <= apart)
             count += same & (image >= 0) & (other != q)
         found[copy] = count
         return found
-
-    def _lines(self, cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        row, slice_, column = split(cell, self.spec, self.columns)
-        return row, self.spec.bitline(column, slice_, self.columns)
 
     def trade(self, one: np.ndarray, other: np.ndarray, apart: int) -> np.ndarray:
         """Exchange the cells of pairs where that lessens their clashes; who took part."""
         mine, theirs = self.cells(one), self.cells(other)
         now = self.clashes(one, mine, apart) + self.clashes(other, theirs, apart)
         then = self.clashes(one, theirs, apart) + self.clashes(other, mine, apart)
-        weight = self.own.size
+        weight = self.at[0].size
         moved: list[int] = []
         busy: set[int] = set()
         n = len(self.copies)

@@ -1,10 +1,11 @@
 """Writing copies into a matrix's own words. NumPy, once per model."""
 
 import numpy as np
-from jaxtyping import Bool, Int8, UInt8
+from jaxtyping import Bool, Int8
 
-from rerax.crossbar.encoding import encode
+from rerax.crossbar.encoding import complement, encode
 from rerax.crossbar.spec import ChipSpec
+from rerax.protection.base import Stored
 from rerax.protection.msb.placement import (
     CopyPlacement,
     CopySpec,
@@ -24,8 +25,11 @@ def write_copies(
     column: Bool[np.ndarray, "*L C"],
     asked: CopySpec,
     spec: ChipSpec,
-) -> tuple[UInt8[np.ndarray, "*L G R C"], CopyPlacement]:
-    """Words with copies in freed cells and low bits, and where they are.
+) -> Stored:
+    """Words with copies in freed cells and low bits, where they are, and the bits complemented.
+
+    A copy is complemented as the bit that it is a copy of, and the first, third, .. copy of an
+    alternating bit the other way.
 
     Args:
         codes: codes of the matrix, or of one matrix in every layer.
@@ -35,15 +39,23 @@ def write_copies(
     """
     if codes.ndim == 3:
         layers = [write_copies(*one, asked, spec) for one in zip(codes, row, column, strict=True)]
-        return np.stack([words for words, _ in layers]), stack([layout for _, layout in layers])
+        turned = [layer.complement for layer in layers]
+        return Stored(
+            np.stack([layer.words for layer in layers]),
+            stack([layer.extra for layer in layers]),
+            None if turned[0] is None else np.stack(turned),
+        )
     served = served_columns(asked, spec, row, column)
-    words = encode(rounded_codes(codes, low_bits(asked, int(column.sum()), served), spec), spec)
+    low = low_bits(asked, int(column.sum()), served)
+    words = encode(rounded_codes(codes, low, spec), spec)
     layout = lay_out(row, column, asked, spec)
-    if layout.freed is not None:
-        _write_freed(words, layout, row, asked, spec)
-    if layout.low is not None:
-        _write_low(words, layout, row, asked, spec)
-    return words, layout
+    _write(words, layout, row, asked, spec, 0)
+    if spec.polarity == "plain":
+        return Stored(words, layout)
+    own = complement(len(row), spec) & ~np.uint8((1 << low) - 1)
+    complemented = np.broadcast_to(own, words.shape).copy()
+    _write(complemented, layout, row, asked, spec, spec.alternating)
+    return Stored(words, layout, complemented)
 
 
 def rounded_codes(
@@ -64,8 +76,28 @@ def rounded_codes(
     return np.clip(nearest, bottom, top).astype(np.int8)
 
 
+def _write(
+    words: np.ndarray,
+    layout: CopyPlacement,
+    row: np.ndarray,
+    asked: CopySpec,
+    spec: ChipSpec,
+    turned: int,
+) -> None:
+    """Write copies; the bits of `turned` are complemented in the first, third, .. round."""
+    if layout.freed is not None:
+        _write_freed(words, layout, row, asked, spec, turned)
+    if layout.low is not None:
+        _write_low(words, layout, row, asked, spec, turned)
+
+
 def _write_freed(
-    words: np.ndarray, layout: CopyPlacement, row: np.ndarray, asked: CopySpec, spec: ChipSpec
+    words: np.ndarray,
+    layout: CopyPlacement,
+    row: np.ndarray,
+    asked: CopySpec,
+    spec: ChipSpec,
+    turned: int,
 ) -> None:
     assert layout.freed is not None
     at = copy_cells(layout, row, asked, spec)
@@ -74,7 +106,8 @@ def _write_freed(
         if at[q, x].size == 0 or at[q, x].flat[0] < 0:
             continue
         group, cell = divmod(copied_cells(asked, 0, spec)[x], spec.cells_per_group)
-        level = own[group] >> (cell * spec.bits_per_cell) & ((1 << spec.bits_of_cell(cell)) - 1)
+        image = own[group] ^ np.uint8(turned if q % 2 == 0 else 0)
+        level = image >> (cell * spec.bits_per_cell) & ((1 << spec.bits_of_cell(cell)) - 1)
         to_row, to_slice, to_column = split(at[q, x], spec, words.shape[-1])
         # Many cells of one word are written at once, so each bit plane has its own turn.
         for place in range(spec.cells_per_weight):
@@ -88,7 +121,12 @@ def _write_freed(
 
 
 def _write_low(
-    words: np.ndarray, layout: CopyPlacement, row: np.ndarray, asked: CopySpec, spec: ChipSpec
+    words: np.ndarray,
+    layout: CopyPlacement,
+    row: np.ndarray,
+    asked: CopySpec,
+    spec: ChipSpec,
+    turned: int,
 ) -> None:
     low = layout.low
     assert low is not None
@@ -96,7 +134,8 @@ def _write_low(
     own = words[:, rows][:, :, columns].copy()
     numbers = [(q, p) for q in range(asked.rounds) for p in range(asked.bits_in(q))]
     for n, (q, p) in enumerate(numbers):
-        bits = (own >> (spec.group_bits - 1 - p) & 1).astype(np.uint8)
+        image = own ^ np.uint8(turned if q % 2 == 0 else 0)
+        bits = (image >> (spec.group_bits - 1 - p) & 1).astype(np.uint8)
         for plane in np.unique(low.bit[n][columns]):  # one host may serve in two planes
             here = low.bit[n][columns] == plane
             hosts = low.column[n][columns[here]]

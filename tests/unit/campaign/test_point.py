@@ -16,6 +16,18 @@ def test_golden_hash():
     assert POINT.hash == "c20a335efa940dc017739fe9608deba23e49fd161334e7942e62a6b7ecbc3339"
 
 
+def test_polarity_is_in_the_identity_unless_plain():
+    """Identities of rows that were kept before it came do not move."""
+    assert "polarity" not in POINT.identity()
+    other = replace(POINT, polarity="alternate")
+    assert other.identity()["polarity"] == "alternate"
+    assert other.hash != POINT.hash
+    whole = replace(POINT, encoding="sign_magnitude", polarity="inverted")
+    assert whole.polarity == whole.identity()["polarity"] == "inverted:0x7f"
+    with pytest.raises(ValueError, match=r"is for chips on which SA1 is commoner, and sa1-share"):
+        replace(whole, sa1_share=0.5)
+
+
 def test_the_canonical_text_is_what_the_design_says():
     assert json.loads(json.dumps(POINT.identity()))["sa1_share"] == "904/1079"
     assert POINT.identity()["rate"] == 0.001
@@ -40,7 +52,7 @@ def test_shares_are_ratios_however_written():
 
 def test_every_field_is_in_the_identity():
     other = Point("rte", "bert", 0.5, Fraction(1, 3), "differential", 4, 2, None, "bfloat16",
-                  "separate", "64x32", "encoder", "duplicate:3", "wordline", "layers=0"
+                  "separate", "64x32", "encoder", "duplicate:3", "wordline", "layers=0", "alternate"
     )  # fmt: skip
     for field in fields(Point):
         changed = replace(POINT, **{field.name: getattr(other, field.name)})

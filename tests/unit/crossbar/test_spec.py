@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rerax.crossbar.encoding import complement
 from rerax.crossbar.spec import BITS_PER_CELL, ENCODINGS, LAYOUTS, ChipSpec, parse_tile
 
 specs = st.builds(
@@ -66,3 +67,37 @@ def test_bad_tiles_are_refused(text):
     with pytest.raises(ValueError, match="give wordlines x bitlines"):
         parse_tile(text)
     assert parse_tile("128X64") == (128, 64)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "given_", "held", "inverted", "alternating"),
+    [
+        ("offset", "plain", "plain", 0, 0),
+        ("offset", "alternate", "alternate", 0, 0xFF),
+        ("sign_magnitude", "inverted", "inverted:0x7f", 0x7F, 0x80),
+        ("differential", "inverted", "inverted:0x7f", 0x7F, 0),
+        ("twos_complement", "inverted:64", "inverted:0x40", 0x40, 0xBF),
+    ],
+)
+def test_polarity_says_which_bits_are_complemented(encoding, given_, held, inverted, alternating):
+    spec = ChipSpec(encoding, polarity=given_)
+    assert (spec.polarity, spec.inverted, spec.alternating) == (held, inverted, alternating)
+    assert ChipSpec(encoding, polarity=held) == spec
+    rows = complement(4, spec)[:, 0].tolist()
+    assert rows == [inverted, inverted | alternating] * 2
+
+
+@pytest.mark.parametrize(
+    ("encoding", "polarity", "said"),
+    [
+        ("offset", "reverse", "unknown polarity 'reverse': use one of plain, alternate, inverted"),
+        ("offset", "alternate:1", "unknown polarity 'alternate:1'"),
+        ("offset", "inverted", "of no use to offset, whose bits are 1 as often as 0"),
+        ("offset", "inverted:0x1ff", "outside 0x01..0xff"),
+        ("differential", "inverted:0x80", "outside 0x01..0x7f"),
+        ("sign_magnitude", "inverted:x", "bits 'x' of polarity inverted are outside"),
+    ],
+)
+def test_bad_polarities_are_refused(encoding, polarity, said):
+    with pytest.raises(ValueError, match=said):
+        ChipSpec(encoding, polarity=polarity)

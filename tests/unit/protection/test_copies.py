@@ -129,7 +129,7 @@ def test_layers_of_different_lines_share_one_layout():
     masks = [lines(rng, 17, 13, *closed) for closed in ((9, 0), (0, 7), (3, 2), (0, 0), (8, 8))]
     row, column = (np.stack(side) for side in zip(*masks, strict=True))
     codes = np.stack([random_codes(rng, r, c, spec) for r, c in masks])
-    words, places = write_copies(codes, row, column, wish, spec)
+    words, places, *_ = write_copies(codes, row, column, wish, spec)
     read = jax.jit(lambda w, p: read_voted(w, None, p, wish, spec))
     for layer, (r, c) in enumerate(masks):
         one = jax.tree.map(lambda a, layer=layer: jnp.asarray(a[layer]), places)

@@ -149,7 +149,7 @@ def test_without_faults_only_rounding_is_left():
     assert damage(MsbEmbed(2, 3, "pruned"), known, Odds(), spec) == 0
     assert damage(Unprotected(), known, Odds(), spec) == 0
     rounded = damage(MsbEmbed(2, 3, "lsb"), known, Odds(), spec)
-    words, _ = MsbEmbed(2, 3, "lsb").store(known.codes, (known.row, known.column), spec, "query")
+    words, *_ = MsbEmbed(2, 3, "lsb").store(known.codes, (known.row, known.column), spec, "query")
     kept = known.row[0][:, None] & known.column[0][None, :]
     read = (words[0, 0] & 0xF0).astype(int) - 128
     by_hand = ((read - known.codes[0]) ** 2 * known.sensitivity[0] * kept).sum()

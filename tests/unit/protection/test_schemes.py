@@ -21,6 +21,12 @@ from rerax.protection.msb.write import rounded_codes
 ROWS, COLUMNS = 10, 9
 EXAMPLES = {
     "allocation": ("allocation:query=msb:1x3:lsb",),
+    "code": (
+        "code:golay:4:pruned",
+        "code:hamming:2:pruned:closest",
+        "code:bch:4:pruned:erasures",
+        "code:secded:4:spare",
+    ),
     "duplicate": ("duplicate:3", "duplicate:5:erasures"),
     "msb": (
         "msb:1x3:pruned",
@@ -53,11 +59,11 @@ def test_without_faults_the_codes_come_back(matrix, name):
 
     hardware = Hardware(spec, NoFault(), shield)
 
-    def read(words, extra):
-        return read_matrix(words, KEY, rate_table(0.0), hardware, extra=extra)
+    def read(stored):
+        return read_matrix(stored, KEY, rate_table(0.0), hardware)
 
     quickly = jax.jit(read, compiler_options=WITHOUT_OPTIMISING)
-    got, counts = quickly(*jax.tree.map(jnp.asarray, stored))
+    got, counts = quickly(jax.tree.map(jnp.asarray, stored))
     shield = shield.of("query")
     low = given_up(shield.copy_spec, row, column, spec) if isinstance(shield, MsbEmbed) else 0
     kept = row[:, None] & column[None, :]
@@ -84,7 +90,7 @@ def test_what_is_known_to_be_stuck_votes_unless_erasures_are_asked_for(kind):
     none = Counts(*[jnp.int32(0)] * 5)
     for name, right in ((kind, False), (f"{kind}:erasures", True)):
         shield = protection(name)
-        words, extra = jax.tree.map(jnp.asarray, shield.store(codes, None, spec, "query"))
+        words, extra, *_ = jax.tree.map(jnp.asarray, shield.store(codes, None, spec, "query"))
         if shield.spare_arrays:
             broken = [jnp.full_like(words, bits) for bits in (0, 0x80, 0x80)]
         else:  # the top bit itself, and the lowest, which holds the first of two copies

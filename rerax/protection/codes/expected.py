@@ -1,0 +1,122 @@
+"""Expected squared error of what codes read, in closed form. NumPy only.
+
+Exact but for what a decoder adds to a block of too many wrong bits: there a syndrome is taken to
+be any of all equally likely, and the bits that it names to be spread over those that were right.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+from rerax.crossbar.encoding import encode
+from rerax.crossbar.spec import ChipSpec
+from rerax.faults import Odds
+from rerax.protection.codes.block_code import CheckSpec
+from rerax.protection.expected_error import CODES, alike, transition, word_values
+from rerax.protection.msb.write import rounded_codes
+
+
+def decoded_error(
+    asked: CheckSpec, share: np.ndarray, chances: Odds, spec: ChipSpec
+) -> Float[np.ndarray, "256"]:
+    """Compute the expected squared error of each code, in units of the code squared.
+
+    Args:
+        asked: what is protected.
+        share: [256] share of each code among the weights of its blocks.
+        chances: odds of a cell.
+        spec: encoding and cells.
+    """
+    top = (1 << (spec.bits - 1)) - 1
+    codes = np.clip(CODES, -top, top).astype(np.int8)[:, None]
+    words = encode(rounded_codes(codes, asked.low, spec), spec)[:, :, 0]
+    turned = {spec.inverted, spec.inverted | spec.alternating}  # in even rows and in odd ones
+    rows = [_states(bits, chances, spec) for bits in turned]
+    own = [_Group(asked, word, share, rows, chances, spec) for word in words]
+    error = np.zeros(256)
+    for states in rows:
+        for chance, table in states:
+            moments = [
+                group.moments(table, value)
+                for group, value in zip(own, word_values(spec, asked.low), strict=True)
+            ]
+            mean = sum(first for first, _ in moments)
+            spread = sum(second - first**2 for first, second in moments)
+            error += chance * ((mean - CODES) ** 2 + spread) / len(rows)
+    return error
+
+
+States = list[tuple[float, np.ndarray]]
+"""What the cells of a weight can be, and the chance of every word read for every word stored."""
+
+
+def _states(turned: int, chances: Odds, spec: ChipSpec) -> States:
+    if not chances.by_wordline:
+        return [(1.0, transition(turned, chances, spec))]
+    each = alike(turned, chances, spec.group_bits)
+    return [(chance, np.eye(len(read))[read]) for chance, read in each]
+
+
+class _Group:
+    """One group of the weights of a block, and what the others of it do."""
+
+    def __init__(
+        self,
+        asked: CheckSpec,
+        words: np.ndarray,
+        share: np.ndarray,
+        rows: list[States],
+        chances: Odds,
+        spec: ChipSpec,
+    ) -> None:
+        self.words, self.bits, self.low = words, asked.bits, spec.group_bits - asked.bits
+        code, whole = asked.code, np.arange(1 << spec.group_bits)
+        self.wrong = (whole[:, None] ^ whole[None, :]) >> self.low  # protected bits
+        self.number = np.bitwise_count(self.wrong).astype(int)
+        of_word = np.bincount(words, share, len(whole))
+        table = np.mean([np.sum([p * t for p, t in states], axis=0) for states in rows], axis=0)
+        found = np.bincount(self.number.ravel(), (of_word[:, None] * table).ravel(), self.bits + 1)
+        stuck = (chances.at_0 + chances.at_1) / 2 + chances.flip
+        rest = np.ones(1)
+        for part in [found] * (asked.weights - 1) + [np.array([1 - stuck, stuck])] * code.check:
+            rest = np.convolve(rest, part)
+        self.rest = np.concatenate([rest, np.zeros(self.bits + code.corrects + 2)])
+        data, checks, known = code.fixes
+        size = np.bitwise_count(data) + np.bitwise_count(checks)
+        n, t = code.data + code.check, code.corrects
+        odd_only = asked.name == "secded"
+        possible = (1 << (code.check - (1 if odd_only else 0))) - (0 if odd_only else 1)
+        self.miscorrects = (known.sum() - 1) / possible
+        self.adds = size[known].sum() / (known.sum() - 1) / (n - t - 1)
+        self.too_many, self.odd_only = t, odd_only
+
+    def moments(self, table: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and mean square of what a group of each code adds to the code read."""
+        top = np.arange(len(value)) >> self.low << self.low
+        fails, adds = self._chances()
+        found = []
+        for v in (value, value**2):
+            spread = np.stack([self._spread(v, wrong) for wrong in range(1 << self.bits)])
+            read = np.arange(len(v))
+            right = v[top[:, None] | (read & ~top)[None, :]]
+            failed = fails[self.number] - adds[self.number]
+            added = adds[self.number] * spread[self.wrong, read[None, :]]
+            each = (1 - fails[self.number]) * right + failed * v[None, :] + added
+            found.append((table * each).sum(1)[self.words])
+        return found[0], found[1]
+
+    def _chances(self) -> tuple[np.ndarray, np.ndarray]:
+        """By own wrong bits: that the block has too many, and that the decoder adds some then."""
+        own = np.arange(self.bits + 1)
+        total = own[:, None] + np.arange(len(self.rest))[None, :]
+        many = (total > self.too_many) * self.rest[None, :]
+        counted = many * (total % 2) if self.odd_only else many
+        return many.sum(1), self.miscorrects * counted.sum(1)
+
+    def _spread(self, value: np.ndarray, wrong: int) -> np.ndarray:
+        """Mean value of each word read when right bits of it may have been turned."""
+        words = np.arange(len(value))
+        for bit in range(self.bits):
+            if not wrong >> bit & 1:
+                turned = value[words ^ (1 << (self.low + bit))]
+                value = (1 - self.adds) * value + self.adds * turned
+        return value

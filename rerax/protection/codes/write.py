@@ -1,0 +1,99 @@
+"""Writing check bits into a matrix's own words or a spare array. NumPy, once per model."""
+
+import numpy as np
+from jaxtyping import Bool, Int8, UInt8, UInt16
+
+from rerax.crossbar.encoding import complement, encode
+from rerax.crossbar.spec import ChipSpec
+from rerax.protection.base import Stored
+from rerax.protection.codes.block_code import CheckSpec
+from rerax.protection.codes.placement import NOWHERE, CheckPlacement, lay_out_checks, stack_checks
+from rerax.protection.codes.room import spare_rows
+from rerax.protection.msb.write import rounded_codes
+
+
+def write_checks(
+    codes: Int8[np.ndarray, "*L R C"],
+    row: Bool[np.ndarray, "*L R"],
+    column: Bool[np.ndarray, "*L C"],
+    asked: CheckSpec,
+    spec: ChipSpec,
+) -> Stored:
+    """Lay out words with their check bits, where they are, and the bits complemented.
+
+    Check bits are those of the plain words; every other one is complemented where a polarity
+    alternates.
+
+    Args:
+        codes: codes of the matrix, or of one matrix in every layer.
+        row, column: whether each line is open.
+        asked: what is protected; its check bits must fit.
+        spec: geometry.
+    """
+    *layers, rows, columns = codes.shape
+    each = [
+        _write(*one, asked, spec)
+        for one in zip(
+            codes.reshape(-1, rows, columns),
+            row.reshape(-1, rows),
+            column.reshape(-1, columns),
+            strict=True,
+        )
+    ]
+    layouts = stack_checks([stored.extra for stored in each])
+
+    def whole(arrays: list[np.ndarray | None]) -> np.ndarray | None:
+        found = [array for array in arrays if array is not None]
+        return np.stack(found).reshape(*layers, *found[0].shape) if found else None
+
+    words = whole([stored.words for stored in each])
+    assert words is not None
+    extra = CheckPlacement(*(part.reshape(*layers, *part.shape[1:]) for part in layouts))
+    turned, spare = ([getattr(s, name) for s in each] for name in ("complement", "spare"))
+    return Stored(words, extra, whole(turned), whole(spare))
+
+
+def _write(
+    codes: np.ndarray, row: np.ndarray, column: np.ndarray, asked: CheckSpec, spec: ChipSpec
+) -> Stored:
+    words = encode(rounded_codes(codes, asked.low, spec), spec)
+    layout = lay_out_checks(row, column, asked, spec)
+    checks = check_words(words, layout.rows, asked, spec)
+    turned = np.broadcast_to(complement(row.size, spec), words.shape).copy()
+    even, odd = 0, int(spec.polarity != "plain")
+    if asked.into == "spare":
+        height = spare_rows(row.size, asked, spec)
+        spare = np.zeros((spec.groups, height, column.size), np.uint8)
+        _set(spare, layout.at, [checks >> j & 1 for j in range(len(layout.at))])
+        return Stored(words, layout, None, spare)
+    _set(words, layout.at, [checks >> j & 1 for j in range(len(layout.at))])
+    _set(turned, layout.at, [odd if j % 2 else even for j in range(len(layout.at))])
+    return Stored(words, layout, None if spec.polarity == "plain" else turned)
+
+
+def check_words(
+    words: UInt8[np.ndarray, "G R C"], rows: np.ndarray, asked: CheckSpec, spec: ChipSpec
+) -> UInt16[np.ndarray, "G B C"]:
+    """Compute the check bits of every block, the first one lowest."""
+    columns, bits = asked.code.columns, asked.bits
+    total = np.zeros((spec.groups, rows.shape[1], words.shape[-1]), np.int64)
+    for i, those in enumerate(rows):
+        known = (those < NOWHERE)[None, :, None]
+        here = words[:, np.minimum(those, words.shape[1] - 1)]
+        member = np.where(known, here, 0).astype(np.int64)
+        for p in range(bits):
+            total ^= (member >> (spec.group_bits - 1 - p) & 1) * columns[i * bits + p]
+    return total.astype(np.uint16)
+
+
+def _set(words: np.ndarray, at: np.ndarray, values: list) -> None:
+    """Set bits of words: those of check bit j at `at[j]` to `values[j]`."""
+    flat = words.reshape(-1)
+    for here, value in zip(at, values, strict=True):
+        value = np.broadcast_to(value, here.shape)
+        for bit in range(8):  # bits of one word one after another
+            mine = (here >= 0) & (here & 7 == bit)
+            word = here[mine] >> 3
+            flat[word] = flat[word] & ~np.uint8(1 << bit) | (
+                value[mine].astype(np.uint8) << np.uint8(bit)
+            )
