@@ -197,7 +197,8 @@ def _bits(rows: np.ndarray, columns: np.ndarray, width: int, spec: ChipSpec) -> 
     """[rows, bits of a line] numbers of all bits of some weights, weight by weight."""
     planes = spec.groups * spec.group_bits
     line = np.arange(planes)[None, None, :] * width + columns[None, :, None]
-    return (rows[:, None, None] * (planes * width) + line).reshape(len(rows), -1)
+    bits = rows[:, None, None] * (planes * width) + line
+    return bits.reshape(len(rows), columns.size * planes)
 
 
 def _strata(parts: list[np.ndarray], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -227,3 +227,22 @@ def test_a_group_needs_bits_enough():
         else:
             with pytest.raises(ValueError, match="takes 7 bits and 1 low ones of a group"):
                 shield.check(spec)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("closed_rows", "closed_columns"), [(0, 30), (40, 0), (64, 0), (0, 50)])
+def test_matrices_may_keep_all_lines_or_none(name, closed_rows, closed_columns):
+    """Of one side, or whole: every check bit still has a place of its own."""
+    rng, shield, spec = np.random.default_rng(0), protection(name), ChipSpec()
+    row, column = lines(rng, 64, 50, closed_rows, closed_columns)
+    codes = random_codes(rng, row, column, spec)
+    words, layout, *_ = shield.store(codes, (row, column), spec, "query")
+    held = layout.at[layout.at >= 0]
+    assert (
+        len(np.unique(held))
+        == len(held)
+        == check_numbers(row, column, shield.check_spec, spec).size
+    )
+    assert words.shape == (1, 64, 50)
+    if name.endswith("pruned"):
+        assert count_misses(row, column, shield.check_spec, spec).wordline == 0
