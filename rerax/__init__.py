@@ -61,6 +61,7 @@ _HOMES = {
     "Stored": "rerax.protection",
     "Unprotected": "rerax.protection",
     "Duplicate": "rerax.protection",
+    "Code": "rerax.protection",
     "FaultAware": "rerax.protection",
     "MsbEmbed": "rerax.protection",
     "register_protection": "rerax.protection",

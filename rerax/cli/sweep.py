@@ -106,8 +106,8 @@ def sweep(
     protection: Annotated[
         str,
         flag(
-            "none, duplicate:3, msb:2x3:pruned (or :lsb, :pruned+lsb), plan, plan:FILE; "
-            ":erasures behind.",
+            "none, duplicate:3, msb:2x3:pruned (or :lsb, :pruned+lsb), code:golay:4:pruned (or "
+            "hamming, secded, bch), closest+sign, plan, plan:FILE; :erasures behind.",
             "NAME,..",
         ),
     ] = "none",

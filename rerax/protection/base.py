@@ -236,8 +236,10 @@ def without_erasures(parts: list[str]) -> tuple[list[str], bool]:
     return (parts[:-1], True) if parts[-1:] == ["erasures"] else (parts, False)
 
 
-def check_copies(copies: int) -> None:
-    """Refuse a number of images that has no majority."""
+def check_copies(copies: int, erasures: bool) -> None:
+    """Refuse a number of images that has no majority; with erasures even ones can do."""
     check_integer("copies", copies)
-    if not 3 <= copies <= 99 or copies % 2 == 0:
+    if erasures and not 2 <= copies <= 99:
+        raise ValueError(f"{copies} copies cannot be voted: give a number from 2 to 99")
+    if not erasures and (not 3 <= copies <= 99 or copies % 2 == 0):
         raise ValueError(f"{copies} copies cannot be voted: give an odd number from 3 to 99")

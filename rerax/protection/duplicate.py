@@ -34,7 +34,7 @@ class Duplicate(Protection):
     erasures: bool = False
 
     def __post_init__(self) -> None:
-        check_copies(self.copies)
+        check_copies(self.copies, self.erasures)
 
     @property
     def text(self) -> str:

@@ -187,7 +187,11 @@ def _voted_bit(
 
 
 def _majority_wrong(depth: int, p: float) -> float:
-    return _at_least((depth + 1) // 2, depth, p)
+    """P(the majority is wrong) of images that are wrong by themselves; a tie is the original's."""
+    if depth % 2:
+        return _at_least((depth + 1) // 2, depth, p)
+    right, wrong = depth // 2 + 1, depth // 2 - 1  # further ones, if the original is so
+    return p * _at_least(wrong, depth - 1, p) + (1 - p) * _at_least(right, depth - 1, p)
 
 
 def _at_least_of_both(k: int, n: int, p: float, m: int, q: float) -> float:
@@ -237,4 +241,5 @@ def _vote(state: tuple[int, ...], seen: list[np.ndarray], erasures: bool) -> np.
     voters = [bit for s, bit in zip(state, seen, strict=True) if not (erasures and s)]
     if not voters:  # the original as read
         return np.asarray(seen[0])
-    return np.asarray(2 * sum(voters) > len(voters)).astype(np.int64)
+    twice = np.asarray(2 * sum(voters))
+    return np.where(twice == len(voters), seen[0], twice > len(voters)).astype(np.int64)

@@ -41,11 +41,12 @@ class MsbEmbed(Protection):
 
     Attributes:
         msbs: most significant bits m of each group that are voted.
-        copies: images of each, the original included, odd; or one number for each bit from the
-            top down, none above the one before.
+        copies: images of each, the original included, odd but with erasures; or one number for
+            each bit from the top down, none above the one before.
         into: `pruned`: freed cells; `lsb`: low bits of other weights; `pruned+lsb`: freed cells
             as far as they go, then low bits.
-        erasures: stuck cells known to the tester do not vote.
+        erasures: stuck cells known to the tester do not vote; where others tie, the original
+            counts.
 
     Raises:
         ValueError: a field outside its range.
@@ -68,7 +69,7 @@ class MsbEmbed(Protection):
             check_integer("copies", self.copies)
         depths = self.depths
         for depth in depths:
-            check_copies(depth)
+            check_copies(depth, self.erasures)
         if len(depths) != self.msbs or list(depths) != sorted(depths, reverse=True):
             raise ValueError(
                 f"copies {self.copies} do not fit {self.msbs} msbs: give one odd number, or one "

@@ -78,6 +78,7 @@ class _Pool:
 
     def __init__(self, at: np.ndarray, meets: Meets, lines: Line, unused: np.ndarray) -> None:
         self.at, self.meets, self.lines = at.copy(), meets, lines
+        self.row, self.bitline = (line.copy() for line in lines(at))
         self.copies = np.flatnonzero(at >= 0)
         self.unused = unused.copy()
         self.size = len(self.copies) + len(unused)
@@ -118,10 +119,9 @@ class _Pool:
         row, bitline = self.lines(cell[copy])
         count = np.asarray(self.meets((x, i, j), row, bitline, apart), np.int64)
         for other in range(len(self.at)):
-            image = self.at[other, x, i, j]
-            image_row, image_bitline = self.lines(image)
-            same = (image_row == row) | (np.abs(image_bitline - bitline) <= apart)
-            count += same & (image >= 0) & (other != q)
+            there = other, x, i, j
+            same = (self.row[there] == row) | (np.abs(self.bitline[there] - bitline) <= apart)
+            count += same & (self.at[there] >= 0) & (other != q)
         found[copy] = count
         return found
 
@@ -148,4 +148,7 @@ class _Pool:
             else:
                 self.unused[b - n] = mine[pair]
             moved.append(a)
-        return np.array(moved, np.int64)
+        touched = np.array(moved, np.int64)
+        where = self.copies[touched]
+        self.row.flat[where], self.bitline.flat[where] = self.lines(self.at.flat[where])
+        return touched
