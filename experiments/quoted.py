@@ -22,6 +22,7 @@ import glue_zero_space
 import layers_and_bits
 import msb_copies
 import pruning as runs
+import read_error
 import tolerance as folded
 import yield_curve
 
@@ -47,6 +48,11 @@ def study() -> Quoted:
     """Tables, each by the experiment whose name it has."""
     made = (ageing, four_encodings, glue_zero_space, layers_and_bits, msb_copies, yield_curve)
     return {one.NAME: one.table(_result(one.NAME)) for one in made}
+
+
+def read_errors() -> Quoted:
+    """Squared error of the codes read, by scheme."""
+    return {"table": read_error.markdown(_result("read_error"))}
 
 
 def encodings() -> Quoted:

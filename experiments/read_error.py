@@ -5,7 +5,8 @@
 DIR is a BERT fine-tuned by anyone, of which one matrix is read: query of the third encoder layer,
 in the offset code of 8 bits and cells of one bit. A few minutes on two CPU cores. What is given is
 the mean of (read - written)^2 over the mean of written^2, and its standard error over chips.
-Squared error is no score: it says how much is left to do harm, not how much it does.
+Squared error is no score: it says how much is left to do harm, not how much it does. What a scheme
+rounds to make room counts as error. `--print` shows the table again.
 """
 
 import argparse
@@ -21,8 +22,18 @@ import rerax
 from rerax.crossbar.encoding import decode
 from rerax.faults.mask import Faults
 from rerax.models.stored import kept_codes, read_codes
+from rerax.protection import protection
 
-SCHEMES = ("none", "closest", "sign", "bit", "closest+sign", "closest+bit")
+SCHEMES = (
+    *("none", "closest", "sign", "bit", "closest+sign", "closest+bit", "duplicate:3"),
+    *(
+        "code:secded:8:spare",
+        "code:bch:5:spare",
+        "code:golay:4:spare",
+        "code:golay:4:spare:erasures",
+    ),
+    *("code:secded:7:lsb", "code:bch:6:lsb", "code:bch:6:lsb:closest", "msb:2x3:lsb"),
+)
 RATES = (1e-3, 1e-2, 5e-2)
 LAYER = 2
 
@@ -52,14 +63,33 @@ def errors(weights: np.ndarray, scheme: str, chips: int) -> dict[str, Any]:
     return found
 
 
+def markdown(results: dict[str, Any]) -> str:
+    """Table of all schemes: what each must know of a chip, and its error at each rate."""
+    rates = [f"{rate:g}" for rate in RATES]
+    lines = [
+        f"| scheme | knows | {' | '.join(rates)} |",
+        "| --- | --- " + "| --- " * len(rates) + "|",
+    ]
+    for scheme, at in results["schemes"].items():
+        shown = [f"{at[rate]['mean']:.2e} ± {at[rate]['se']:.0e}" for rate in rates]
+        lines.append(f"| `{scheme}` | {protection(scheme).knows} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure and write it down."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model")
     parser.add_argument("--chips", type=int, default=16)
     parser.add_argument("--schemes", default=",".join(SCHEMES))
     parser.add_argument("--out", type=Path, default=Path("experiments/results/read_error.json"))
+    parser.add_argument("--print", action="store_true", help="show the table of --out")
     arguments = parser.parse_args()
+    if arguments.print:
+        print(markdown(json.loads(arguments.out.read_text(encoding="utf-8"))))
+        return
+    if arguments.model is None:
+        parser.error("--model is missing: give the folder of a BERT")
     _, params = rerax.load(arguments.model)
     kernels = params["encoder"]["query"]["kernel"]
     weights = np.asarray(kernels[min(LAYER, len(kernels) - 1)])
@@ -71,8 +101,7 @@ def main() -> None:
             for scheme in arguments.schemes.split(",")
         },
     }
-    for scheme, rates in results["schemes"].items():
-        print(scheme, *(f"{at['mean']:.2e} ± {at['se']:.0e}" for at in rates.values()))
+    print(markdown(results))
     arguments.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 

@@ -129,7 +129,9 @@ def simulate(
         FAULTS.check_registered(fault)
         PROTECTIONS.check_registered(hardware.protection)
     names = _names(score, stored)
-    schema = pa.schema([*_BEFORE, *((n, pa.float64()) for n in names), *_BEHIND])
+    is_plain = stored.hardware.spec.polarity == "plain"
+    before = _BEFORE if is_plain else (*_BEFORE, ("polarity", pa.string()))
+    schema = pa.schema([*before, *((n, pa.float64()) for n in names), *_BEHIND])
     try:
         tree_hash = hash_of(stored)
     except ValueError:
@@ -148,6 +150,7 @@ def simulate(
         "bits": spec.bits,
         "bits_per_cell": spec.bits_per_cell,
         "layout": spec.layout,
+        **({} if is_plain else {"polarity": spec.polarity}),
         "tile": FIELDS["tile"].write(spec.tile),
         "protection": _text(hardware.protection, "text"),
         "fault": _text(fault, "name"),
@@ -208,7 +211,7 @@ def _names(score: Score, stored: StoredModel) -> list[str]:
             "jax.numpy, and no float(), if or NumPy, on what follows from the parameters"
         ) from error
     names = list(shapes)
-    taken = {column for column, _ in (*_BEFORE, *_BEHIND)}
+    taken = {"polarity", *(column for column, _ in (*_BEFORE, *_BEHIND))}
     for name in names:
         if name in taken:
             raise ValueError(f"the score gives {name!r}, which is a column of its own: rename it")

@@ -10,6 +10,7 @@ import pytest
 
 import rerax
 from rerax.campaign.simulate import hash_of
+from rerax.crossbar.spec import ChipSpec
 from rerax.hardware import Hardware
 
 RNG = np.random.default_rng(0)
@@ -52,6 +53,16 @@ def test_rows_are_what_each_chip_scores_alone():
         found = alone(np.uint32(row.chip), rerax.rate_table(row.rate))
         assert row.score == pytest.approx(float(found), abs=1e-6)
     assert (rows.stuck_at_0 + rows.stuck_at_1 > 0).tolist() == [False] * 5 + [True] * 10
+
+
+def test_rows_say_a_polarity_other_than_plain(tmp_path):
+    other = stored(spec=ChipSpec(polarity="alternate"))
+    name = {"out": tmp_path / "rows", "name": "accuracy", "version": "1"}
+    rows = rerax.simulate(accuracy, other, rates=0.1, chips=2, **name)
+    assert rows["polarity"].to_pylist() == ["alternate"] * 2
+    assert "polarity" not in rerax.simulate(accuracy, STORED, rates=0.1, chips=2).column_names
+    with pytest.raises(ValueError, match="another simulation"):
+        rerax.simulate(accuracy, STORED, rates=0.1, chips=2, **name)
 
 
 def test_a_row_depends_on_no_other_and_numbers_have_their_names():
