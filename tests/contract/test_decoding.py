@@ -123,10 +123,12 @@ def test_blocks_are_decoded_as_by_loops(name, spec):
     assert many > 3  # blocks that were put right, or further wrong
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [(name, ENCODINGS[(i + k) % 4]) for i, name in enumerate(EXACT) for k in (0, 2 - i % 3)],
+)
 def test_without_faults_the_codes_come_back(name, encoding):
-    """At rate 0 whatever the encoding; cells and polarities take turns."""
+    """At rate 0 whatever the encoding; encodings, cells and polarities take turns."""
     turn = ENCODINGS.index(encoding) + len(name)
     polarity = ("plain", "alternate", "inverted:0x3")[turn % 3]
     spec = ChipSpec(encoding, bits_per_cell=(1, 2, 4)[turn % 4 % 3], polarity=polarity)
