@@ -1,10 +1,14 @@
-"""Linear block codes that a table of syndromes decodes. NumPy only."""
+"""Linear block codes that a table of syndromes decodes. No JAX here."""
 
 import functools
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8, UInt16
+
+from rerax.crossbar.spec import ChipSpec
 
 LONGEST = {"hamming": 57, "secded": 64, "bch": 51, "golay": 12}
 """Data bits that a block of each code may have here."""
@@ -118,6 +122,25 @@ class CheckSpec:
     def low(self) -> int:
         """Low bits of every weight that check bits take the place of."""
         return -(-self.code.check // self.weights) if self.into == "lsb" else 0
+
+
+def checks_of(
+    words: UInt8[Any, "G w B C"], asked: CheckSpec, spec: ChipSpec
+) -> UInt16[Any, "G B C"]:
+    """Compute the check bits of blocks, the first one lowest: of NumPy's arrays or of JAX's.
+
+    Args:
+        words: words of the members.
+        asked: which of their bits are protected.
+        spec: their width.
+    """
+    columns, bits = asked.code.columns, asked.bits
+    total = (words[:, 0] & 0).astype(np.uint16)
+    for i in range(asked.weights):
+        for p in range(bits):
+            bit = (words[:, i] >> np.uint8(spec.group_bits - 1 - p)) & np.uint8(1)
+            total = total ^ (bit.astype(np.uint16) * np.uint16(columns[i * bits + p]))
+    return total
 
 
 def _remainder(word: int, generator: int) -> int:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Int32, UInt8, UInt16
 from rerax.crossbar.encoding import decode
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults.read_out import ReadOut
-from rerax.protection.codes.block_code import CheckSpec
+from rerax.protection.codes.block_code import CheckSpec, checks_of
 from rerax.protection.codes.placement import CheckPlacement
 from rerax.protection.msb.placement import NOWHERE
 from rerax.protection.nearest_word import nearest_word
@@ -87,19 +87,6 @@ def find_wrong(read: Blocks, asked: CheckSpec, spec: ChipSpec) -> Wrong:
     )
 
 
-def checks_of(
-    words: UInt8[Array, "G w B C"], asked: CheckSpec, spec: ChipSpec
-) -> UInt16[Array, "G B C"]:
-    """Check bits that belong to the protected bits of blocks."""
-    columns, bits = asked.code.columns, asked.bits
-    total = jnp.zeros((words.shape[0], *words.shape[2:]), jnp.uint16)
-    for i in range(asked.weights):
-        for p in range(bits):
-            bit = (words[:, i] >> jnp.uint8(spec.group_bits - 1 - p)) & jnp.uint8(1)
-            total ^= bit.astype(jnp.uint16) * jnp.uint16(columns[i * bits + p])
-    return total
-
-
 def write_around(
     words: UInt8[Array, "G R C"],
     stuck: UInt8[Array, "G R C"],
@@ -137,7 +124,7 @@ def write_around(
     least = jnp.full(goal.shape[1:], jnp.iinfo(jnp.int32).max)
     best = wanted
     for target in tried:
-        checks = checks_of(target, asked, spec)
+        checks = jnp.asarray(checks_of(target, asked, spec))
         read = Blocks(
             (target & ~here.words) | (reads.words & here.words),
             (checks & ~here.checks) | (reads.checks & here.checks),

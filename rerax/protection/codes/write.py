@@ -6,7 +6,7 @@ from jaxtyping import Bool, Int8, UInt8, UInt16
 from rerax.crossbar.encoding import complement, encode
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.base import Stored
-from rerax.protection.codes.block_code import CheckSpec
+from rerax.protection.codes.block_code import CheckSpec, checks_of
 from rerax.protection.codes.placement import NOWHERE, CheckPlacement, lay_out_checks, stack_checks
 from rerax.protection.codes.room import spare_rows
 from rerax.protection.msb.write import rounded_codes
@@ -59,34 +59,31 @@ def _write(
     words = encode(rounded_codes(codes, asked.low, spec), spec)
     layout = lay_out_checks(row, column, asked, spec)
     checks = check_words(words, layout.rows, asked, spec)
-    turned = np.broadcast_to(complement(row.size, spec), words.shape).copy()
-    even, odd = 0, int(spec.polarity != "plain")
+    number = np.arange(len(layout.at))
+    bits = checks >> number[:, None, None, None] & 1
     if asked.into == "spare":
         height = spare_rows(row.size, asked, spec)
         spare = np.zeros((spec.groups, height, column.size), np.uint8)
-        _set(spare, layout.at, [checks >> j & 1 for j in range(len(layout.at))])
+        _set(spare, layout.at, bits)
         return Stored(words, layout, None, spare)
-    _set(words, layout.at, [checks >> j & 1 for j in range(len(layout.at))])
-    _set(turned, layout.at, [odd if j % 2 else even for j in range(len(layout.at))])
-    return Stored(words, layout, None if spec.polarity == "plain" else turned)
+    _set(words, layout.at, bits)
+    if spec.polarity == "plain":
+        return Stored(words, layout)
+    turned = np.broadcast_to(complement(row.size, spec), words.shape).copy()
+    _set(turned, layout.at, number % 2)
+    return Stored(words, layout, turned)
 
 
 def check_words(
     words: UInt8[np.ndarray, "G R C"], rows: np.ndarray, asked: CheckSpec, spec: ChipSpec
 ) -> UInt16[np.ndarray, "G B C"]:
     """Compute the check bits of every block, the first one lowest."""
-    columns, bits = asked.code.columns, asked.bits
-    total = np.zeros((spec.groups, rows.shape[1], words.shape[-1]), np.int64)
-    for i, those in enumerate(rows):
-        known = (those < NOWHERE)[None, :, None]
-        here = words[:, np.minimum(those, words.shape[1] - 1)]
-        member = np.where(known, here, 0).astype(np.int64)
-        for p in range(bits):
-            total ^= (member >> (spec.group_bits - 1 - p) & 1) * columns[i * bits + p]
-    return total.astype(np.uint16)
+    known = (rows < NOWHERE)[None, :, :, None]
+    members = words[:, np.minimum(rows, words.shape[1] - 1)]
+    return np.asarray(checks_of(np.where(known, members, np.uint8(0)), asked, spec))
 
 
-def _set(words: np.ndarray, at: np.ndarray, values: list) -> None:
+def _set(words: np.ndarray, at: np.ndarray, values: np.ndarray) -> None:
     """Set bits of words: those of check bit j at `at[j]` to `values[j]`."""
     flat = words.reshape(-1)
     for here, value in zip(at, values, strict=True):
