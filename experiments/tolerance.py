@@ -164,15 +164,23 @@ def crossing(rates: np.ndarray, loss: np.ndarray) -> float:
     return crossings(rates, loss[:, None])[0]
 
 
-def crossings(rates: np.ndarray, losses: np.ndarray) -> list[float]:
-    """The same of many curves: losses [rates, curves]."""
-    over = losses >= LOSS
+def crossings(
+    rates: np.ndarray, losses: np.ndarray, level: float = LOSS, at_zero: float = 0.0
+) -> list[float]:
+    """The same of many curves: losses [rates, curves].
+
+    Args:
+        level: the loss to pass.
+        at_zero: loss at rate 0, from which a curve rises to its lowest rate, from a tenth of it on.
+    """
+    if at_zero >= level:
+        return [0.0] * losses.shape[1]
+    over = losses >= level
     first, ever, every = over.argmax(0), over.any(0), np.arange(losses.shape[1])
-    # before the lowest rate: from no loss at a tenth of it
     logs = np.array([math.log(rates[0] / 10), *map(math.log, rates)])
-    before = np.where(first, np.maximum(losses[first - 1, every], 0.0), 0.0)
+    before = np.where(first, np.maximum(losses[first - 1, every], min(at_zero, 0.0)), at_zero)
     passed = np.where(ever, losses[first, every], np.inf)
-    found = logs[first] + (logs[first + 1] - logs[first]) * (LOSS - before) / (passed - before)
+    found = logs[first] + (logs[first + 1] - logs[first]) * (level - before) / (passed - before)
     # not NumPy's exp, whose last bit depends on the processor
     return [math.exp(x) if is_there else math.nan for x, is_there in zip(found, ever, strict=True)]
 

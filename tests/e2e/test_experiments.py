@@ -55,6 +55,7 @@ REDUCED = {
     "tolerance": "--tasks sst2 --encodings offset --schemes msb:2x3:pruned --most-chips 2 "
     "--max-examples 8 --out OUT",
     "yield_curve": STUDY,
+    "zero_cells": f"--tasks sst2 --seed 1 --curves 0 --most-rates 2 --line-chips 2 {STUDY}",
 }
 """What the test adds to each command, so that it takes seconds."""
 MADE = {

@@ -1,0 +1,358 @@
+"""Fault rates that protections bear without an extra cell: vote, codes, and chips written anew.
+
+    python experiments/zero_cells.py --work WORK --data DATA [--tasks sst2]
+
+WORK holds what `experiments/pruning.py` leaves: TASK-SEED-dense, TASK-SEED-21, TASK-SEED-35. Every
+curve of CURVES runs on 128 chips and the first 400 examples of the dev set, the same chips
+throughout, SA1 : SA0 = 9.04 : 1.75; rates are doubled or halved until the mean has lost one and
+two points. Headlines meet dead wordlines, bitlines and clusters too, on 32 chips. Rows are in
+experiments/results/zero_cells, compacted; stop and start it at will.
+
+T_1 and T_2 are ratios of the fault rates at which the mean over chips has lost one and two points
+against the same model at rate 0, over the same of that model's unprotected chips, stored plainly
+in the same encoding. Pruning costs points of its own, so the table is sorted by the rate at which
+the mean is one point below the *dense* model's float score. Intervals are 95 %, by bootstrap over
+chips. Takes about two hours a task on two CPU cores; `--print` shows the table from the rows alone.
+Expected on a chip that nobody has tested: T of 15 for Golay, 6 for the vote, 5 for Hamming; on a
+tested one 15 without pruning and 25 with.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tolerance import crossings, round_rate
+
+from rerax.campaign import store
+from rerax.campaign.compact import compact
+from rerax.campaign.point import Point
+from rerax.campaign.run import run
+from rerax.campaign.source import read_subject
+from rerax.campaign.subject import Settings, Subject
+from rerax.progress import reporter
+from rerax.protection import protection
+
+RESULTS = Path(__file__).parent / "results"
+TASKS = ("sst2", "stsb")
+EXAMPLES, CHIPS, LINE_CHIPS = 400, 128, 32
+LOSSES = (0.01, 0.02)
+MOST_RATES = 7
+LINE_FAULTS = ("wordline", "bitline", "clustered:1")
+LINE_RATES = (3e-3, 1e-2)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One scheme on one model, and the rates that it is first tried at.
+
+    Attributes:
+        model: `dense`, or the percentage of cells that pruning has freed.
+        encoding, polarity, protection: as a point names them.
+        rates: ascending.
+        headline: whether line and cluster faults are tried as well.
+    """
+
+    model: str
+    encoding: str
+    polarity: str
+    protection: str
+    rates: tuple[float, ...]
+    headline: bool = False
+
+    def point(self, task: str, rate: float, fault: str = "uniform") -> Point:
+        """The curve's point at a rate."""
+        return Point(
+            task=task,
+            model=f"{task}-{self.model}",
+            encoding=self.encoding,
+            polarity=self.polarity,
+            protection=self.protection,
+            fault=fault,
+            rate=rate,
+        )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether T of its model and encoding is measured against it."""
+        return self.protection == "none" and self.polarity == "plain"
+
+
+CURVES = (
+    Curve("35", "offset", "plain", "none", (1e-3, 2e-3, 4e-3), True),
+    Curve("35", "offset", "alternate", "code:golay:4:pruned", (0.03, 0.05, 0.08), True),
+    Curve("35", "offset", "alternate", "msb:2x3:pruned", (8e-3, 1.5e-2, 3e-2), True),
+    Curve("dense", "offset", "plain", "none", (1e-3, 2e-3, 4e-3)),
+    Curve("dense", "offset", "alternate", "closest", (0.03, 0.05, 0.08), True),
+    Curve("dense", "offset", "alternate", "closest+sign", (0.03, 0.05, 0.08), True),
+    Curve("21", "offset", "plain", "none", (1e-3, 2e-3, 4e-3)),
+    Curve("21", "offset", "alternate", "code:hamming:4:pruned", (6e-3, 1.2e-2, 2.4e-2), True),
+    Curve("35", "offset", "alternate", "code:golay:4:pruned:closest", (0.05, 0.08, 0.12), True),
+    Curve("35", "sign_magnitude", "plain", "none", (2e-3, 4e-3, 8e-3)),
+    Curve("35", "sign_magnitude", "inverted", "code:golay:4:pruned", (0.05, 0.08, 0.12)),
+    Curve("dense", "sign_magnitude", "plain", "none", (2e-3, 4e-3, 8e-3)),
+    Curve("dense", "sign_magnitude", "inverted", "none", (1e-2, 2e-2, 4e-2)),
+    Curve("dense", "sign_magnitude", "inverted", "closest", (0.05, 0.08, 0.12)),
+)
+"""What is compared, in the order of the runs."""
+
+
+def subject_of(work: Path, task: str, model: str, seed: int, data: str, examples: int) -> Subject:
+    """One model of the pruning study, whose name in the rows is TASK-MODEL."""
+    folder = str(work / f"{task}-{seed}-{model}")
+    return read_subject(folder, task, f"{task}-{model}", data=data, max_examples=examples)
+
+
+def scores(rows: pd.DataFrame, curve: Curve) -> pd.DataFrame:
+    """Scores of a curve under uniform faults: a line a rate, a column a chip."""
+    own = rows[
+        (rows.model.str.split("-").str[1] == curve.model)
+        & (rows.encoding == curve.encoding)
+        & (rows.polarity.fillna("plain").str.split(":").str[0] == curve.polarity)
+        & (rows.protection == curve.protection)
+        & (rows.fault == "uniform")
+        & (rows.rate > 0)
+    ]
+    return own.pivot_table("score", "rate", "chip").dropna(axis=1)
+
+
+def next_rate(means: Mapping[float, float], clean: float, dense: float, most: int) -> float | None:
+    """The rate still to try so that one and two lost points lie between two rates; None if they do.
+
+    Args:
+        means: mean score at each rate, in order of rates.
+        clean: the model's score at rate 0.
+        dense: float score of the dense model.
+        most: rates to try in all.
+    """
+    rates, scores = list(means), list(means.values())
+    if len(rates) >= most:
+        return None
+    if scores[-1] > min(clean, dense) - LOSSES[-1] and rates[-1] < 0.3:
+        return round_rate(rates[-1] * 1.7)
+    if scores[0] < clean - LOSSES[0] and rates[0] > 1e-4:
+        return round_rate(rates[0] / 2)
+    return None
+
+
+def measure(subject: Subject, curve: Curve, dense: float, chips: int, most: int, out: Path) -> None:
+    """Compute a curve's rows, of more rates where the losses do not lie between two of them.
+
+    Args:
+        dense: float score of the dense model.
+        most: rates to try in all.
+    """
+    rates = list(curve.rates)
+    while True:
+        points = [curve.point(subject.task, rate) for rate in rates]
+        with reporter(False) as tell:
+            rows = run(subject, points, Settings(chips, all_cores=True), out, tell).to_pandas()
+        means = rows.groupby("rate").score.mean().to_dict()
+        more = next_rate(means, rows.clean_score.iloc[0], dense, most)
+        if more is None:
+            return
+        rates = sorted([*rates, more])
+
+
+def measure_lines(subject: Subject, curve: Curve, chips: int, out: Path) -> None:
+    """Compute a headline's rows under dead lines and clusters."""
+    points = [
+        curve.point(subject.task, rate, fault) for fault in LINE_FAULTS for rate in LINE_RATES
+    ]
+    with reporter(False) as tell:
+        run(subject, points, Settings(chips, all_cores=True), out, tell)
+
+
+def tolerated(score: pd.DataFrame, chips: np.ndarray, start: float, zero: float) -> np.ndarray:
+    """Rates at which one and two points are lost, [2, draws]; infinite where they never are.
+
+    Args:
+        score: a line a rate, a column a chip (`scores`).
+        chips: [draws, n] columns to take the mean over.
+        start: score to lose from.
+        zero: score at rate 0.
+    """
+    lost = start - score.to_numpy().T[chips].mean(1).T
+    rates = score.index.to_numpy()
+    found = [crossings(rates, lost, level, start - zero) for level in LOSSES]
+    return np.nan_to_num(np.array(found), nan=np.inf)
+
+
+def fold(rows: pd.DataFrame, task: str) -> list[dict[str, Any]]:
+    """A line for each curve that has rows, the highest tolerated rate first.
+
+    Args:
+        rows: rows of a task.
+    """
+    rows = rows[rows.task == task]
+    own = {curve: scores(rows, curve) for curve in CURVES}
+    own = {curve: score for curve, score in own.items() if len(score)}
+    dense = rows[rows.model == f"{task}-dense"].float_score
+    if dense.empty:
+        return []
+    top, lines = float(dense.iloc[0]), []
+    plain = {(c.model, c.encoding): score for c, score in own.items() if c.is_plain}
+    for curve, score in own.items():
+        n = score.shape[1]
+        draws = np.random.Generator(np.random.PCG64(0)).integers(0, n, (2000, n))
+        chips = np.vstack([np.arange(n), draws])  # the first is the estimate itself
+        mine = rows[(rows.model == f"{task}-{curve.model}") & (rows.encoding == curve.encoding)]
+        clean = float(mine[mine.protection == curve.protection].clean_score.iloc[0])
+        line = {
+            "task": task,
+            "model": curve.model,
+            "encoding": curve.encoding,
+            "polarity": curve.polarity,
+            "protection": curve.protection,
+            "knows": protection(curve.protection).knows,
+            "chips": n,
+            "rates": score.index.to_list(),
+            "means": score.mean(axis=1).to_list(),
+            "score_at_rate_0": clean,
+            "dense_float_score": top,
+        }
+        rates = tolerated(score, chips, top, clean)
+        line |= {f"rate_{k}": _with_interval(rate) for k, rate in enumerate(rates, 1)}
+        base = plain.get((curve.model, curve.encoding))
+        if base is not None and not curve.is_plain and base.shape[1] == n:
+            below = tolerated(base, chips, clean, clean)
+            above = tolerated(score, chips, clean, clean)
+            with np.errstate(invalid="ignore"):
+                ratio = np.nan_to_num(above / below, nan=np.inf)
+            line |= {f"T_{k}": _with_interval(one) for k, one in enumerate(ratio, 1)}
+        lines.append(line)
+    return sorted(lines, key=lambda line: -(line["rate_1"][0] or math.inf))
+
+
+def _with_interval(drawn: np.ndarray) -> list[float | None]:
+    """The estimate and the ends of its interval; None for what is beyond the rates tried."""
+    ends = np.quantile(drawn[1:], [0.025, 0.975], method="inverted_cdf")
+    return [float(x) if np.isfinite(x) else None for x in (drawn[0], *ends)]
+
+
+def fold_lines(rows: pd.DataFrame, task: str) -> list[dict[str, Any]]:
+    """Points lost against rate 0 under dead lines and clusters, for each headline."""
+    rows = rows[(rows.task == task) & rows.fault.isin(LINE_FAULTS)]
+    lost = 100 * (rows.clean_score - rows.score)
+    groups = lost.groupby([rows.model, rows.protection, rows.fault, rows.rate])
+    return [
+        {
+            "task": task,
+            "model": model.split("-")[1],
+            "protection": scheme,
+            "fault": fault,
+            "rate": rate,
+            "lost": float(one.mean()),
+            "se": float(one.std(ddof=1) / math.sqrt(len(one))) if len(one) > 1 else None,
+            "chips": len(one),
+        }
+        for (model, scheme, fault, rate), one in groups
+    ]
+
+
+def _span(found: Sequence[float | None] | None, shown: str) -> str:
+    if found is None:
+        return ""
+    value, low, high = ("?" if x is None else format(x, shown) for x in found)
+    return f"{value} ({low} to {high})"
+
+
+def markdown(lines: Sequence[dict[str, Any]]) -> str:
+    """The table of one task."""
+    heads = (
+        "| protection | knows | freed | encoding, polarity | 1 point below dense at | 2 points at "
+        "| T_1 | T_2 | at rate 0 |"
+    )
+    table = [heads, "| --- " * 9 + "|"]
+    for one in lines:
+        freed = "0" if one["model"] == "dense" else f"{one['model']} %"
+        cells = [
+            f"`{one['protection']}`",
+            one["knows"],
+            freed,
+            f"{one['encoding']}, {one['polarity']}",
+            _span(one["rate_1"], ".2g"),
+            _span(one["rate_2"], ".2g"),
+            _span(one.get("T_1"), ".1f"),
+            _span(one.get("T_2"), ".1f"),
+            f"{100 * one['score_at_rate_0']:.2f}",
+        ]
+        table.append(f"| {' | '.join(cells)} |")
+    return "\n".join(table)
+
+
+def lines_markdown(lines: Sequence[dict[str, Any]]) -> str:
+    """The table of dead lines and clusters of one task."""
+    kinds = [(fault, rate) for fault in LINE_FAULTS for rate in LINE_RATES]
+    heads = " | ".join(f"{fault} {rate:g}" for fault, rate in kinds)
+    table = [f"| protection | freed | {heads} |", "| --- " * (2 + len(kinds)) + "|"]
+    found = {(o["protection"], o["model"], o["fault"], o["rate"]): o for o in lines}
+    for scheme, model in dict.fromkeys(key[:2] for key in found):
+        cells = []
+        for kind in kinds:
+            one = found.get((scheme, model, *kind))
+            cells.append("" if one is None else f"{one['lost']:.2f} ± {one['se'] or math.nan:.2f}")
+        freed = "0" if model == "dense" else f"{model} %"
+        table.append(f"| `{scheme}` | {freed} | {' | '.join(cells)} |")
+    return "\n".join(table)
+
+
+def main() -> None:
+    """Run what is missing and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, default="pruning-work", help="folder of the models")
+    parser.add_argument("--data", default="nyu-mll/glue", help="GLUE folder or hub id")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the models")
+    parser.add_argument("--tasks", default=",".join(TASKS), help="comma list")
+    parser.add_argument("--curves", help="numbers of curves, comma list; by default all")
+    parser.add_argument("--max-examples", type=int, default=EXAMPLES)
+    parser.add_argument("--chips", type=int, default=CHIPS)
+    parser.add_argument("--most-rates", type=int, default=MOST_RATES)
+    parser.add_argument("--line-chips", type=int, default=LINE_CHIPS)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for rows and results")
+    parser.add_argument("--print", action="store_true", help="only print the tables")
+    args = parser.parse_args()
+    folder = args.out / "zero_cells"
+    numbers = map(int, args.curves.split(",")) if args.curves else range(len(CURVES))
+    curves = [] if args.print else [CURVES[k] for k in numbers]
+    for task in args.tasks.split(","):
+        where = (args.work, task)
+        how = (args.seed, args.data, args.max_examples)
+        for curve in curves:
+            subject = subject_of(*where, curve.model, *how)
+            dense = subject_of(*where, "dense", *how)
+            top = dense_score(dense, folder)
+            measure(subject, curve, top, args.chips, args.most_rates, folder)
+        for curve in curves:
+            if curve.headline:
+                subject = subject_of(*where, curve.model, *how)
+                measure_lines(subject, curve, args.line_chips, folder)
+    if not args.print:
+        compact(folder)
+    rows = store.read_rows(folder).to_pandas()
+    found = {
+        task: {"curves": fold(rows, task), "lines": fold_lines(rows, task)}
+        for task in TASKS
+        if task in set(rows.task)
+    }
+    file = args.out / "zero_cells.json"
+    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    for one in found.values():
+        print(markdown(one["curves"]), lines_markdown(one["lines"]), sep="\n\n", end="\n\n")
+
+
+def dense_score(dense: Subject, folder: Path) -> float:
+    """Float score of the dense model, in the rows of its unprotected chip 0 at rate 0."""
+    point = Point(task=dense.task, model=dense.model, encoding="offset", rate=0.0)
+    with reporter(False) as tell:
+        rows = run(dense, [point], Settings(1, all_cores=True), folder, tell)
+    return float(rows["float_score"][0].as_py())
+
+
+if __name__ == "__main__":
+    main()
