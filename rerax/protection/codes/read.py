@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Int32, UInt8, UInt16
 from rerax.crossbar.encoding import decode
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults.read_out import ReadOut
+from rerax.protection.bit_addresses import with_bits
 from rerax.protection.codes.block_code import CheckSpec, checks_of
 from rerax.protection.codes.placement import CheckPlacement
 from rerax.protection.msb.placement import NOWHERE
@@ -197,11 +198,7 @@ def _with_checks(
     at = jnp.asarray(layout.at)
     number = jnp.arange(len(at), dtype=jnp.uint16)[:, None, None, None]
     bit = ((checks[None] >> number) & jnp.uint16(1)).astype(jnp.uint8)
-    place, flat = (at & 7).astype(jnp.uint8), words.ravel()
-    old = (flat.take(at >> 3, mode="clip") >> place) & jnp.uint8(1)
-    # No two check bits share a bit, so differences of a word add up exactly.
-    where = jnp.where(at < 0, flat.size, at >> 3)
-    return flat.at[where].add((bit - old) << place, mode="drop").reshape(words.shape)
+    return with_bits(words, at, bit)
 
 
 def _tables(asked: CheckSpec, spec: ChipSpec) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ from jaxtyping import Bool, Int8, UInt8, UInt16
 from rerax.crossbar.encoding import complement, encode
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.base import Stored
+from rerax.protection.bit_addresses import set_bits
 from rerax.protection.codes.block_code import CheckSpec, checks_of
 from rerax.protection.codes.placement import NOWHERE, CheckPlacement, lay_out_checks, stack_checks
 from rerax.protection.codes.room import spare_rows
@@ -64,13 +65,13 @@ def _write(
     if asked.into == "spare":
         height = spare_rows(row.size, asked, spec)
         spare = np.zeros((spec.groups, height, column.size), np.uint8)
-        _set(spare, layout.at, bits)
+        set_bits(spare, layout.at, bits)
         return Stored(words, layout, None, spare)
-    _set(words, layout.at, bits)
+    set_bits(words, layout.at, bits)
     if spec.polarity == "plain":
         return Stored(words, layout)
     turned = np.broadcast_to(complement(row.size, spec), words.shape).copy()
-    _set(turned, layout.at, number % 2)
+    set_bits(turned, layout.at, number % 2)
     return Stored(words, layout, turned)
 
 
@@ -81,16 +82,3 @@ def check_words(
     known = (rows < NOWHERE)[None, :, :, None]
     members = words[:, np.minimum(rows, words.shape[1] - 1)]
     return np.asarray(checks_of(np.where(known, members, np.uint8(0)), asked, spec))
-
-
-def _set(words: np.ndarray, at: np.ndarray, values: np.ndarray) -> None:
-    """Set bits of words: those of check bit j at `at[j]` to `values[j]`."""
-    flat = words.reshape(-1)
-    for here, value in zip(at, values, strict=True):
-        value = np.broadcast_to(value, here.shape)
-        for bit in range(8):  # bits of one word one after another
-            mine = (here >= 0) & (here & 7 == bit)
-            word = here[mine] >> 3
-            flat[word] = flat[word] & ~np.uint8(1 << bit) | (
-                value[mine].astype(np.uint8) << np.uint8(bit)
-            )
