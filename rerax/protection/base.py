@@ -231,9 +231,18 @@ def protection(name: Any) -> Protection:
     return PROTECTIONS.make(name)
 
 
-def without_erasures(parts: list[str]) -> tuple[list[str], bool]:
-    """Parts of a name without `erasures` at their end, and whether it was there."""
-    return (parts[:-1], True) if parts[-1:] == ["erasures"] else (parts, False)
+def without_ending(parts: list[str], words: tuple[str, ...]) -> tuple[list[str], dict[str, bool]]:
+    """Split a name's parts from some words that may stand at its end, in this order.
+
+    Example:
+        >>> without_ending(["2x3", "pruned", "closest"], ("erasures", "closest"))
+        (['2x3', 'pruned'], {'erasures': False, 'closest': True})
+    """
+    found = dict.fromkeys(words, False)
+    for word in reversed(words):
+        if parts[-1:] == [word]:
+            parts, found[word] = parts[:-1], True
+    return parts, found
 
 
 def check_copies(copies: int, erasures: bool) -> None:

@@ -11,7 +11,7 @@ from rerax.protection.base import (
     Protection,
     check_copies,
     register_protection,
-    without_erasures,
+    without_ending,
 )
 from rerax.protection.cost import Ledger, unprotected_ledger
 from rerax.protection.expected_error import Votes
@@ -77,10 +77,10 @@ class Duplicate(Protection):
 
 
 def _duplicate(parts: list[str]) -> Protection:
-    own, erasures = without_erasures(parts)
+    own, more = without_ending(parts, ("erasures",))
     if len(own) != 1 or not is_whole(own[0]):
         raise ValueError(f"duplicate:{':'.join(own)} is not understood: use duplicate:3")
-    return Duplicate(int(own[0]), erasures)
+    return Duplicate(int(own[0]), **more)
 
 
 register_protection("duplicate", _duplicate, "duplicate:3")

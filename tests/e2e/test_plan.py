@@ -191,8 +191,8 @@ def test_bad_plans(model, tmp_path, capsys, gates):
     said = refused("--protection", "luck")
     assert "unknown protection 'luck': use one of " in said
     assert (
-        "duplicate:3, msb:2x3:pruned (or :lsb, :pruned+lsb; with :erasures behind), none, plan, "
-        "plan:FILE" in said
+        "duplicate:3, msb:2x3:pruned (or :lsb, :pruned+lsb; with :erasures, :closest behind), "
+        "none, plan, plan:FILE" in said
     )
     assert "has no room for msb:3x5:pruned" in refused("--protection", "msb:3x5:pruned")
     examples, labels = tiny.random_examples(4), tiny.random_labels(4)

@@ -7,7 +7,14 @@ import numpy as np
 from jaxtyping import Int8, UInt8
 
 from rerax.crossbar.spec import ChipSpec
-from rerax.protection.base import Lines, Protection, Stored, all_lines, register_protection
+from rerax.protection.base import (
+    Lines,
+    Protection,
+    Stored,
+    all_lines,
+    register_protection,
+    without_ending,
+)
 from rerax.protection.codes.block_code import LONGEST, MOST, CheckSpec
 from rerax.protection.cost import Ledger, Misses, unprotected_ledger
 from rerax.values import check_integer, is_whole
@@ -211,10 +218,9 @@ class Code(Protection):
 
 
 def _code(parts: list[str]) -> Protection:
-    own, more = parts[:3], parts[3:]
-    known = [word for word in ("erasures", "closest") if word in more]
-    if len(own) == 3 and is_whole(own[1]) and more == known:
-        return Code(own[0], int(own[1]), own[2], "erasures" in more, "closest" in more)
+    own, more = without_ending(parts, ("erasures", "closest"))
+    if len(own) == 3 and is_whole(own[1]):
+        return Code(own[0], int(own[1]), own[2], **more)
     raise ValueError(
         f"code:{':'.join(parts)} is not understood: use code:golay:4:pruned, that is a code, the "
         "bits of a weight, and pruned, lsb or spare; :erasures or :closest behind"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int8
+from jaxtyping import Int8, UInt8
 
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.base import (
@@ -15,7 +15,7 @@ from rerax.protection.base import (
     all_lines,
     check_copies,
     register_protection,
-    without_erasures,
+    without_ending,
 )
 from rerax.protection.cost import Ledger, Misses, unprotected_ledger
 from rerax.protection.expected_error import Votes, plain
@@ -47,6 +47,8 @@ class MsbEmbed(Protection):
             as far as they go, then low bits.
         erasures: stuck cells known to the tester do not vote; where others tie, the original
             counts.
+        closest: a tested chip is written so that what is voted differs least: a bit counts as
+            stuck where its vote is settled whatever is written.
 
     Raises:
         ValueError: a field outside its range.
@@ -56,6 +58,7 @@ class MsbEmbed(Protection):
     copies: int | tuple[int, ...] = 3
     into: str = "pruned"
     erasures: bool = False
+    closest: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.into, str) or self.into not in PURSES:
@@ -93,7 +96,8 @@ class MsbEmbed(Protection):
         """Such as `msb:2x3:pruned`, or `msb:5.3:lsb:erasures`."""
         alike = len(set(self.depths)) == 1
         deep = f"{self.msbs}x{self.depths[0]}" if alike else ".".join(map(str, self.depths))
-        return f"msb:{deep}:{self.into}" + ":erasures" * self.erasures
+        more = ":erasures" * self.erasures + ":closest" * self.closest
+        return f"msb:{deep}:{self.into}{more}"
 
     @property
     def needs_gates(self) -> bool:  # type: ignore[override]
@@ -102,7 +106,9 @@ class MsbEmbed(Protection):
 
     @property
     def knows(self) -> str:  # type: ignore[override]
-        """Which cells are stuck, with erasures."""
+        """Which cells are stuck, with erasures; before they are written, with closest."""
+        if self.closest:
+            return "map at writing"
         return "map at reading" if self.erasures else "nothing"
 
     @property
@@ -133,12 +139,33 @@ class MsbEmbed(Protection):
         row, column = all_lines(lines, shape)
         for r, c in zip(row.reshape(-1, shape[-2]), column.reshape(-1, shape[-1]), strict=True):
             self.check_room(r, c, spec, matrix)
-        return write_copies(codes, row, column, self.copy_spec, spec)
+        return write_copies(codes, row, column, self.copy_spec, spec, self.closest)
+
+    def write(
+        self,
+        words: UInt8[Any, "G R C"],
+        stuck: UInt8[Any, "G R C"],
+        held: UInt8[Any, "G R C"],
+        extra: Any,
+        spec: ChipSpec,
+        matrix: str,
+    ) -> tuple[Any, Any]:
+        """Words and copies whose vote is nearest to what is wanted."""
+        from rerax.protection.msb.write_around import write_around
+        from rerax.protection.nearest_word import nearest_word
+
+        if extra is None:
+            return nearest_word(words, stuck, held, spec), None
+        asked = self.copy_spec
+        return write_around(words, stuck, held, extra, asked, self.erasures, spec), None
 
     def recover(self, arrays: list[Any], extra: Any, spec: ChipSpec, matrix: str) -> Any:
         """Words after the vote."""
         from rerax.protection.msb.read import read_voted
 
+        if self.closest:
+            extra, _ = extra
+            extra = None if extra is None else extra.copies
         if extra is None:
             return arrays[0].words
         known = arrays[0].known if self.erasures else None
@@ -155,8 +182,10 @@ class MsbEmbed(Protection):
 
     def votes(
         self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec
-    ) -> ColumnVotes:
+    ) -> ColumnVotes | None:
         """Columns that freed cells serve, and those that low bits serve."""
+        if self.closest:
+            return None
         kept, asked = np.flatnonzero(column), self.copy_spec
         if not gated and self.needs_gates:
             return [(kept, plain(spec))]
@@ -198,18 +227,20 @@ def _depths(asked: CopySpec, freed: bool, spec: ChipSpec) -> tuple[int, ...]:
 
 
 def _msb(parts: list[str]) -> Protection:
-    own, erasures = without_erasures(parts)
+    own, more = without_ending(parts, ("erasures", "closest"))
     deep = own[0] if own else ""
     msbs, x, copies = deep.partition("x")
     depths = deep.split(".")
     if len(own) == 2 and x and is_whole(msbs) and is_whole(copies):
-        return MsbEmbed(int(msbs), int(copies), own[1], erasures)
+        return MsbEmbed(int(msbs), int(copies), own[1], **more)
     if len(own) == 2 and all(map(is_whole, depths)):
-        return MsbEmbed(len(depths), tuple(map(int, depths)), own[1], erasures)
+        return MsbEmbed(len(depths), tuple(map(int, depths)), own[1], **more)
     raise ValueError(
-        f"msb:{':'.join(own)} is not understood: use msb:2x3:pruned, :lsb or :pruned+lsb, or a "
+        f"msb:{':'.join(parts)} is not understood: use msb:2x3:pruned, :lsb or :pruned+lsb, or a "
         "depth for each bit, msb:5.3:pruned"
     )
 
 
-register_protection("msb", _msb, "msb:2x3:pruned (or :lsb, :pruned+lsb; with :erasures behind)")
+register_protection(
+    "msb", _msb, "msb:2x3:pruned (or :lsb, :pruned+lsb; with :erasures, :closest behind)"
+)

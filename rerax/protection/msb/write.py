@@ -1,5 +1,7 @@
 """Writing copies into a matrix's own words. NumPy, once per model."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Int8
 
@@ -17,6 +19,7 @@ from rerax.protection.msb.placement import (
     stack,
 )
 from rerax.protection.msb.swap import split
+from rerax.protection.msb.write_around import Writable, copy_addresses, stack_writable
 
 
 def write_copies(
@@ -25,6 +28,7 @@ def write_copies(
     column: Bool[np.ndarray, "*L C"],
     asked: CopySpec,
     spec: ChipSpec,
+    writable: bool = False,
 ) -> Stored:
     """Words with copies in freed cells and low bits, where they are, and the bits complemented.
 
@@ -36,13 +40,18 @@ def write_copies(
         row, column: whether each line is open.
         asked: what to copy; it must fit.
         spec: geometry.
+        writable: whether single chips are to be written otherwise (`write_around`).
     """
     if codes.ndim == 3:
-        layers = [write_copies(*one, asked, spec) for one in zip(codes, row, column, strict=True)]
+        layers = [
+            write_copies(*one, asked, spec, writable)
+            for one in zip(codes, row, column, strict=True)
+        ]
         turned = [layer.complement for layer in layers]
+        each = [layer.extra for layer in layers]
         return Stored(
             np.stack([layer.words for layer in layers]),
-            stack([layer.extra for layer in layers]),
+            stack_writable(each) if writable else stack(each),
             None if turned[0] is None else np.stack(turned),
         )
     served = served_columns(asked, spec, row, column)
@@ -50,12 +59,15 @@ def write_copies(
     words = encode(rounded_codes(codes, low, spec), spec)
     layout = lay_out(row, column, asked, spec)
     _write(words, layout, row, asked, spec, 0)
+    extra: Any = layout
+    if writable:
+        extra = Writable(layout, copy_addresses(layout, row, column, asked, spec), row, column)
     if spec.polarity == "plain":
-        return Stored(words, layout)
+        return Stored(words, extra)
     own = complement(len(row), spec) & ~np.uint8((1 << low) - 1)
     complemented = np.broadcast_to(own, words.shape).copy()
     _write(complemented, layout, row, asked, spec, spec.alternating)
-    return Stored(words, layout, complemented)
+    return Stored(words, extra, complemented)
 
 
 def rounded_codes(

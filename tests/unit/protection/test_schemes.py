@@ -34,6 +34,7 @@ EXAMPLES = {
         "msb:5.3:pruned",
         "msb:2x3:pruned:erasures",
         "msb:2x2:pruned:erasures",
+        "msb:2x3:pruned+lsb:closest",
         "msb:1x3:lsb",
         "msb:2x3:lsb:erasures",
         "msb:2x3:pruned+lsb",
