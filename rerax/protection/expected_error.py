@@ -29,12 +29,15 @@ class Votes(NamedTuple):
         whole_cells: copies are copies of whole cells, not of single bits.
         erasures: stuck cells known to the tester do not vote.
         low: low bits that were given up and read as 0.
+        closest: where a chip's stuck cells are known, the nearest word of those that votes allow
+            is written.
     """
 
     depths: tuple[int, ...]
     whole_cells: bool = True
     erasures: bool = False
     low: int = 0
+    closest: bool = False
 
 
 def plain(spec: ChipSpec) -> Votes:
@@ -45,7 +48,7 @@ def plain(spec: ChipSpec) -> Votes:
 def squared_error(
     stored: np.ndarray, votes: Votes, chances: Odds, spec: ChipSpec
 ) -> Float[np.ndarray, "256"]:
-    """Expected squared error of each code, in units of the code squared.
+    """Expected squared error of each code, in units of the code squared, as words are stored.
 
     Args:
         stored: [256] the code whose word is stored for each of `CODES`.
@@ -80,6 +83,86 @@ def _of_row(
     squares = [(transition @ value**2)[word] for value, word in zip(values, words, strict=True)]
     spread = sum(square - mean**2 for square, mean in zip(squares, means, strict=True))
     return np.asarray((sum(means) - CODES) ** 2 + spread)
+
+
+class Settled(NamedTuple):
+    """What stuck cells may settle the vote of a weight's bits at, whatever is written.
+
+    Attributes:
+        chance: [n] probability of each.
+        bits: [n, G] settled bits of each group's word.
+        held: [n, G] what they are settled at.
+    """
+
+    chance: np.ndarray
+    bits: np.ndarray
+    held: np.ndarray
+
+
+MOST_SETTLED = 3
+"""Settled cells of a weight of two groups; more are so rare that they are left out."""
+
+
+def settled_bits(votes: Votes, row: int, chances: Odds, spec: ChipSpec) -> Settled:
+    """List what the votes of a weight in an even or odd row may be settled at.
+
+    Args:
+        votes: how its bits are voted; copies are of whole cells, or cells of one bit.
+        row: 0 or 1.
+        chances: odds of a cell whose stuck cells are known.
+        spec: cells and polarity.
+    """
+    turned = tuple(spec.inverted | (row + image) % 2 * spec.alternating for image in range(2))
+    whole = [(range(spec.group_bits), votes.depths)]
+    if not chances.by_wordline:
+        edges = [spec.bits_per_cell * cell for cell in range(spec.cells_per_group)]
+        ends = [*edges[1:], spec.group_bits]
+        whole = [(range(a, b), votes.depths[a:b]) for a, b in zip(edges, ends, strict=True)]
+    parts = [
+        [(group, *found) for found in _settled_together(bits, depths, votes, chances, turned)]
+        for group in range(spec.groups)
+        for bits, depths in whole
+    ]
+    found = []
+    for each in itertools.product(*parts):
+        if spec.groups > 1 and sum(bits > 0 for _, _, bits, _ in each) > MOST_SETTLED:
+            continue
+        bits, held = [0] * spec.groups, [0] * spec.groups
+        chance = 1.0
+        for group, p, here, reads in each:
+            chance, bits[group], held[group] = chance * p, bits[group] | here, held[group] | reads
+        found.append((chance, bits, held))
+    chances_, bits_, held_ = (np.array(part) for part in zip(*found, strict=True))
+    return Settled(chances_ / chances_.sum(), bits_.astype(np.uint8), held_.astype(np.uint8))
+
+
+def _settled_together(
+    bits: range, depths: tuple[int, ...], votes: Votes, chances: Odds, turned: tuple[int, ...]
+) -> list[tuple[float, int, int]]:
+    """Of bits whose images are stuck together: probability, settled bits, and their values."""
+    each = (1 - chances.at_0 - chances.at_1, chances.at_0, chances.at_1)
+    found: dict[tuple[int, int], float] = {}
+    for states in itertools.product(range(3), repeat=max(depths)):
+        settled = held = 0
+        for bit, depth in zip(bits, depths, strict=True):
+            images = [
+                (s == 2) ^ (turned[q % 2] >> bit & 1) if s else None
+                for q, s in enumerate(states[:depth])
+            ]
+            value = _settled_at(images, votes.erasures)
+            settled |= (value is not None) << bit
+            held |= (value or 0) << bit
+        key = settled, held
+        found[key] = found.get(key, 0.0) + float(np.prod([each[s] for s in states]))
+    return [(chance, *key) for key, chance in found.items() if chance > 0]
+
+
+def _settled_at(images: list[int | None], erasures: bool) -> int | None:
+    """What the vote of stuck images (None: not stuck) gives whatever is written, if anything."""
+    if erasures:
+        return None if None in images else images[0]
+    needed = (len(images) + 1) // 2
+    return next((value for value in (0, 1) if images.count(value) >= needed), None)
 
 
 def word_values(spec: ChipSpec, low: int) -> list[np.ndarray]:

@@ -8,8 +8,16 @@ import numpy as np
 from jaxtyping import Int8, UInt8
 
 from rerax.crossbar.spec import ChipSpec
-from rerax.protection.base import Lines, Protection, Stored, all_lines, register_protection
+from rerax.protection.base import (
+    ColumnVotes,
+    Lines,
+    Protection,
+    Stored,
+    all_lines,
+    register_protection,
+)
 from rerax.protection.cost import Ledger, unprotected_ledger
+from rerax.protection.expected_error import plain
 from rerax.values import is_whole
 
 WAYS = ("closest", "sign", "bit")
@@ -95,13 +103,13 @@ class FaultAware(Protection):
         _, flips = extra
         return unflipped(arrays[0].words, flips, spec, self.rows)
 
-    def expected_error(self, share: np.ndarray, chances: Any, spec: ChipSpec) -> np.ndarray | None:
-        """Of `closest` alone, over all states of a weight's cells; of one group a weight."""
-        if self.flips or spec.groups > 1 or not chances.known:
+    def votes(
+        self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec
+    ) -> ColumnVotes | None:
+        """Of `closest` alone: no copies."""
+        if self.flips:
             return None
-        from rerax.protection.nearest_word import mean_square
-
-        return mean_square(chances, spec)
+        return [(np.flatnonzero(column), plain(spec)._replace(closest=True))]
 
     def ledger(
         self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec, matrix: str

@@ -5,7 +5,6 @@ one whose code differs least from the wanted code; where two are equally near, t
 of the first stuck bit that is wrong, from the top.
 """
 
-import itertools
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int16, UInt8
 from rerax.crossbar.encoding import decode, encode
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Odds
+from rerax.protection.expected_error import CODES, Votes, settled_bits
 
 Word = UInt8[Array, "*shape"]
 
@@ -63,39 +63,29 @@ def negated(words: UInt8[Array, "G *shape"], spec: ChipSpec) -> UInt8[Array, "G 
     return jnp.where(words == lowest, lowest ^ full, (~words + jnp.uint8(1)) & full)
 
 
-def mean_square(chances: Odds, spec: ChipSpec) -> Float[np.ndarray, "256"]:
+def mean_square(
+    stored: np.ndarray, votes: Votes, chances: Odds, spec: ChipSpec
+) -> Float[np.ndarray, "256"]:
     """Compute the expected squared error of each code in -128 .. 127, written as nearest words.
 
     Args:
+        stored: [256] the code that is wanted in place of each.
+        votes: how bits are voted.
         chances: odds of a cell, whose stuck cells are known.
-        spec: encoding and cells, one group a weight.
+        spec: encoding and cells.
     """
-    top = (1 << (spec.bits - 1)) - 1
-    codes = np.arange(-128, 128)
-    words = encode(np.clip(codes, -top, top).astype(np.int8)[None], spec)
-    alike = spec.cells_per_group if chances.by_wordline else 1  # cells of one state
-    states = itertools.product(range(3), repeat=spec.cells_per_group // alike)
-    each = (1 - chances.at_0 - chances.at_1, chances.at_0, chances.at_1)
-    rows = {spec.inverted | row * spec.alternating for row in range(2)}  # bits turned in each
-    stuck, held, chance = [], [], []
-    for state in states:
-        cells = enumerate(state * alike)
-        level = [(_level(cell, spec), s) for cell, s in cells]
-        for turned in rows:
-            stuck.append(sum(bits for bits, s in level if s))
-            held.append(sum(bits for bits, s in level if s == 2) ^ (turned & stuck[-1]))
-            chance.append(float(np.prod([each[s] for s in state])) / len(rows))
-    shape = (1, len(stuck), len(codes))
-    here, reads = (np.array(bits, np.uint8)[None, :, None] for bits in (stuck, held))
-    given = [jnp.broadcast_to(array, shape) for array in (words, here, reads)]
-    found = nearest_word(given[0], given[1], given[2], spec)
-    error = np.asarray(decode(found, spec), np.float64) - codes
-    return np.asarray(np.array(chance) @ error**2)
-
-
-def _level(cell: int, spec: ChipSpec) -> int:
-    """The bits of a word that a cell holds."""
-    return ((1 << spec.bits_of_cell(cell)) - 1) << (cell * spec.bits_per_cell)
+    words = encode(stored.astype(np.int8)[None], spec)
+    given = np.uint8((1 << votes.low) - 1)
+    error, rows = np.zeros(256), range(1 if spec.polarity == "plain" else 2)
+    for row in rows:
+        chance, bits, held = settled_bits(votes, row, chances, spec)
+        shape = (spec.groups, len(chance), 256)
+        here, reads = ((mask.T)[:, :, None] for mask in (bits | given, held & ~given))
+        given_words = [jnp.broadcast_to(one, shape) for one in (words, here, reads)]
+        found = nearest_word(given_words[0], given_words[1], given_words[2], spec)
+        apart = np.asarray(decode(found, spec), np.float64) - CODES
+        error += chance @ apart**2 / len(rows)
+    return error
 
 
 def _nearest_above_below(words: Word, stuck: Word, held: Word, full: int) -> Word:

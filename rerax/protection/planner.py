@@ -21,6 +21,7 @@ from rerax.protection.expected_error import CODES, Votes, squared_error
 from rerax.protection.msb.embed import PURSES, MsbEmbed
 from rerax.protection.msb.room import fits
 from rerax.protection.msb.write import rounded_codes
+from rerax.protection.nearest_word import mean_square
 from rerax.protection.unprotected import Unprotected
 
 DEPTHS = (3, 5, 7)
@@ -152,4 +153,6 @@ def _error(votes: Votes, chances: Odds, spec: ChipSpec) -> np.ndarray:
     top = (1 << (spec.bits - 1)) - 1
     codes = np.clip(CODES, -top, top).astype(np.int8)[:, None]
     stored = rounded_codes(codes, votes.low, spec)[:, 0]
+    if votes.closest and chances.known:
+        return mean_square(stored, votes, chances, spec)
     return squared_error(stored, votes, chances, spec)

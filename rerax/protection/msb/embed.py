@@ -184,15 +184,15 @@ class MsbEmbed(Protection):
         self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec
     ) -> ColumnVotes | None:
         """Columns that freed cells serve, and those that low bits serve."""
-        if self.closest:
-            return None
+        if self.closest and "lsb" in self.into and spec.bits_per_cell > 1:
+            return None  # bits of a cell whose copies are apart
         kept, asked = np.flatnonzero(column), self.copy_spec
         if not gated and self.needs_gates:
-            return [(kept, plain(spec))]
+            return [(kept, plain(spec)._replace(closest=self.closest))]
         served = served_columns(asked, spec, row, column)
         low = low_bits(asked, int(column.sum()), served)
         return [
-            (columns, Votes(_depths(asked, freed, spec), freed, self.erasures, low))
+            (columns, Votes(_depths(asked, freed, spec), freed, self.erasures, low, self.closest))
             for columns, freed in ((kept[:served], True), (kept[served:], False))
         ]
 
