@@ -55,6 +55,7 @@ _HOMES = {
     "Flip": "rerax.faults",
     "Measured": "rerax.faults",
     "NoFault": "rerax.faults",
+    "Tested": "rerax.faults",
     "fault_model": "rerax.faults",
     "register_fault": "rerax.faults",
     "Protection": "rerax.protection",

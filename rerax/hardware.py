@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import FaultModel, Uniform, fault_model
+from rerax.faults import FaultModel, Tested, Uniform, fault_model, tested
 from rerax.protection import Protection, Unprotected, protection
 from rerax.values import is_integer, shown
 
@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     ASpec = ChipSpec
     AFault = FaultModel
     AProtection = Protection
+    ATested = Tested
 else:  # what is held; given may be the text as well
-    ASpec = AFault = AProtection = Any
+    ASpec = AFault = AProtection = ATested = Any
 
-_SPEC, _FAULT, _PROTECTION = ChipSpec(), Uniform(), Unprotected()
+_SPEC, _FAULT, _PROTECTION, _TESTED = ChipSpec(), Uniform(), Unprotected(), Tested()
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Hardware:
         fault: the fault model, or its name.
         protection: what is stored beside the weights and voted on reading, or its name.
         input_bits: 8 for integer products of codes, None for float inputs.
+        tested: which stuck cells a protection that knows a chip's map knows (`Tested`), or its
+            text; it means nothing to others, and is `all` there.
 
     Raises:
         ValueError: an object of another kind, or a protection that the spec has no bits for.
@@ -42,12 +45,16 @@ class Hardware:
     fault: AFault = _FAULT
     protection: AProtection = _PROTECTION
     input_bits: int | None = 8
+    tested: ATested = _TESTED
 
     def __post_init__(self) -> None:
         if not isinstance(self.spec, ChipSpec):
             raise ValueError(f"spec {shown(self.spec)} is none: give a rerax.ChipSpec")
         object.__setattr__(self, "fault", fault_model(self.fault))
         object.__setattr__(self, "protection", protection(self.protection))
+        found = tested(self.tested)
+        found = found if self.protection.knows.startswith("map") else _TESTED
+        object.__setattr__(self, "tested", found)
         for thing in (self.fault, self.protection):
             check_hashable(thing)
         self.protection.check(self.spec)

@@ -14,7 +14,7 @@ _NAME = re.compile(r"([0-9a-f]{16})-(\d{6,})-(\d{6,})\.parquet")
 
 _TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
 _POINT = {name: pa.type_for_alias(field.column) for name, field in FIELDS.items()}
-_LAST = ("rate", "sa1_share", "faulty", "polarity")  # of the columns of a point
+_LAST = ("rate", "sa1_share", "faulty", "polarity", "tested")  # of the columns of a point
 SCHEMA = pa.schema(
     [
         *((name, kind) for name, kind in _POINT.items() if name not in _LAST),
@@ -50,6 +50,7 @@ SCHEMA = pa.schema(
         ("knows", _TEXT),
         ("metadata_bits", _WHOLE),
         ("polarity", _POINT["polarity"]),
+        ("tested", _POINT["tested"]),
     ]
 )
 """The schema of all rows. Columns are only ever added to it, each of them nullable."""

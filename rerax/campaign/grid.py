@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from rerax.campaign.point import FIELDS, Point
+from rerax.faults import tested
 from rerax.models.bert.names import check_groups
 from rerax.models.bert.scope import Scope, places
 
@@ -20,6 +21,9 @@ def expand(base: Point, axes: Mapping[str, Sequence[Any]]) -> tuple[Point, ...]:
     Returns:
         Points in a fixed order, each once.
 
+    Raises:
+        ValueError: a part of the stuck cells known, and no protection that knows any.
+
     Example:
         >>> base = Point(task="sst2", model="m", rate=0.0)
         >>> [p.rate for p in expand(base, {"rate": (0.0, 1e-3, 0.001)})]
@@ -30,7 +34,14 @@ def expand(base: Point, axes: Mapping[str, Sequence[Any]]) -> tuple[Point, ...]:
         replace(base, **dict(zip(names, values, strict=True)))
         for values in itertools.product(*(axes[name] for name in names))
     )
-    return unique(points)
+    found = unique(points)
+    partly = [text for text in axes.get("tested", ()) if not tested(text).is_complete]
+    if partly and all(point.tested.is_complete for point in found):
+        raise ValueError(
+            f"tested {tested(partly[0]).text} says which stuck cells are known, and no protection "
+            "here knows any: leave it out, or use one such as closest or msb:2x3:pruned:erasures"
+        )
+    return found
 
 
 def spread(

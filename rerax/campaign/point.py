@@ -9,9 +9,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerax.crossbar.spec import ChipSpec, parse_tile
-from rerax.faults import DEFAULT_SA1_SHARE, Uniform, fault_model
+from rerax.faults import DEFAULT_SA1_SHARE, Tested, Uniform, fault_model, tested
 from rerax.glue.tasks import find_task
-from rerax.hardware import AFault, AProtection, Hardware
+from rerax.hardware import AFault, AProtection, ATested, Hardware
 from rerax.models.bert.names import DEFAULT_GROUPS, check_groups
 from rerax.models.bert.scope import Scope
 from rerax.protection import Unprotected, protection
@@ -88,6 +88,10 @@ def _polarity_text(polarity: str) -> str | None:
     return None if polarity == "plain" else polarity
 
 
+def _tested_text(found: Tested) -> str | None:
+    return None if found.is_complete else found.text
+
+
 def _tile_text(tile: tuple[int, int]) -> str:
     return "x".join(map(str, tile))
 
@@ -107,14 +111,15 @@ class Point:
     Objects are taken, or the texts that rows and flags have for them: `fault=Clustered(2.0)` or
     `fault="clustered:2"`, `tile=(64, 64)` or `tile="64x64"`. `sa1_share` is exact, and None for
     fault models without polarity; `faulty` says where faults act (`models.bert.scope`), None for
-    everywhere. What each field is stands once, in `FIELDS`.
+    everywhere; `tested` means nothing to protections that do not know a chip's map, and is `all`
+    there. What each field is stands once, in `FIELDS`.
     """
 
     task: str = _field(0, "string")
     model: str = _field(1, "string")
-    rate: float = _field(15, "double", lambda text: float(read_fraction(text, "rate")), _rate)
+    rate: float = _field(16, "double", lambda text: float(read_fraction(text, "rate")), _rate)
     sa1_share: Fraction | float | None = _field(
-        14, "double", lambda text: parse_share(text), _share_text, default=DEFAULT_SA1_SHARE
+        15, "double", lambda text: parse_share(text), _share_text, default=DEFAULT_SA1_SHARE
     )
     encoding: str = _field(9, "string", default="offset")
     bits: int = _field(5, "int32", _whole("bits"), default=8)
@@ -132,8 +137,11 @@ class Point:
     fault: AFault = _field(
         12, "string", fault_model, lambda fault: fault.name, default=Uniform(), makes=True
     )
-    faulty: AScope = _field(13, "string", _faulty, _scope_text, default=None, makes=True)
+    faulty: AScope = _field(14, "string", _faulty, _scope_text, default=None, makes=True)
     polarity: str = _field(10, "string", str, _polarity_text, default="plain", later=True)
+    tested: ATested = _field(
+        13, "string", tested, _tested_text, default=Tested(), makes=True, later=True
+    )
 
     def __post_init__(self) -> None:
         for name, field in FIELDS.items():
@@ -157,6 +165,7 @@ class Point:
             raise ValueError(f"dtype {self.dtype!r} is not supported: use float32 or bfloat16")
         hardware = self.hardware  # raises
         object.__setattr__(self, "polarity", hardware.spec.polarity)
+        object.__setattr__(self, "tested", hardware.tested)
         if hardware.spec.inverted and self.sa1_share is not None and self.sa1_share <= 0.5:
             raise ValueError(
                 f"polarity {self.polarity} is for chips on which SA1 is commoner, and sa1-share is "
@@ -176,7 +185,7 @@ class Point:
     @property
     def hardware(self) -> Hardware:
         """The chip that the point is about."""
-        return Hardware(self.spec, self.fault, self.protection, self.input_bits)
+        return Hardware(self.spec, self.fault, self.protection, self.input_bits, self.tested)
 
     def identity(self) -> dict[str, Any]:
         """Fields as plain JSON values: the rate a float, the share a reduced ratio."""

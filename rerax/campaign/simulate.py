@@ -1,6 +1,7 @@
 """Scores of faulty chips by any function of any model's parameters."""
 
 import dataclasses
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -119,7 +120,8 @@ def simulate(
             f"{fault.text} brings its own chips and rate: read them one by one, rerax.read(stored, "
             "rerax.chip(seed, number), 1.0)"
         )
-    points = {float(rate) + 0.0: rate_table(float(rate), sa1_share, fault) for rate in asked}
+    of = functools.partial(rate_table, sa1_share=sa1_share, fault=fault, tested=hardware.tested)
+    points = {float(rate) + 0.0: of(float(rate)) for rate in asked}
     for what, text in (("name", name), ("version", version)):
         if out is not None and not (isinstance(text, str) and text):
             raise ValueError(
@@ -129,8 +131,10 @@ def simulate(
         FAULTS.check_registered(fault)
         PROTECTIONS.check_registered(hardware.protection)
     names = _names(score, stored)
-    is_plain = stored.hardware.spec.polarity == "plain"
-    before = _BEFORE if is_plain else (*_BEFORE, ("polarity", pa.string()))
+    told = {"polarity": hardware.spec.polarity, "tested": hardware.tested}
+    later = {column: FIELDS[column].write(value) for column, value in told.items()}
+    later = {column: text for column, text in later.items() if text is not None}
+    before = (*_BEFORE, *((column, pa.string()) for column in later))
     schema = pa.schema([*before, *((n, pa.float64()) for n in names), *_BEHIND])
     try:
         tree_hash = hash_of(stored)
@@ -150,7 +154,7 @@ def simulate(
         "bits": spec.bits,
         "bits_per_cell": spec.bits_per_cell,
         "layout": spec.layout,
-        **({} if is_plain else {"polarity": spec.polarity}),
+        **later,
         "tile": FIELDS["tile"].write(spec.tile),
         "protection": _text(hardware.protection, "text"),
         "fault": _text(fault, "name"),
@@ -198,7 +202,8 @@ def _names(score: Score, stored: StoredModel) -> list[str]:
         ValueError: it gives something else than numbers, or a name that a column has already.
     """
 
-    none = rate_table(0.0, fault=stored.hardware.fault)
+    hardware = stored.hardware
+    none = rate_table(0.0, fault=hardware.fault, tested=hardware.tested)
     words = {path: crossbar.words for path, crossbar in stored.crossbars.items()}
     try:
         traced, shapes = jax.make_jaxpr(
@@ -211,7 +216,8 @@ def _names(score: Score, stored: StoredModel) -> list[str]:
             "jax.numpy, and no float(), if or NumPy, on what follows from the parameters"
         ) from error
     names = list(shapes)
-    taken = {"polarity", *(column for column, _ in (*_BEFORE, *_BEHIND))}
+    later = (column for column, field in FIELDS.items() if field.later)
+    taken = {*later, *(column for column, _ in (*_BEFORE, *_BEHIND))}
     for name in names:
         if name in taken:
             raise ValueError(f"the score gives {name!r}, which is a column of its own: rename it")

@@ -348,7 +348,7 @@ class Worker:
 def rates_of(point: Point) -> RateTable:
     """The sampler's table of a point's rate and share."""
     share = DEFAULT_SA1_SHARE if point.sa1_share is None else point.sa1_share
-    return rate_table(point.rate, share, point.fault)
+    return rate_table(point.rate, share, point.fault, point.tested)
 
 
 _FIRST = Block("", 0, 0)

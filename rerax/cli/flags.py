@@ -24,7 +24,7 @@ SECTIONS = {
     "Chips": "rates sa1_share sa0 sa1 chips until_se max_chips seed",
     "Crossbars": "encoding bits bits_per_cell tile layout polarity input_bits matrices",
     "Faults": "fault faulty_layers faulty_matrices faulty_bits map_file",
-    "Protection": "protection plan_rate sensitivity budget",
+    "Protection": "protection tested plan_rate sensitivity budget",
     "Machine": "chunk lanes dtype distributed coordinator processes process",
 }
 """Parameters of the commands under the headings of their help; all others come first."""
@@ -127,6 +127,14 @@ Fault = Annotated[
     flag(
         "uniform, clustered:2 (gamma shape), wordline, bitline, short, flip; or "
         "map:FILE, measured chips, alone.",
+        "NAME,..",
+    ),
+]
+TestedFlag = Annotated[
+    str,
+    flag(
+        "Stuck cells that a test found, for what knows the map: all, share:0.99, or rate:0.5, "
+        "those at half of the rate.",
         "NAME,..",
     ),
 ]

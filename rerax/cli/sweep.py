@@ -28,6 +28,7 @@ from rerax.cli.flags import (
     Sensitivity,
     Share,
     Tasks,
+    TestedFlag,
     Tile,
     Wide,
     app,
@@ -43,7 +44,10 @@ if TYPE_CHECKING:
     from rerax.campaign.point import Point
 
 RATES = "0,1e-4,1e-3,1e-2"
-LISTS = ("encoding", "bits", "bits_per_cell", "tile", "layout", "polarity", "fault", "protection")
+LISTS = (
+    *("encoding", "bits", "bits_per_cell", "tile", "layout", "polarity", "fault", "protection"),
+    "tested",
+)
 """Fields of a point that several values make a grid of."""
 SINGLE = ("input_bits", "dtype", "matrices")
 """And those of one value."""
@@ -111,6 +115,7 @@ def sweep(
             "NAME,..",
         ),
     ] = "none",
+    tested: TestedFlag = "all",
     plan_rate: PlanRate = None,
     sensitivity: Sensitivity = None,
     budget: Budget = "0.01",

@@ -27,6 +27,7 @@ else:  # what is of another kind is refused below, in a line of our own
 
 _TRAINING = 0xFFFFFFFF  # no chip has this number
 _SPARE = 0x80000000  # no matrix has this number
+_MISSED = 0xFFFFFFFF  # no purpose of an array has this number
 _PURPOSES = {"head": 0, "order": 1, "dropout": 2}
 
 Words = tuple[UInt32[Array, "*shape"], UInt32[Array, "*shape"]]
@@ -105,6 +106,11 @@ def array_key(
 def spare_key(chip_key: Key[Array, ""], j: int) -> Key[Array, ""]:
     """In a chip's place, the key of its spare crossbars number `j`."""
     return jax.random.fold_in(chip_key, _SPARE + j)
+
+
+def missed_key(array_key: Key[Array, ""]) -> Key[Array, ""]:
+    """Key of what the test of an array does not find, from the array's own."""
+    return jax.random.fold_in(array_key, _MISSED)
 
 
 def training_key(

@@ -51,7 +51,9 @@ def clean_entries(
     if kept is not None and kept.layer == layer:
         return kept
     nowhere: Any = jax.tree.map(np.zeros_like, mask)
-    none = Faults(rate_table(0.0, fault=stored.hardware.fault), nowhere)
+    hardware = stored.hardware
+    table = rate_table(0.0, fault=hardware.fault, tested=hardware.tested)
+    none = Faults(table, nowhere)
     entries = []
     for i, block in enumerate(evaluator.blocks):
         if kept is not None and kept.layer < layer:

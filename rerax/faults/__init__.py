@@ -19,6 +19,7 @@ from rerax.faults.flip import Flip
 from rerax.faults.lines import Bitline, Wordline
 from rerax.faults.measured import Measured
 from rerax.faults.shorts import Short
+from rerax.faults.tested import Tested, tested
 from rerax.faults.uniform import Uniform
 
 FAULTS.reserve()
@@ -35,9 +36,11 @@ __all__ = [
     "Odds",
     "Short",
     "Site",
+    "Tested",
     "Uniform",
     "Wordline",
     "fault_model",
     "register_fault",
     "registered_faults",
+    "tested",
 ]

@@ -36,11 +36,13 @@ class ReadOut(NamedTuple):
         known: the bits of each word that a tester would know to be stuck: those of stuck cells.
             Transient flips and shorts leave it zero.
         counts: faulty cells.
+        stuck: bits of all stuck cells, where a test did not find them all; None: those of `known`.
     """
 
     words: UInt8[Array, "G R C"]
     known: UInt8[Array, "G R C"]
     counts: Counts
+    stuck: UInt8[Array, "G R C"] | None = None
 
 
 def stuck_words(
@@ -112,15 +114,16 @@ def rewritten(
 ) -> ReadOut:
     """Give what is read once other words are written.
 
-    Known stuck cells hold their level whatever is written; what else is wrong with the array, such
-    as flips, turns the same bits.
+    Stuck cells hold their level whatever is written; what else is wrong with the array, such as
+    flips, turns the same bits.
 
     Args:
         read: what was read of `words`.
         words: written before.
         written: written now.
     """
-    return read._replace(words=read.words ^ ((words ^ written) & ~read.known))
+    stuck = read.known if read.stuck is None else read.stuck
+    return read._replace(words=read.words ^ ((words ^ written) & ~stuck))
 
 
 def unharmed(words: UInt8[Array, "G R C"]) -> ReadOut:

@@ -23,10 +23,11 @@ from rerax.crossbar.keys import Chip, array_key, spare_key
 from rerax.crossbar.masking import masked_codes, open_lines
 from rerax.crossbar.quantise import quantise
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import FaultModel, NoFault, Site
+from rerax.faults import FaultModel, NoFault, Site, Tested
 from rerax.faults.bit_filter import disturb_bits
 from rerax.faults.mask import FaultMask, Faults
 from rerax.faults.read_out import Counts, ReadOut, rewritten
+from rerax.faults.sampling.missed import missed_bits
 from rerax.faults.sampling.rates import ARate, RateTable, rate_table
 from rerax.hardware import Hardware
 from rerax.protection import Ledger, Stored
@@ -171,7 +172,8 @@ def faults_on(stored: Any, chip: Any, rates: ARate, mask: Any) -> Faults:
     if jnp.ndim(chip.number):
         raise ValueError(f"{np.size(chip.number)} chips in one: map over them with jax.vmap")
     if not isinstance(rates, RateTable):
-        rates = rate_table(rates, fault=stored.hardware.fault)
+        hardware = stored.hardware
+        rates = rate_table(rates, fault=hardware.fault, tested=hardware.tested)
     return Faults(rates, None if mask is None else _checked(mask, stored))
 
 
@@ -216,7 +218,7 @@ def read_codes(
     Returns:
         Codes, and faulty cells (spare arrays included). Codes of closed lines mean nothing.
     """
-    faults.rates.check(hardware.fault)
+    faults.rates.check(hardware.fault, hardware.tested)
     crossbar = jax.tree.map(jnp.asarray, crossbar)
     spare = range(hardware.protection.spare_arrays)
     keys = [chip.key, *(spare_key(chip.key, j) for j in spare)]
@@ -226,7 +228,7 @@ def read_codes(
     images = [_image(crossbar, k, spec) for k in range(len(keys))]
     how: tuple[Any, ...] = (images, own, site, faults.rates, spec)
     if faults.mask is None:
-        arrays = _disturb(hardware.fault, None, *how)
+        arrays = _disturb(hardware.fault, hardware.tested, None, *how)
     else:  # what is not faulty is not sampled either
         if crossbar.array.name not in faults.mask.arrays:
             raise ValueError(
@@ -236,8 +238,8 @@ def read_codes(
         acts = jnp.asarray(faults.mask.arrays[crossbar.array.name])
         arrays = lax.cond(
             acts.ravel()[crossbar.layer],
-            functools.partial(_disturb, hardware.fault, faults.mask.bits, *how),
-            functools.partial(_disturb, NoFault(), None, *how),
+            functools.partial(_disturb, hardware.fault, hardware.tested, faults.mask.bits, *how),
+            functools.partial(_disturb, NoFault(), hardware.tested, None, *how),
         )
     each = zip(*(array.counts for array in arrays), strict=True)
     counts = Counts(*(sum(column) for column in each))
@@ -278,6 +280,7 @@ def _turned(words: UInt8[Array, "G R C"], complement: AnyArray | None) -> UInt8[
 
 def _disturb(
     fault: FaultModel,
+    tested: Tested,
     bits: AnyArray | None,
     images: list[_Image],
     keys: list[Key[Array, ""]],
@@ -285,14 +288,23 @@ def _disturb(
     rates: RateTable,
     spec: ChipSpec,
 ) -> list[ReadOut]:
-    """What the base array and its spare ones read."""
+    """What the base array and its spare ones read, and what a test knows of it."""
     disturb = fault.disturb
     if bits is not None:
         disturb = functools.partial(disturb_bits, fault, jnp.asarray(bits))
-    return [
-        disturb(image.stored, key, rates, spec, None if i else site)
-        for i, (image, key) in enumerate(zip(images, keys, strict=True))
-    ]
+    found = []
+    for i, (image, key) in enumerate(zip(images, keys, strict=True)):
+        where = None if i else site
+        read = disturb(image.stored, key, rates, spec, where)
+        known = read.known
+        if tested.rate < 1:
+            known = disturb(image.stored, key, rates.earlier, spec, where).known
+        if tested.share < 1:
+            known &= ~missed_bits(key, tested.share, spec, known.shape[1:], rates.axis)
+        if not tested.is_complete:
+            read = read._replace(known=known, stuck=read.known)
+        found.append(read)
+    return found
 
 
 def kept_codes(crossbar: Crossbar, codes: Int8[Array, "R C"]) -> Int8[Array, "R C"]:

@@ -113,6 +113,11 @@ class Plan(Protection):
         """`plan`, `plan:erasures` or `plan:FILE`."""
         return "plan" + (f":{self.file}" if self.file else ":erasures" * self.erasures)
 
+    @property
+    def knows(self) -> str:  # type: ignore[override]
+        """Which cells are stuck, with erasures."""
+        return "map at reading" if self.erasures else "nothing"
+
     def store(
         self, codes: Int8[np.ndarray, "*L R C"], lines: Lines, spec: ChipSpec, matrix: str
     ) -> Stored:

@@ -36,9 +36,10 @@ SETTINGS = (
     "faulty",
     "sa1_share",
     "polarity",
+    "tested",
 )
 """Columns that tell points apart, the rate aside."""
-UNSAID = {"polarity": "plain"}
+UNSAID = {"polarity": "plain", "tested": "all"}
 """What rows mean that are null in a setting, if it is more than nothing."""
 SUBJECT = ("task", "model", "fault", "sa1_share")
 """Settings that tell panels apart."""

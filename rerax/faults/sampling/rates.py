@@ -11,6 +11,8 @@ import numpy as np
 
 from rerax.faults.base import DEFAULT_SA1_SHARE, FaultModel, fault_model
 from rerax.faults.sampling.poisson import EDGES, hazard
+from rerax.faults.tested import Tested
+from rerax.faults.tested import tested as find_tested
 from rerax.values import check_real
 
 if TYPE_CHECKING:
@@ -18,8 +20,11 @@ if TYPE_CHECKING:
     Share = Fraction | float
     ARate = float | "RateTable"
     AFault = FaultModel | None
+    ATested = Tested
 else:  # a traced number is refused below in a line of our own
-    Rates = ARate = Share = AFault = Any
+    Rates = ARate = Share = AFault = ATested = Any
+
+ALL = Tested()
 
 
 @jax.tree_util.register_dataclass
@@ -37,6 +42,7 @@ class RateTable:
         sa1: bool, whether any stuck cell is SA1.
         sa1_limit: uint32, a stuck cell is SA1 when its hash is <= this.
         tables: what else the fault model at hand needs (`FaultModel.tables`).
+        earlier: the table of the rate at which chips were tested; None: of the same rate.
         axis: name of the enclosing `vmap` axis over chips, if any. It lets all chips of the axis
             share one trip count of the sampler's loop, which is faster, and changes no outcome.
         fault: the fault model that `tables` are for; None: there are none.
@@ -49,11 +55,12 @@ class RateTable:
     sa1: Any
     sa1_limit: Any
     tables: Any = ()
+    earlier: Any = None
     axis: str | None = dataclasses.field(default=None, metadata={"static": True})
     fault: FaultModel | None = dataclasses.field(default=None, metadata={"static": True})
 
-    def check(self, fault: FaultModel) -> None:
-        """Refuse several rates where one is needed, and the tables of another fault model.
+    def check(self, fault: FaultModel, tested: Tested = ALL) -> None:
+        """Refuse several rates where one is needed, and the tables of other hardware.
 
         Raises:
             ValueError: which.
@@ -68,16 +75,23 @@ class RateTable:
                 f"the rates are made for {self.fault} and the hardware has {fault}: make them by "
                 "rate_table(.., fault=hardware.fault)"
             )
+        if tested.rate < 1 and self.earlier is None:
+            raise ValueError(
+                f"the chips were tested at an earlier rate ({tested.text}), of which the rates "
+                "know nothing: make them by rate_table(.., tested=hardware.tested)"
+            )
 
     def along(self, axis: str | None) -> "RateTable":
         """The same inside a `vmap` over chips whose axis has this name."""
-        return dataclasses.replace(self, axis=axis)
+        earlier = None if self.earlier is None else self.earlier.along(axis)
+        return dataclasses.replace(self, axis=axis, earlier=earlier)
 
 
 def rate_table(
     rates: Rates,
     sa1_share: Share = DEFAULT_SA1_SHARE,
     fault: AFault = None,
+    tested: ATested = ALL,
 ) -> RateTable:
     """Thresholds for a fault rate or for several.
 
@@ -87,6 +101,7 @@ def rate_table(
             several, the arrays of the table lead with one entry for each.
         sa1_share: fraction of the stuck cells (or lines) that are SA1, 0 to 1.
         fault: the fault model that the table is for, or its name; only those with tables need it.
+        tested: what the chips' test found (`Tested`); only one at an earlier rate is needed here.
 
     Raises:
         ValueError: rate or share outside [0, 1], or a number that is traced.
@@ -98,6 +113,7 @@ def rate_table(
         [False, False, True]
     """
     fault = None if fault is None else fault_model(fault)
+    tested = find_tested(tested)
     if isinstance(rates, jax.core.Tracer):
         raise ValueError(
             "the rate is traced: make a table of numbers outside jit, rerax.rate_table([..]), and "
@@ -106,7 +122,9 @@ def rate_table(
     if np.ndim(rates) > 1:
         raise ValueError(f"rates have {np.ndim(rates)} axes: give one rate, or a list")
     if np.ndim(rates):
-        several = [rate_table(rate, sa1_share, fault) for rate in np.asarray(rates).tolist()]
+        several = [
+            rate_table(rate, sa1_share, fault, tested) for rate in np.asarray(rates).tolist()
+        ]
         if not several:
             raise ValueError("rates is empty: give at least one")
         return jax.tree.map(lambda *leaves: np.stack(leaves), *several)
@@ -132,6 +150,7 @@ def rate_table(
         np.bool_(sa1 is not None),
         np.uint32(sa1 or 0),
         tables := () if fault is None else fault.tables(rate),
+        None if tested.rate == 1 else rate_table(rate * tested.rate, sa1_share, fault),
         fault=None if isinstance(tables, tuple) and not tables else fault,
     )
 
