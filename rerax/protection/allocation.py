@@ -41,7 +41,8 @@ class Allocation(Protection):
         for matrix, scheme in self.chosen:
             if scheme.spare_arrays or isinstance(scheme, Allocation | Plan):
                 raise ValueError(
-                    f"{matrix}={scheme.text} is not for one matrix: use msb, with no further array"
+                    f"{matrix}={scheme.text} is not for one matrix: use msb or code, with no "
+                    "further array"
                 )
 
     @classmethod
@@ -50,7 +51,7 @@ class Allocation(Protection):
         for matrix, name in chosen.items():  # nested ones would never end
             if isinstance(name, str) and name.partition(":")[0] in ("allocation", "plan"):
                 raise ValueError(
-                    f"{matrix}={name} is not for one matrix: use msb, with no further array"
+                    f"{matrix}={name} is not for one matrix: use msb or code, with no further array"
                 )
         made = {matrix: protection(name) for matrix, name in chosen.items()}
         return cls(tuple(sorted(

@@ -1,10 +1,11 @@
-"""The planner: which bits of which matrix to copy, how often and where, at no extra cell.
+"""The planner: which bits of which matrix to copy or to code, and where, at no extra cell.
 
-Copies lie in their own matrix, so matrices do not compete for cells: each gets, of everything
-that fits, what leaves the least expected damage. Damage is the expected squared error of the
-codes as read (`expected_error`), each weighed by the sensitivity of its column.
+Copies and check bits lie in their own matrix, so matrices do not compete for cells: each gets, of
+everything that fits, what leaves the least expected damage. Damage is the expected squared error
+of the codes as read (`expected_error`), each weighed by the sensitivity of its column.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -17,6 +18,9 @@ from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Odds
 from rerax.protection.allocation import Allocation
 from rerax.protection.base import Protection
+from rerax.protection.codes.block_code import LONGEST
+from rerax.protection.codes.embed import Code
+from rerax.protection.codes.room import bits_short
 from rerax.protection.expected_error import CODES, Votes, squared_error
 from rerax.protection.msb.embed import PURSES, MsbEmbed
 from rerax.protection.msb.room import fits
@@ -50,9 +54,10 @@ def allocate(
 ) -> Allocation:
     """The allocation of least expected damage at no extra cell.
 
-    Every matrix may be left alone or have its top bits copied 3, 5 or 7 deep, no bit deeper
-    than the one above it, into freed cells, low bits or both; what all its layers hold counts.
-    Equal damage goes to fewer copies.
+    Every matrix may be left alone, have its top bits copied 3, 5 or 7 deep, no bit deeper than
+    the one above it, into freed cells, low bits or both, or have them in an error-correcting code
+    whose check bits lie in freed cells or low bits; what all its layers hold counts. Equal damage
+    goes to fewer copies or check bits. With erasures only copies are tried, whose error is known.
 
     Args:
         matrices: what is on crossbars.
@@ -63,11 +68,10 @@ def allocate(
     chosen = {}
     for matrix, known in matrices.items():
         table = weight_table(known)
-        options: list[tuple[float, int, str]] = []
+        options: list[tuple[float, float, str]] = []
         for scheme in _candidates(known, spec, erasures):
-            copies = scheme.copy_spec.copies if isinstance(scheme, MsbEmbed) else 0
             harm = _damage(scheme, known, table, chances, spec)
-            options.append((harm, copies, scheme.text))
+            options.append((harm, _further_bits(scheme), scheme.text))
         chosen[matrix] = min(options)[2]
     return Allocation.make(chosen)
 
@@ -120,7 +124,32 @@ def _candidates(known: Codes, spec: ChipSpec, erasures: bool) -> list[Protection
                     for depth in DEPTHS
                     if depth <= depths[-1]
                 ]
+    return found if erasures else found + _codes(known, spec)
+
+
+def _codes(known: Codes, spec: ChipSpec) -> list[Protection]:
+    """Codes whose check bits fit the matrix in all of its layers."""
+    lines = list(zip(known.row, known.column, strict=True))
+    found: list[Protection] = []
+    for name, into in itertools.product(LONGEST, ("pruned", "lsb") if known.gated else ("lsb",)):
+        for bits in range(1, spec.group_bits + 1):
+            try:
+                scheme = Code(name, bits, into)
+                scheme.check(spec)
+            except ValueError:  # more bits than the code, or than there are beside low ones
+                continue
+            if all(bits_short(r, c, scheme.check_spec, spec) <= 0 for r, c in lines):
+                found.append(scheme)
     return found
+
+
+def _further_bits(scheme: Protection) -> float:
+    """Copies or check bits for each group of a weight."""
+    if isinstance(scheme, MsbEmbed):
+        return float(scheme.copy_spec.copies)
+    if isinstance(scheme, Code):
+        return scheme.check_spec.code.check / scheme.check_spec.weights
+    return 0.0
 
 
 def _damage(

@@ -163,7 +163,7 @@ def test_a_finished_plan_is_known_without_planning(monkeypatch, tmp_path):
 
     rows = run()
     (name,) = rows["protection"].unique().to_pylist()
-    assert name.startswith("allocation:classifier=msb:")
+    assert name.startswith("allocation:classifier=code:")
     assert protection(name).spare_arrays == 0
     quick_answers.use(monkeypatch)
 

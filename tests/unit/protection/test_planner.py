@@ -11,7 +11,7 @@ import pytest
 
 from rerax.crossbar.spec import ENCODINGS, ChipSpec
 from rerax.faults import Odds, fault_model
-from rerax.protection import Allocation, Duplicate, MsbEmbed, Plan, Unprotected, protection
+from rerax.protection import Allocation, Code, Duplicate, MsbEmbed, Plan, Unprotected, protection
 from rerax.protection.expected_error import CODES, Votes, squared_error
 from rerax.protection.msb.placement import low_bits, served_columns
 from rerax.protection.msb.write import rounded_codes
@@ -180,9 +180,13 @@ def test_the_plan_mixes_depths_and_leaves_a_matrix_alone():
     spec = ChipSpec()
     chances = fault_model("uniform").odds(1e-2, 904 / 1079)
     known = {"query": matrix(spec, 0.62), "key": matrix(spec, gated=False)}
-    chosen = dict(allocate(known, chances, spec).chosen)
+    chosen = dict(allocate(known, chances, spec, erasures=True).chosen)
     assert len(set(chosen["query"].depths)) > 1
     assert "lsb" in chosen["key"].into
+    coded = dict(allocate(known, chances, spec).chosen)
+    assert isinstance(coded["query"], Code)
+    assert coded["query"].into == "pruned"
+    assert coded["key"].into == "lsb"
     few = fault_model("uniform").odds(1e-9, 0.5)
     assert dict(allocate({"key": known["key"]}, few, spec).chosen) == {}
 
