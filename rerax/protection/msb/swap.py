@@ -115,13 +115,14 @@ class _Pool:
         """Images that each copy would share a line with in a cell; none for unused places."""
         found = np.zeros(len(place), np.int64)
         copy = place < len(self.copies)
-        q, x, i, j = np.unravel_index(self.copies[place[copy]], self.at.shape)
+        q, of = np.divmod(self.copies[place[copy]], self.at[0].size)
         row, bitline = self.lines(cell[copy])
-        count = np.asarray(self.meets((x, i, j), row, bitline, apart), np.int64)
-        for other in range(len(self.at)):
-            there = other, x, i, j
-            same = (self.row[there] == row) | (np.abs(self.bitline[there] - bitline) <= apart)
-            count += same & (self.at[there] >= 0) & (other != q)
+        own = np.unravel_index(of, self.at.shape[1:])
+        count = np.asarray(self.meets(own, row, bitline, apart), np.int64)
+        for other, there in enumerate(self.at.reshape(len(self.at), -1)):
+            same = self.row[other].ravel().take(of) == row
+            same |= np.abs(self.bitline[other].ravel().take(of) - bitline) <= apart
+            count += same & (there.take(of) >= 0) & (other != q)
         found[copy] = count
         return found
 
