@@ -50,7 +50,7 @@ REDUCED = {
     "protection_cost": "--rounds 1 --schemes none,msb:2x3:pruned --out OUT/protection_cost.json",
     "picture": "--out OUT/picture.png",
     "pruning": "--tasks sst2 --seeds 0 --sparsities 0,0.21 --max-examples 8 --rows OUT/rows.jsonl",
-    "read_error": "--chips 2 --schemes none,closest --out OUT/read_error.json",
+    "read_error": "--chips 2 --schemes none;closest --out OUT/read_error.json",
     "report_size": "--chips 4 --out OUT/report_size.json",
     "tolerance": "--tasks sst2 --encodings offset --schemes msb:2x3:pruned --most-chips 2 "
     "--max-examples 8 --out OUT",
