@@ -39,8 +39,8 @@ def matrix(spec, seed=0):
     return random_codes(rng, row, column, spec), row, column
 
 
-def nearest(block, data, code):
-    """The pattern of fewest wrong bits that explains a block, if one is few enough: by trial."""
+def nearest(code_word, data, code):
+    """The fewest wrong bits that explain a code word, if they are few enough: by trial."""
     checks = data + code.check
 
     def holds(bits):
@@ -57,9 +57,9 @@ def nearest(block, data, code):
 
     for few in range(code.corrects + 1):
         for places in itertools.combinations(range(checks), few):
-            if holds(turned(block, places)):
-                return turned(block, places)
-    return list(block)
+            if holds(turned(code_word, places)):
+                return turned(code_word, places)
+    return list(code_word)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def nearest(block, data, code):
     ],
     ids=str,
 )
-def test_blocks_are_decoded_as_by_loops(name, spec):
+def test_code_words_are_decoded_as_by_loops(name, spec):
     codes, row, column = matrix(spec)
     shield, fault = protection(name), Uniform()
     asked, hardware = shield.check_spec, Hardware(spec, fault, shield)
@@ -120,7 +120,7 @@ def test_blocks_are_decoded_as_by_loops(name, spec):
     np.testing.assert_array_equal(
         np.asarray(found)[kept], np.asarray(decode(jnp.asarray(expected), spec))[kept]
     )
-    assert many > 3  # blocks that were put right, or further wrong
+    assert many > 3  # code words that were put right, or further wrong
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_without_faults_the_codes_come_back(name, encoding):
 @pytest.mark.parametrize("name", ["code:golay:4:pruned", "code:bch:5:pruned", "code:bch:6:lsb"])
 @pytest.mark.parametrize("spec", [ChipSpec(), ChipSpec("twos_complement", bits_per_cell=2)])
 def test_dead_lines_cost_what_the_arithmetic_says(name, spec):
-    """A wordline stuck at 1 costs a block one weight's zeros; a bitline one bit of each member."""
+    """A wordline stuck at 1 costs a code word a weight's zeros; a bitline a bit of each member."""
     codes, row, column = matrix(spec)
     shield = protection(name)
     asked = shield.check_spec
@@ -164,9 +164,9 @@ def test_dead_lines_cost_what_the_arithmetic_says(name, spec):
     zeros = np.bitwise_count((~np.asarray(words[0]) & 255) >> top)
     for dead in np.flatnonzero(row)[:3]:
         found = np.asarray(read(words.at[:, dead].set(255)))
-        block = int(np.flatnonzero((rows == dead).any(0))[0])
-        others = [r for r in rows[:, block] if r < row.size and r != dead]
-        hurt = (wordline[:, 0, block] == dead).sum(0)  # none, where misses are none
+        code_word = int(np.flatnonzero((rows == dead).any(0))[0])
+        others = [r for r in rows[:, code_word] if r < row.size and r != dead]
+        hurt = (wordline[:, 0, code_word] == dead).sum(0)  # none, where misses are none
         assert not hurt.any()
         safe = column & (zeros[dead] <= asked.code.corrects)
         assert safe.any()
@@ -188,7 +188,7 @@ def test_dead_lines_cost_what_the_arithmetic_says(name, spec):
 
 
 @pytest.mark.parametrize("name", ["code:golay:4:pruned", "code:bch:6:lsb", "code:hamming:4:pruned"])
-def test_a_chip_written_around_is_never_worse_in_any_block(name):
+def test_a_chip_written_around_is_never_worse_in_any_code_word(name):
     spec, fault = ChipSpec(), Uniform()
     codes, row, column = matrix(spec)
     rates = rate_table(0.08, 0.75, fault)
@@ -202,14 +202,14 @@ def test_a_chip_written_around_is_never_worse_in_any_block(name):
         wanted = rounded_codes(codes, shield.low, spec)
         apart = (np.asarray(found).astype(int) - wanted) ** 2 * kept
         rows = members(row, shield.check_spec)
-        blocks = np.where(rows[:, :, None] < 64, apart[np.minimum(rows, 63)], 0).sum(0)
-        error[more] = blocks[:, column]
+        code_words = np.where(rows[:, :, None] < 64, apart[np.minimum(rows, 63)], 0).sum(0)
+        error[more] = code_words[:, column]
     assert (error[":closest"] <= error[""]).all()
     assert error[":closest"].sum() < 0.5 * error[""].sum()
 
 
 def test_erasures_correct_twice_as_many_known_bits():
-    """Six known stuck bits of a Golay block, whatever they hold, are put right; three unknown."""
+    """Six known stuck bits of a Golay code word are put right whatever they hold; three unknown."""
     spec, shield = ChipSpec(), protection("code:golay:4:pruned:erasures")
     codes, row, column = matrix(spec)
     words, layout, *_ = jax.tree.map(jnp.asarray, shield.store(codes, (row, column), spec, "query"))

@@ -11,12 +11,12 @@ from jaxtyping import UInt8, UInt16
 from rerax.crossbar.spec import ChipSpec
 
 LONGEST = {"hamming": 57, "secded": 64, "bch": 51, "golay": 12}
-"""Data bits that a block of each code may have here."""
+"""Data bits that a code word of each code may have here."""
 CORRECTS = {"hamming": 1, "secded": 1, "bch": 2, "golay": 3}
 MOST = {"hamming": 11, "secded": 64, "bch": 21, "golay": 12}
-"""Data bits of a block whose check bits lie apart from its weights."""
+"""Data bits of a code word whose check bits lie apart from its weights."""
 WORD = 8
-"""Weights of a block whose check bits lie in low bits, but for golay: 64 cells."""
+"""Weights of a code word whose check bits lie in low bits, but for golay: 64 cells."""
 _BCH = {10: 0x769, 12: 0x1539}  # generators of the (31, 21) and the (63, 51) code
 _GOLAY = 0xC75  # x^11 + x^10 + x^6 + x^5 + x^4 + x^2 + 1
 
@@ -43,7 +43,7 @@ class BlockCode:
     def __post_init__(self) -> None:
         if not 1 <= self.data <= LONGEST[self.name]:
             raise ValueError(
-                f"{self.data} bits are too many for a block of {self.name}: give at most "
+                f"{self.data} bits are too many for a code word of {self.name}: give at most "
                 f"{LONGEST[self.name]}"
             )
 
@@ -60,7 +60,7 @@ class BlockCode:
 
     @property
     def corrects(self) -> int:
-        """Wrong bits t of a block that are always put right."""
+        """Wrong bits t of a code word that are always put right."""
         return CORRECTS[self.name]
 
     @functools.cached_property
@@ -110,12 +110,12 @@ class CheckSpec:
 
     @property
     def weights(self) -> int:
-        """Weights w of a block."""
+        """Weights w of a code word."""
         return WORD if self.into == "lsb" and self.name != "golay" else MOST[self.name] // self.bits
 
     @functools.cached_property
     def code(self) -> BlockCode:
-        """The code of a block."""
+        """The code of a code word."""
         return BlockCode(self.name, self.bits * self.weights)
 
     @property
@@ -127,7 +127,7 @@ class CheckSpec:
 def checks_of(
     words: UInt8[Any, "G w B C"], asked: CheckSpec, spec: ChipSpec
 ) -> UInt16[Any, "G B C"]:
-    """Compute the check bits of blocks, the first one lowest: of NumPy's arrays or of JAX's.
+    """Compute the check bits of code words, the first one lowest: of NumPy's arrays or of JAX's.
 
     Args:
         words: words of the members.

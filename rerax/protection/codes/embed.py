@@ -27,13 +27,13 @@ PURSES = ("pruned", "lsb", "spare")
 class Code(Protection):
     """Check bits over the top bits of several weights; wrong bits are put right on reading.
 
-    A block is the top bits of weights in one column and several rows, one from each equal part of
-    the open rows, so that a dead wordline costs it one weight's bits. It is decoded by the table
+    A code word is the top bits of weights in one column and several rows, one from each equal part
+    of the open rows, so that a dead wordline costs it one weight's bits. It is decoded by the table
     of its syndromes; one with too many wrong bits is left as read, or put wrong further, as a
     decoder would.
 
     Attributes:
-        name: `hamming` (one wrong bit of a block), `secded` (one, and two leave it as read),
+        name: `hamming` (one wrong bit of a code word), `secded` (one, and two leave it as read),
             `bch` (two) or `golay` (three).
         bits: top bits of each group that are protected.
         into: where check bits lie. `pruned`: freed cells; `lsb`: low bits of other weights, which
@@ -189,7 +189,7 @@ class Code(Protection):
         return code_ledger(row, column, self.check_spec, spec)
 
     def expected_error(self, share: np.ndarray, chances: Any, spec: ChipSpec) -> np.ndarray | None:
-        """Expected squared error of each code in blocks of weights such as `share`."""
+        """Expected squared error of each code in code words of weights such as `share`."""
         from rerax.protection.codes.expected import decoded_error
 
         if self.erasures or self.closest:
@@ -197,7 +197,7 @@ class Code(Protection):
         return decoded_error(self.check_spec, share, chances, spec)
 
     def misses(self, row: np.ndarray, column: np.ndarray, spec: ChipSpec) -> Misses:
-        """Blocks whose check bits are not kept apart from them and from each other."""
+        """Code words whose check bits are not kept apart from them and from each other."""
         from rerax.protection.codes.placement import count_misses
 
         return count_misses(row, column, self.check_spec, spec)
@@ -212,7 +212,7 @@ class Code(Protection):
             advice = (
                 "prune more or protect fewer bits"
                 if self.into == "pruned"
-                else ("leave the matrix out, since its last block is too empty")
+                else ("leave the matrix out, since its last code word is too empty")
             )
             raise ValueError(f"{matrix} has no room for {self.text}: {short} bits short: {advice}")
 

@@ -1,7 +1,7 @@
 """Expected squared error of what codes read, in closed form. NumPy only.
 
-Exact but for what a decoder adds to a block of too many wrong bits: there a syndrome is taken to
-be any of all equally likely, and the bits that it names to be spread over those that were right.
+Exact but for what a decoder adds to a code word of too many wrong bits: there a syndrome is taken
+to be any of all equally likely, and the bits that it names to be spread over those that were right.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ def decoded_error(
 
     Args:
         asked: what is protected.
-        share: [256] share of each code among the weights of its blocks.
+        share: [256] share of each code among the weights of its code words.
         chances: odds of a cell.
         spec: encoding and cells.
     """
@@ -57,7 +57,7 @@ def _states(turned: int, chances: Odds, spec: ChipSpec) -> States:
 
 
 class _Group:
-    """One group of the weights of a block, and what the others of it do."""
+    """One group of the weights of a code word, and what the others of it do."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class _Group:
         return found[0], found[1]
 
     def _chances(self) -> tuple[np.ndarray, np.ndarray]:
-        """By own wrong bits: that the block has too many, and that the decoder adds some then."""
+        """By own wrong bits: that there are too many, and that the decoder adds some then."""
         own = np.arange(self.bits + 1)
         total = own[:, None] + np.arange(len(self.rest))[None, :]
         many = (total > self.too_many) * self.rest[None, :]

@@ -1,10 +1,10 @@
-"""Where check bits lie: apart from their block, and from each other. NumPy, once per model.
+"""Where check bits lie: apart from their code word, and from each other. NumPy, once per model.
 
-Blocks of a matrix that keeps r rows and c columns are laid out in parts: member i of block b is
-row number i * B + b of the open ones, B blocks a column. Check bits lie in strata, one for each
-check bit of a block: a stratum is a run of free bits, in the order of blocks, turned so that the
-check bits of a block are spread evenly over bitlines. The few that this leaves on a line with
-their block or with each other trade places (`msb.swap`).
+Code words of a matrix that keeps r rows and c columns are laid out in parts: member i of code word
+b is row number i * B + b of the open ones, B code words a column. Check bits lie in strata, one for
+each check bit of a code word: a stratum is a run of free bits, in the order of code words, turned
+so that the check bits of a code word are spread evenly over bitlines. The few that this leaves on a
+line with their code word or with each other trade places (`msb.swap`).
 
 A bit has a number here: row * (P * C) + plane * C + column, of P planes (bits of all groups of a
 weight) and C columns.
@@ -17,7 +17,7 @@ import numpy as np
 
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.codes.block_code import CheckSpec
-from rerax.protection.codes.room import blocks_of_rows, spare_rows
+from rerax.protection.codes.room import code_words_of_rows, spare_rows
 from rerax.protection.cost import Misses
 from rerax.protection.msb.placement import NOWHERE
 from rerax.protection.msb.swap import Meets, swap
@@ -27,11 +27,11 @@ LOW_TURNS = 16
 
 
 class CheckPlacement(NamedTuple):
-    """Blocks of one matrix, or of one matrix in every layer, and their check bits.
+    """Code words of one matrix, or of one matrix in every layer, and their check bits.
 
     Attributes:
-        rows: [*L, w, B] row of each member of a block; NOWHERE where a zero stands for it.
-        place: [*L, R] where each open row is among them, member * B + block.
+        rows: [*L, w, B] row of each member of a code word; NOWHERE where a zero stands for it.
+        place: [*L, R] where each open row is among them, member * B + code word.
         at: [*L, r, G, B, C] where each check bit is, 8 * (number of the word) + bit, in the
             matrix's own array or in the spare one; -1 where there is none.
     """
@@ -72,12 +72,12 @@ def lay_out_checks(
 
 
 def members(row: np.ndarray, asked: CheckSpec) -> np.ndarray:
-    """[w, B] rows of each block; NOWHERE behind the last open one."""
+    """[w, B] rows of each code word; NOWHERE behind the last open one."""
     open_rows = np.flatnonzero(row)
-    blocks = blocks_of_rows(len(open_rows), asked.weights)
-    found = np.full(asked.weights * blocks, NOWHERE)
+    code_words = code_words_of_rows(len(open_rows), asked.weights)
+    found = np.full(asked.weights * code_words, NOWHERE)
     found[: len(open_rows)] = open_rows
-    return found.reshape(asked.weights, blocks)
+    return found.reshape(asked.weights, code_words)
 
 
 def check_numbers(
@@ -120,7 +120,7 @@ def lines_of_bits(
 
 
 def count_misses(row: np.ndarray, column: np.ndarray, asked: CheckSpec, spec: ChipSpec) -> Misses:
-    """Count protected bits of blocks with check bits on the lines of their block or each other.
+    """Count protected bits whose code word has check bits on its lines or on each other's.
 
     Args:
         row, column: [R], [C] whether each line is open.
@@ -177,16 +177,16 @@ def _distinct(tiles: np.ndarray) -> np.ndarray:
 
 
 def stack_checks(layouts: list[CheckPlacement]) -> CheckPlacement:
-    """One layout for the layers of a matrix, filled up to the most blocks."""
-    blocks = max(layout.rows.shape[1] for layout in layouts)
+    """One layout for the layers of a matrix, filled up to the most code words."""
+    code_words = max(layout.rows.shape[1] for layout in layouts)
     found = []
     for rows, place, at in layouts:
-        own, room = rows.shape[1], blocks - rows.shape[1]
-        part, block = np.divmod(place, max(own, 1))
+        own, room = rows.shape[1], code_words - rows.shape[1]
+        part, code_word = np.divmod(place, max(own, 1))
         found.append(
             CheckPlacement(
                 np.pad(rows, ((0, 0), (0, room)), constant_values=NOWHERE),
-                part * blocks + block,
+                part * code_words + code_word,
                 np.pad(at, ((0, 0), (0, 0), (0, room), (0, 0)), constant_values=-1),
             )
         )
@@ -203,18 +203,18 @@ def _bits(rows: np.ndarray, columns: np.ndarray, width: int, spec: ChipSpec) -> 
 
 def _strata(parts: list[np.ndarray], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Check bits in runs of the bits of `parts`, and the bits that are left."""
-    checks, blocks = shape[0], int(np.prod(shape[1:]))
+    checks, code_words = shape[0], int(np.prod(shape[1:]))
     free = np.concatenate([part.ravel() for part in parts])
-    number = np.arange(blocks)
+    number = np.arange(code_words)
     found = []
     for j in range(checks):
-        start = j * blocks
+        start = j * code_words
         here = parts[0].size > start
         width = parts[0].shape[1] if here else parts[1].shape[1]
         origin = start if here else start - parts[0].size
         turn = (round(j * width / checks) - origin) % width
-        found.append(free[start + (number + turn) % blocks])
-    return np.stack(found).reshape(shape), free[checks * blocks :]
+        found.append(free[start + (number + turn) % code_words])
+    return np.stack(found).reshape(shape), free[checks * code_words :]
 
 
 def _in_low(
@@ -224,13 +224,13 @@ def _in_low(
     spec: ChipSpec,
 ) -> np.ndarray:
     """Check bits in low bits: check by check through the open rows, plane by plane."""
-    checks, groups, blocks, c = shape
+    checks, groups, code_words, c = shape
     open_rows, open_columns = np.flatnonzero(row), np.flatnonzero(column)
     n, step = len(open_rows), max(1, c // (checks + 1))
-    x = np.arange(checks)[:, None] * blocks + np.arange(blocks)[None, :]
+    x = np.arange(checks)[:, None] * code_words + np.arange(code_words)[None, :]
     plane, rank = np.divmod(x, n)
-    turns = np.unique(np.linspace(0, blocks, LOW_TURNS, endpoint=False).astype(int))
-    met = [((rank + turn) % n % blocks == np.arange(blocks)).sum() for turn in turns]
+    turns = np.unique(np.linspace(0, code_words, LOW_TURNS, endpoint=False).astype(int))
+    met = [((rank + turn) % n % code_words == np.arange(code_words)).sum() for turn in turns]
     host = open_rows[(rank + turns[int(np.argmin(met))]) % n]
     planes = plane[:, None, :] + np.arange(groups)[None, :, None] * spec.group_bits
     shift = (np.arange(checks)[:, None] + 1) * step
@@ -257,13 +257,13 @@ def _own_bitlines(column: np.ndarray, asked: CheckSpec, spec: ChipSpec) -> np.nd
 
 
 def _meets(rows: np.ndarray, own_bitline: np.ndarray) -> Meets:
-    """How check bits meet the rows [w, B] and protected bits [G, s, c] of their blocks."""
+    """How check bits meet the rows [w, B] and protected bits [G, s, c] of their code words."""
 
     def meets(
         where: tuple[np.ndarray, ...], row: np.ndarray, bitline: np.ndarray, apart: int
     ) -> np.ndarray:
-        group, block, column = where
-        found = (rows[:, block] == row).any(0).astype(np.int64)
+        group, code_word, column = where
+        found = (rows[:, code_word] == row).any(0).astype(np.int64)
         for own in own_bitline.transpose(1, 0, 2):
             found += np.abs(own[group, column] - bitline) <= apart
         return found

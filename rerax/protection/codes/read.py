@@ -1,4 +1,4 @@
-"""Decoding blocks on reading, and writing a tested chip so that they decode well, inside jit."""
+"""Decoding on reading, and writing a tested chip so that code words decode well, inside jit."""
 
 from typing import NamedTuple
 
@@ -20,8 +20,8 @@ MEMBERS = 4
 """Weights whose corrections one 32-bit number holds."""
 
 
-class Blocks(NamedTuple):
-    """Blocks as they are read or wanted.
+class CodeWords(NamedTuple):
+    """Code words as they are read or wanted.
 
     Attributes:
         words: words of the members.
@@ -53,11 +53,11 @@ def read_decoded(
     Args:
         base: as read from the matrix's own array.
         host: as read from the array that holds the check bits, the same or a spare one.
-        layout: blocks and check bits, of one layer.
+        layout: code words and check bits, of one layer.
         asked: what is protected.
         spec: geometry.
     """
-    read = _blocks(base.words, host.words, layout)
+    read = _code_words(base.words, host.words, layout)
     fixed = read.words ^ find_wrong(read, asked, spec).words
     return _rows(fixed, layout) & ~jnp.uint8((1 << asked.low) - 1)
 
@@ -66,14 +66,14 @@ def read_with_erasures(
     base: ReadOut, host: ReadOut, layout: CheckPlacement, asked: CheckSpec, spec: ChipSpec
 ) -> UInt8[Array, "G R C"]:
     """The same with bits known to be stuck filled by 0 and by 1, and the nearer result taken."""
-    read = _blocks(base.words, host.words, layout)
-    stuck = _blocks(base.known, host.known, layout)
+    read = _code_words(base.words, host.words, layout)
+    stuck = _code_words(base.known, host.known, layout)
     fixed = _with_erasures(read, stuck, asked, spec)
     return _rows(fixed, layout) & ~jnp.uint8((1 << asked.low) - 1)
 
 
-def find_wrong(read: Blocks, asked: CheckSpec, spec: ChipSpec) -> Wrong:
-    """Look up the syndromes of blocks."""
+def find_wrong(read: CodeWords, asked: CheckSpec, spec: ChipSpec) -> Wrong:
+    """Look up the syndromes of code words."""
     syndrome = read.checks ^ checks_of(read.words, asked, spec)
     packed, checks, known = _tables(asked, spec)
     fixes = [jnp.asarray(table).take(syndrome, mode="clip") for table in packed]
@@ -98,22 +98,22 @@ def write_around(
 ) -> UInt8[Array, "G R C"]:
     """Find words and check bits to write, so that what is decoded differs least.
 
-    Tried for each block: what is wanted; the nearest words that the low bits' stuck cells allow,
-    for the code to put right the top ones; the nearest that all stuck cells allow. The one of the
-    least sum of squared errors after decoding is written, the first of several, so that no block
-    is worse than without.
+    Tried for each code word: what is wanted; the nearest words that the low bits' stuck cells
+    allow, for the code to put right the top ones; the nearest that all stuck cells allow. The one
+    of the least sum of squared errors after decoding is written, the first of several, so that no
+    code word is worse than without.
 
     Args:
         words: wanted.
         stuck, held: bits that stuck cells hold, and what they read.
-        layout: blocks and check bits, of one layer.
+        layout: code words and check bits, of one layer.
         asked: what is protected.
         spec: geometry.
     """
     given = jnp.uint8((1 << asked.low) - 1)  # low bits that hold check bits, and are read as 0
     top = jnp.uint8((1 << asked.bits) - 1 << spec.group_bits - asked.bits)
-    wanted = _blocks(words & ~given, words, layout)
-    here, reads = _blocks(stuck, stuck, layout), _blocks(held, held, layout)
+    wanted = _code_words(words & ~given, words, layout)
+    here, reads = _code_words(stuck, stuck, layout), _code_words(held, held, layout)
     fixed = (here.words & ~given) | given, reads.words & ~given
     tried = [
         wanted.words,
@@ -126,7 +126,7 @@ def write_around(
     best = wanted
     for target in tried:
         checks = jnp.asarray(checks_of(target, asked, spec))
-        read = Blocks(
+        read = CodeWords(
             (target & ~here.words) | (reads.words & here.words),
             (checks & ~here.checks) | (reads.checks & here.checks),
         )
@@ -134,7 +134,9 @@ def write_around(
         error = jnp.sum(jnp.where(members, (_codes(found, spec) - goal) ** 2, 0), axis=0)
         better = error < least
         least = jnp.minimum(error, least)
-        best = Blocks(jnp.where(better, target, best.words), jnp.where(better, checks, best.checks))
+        best = CodeWords(
+            jnp.where(better, target, best.words), jnp.where(better, checks, best.checks)
+        )
     open_row = jnp.zeros(words.shape[1], bool).at[jnp.ravel(layout.rows)].set(True, mode="drop")
     kept = open_row[None, :, None] & (jnp.asarray(layout.at)[0, :1, :1].max(1) >= 0)[:, None, :]
     written = jnp.where(kept, _rows(best.words, layout) | (words & given), words)
@@ -142,14 +144,14 @@ def write_around(
 
 
 def _with_erasures(
-    read: Blocks, stuck: Blocks, asked: CheckSpec, spec: ChipSpec
+    read: CodeWords, stuck: CodeWords, asked: CheckSpec, spec: ChipSpec
 ) -> UInt8[Array, "G w B C"]:
     """Words put right, with what is known to be stuck filled by 0 and by 1."""
     top = jnp.uint8((1 << asked.bits) - 1 << spec.group_bits - asked.bits)
-    unsure = Blocks(stuck.words & top, stuck.checks)
+    unsure = CodeWords(stuck.words & top, stuck.checks)
     best, least = read.words, jnp.full(read.checks.shape, 255, jnp.uint8)
     for ones in (False, True):
-        filled = Blocks(*(
+        filled = CodeWords(*(
             (bits & ~those) | (those if ones else jnp.zeros_like(those))
             for bits, those in zip(read, unsure, strict=True)
         ))  # fmt: skip
@@ -171,10 +173,10 @@ def _codes(words: UInt8[Array, "G w B C"], spec: ChipSpec) -> Int32[Array, "w B 
     return decode(flat, spec).reshape(shape).astype(jnp.int32)
 
 
-def _blocks(
+def _code_words(
     words: UInt8[Array, "G R C"], host: UInt8[Array, "H S C"], layout: CheckPlacement
-) -> Blocks:
-    """Members and check bits of all blocks, zeros where there is no row."""
+) -> CodeWords:
+    """Members and check bits of all code words, zeros where there is no row."""
     rows = jnp.asarray(layout.rows)
     taken = words.take(rows.ravel(), axis=1, mode="fill", fill_value=0)
     at = jnp.maximum(jnp.asarray(layout.at), 0)
@@ -182,7 +184,7 @@ def _blocks(
     checks = jnp.zeros(bits.shape[1:], jnp.uint16)
     for j, bit in enumerate(bits):
         checks |= bit.astype(jnp.uint16) << jnp.uint16(j)
-    return Blocks(taken.reshape(words.shape[0], *rows.shape, words.shape[2]), checks)
+    return CodeWords(taken.reshape(words.shape[0], *rows.shape, words.shape[2]), checks)
 
 
 def _rows(words: UInt8[Array, "G w B C"], layout: CheckPlacement) -> UInt8[Array, "G R C"]:

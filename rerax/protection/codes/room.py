@@ -7,15 +7,15 @@ from rerax.protection.codes.block_code import CheckSpec
 from rerax.protection.cost import Ledger, unprotected_ledger
 
 
-def blocks_of_rows(rows: int, weights: int) -> int:
-    """Blocks of a column with so many open rows; the last one may be filled up with zeros."""
+def code_words_of_rows(rows: int, weights: int) -> int:
+    """Code words of a column with so many open rows; the last one may be filled up with zeros."""
     return -(-rows // weights)
 
 
 def check_bits(row: np.ndarray, column: np.ndarray, asked: CheckSpec, spec: ChipSpec) -> int:
     """Check bits of one layer's matrix."""
-    blocks = blocks_of_rows(int(row.sum()), asked.weights)
-    return asked.code.check * spec.groups * blocks * int(column.sum())
+    code_words = code_words_of_rows(int(row.sum()), asked.weights)
+    return asked.code.check * spec.groups * code_words * int(column.sum())
 
 
 def spare_rows(rows: int, asked: CheckSpec, spec: ChipSpec) -> int:
@@ -23,7 +23,7 @@ def spare_rows(rows: int, asked: CheckSpec, spec: ChipSpec) -> int:
 
     All of them, open or not, so that every layer has spare arrays of one size.
     """
-    return -(-asked.code.check * blocks_of_rows(rows, asked.weights) // spec.group_bits)
+    return -(-asked.code.check * code_words_of_rows(rows, asked.weights) // spec.group_bits)
 
 
 def bits_short(row: np.ndarray, column: np.ndarray, asked: CheckSpec, spec: ChipSpec) -> int:

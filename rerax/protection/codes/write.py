@@ -78,7 +78,7 @@ def _write(
 def check_words(
     words: UInt8[np.ndarray, "G R C"], rows: np.ndarray, asked: CheckSpec, spec: ChipSpec
 ) -> UInt16[np.ndarray, "G B C"]:
-    """Compute the check bits of every block, the first one lowest."""
+    """Compute the check bits of every code word, the first one lowest."""
     known = (rows < NOWHERE)[None, :, :, None]
     members = words[:, np.minimum(rows, words.shape[1] - 1)]
     return np.asarray(checks_of(np.where(known, members, np.uint8(0)), asked, spec))

@@ -115,7 +115,8 @@ class _Pool:
         """Images that each copy would share a line with in a cell; none for unused places."""
         found = np.zeros(len(place), np.int64)
         copy = place < len(self.copies)
-        q, of = np.divmod(self.copies[place[copy]], self.at[0].size)
+        number = self.copies[place[copy]]
+        q, of = number // self.at[0].size, number % self.at[0].size
         row, bitline = self.lines(cell[copy])
         own = np.unravel_index(of, self.at.shape[1:])
         count = np.asarray(self.meets(own, row, bitline, apart), np.int64)

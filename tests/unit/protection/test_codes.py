@@ -118,8 +118,8 @@ def test_check_bits_have_cells_of_their_own(name, encoding, matrix):
     if asked.bits > spec.group_bits or asked.bits + asked.low > spec.group_bits:
         pytest.skip("a group has fewer bits")
     numbers = check_numbers(row, column, asked, spec)
-    blocks = -(-int(row.sum()) // asked.weights)
-    assert numbers.shape == (asked.code.check, spec.groups, blocks, column.sum())
+    code_words = -(-int(row.sum()) // asked.weights)
+    assert numbers.shape == (asked.code.check, spec.groups, code_words, column.sum())
     assert len(np.unique(numbers)) == numbers.size
     line, at = np.divmod(numbers, column.size)
     r, plane = np.divmod(line, spec.groups * spec.group_bits)
@@ -168,13 +168,13 @@ def test_check_bits_lie_on_other_lines_and_misses_are_counted(name, layout, matr
         assert found.wordline == found.bitline == 0
 
 
-def test_members_of_a_block_come_from_equal_parts_of_the_open_rows():
+def test_members_of_a_code_word_come_from_equal_parts_of_the_open_rows():
     row = np.ones(20, bool)
     row[[3, 4]] = False
     found = members(row, CheckSpec("golay", 4, "pruned"))
     open_rows = np.flatnonzero(row)
     np.testing.assert_array_equal(found, open_rows.reshape(3, 6))
-    row[0] = False  # 17 rows: the last block is filled up
+    row[0] = False  # 17 rows: the last code word is filled up
     assert (members(row, CheckSpec("golay", 4, "pruned")) >= 20).sum() == 1
 
 
@@ -182,7 +182,7 @@ def test_room_is_what_the_arithmetic_says():
     """Hamming on 4 bits fits from 20 % freed, BCH on 5 from 23.9, Golay on 4 from 31.4."""
     for name, least in (("hamming:4", 0.2), ("bch:5", 0.2381), ("golay:4", 0.3143)):
         shield = protection(f"code:{name}:pruned")
-        rows = 12 * 100  # a multiple of every block
+        rows = 12 * 100  # a multiple of every code word
         for freed, fits in ((least - 0.002, False), (least + 0.002, True)):
             column = np.arange(1000) >= round(1000 * freed)
             if fits:
@@ -200,7 +200,7 @@ def test_room_is_what_the_arithmetic_says():
         ("code:golay:9:pruned", "9 protected bits are outside 1..8"),
         ("code:golay:4:attic", "check bits into 'attic': use one of pruned, lsb, spare"),
         ("code:golay:5:lsb", "needs 6 low bits below 5 protected ones"),
-        ("code:bch:7:lsb", "56 bits are too many for a block of bch: give at most 51"),
+        ("code:bch:7:lsb", "56 bits are too many for a code word of bch: give at most 51"),
         ("code:golay:4:pruned:erasures:closest", "has erasures and closest: leave one out"),
         ("code:secded:8:spare:closest", "would have to know the spare array"),
         ("code:golay:4:pruned:closest:closest", "is not understood"),
