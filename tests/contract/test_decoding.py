@@ -216,10 +216,10 @@ def test_erasures_correct_twice_as_many_known_bits():
     rows = members(row, shield.check_spec)
     rng = np.random.default_rng(0)
     stuck = np.zeros(words.shape, np.uint8)
-    for b in range(rows.shape[1]):  # two bits of each member, in every column
+    for b in range(rows.shape[1]):  # two bits of each member
         for r in rows[:, b]:
             if r < row.size:
-                for c in range(column.size):
+                for c in np.flatnonzero(column):
                     stuck[0, r, c] = sum(1 << int(p) for p in 4 + rng.permutation(4)[:2])
     held = rng.integers(0, 256, words.shape).astype(np.uint8) & stuck
     read = (words & ~stuck) | held

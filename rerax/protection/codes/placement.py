@@ -20,7 +20,7 @@ from rerax.protection.codes.block_code import CheckSpec
 from rerax.protection.codes.room import code_words_of_rows, spare_rows
 from rerax.protection.cost import Misses
 from rerax.protection.msb.placement import NOWHERE
-from rerax.protection.msb.swap import Meets, swap
+from rerax.protection.msb.swap import Meets, Near, swap
 
 LOW_TURNS = 16
 """Turns of low bits that are tried."""
@@ -105,7 +105,9 @@ def check_numbers(
     own = _own_bitlines(column, asked, spec)
     meets = _meets_nothing if asked.into == "spare" else _meets(rows, own)
     lines = functools.partial(lines_of_bits, spec=spec, columns=column.size)
-    return swap(planned, meets, lines, unused, every=0)
+    tiles = -(-row.size // spec.tile[0]) * -(-spec.bitlines(column.size) // spec.tile[1])
+    tile = spec.tile if tiles > 1 and asked.into != "spare" else None
+    return swap(planned, meets, lines, unused, every=0, tile=tile)
 
 
 def lines_of_bits(
@@ -260,18 +262,21 @@ def _meets(rows: np.ndarray, own_bitline: np.ndarray) -> Meets:
     """How check bits meet the rows [w, B] and protected bits [G, s, c] of their code words."""
 
     def meets(
-        where: tuple[np.ndarray, ...], row: np.ndarray, bitline: np.ndarray, apart: int
+        where: tuple[np.ndarray, ...], row: np.ndarray, bitline: np.ndarray, near: Near
     ) -> np.ndarray:
         group, code_word, column = where
-        found = (rows[:, code_word] == row).any(0).astype(np.int64)
-        for own in own_bitline.transpose(1, 0, 2):
-            found += np.abs(own[group, column] - bitline) <= apart
+        found = np.zeros(len(row), np.int64)
+        for member in rows:
+            at = member[code_word], own_bitline[group, 0, column]
+            found += near.meet(*at, row, bitline)
+        for own in own_bitline.transpose(1, 0, 2)[1:]:
+            found += np.abs(own[group, column] - bitline) <= near.apart
         return found
 
     return meets
 
 
 def _meets_nothing(
-    where: tuple[np.ndarray, ...], row: np.ndarray, bitline: np.ndarray, apart: int
+    where: tuple[np.ndarray, ...], row: np.ndarray, bitline: np.ndarray, near: Near
 ) -> np.ndarray:
     return np.zeros(len(row), np.int64)

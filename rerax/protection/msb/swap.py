@@ -1,11 +1,11 @@
-"""Copies that share a wordline or bitline with another image of their bit trade places.
+"""Copies that share a wordline, bitline or tile with another image of their bit trade places.
 
 A cell has a number here: row * (S * C) + slice * C + column, S slices and C columns.
 """
 
 from collections.abc import Callable
 from math import gcd
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,9 +28,32 @@ def split(cell: np.ndarray, spec: ChipSpec, columns: int) -> tuple[np.ndarray, .
 
 Line = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Wordlines and bitlines of cells."""
-Meets = Callable[[tuple[np.ndarray, ...], np.ndarray, np.ndarray, int], np.ndarray]
-"""How often copies (indices into [X, r, c]) would meet what they are copies of on a wordline, or
-within some bitlines: the arguments are index, wordline, bitline, and how many bitlines."""
+
+
+class Near(NamedTuple):
+    """What counts as a line that two cells share.
+
+    Attributes:
+        apart: bitlines that they must be further apart than.
+        tile: size of a tile that they must not both be in; None: they may.
+    """
+
+    apart: int
+    tile: tuple[int, int] | None = None
+
+    def meet(self, row: Any, bitline: Any, other_row: Any, other_bitline: Any) -> Any:
+        """Whether cells at some addresses are so near."""
+        found = (row == other_row) | (np.abs(bitline - other_bitline) <= self.apart)
+        if self.tile is not None:
+            rows, columns = self.tile
+            same = row // rows == other_row // rows
+            found |= same & (bitline // columns == other_bitline // columns)
+        return found
+
+
+Meets = Callable[[tuple[np.ndarray, ...], np.ndarray, np.ndarray, Near], np.ndarray]
+"""How often copies (indices into [X, r, c]) would be near what they are copies of: the arguments
+are index, wordline, bitline, and what is near."""
 
 
 def lines_of(cell: np.ndarray, spec: ChipSpec, columns: int) -> tuple[np.ndarray, np.ndarray]:
@@ -43,16 +66,20 @@ def meets_own(own: np.ndarray, lines: Line) -> Meets:
     """Say how copies of the cells `own` [X, r, c] meet them."""
 
     def meets(
-        where: tuple[np.ndarray, ...], row: np.ndarray, bitline: np.ndarray, apart: int
+        where: tuple[np.ndarray, ...], row: np.ndarray, bitline: np.ndarray, near: Near
     ) -> np.ndarray:
-        own_row, own_bitline = lines(own[where])
-        return (own_row == row) | (np.abs(own_bitline - bitline) <= apart)
+        return np.asarray(near.meet(*lines(own[where]), row, bitline))
 
     return meets
 
 
 def swap(
-    at: np.ndarray, meets: Meets, lines: Line, unused: np.ndarray, every: int = EVERY
+    at: np.ndarray,
+    meets: Meets,
+    lines: Line,
+    unused: np.ndarray,
+    every: int = EVERY,
+    tile: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """Trade places until no two images of a cell share a line, as far as that can be had.
 
@@ -62,14 +89,15 @@ def swap(
         lines: wordline and bitline of cell numbers.
         unused: cells that hold nothing and may be taken.
         every: pools up to this size try all partners.
+        tile: size of tiles to keep apart on as well; None: lines alone.
 
     Returns:
-        `at`, changed in few places. Neighbouring bitlines are avoided first; what cannot do
-        so is only kept off the same lines.
+        `at`, changed in few places. Common tiles and neighbouring bitlines are avoided first; what
+        cannot do so is only kept off the same lines.
     """
     pool = _Pool(at, meets, lines, unused)
-    for apart in (1, 0):
-        pool.settle(apart, every)
+    for near in [Near(1, tile)] * (tile is not None) + [Near(1), Near(0)]:
+        pool.settle(near, every)
     return pool.at
 
 
@@ -83,12 +111,12 @@ class _Pool:
         self.unused = unused.copy()
         self.size = len(self.copies) + len(unused)
 
-    def settle(self, apart: int, every: int) -> None:
+    def settle(self, near: Near, every: int) -> None:
         """Trade until no clash is left or every attempt was made."""
         if self.size < 2:
             return
         everyone = np.arange(len(self.copies))
-        bad = everyone[self.clashes(everyone, self.cells(everyone), apart) > 0]
+        bad = everyone[self.clashes(everyone, self.cells(everyone), near) > 0]
         span = self.size - 1
         stride = next(
             n for n in range(max(1, int(0.618 * span)), 2 * span + 2) if gcd(n, span) == 1
@@ -97,10 +125,10 @@ class _Pool:
             if not len(bad):
                 return
             partner = (bad + 1 + turn * stride % span) % self.size
-            touched = self.trade(bad, partner, apart)
+            touched = self.trade(bad, partner, near)
             if len(touched):
                 bad = np.union1d(bad, touched)
-                bad = bad[self.clashes(bad, self.cells(bad), apart) > 0]
+                bad = bad[self.clashes(bad, self.cells(bad), near) > 0]
 
     def cells(self, place: np.ndarray) -> np.ndarray:
         """The cell at each place of the pool."""
@@ -111,7 +139,7 @@ class _Pool:
         found[~copy] = self.unused[place[~copy] - n]
         return found
 
-    def clashes(self, place: np.ndarray, cell: np.ndarray, apart: int) -> np.ndarray:
+    def clashes(self, place: np.ndarray, cell: np.ndarray, near: Near) -> np.ndarray:
         """Images that each copy would share a line with in a cell; none for unused places."""
         found = np.zeros(len(place), np.int64)
         copy = place < len(self.copies)
@@ -119,19 +147,19 @@ class _Pool:
         q, of = number // self.at[0].size, number % self.at[0].size
         row, bitline = self.lines(cell[copy])
         own = np.unravel_index(of, self.at.shape[1:])
-        count = np.asarray(self.meets(own, row, bitline, apart), np.int64)
+        count = np.asarray(self.meets(own, row, bitline, near), np.int64)
         for other, there in enumerate(self.at.reshape(len(self.at), -1)):
-            same = self.row[other].ravel().take(of) == row
-            same |= np.abs(self.bitline[other].ravel().take(of) - bitline) <= apart
+            lines = (self.row[other].ravel().take(of), self.bitline[other].ravel().take(of))
+            same = near.meet(*lines, row, bitline)
             count += same & (there.take(of) >= 0) & (other != q)
         found[copy] = count
         return found
 
-    def trade(self, one: np.ndarray, other: np.ndarray, apart: int) -> np.ndarray:
+    def trade(self, one: np.ndarray, other: np.ndarray, near: Near) -> np.ndarray:
         """Exchange the cells of pairs where that lessens their clashes; who took part."""
         mine, theirs = self.cells(one), self.cells(other)
-        now = self.clashes(one, mine, apart) + self.clashes(other, theirs, apart)
-        then = self.clashes(one, theirs, apart) + self.clashes(other, mine, apart)
+        now = self.clashes(one, mine, near) + self.clashes(other, theirs, near)
+        then = self.clashes(one, theirs, near) + self.clashes(other, mine, near)
         weight = self.at[0].size
         moved: list[int] = []
         busy: set[int] = set()

@@ -246,3 +246,22 @@ def test_matrices_may_keep_all_lines_or_none(name, closed_rows, closed_columns):
     assert words.shape == (1, 64, 50)
     if name.endswith("pruned"):
         assert count_misses(row, column, shield.check_spec, spec).wordline == 0
+
+
+@pytest.mark.parametrize("name", ["code:golay:4:pruned", "code:bch:5:pruned", "code:bch:6:lsb"])
+def test_where_there_are_tiles_enough_every_bit_has_one_of_its_own(name):
+    rng = np.random.default_rng(0)
+    row, column = lines(rng, 96, 96, 20, 20)
+    spec, asked = ChipSpec(tile=(32, 64)), protection(name).check_spec
+    found = count_misses(row, column, asked, spec)
+    assert found.tile == 0
+    numbers, rows = check_numbers(row, column, asked, spec), members(row, asked)
+    wordline, bitline = lines_of_bits(numbers, spec, column.size)
+    for b, c in ((0, 0), (3, 11), (7, 40)):  # by hand
+        own = {
+            (int(r) // 32, int(np.flatnonzero(column)[c]) * 8 // 64) for r in rows[:, b] if r < 96
+        }
+        at = zip(wordline[:, 0, b, c] // 32, bitline[:, 0, b, c] // 64, strict=True)
+        held = {(int(r), int(t)) for r, t in at}
+        assert len(held) == asked.code.check
+        assert not held & own
