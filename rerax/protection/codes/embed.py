@@ -147,7 +147,7 @@ class Code(Protection):
             row.reshape(-1, row.shape[-1]), column.reshape(-1, column.shape[-1]), strict=True
         ):
             self.check_room(r, c, spec, matrix)
-        return write_checks(codes, row, column, self.check_spec, spec)
+        return write_checks(codes, row, column, self.check_spec, spec, self.closest)
 
     def write(
         self,
@@ -164,7 +164,8 @@ class Code(Protection):
 
         if extra is None:
             return nearest_word(words, stuck, held, spec), None
-        return write_around(words, stuck, held, extra, self.check_spec, spec), None
+        layout, hosts = extra
+        return write_around(words, stuck, held, layout, hosts, self.check_spec, spec), None
 
     def recover(self, arrays: list[Any], extra: Any, spec: ChipSpec, matrix: str) -> Any:
         """Words after decoding."""
@@ -172,6 +173,7 @@ class Code(Protection):
 
         if self.closest:
             extra, _ = extra
+            extra = None if extra is None else extra[0]
         if extra is None:
             return arrays[0].words
         decode = read_with_erasures if self.erasures else read_decoded

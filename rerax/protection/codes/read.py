@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Int32, UInt8, UInt16
 from rerax.crossbar.encoding import decode
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults.read_out import ReadOut
-from rerax.protection.bit_addresses import with_bits
+from rerax.protection.bit_addresses import Hosts, with_bits
 from rerax.protection.codes.block_code import CheckSpec, checks_of
 from rerax.protection.codes.placement import CheckPlacement
 from rerax.protection.msb.placement import NOWHERE
@@ -93,6 +93,7 @@ def write_around(
     stuck: UInt8[Array, "G R C"],
     held: UInt8[Array, "G R C"],
     layout: CheckPlacement,
+    hosts: Hosts,
     asked: CheckSpec,
     spec: ChipSpec,
 ) -> UInt8[Array, "G R C"]:
@@ -107,6 +108,7 @@ def write_around(
         words: wanted.
         stuck, held: bits that stuck cells hold, and what they read.
         layout: code words and check bits, of one layer.
+        hosts: words that hold check bits.
         asked: what is protected.
         spec: geometry.
     """
@@ -140,7 +142,10 @@ def write_around(
     open_row = jnp.zeros(words.shape[1], bool).at[jnp.ravel(layout.rows)].set(True, mode="drop")
     kept = open_row[None, :, None] & (jnp.asarray(layout.at)[0, :1, :1].max(1) >= 0)[:, None, :]
     written = jnp.where(kept, _rows(best.words, layout) | (words & given), words)
-    return _with_checks(written, best.checks, layout)
+    number = jnp.arange(asked.code.check, dtype=jnp.uint16)
+    # A loop, or XLA would decode anew for every bit that is looked up.
+    bits = lax.map(lambda j: (best.checks >> j & jnp.uint16(1)).astype(jnp.uint8), number)
+    return with_bits(written, hosts, bits)
 
 
 def _with_erasures(
@@ -191,16 +196,6 @@ def _rows(words: UInt8[Array, "G w B C"], layout: CheckPlacement) -> UInt8[Array
     """Words of members at their own rows."""
     flat = words.reshape(words.shape[0], -1, words.shape[-1])
     return flat.take(jnp.asarray(layout.place), axis=1, mode="clip")
-
-
-def _with_checks(
-    words: UInt8[Array, "G R C"], checks: UInt16[Array, "G B C"], layout: CheckPlacement
-) -> UInt8[Array, "G R C"]:
-    """Words whose bits at `layout.at` are those of check bits."""
-    at = jnp.asarray(layout.at)
-    number = jnp.arange(len(at), dtype=jnp.uint16)[:, None, None, None]
-    bit = ((checks[None] >> number) & jnp.uint16(1)).astype(jnp.uint8)
-    return with_bits(words, at, bit)
 
 
 def _tables(asked: CheckSpec, spec: ChipSpec) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:

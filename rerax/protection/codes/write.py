@@ -1,14 +1,16 @@
 """Writing check bits into a matrix's own words or a spare array. NumPy, once per model."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Int8, UInt8, UInt16
 
 from rerax.crossbar.encoding import complement, encode
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.base import Stored
-from rerax.protection.bit_addresses import set_bits
+from rerax.protection.bit_addresses import hosts_of, set_bits, stack_hosts
 from rerax.protection.codes.block_code import CheckSpec, checks_of
-from rerax.protection.codes.placement import NOWHERE, CheckPlacement, lay_out_checks, stack_checks
+from rerax.protection.codes.placement import NOWHERE, lay_out_checks, stack_checks
 from rerax.protection.codes.room import spare_rows
 from rerax.protection.msb.write import rounded_codes
 
@@ -19,6 +21,7 @@ def write_checks(
     column: Bool[np.ndarray, "*L C"],
     asked: CheckSpec,
     spec: ChipSpec,
+    rewritten: bool = False,
 ) -> Stored:
     """Lay out words with their check bits, where they are, and the bits complemented.
 
@@ -30,6 +33,11 @@ def write_checks(
         row, column: whether each line is open.
         asked: what is protected; its check bits must fit.
         spec: geometry.
+        rewritten: whether single chips are to be written otherwise (`read.write_around`).
+
+    Returns:
+        Its `extra` is the placement; where chips are rewritten, with the words that hold check bits
+        (`bit_addresses.Hosts`).
     """
     *layers, rows, columns = codes.shape
     each = [
@@ -47,9 +55,15 @@ def write_checks(
         found = [array for array in arrays if array is not None]
         return np.stack(found).reshape(*layers, *found[0].shape) if found else None
 
+    def in_layers(parts: Any) -> Any:
+        return type(parts)(*(part.reshape(*layers, *part.shape[1:]) for part in parts))
+
     words = whole([stored.words for stored in each])
     assert words is not None
-    extra = CheckPlacement(*(part.reshape(*layers, *part.shape[1:]) for part in layouts))
+    extra = in_layers(layouts)
+    if rewritten:
+        shape = (spec.groups, rows, columns)
+        extra = extra, in_layers(stack_hosts([hosts_of(at, shape) for at in layouts.at]))
     turned, spare = ([getattr(s, name) for s in each] for name in ("complement", "spare"))
     return Stored(words, extra, whole(turned), whole(spare))
 

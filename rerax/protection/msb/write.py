@@ -19,7 +19,7 @@ from rerax.protection.msb.placement import (
     stack,
 )
 from rerax.protection.msb.swap import split
-from rerax.protection.msb.write_around import Writable, copy_addresses, stack_writable
+from rerax.protection.msb.write_around import stack_writable, writable
 
 
 def write_copies(
@@ -28,7 +28,7 @@ def write_copies(
     column: Bool[np.ndarray, "*L C"],
     asked: CopySpec,
     spec: ChipSpec,
-    writable: bool = False,
+    rewritten: bool = False,
 ) -> Stored:
     """Words with copies in freed cells and low bits, where they are, and the bits complemented.
 
@@ -40,18 +40,18 @@ def write_copies(
         row, column: whether each line is open.
         asked: what to copy; it must fit.
         spec: geometry.
-        writable: whether single chips are to be written otherwise (`write_around`).
+        rewritten: whether single chips are to be written otherwise (`write_around`).
     """
     if codes.ndim == 3:
         layers = [
-            write_copies(*one, asked, spec, writable)
+            write_copies(*one, asked, spec, rewritten)
             for one in zip(codes, row, column, strict=True)
         ]
         turned = [layer.complement for layer in layers]
         each = [layer.extra for layer in layers]
         return Stored(
             np.stack([layer.words for layer in layers]),
-            stack_writable(each) if writable else stack(each),
+            stack_writable(each) if rewritten else stack(each),
             None if turned[0] is None else np.stack(turned),
         )
     served = served_columns(asked, spec, row, column)
@@ -60,8 +60,8 @@ def write_copies(
     layout = lay_out(row, column, asked, spec)
     _write(words, layout, row, asked, spec, 0)
     extra: Any = layout
-    if writable:
-        extra = Writable(layout, copy_addresses(layout, row, column, asked, spec), row, column)
+    if rewritten:
+        extra = writable(layout, row, column, asked, spec)
     if spec.polarity == "plain":
         return Stored(words, extra)
     own = complement(len(row), spec) & ~np.uint8((1 << low) - 1)

@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool, Int32, UInt8
 
 from rerax._types import AnyArray
 from rerax.crossbar.spec import ChipSpec
-from rerax.protection.bit_addresses import with_bits
+from rerax.protection.bit_addresses import Hosts, hosts_of, stack_hosts, with_bits
 from rerax.protection.msb.placement import (
     CopyPlacement,
     CopySpec,
@@ -28,21 +29,20 @@ class Writable(NamedTuple):
 
     Attributes:
         copies: where copies are, for reading.
-        at: [K, P, G, R, C] bit address (`bit_addresses`) of the copy in each round of each of the
-            top P bits, from the top down; -1 where there is none.
+        hosts: words that hold copies of the top bits [P, G, R, C] of words, from the top down.
         row, column: whether each line is open.
     """
 
     copies: CopyPlacement
-    at: Int32[AnyArray, "*L K P G R C"]
+    hosts: Hosts
     row: Bool[AnyArray, "*L R"]
     column: Bool[AnyArray, "*L C"]
 
 
-def copy_addresses(
+def writable(
     copies: CopyPlacement, row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec
-) -> Int32[np.ndarray, "K P G R C"]:
-    """Find the bit address of every copy of one layer, on the host.
+) -> Writable:
+    """Give what writing one layer needs, on the host.
 
     Args:
         copies: as laid out, of one layer.
@@ -50,8 +50,18 @@ def copy_addresses(
         asked: what was copied.
         spec: geometry.
     """
+    at = copy_addresses(copies, row, column, asked, spec)
+    hosts = hosts_of(at, (spec.groups, row.size, column.size))
+    source = np.where(hosts.source < 0, -1, hosts.source % at[0].size)  # rounds hold the same
+    return Writable(copies, hosts._replace(source=source), row, column)
+
+
+def copy_addresses(
+    copies: CopyPlacement, row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec
+) -> Int32[np.ndarray, "K P G R C"]:
+    """Find the bit address of the copy of each top bit, from the top down, in each round."""
     groups, rows, columns = spec.groups, row.size, column.size
-    top, bits = spec.group_bits - 1, max(voted_bits(asked, spec)).bit_count()
+    top, bits = spec.group_bits - 1, _copied_bits(asked, spec)
     at = np.full((asked.rounds, bits, groups, rows, columns), -1, np.int64)
     if copies.freed is not None:
         kept = copies.freed.kept[copies.freed.kept < columns]
@@ -81,8 +91,8 @@ def copy_addresses(
 
 def stack_writable(layers: Sequence[Writable]) -> Writable:
     """Put those of a matrix's layers together."""
-    copies, *rest = zip(*layers, strict=True)
-    return Writable(stack(list(copies)), *map(np.stack, rest))
+    copies, hosts, *lines = zip(*layers, strict=True)
+    return Writable(stack(list(copies)), stack_hosts(hosts), *map(np.stack, lines))
 
 
 def write_around(
@@ -119,6 +129,12 @@ def write_around(
     target = nearest_word(words & ~given, ~(least ^ most) & whole, least, spec)
     kept = jnp.asarray(layout.row)[:, None] & jnp.asarray(layout.column)[None, :]
     written = jnp.where(kept, target | (words & given), words)
-    place = spec.group_bits - 1 - jnp.arange(layout.at.shape[-4], dtype=jnp.uint8)
-    bits = (target[None] >> place[:, None, None, None]) & jnp.uint8(1)
-    return with_bits(written, jnp.asarray(layout.at), jnp.broadcast_to(bits, layout.at.shape))
+    place = spec.group_bits - 1 - jnp.arange(_copied_bits(asked, spec), dtype=jnp.uint8)
+    # A loop, or XLA would vote anew for every bit that is looked up.
+    bits = lax.map(lambda p: target >> p & jnp.uint8(1), place)
+    return with_bits(written, layout.hosts, bits)
+
+
+def _copied_bits(asked: CopySpec, spec: ChipSpec) -> int:
+    """Top bits of a group that have copies."""
+    return max(voted_bits(asked, spec)).bit_count()
