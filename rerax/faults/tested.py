@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from rerax.values import check_real, read_fraction, shown
+from rerax.values import check_real, read_float, shown
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def tested(given: Any) -> Tested:
     if given == "all":
         return Tested()
     if colon and kind in ("share", "rate"):
-        return Tested(**{kind: float(read_fraction(number, f"tested {kind}"))})
+        return Tested(**{kind: read_float(number, f"tested {kind}")})
     raise ValueError(
         f"tested {shown(given)} is not understood: use all, share:0.99 (of the stuck cells) or "
         "rate:0.5 (tested at half of the rate)"
