@@ -9,7 +9,7 @@ import pyarrow as pa
 from rerax.campaign.point import FIELDS, Point
 
 BLOCK = 32
-"""Chips of a full block, which begins at a multiple of it."""
+"""Chips of a full block, which begins at a multiple of it; growth may cut it into ranges."""
 _NAME = re.compile(r"([0-9a-f]{16})-(\d{6,})-(\d{6,})\.parquet")
 
 _TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
@@ -95,11 +95,6 @@ class Block:
         """Number of chips."""
         return self.last - self.first + 1
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether it begins and ends where full blocks do; compaction joins such blocks."""
-        return self.first % BLOCK == 0 and (self.last + 1) % BLOCK == 0
-
     def overlaps(self, other: "Block") -> bool:
         """Whether both hold some chip."""
         return self.point == other.point and self.first <= other.last and other.first <= self.last
@@ -143,17 +138,34 @@ def cut(point: str, chips: Sequence[int]) -> list[Block]:
 def missing(
     here: Iterable[Block], points: Iterable[Point], chips: int | Sequence[int]
 ) -> list[tuple[Point, Block]]:
-    """Blocks of a request that no finished block covers, in the order of the points."""
+    """What no finished block holds of a request, in the order of the points."""
     at: dict[tuple[str, int], list[Block]] = {}
     for block in here:
         for slot in range(block.first // BLOCK, block.last // BLOCK + 1):
             at.setdefault((block.point, slot), []).append(block)
     return [
-        (point, block)
+        (point, gap)
         for point in points
         for block in blocks_of(point, chips)
-        if not any(d.covers(block) for d in at.get((block.point, block.first // BLOCK), ()))
+        for gap in gaps(block, at.get((block.point, block.first // BLOCK), ()))
     ]
+
+
+def gaps(block: Block, here: Iterable[Block]) -> list[Block]:
+    """Ranges of a block's chips that other blocks of its point do not hold, ascending.
+
+    Example:
+        >>> [gap.first for gap in gaps(Block("p", 0, 31), [Block("p", 0, 7), Block("p", 12, 15)])]
+        [8, 16]
+    """
+    found, first = [], block.first
+    for other in sorted(here):
+        if other.first > first:
+            found.append(Block(block.point, first, min(other.first - 1, block.last)))
+        first = max(first, other.last + 1)
+        if first > block.last:
+            return found
+    return [*found, Block(block.point, first, block.last)]
 
 
 def superfluous(blocks: Iterable[Block]) -> dict[Block, Block]:

@@ -22,12 +22,12 @@ class Compacted:
 
 
 def compact(path: Place) -> Compacted:
-    """Join consecutive full blocks of each point into longer ones.
+    """Join consecutive blocks of each point into longer ones.
 
-    The rows stay as they are, and so do cut blocks, so that growth replaces them as ever. A
-    longer block appears before those that it holds go: a kill at any moment leaves each chip in
-    a file, and the next opening deletes what is there twice. Superfluous blocks, damaged ones and
-    leftovers of killed runs are dealt with as on every opening.
+    The rows stay as they are. A longer block appears before those that it holds go: a kill at any
+    moment leaves each chip in a file, and the next opening deletes what is there twice.
+    Superfluous blocks, damaged ones and leftovers of killed runs are dealt with as on every
+    opening.
 
     Raises:
         ValueError: no campaign folder, or blocks that disagree.
@@ -48,10 +48,9 @@ def compact(path: Place) -> Compacted:
 
 
 def _runs(blocks: list[Block]) -> list[list[Block]]:
-    """Blocks to join: two or more in a row, each beginning and ending where full ones do."""
-    whole = sorted((b for b in blocks if b.is_whole), key=lambda b: (b.point, b.first))
+    """Blocks to join: two or more in a row."""
     runs: list[list[Block]] = []
-    for _, of_point in groupby(whole, key=lambda b: b.point):
+    for _, of_point in groupby(sorted(blocks), key=lambda b: b.point):
         for block in of_point:
             last = runs[-1] if runs else None
             if (

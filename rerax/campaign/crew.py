@@ -52,7 +52,7 @@ def fill(
         crew: a worker for each device.
         todo: what to evaluate.
         out: the campaign folder, to which finished blocks go; None: they are handed back.
-        here: finished blocks of the folder; cut ones are taken up, and go.
+        here: finished blocks of the folder.
 
     Returns:
         Rows that are in no folder.
@@ -98,21 +98,16 @@ class _Shift:
                 point, blocks = self.todo.pop()
             except IndexError:
                 return kept
-            first, last = blocks[0], blocks[-1]
-            begun = store.SCHEMA.empty_table()
-            if self.out is not None:
-                begun = store.finished_part(self.out, first, worker.platform, self.here, self.fixed)
-                worker.pace.step(len(begun), point)
-            rest = Block(point.hash[:16], first.first + len(begun), last.last)
+            span = Block(point.hash[:16], blocks[0].first, blocks[-1].last)
             before = len(self.known)
-            rows = pa.concat_tables([begun, worker.rows(point, rest, self.known)])
+            rows = worker.rows(point, span, self.known)
             with self.lock:
-                self.pace.add(point, rest)
+                self.pace.add(point, span)
                 if self.out is not None and len(self.known) > before:
                     store.write_references(self.out, {worker.platform: dict(self.known)})
             if self.out is None:
                 kept.append(rows)
                 continue
             for block in blocks:
-                part = rows.slice(block.first - first.first, block.chips)
+                part = rows.slice(block.first - span.first, block.chips)
                 store.write_block(self.out, block, part, self.here, self.fixed)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from rerax.campaign.block import SCHEMA, Block, cut
+from rerax.campaign.block import SCHEMA, Block, cut, gaps
 from rerax.campaign.manifest import (
     MANIFEST,
     add_provenance,
@@ -157,8 +157,9 @@ def _write(point: str, lots: Sequence[tuple[Place, Block]], out: Place) -> int:
     rows = pa.concat_tables([SCHEMA.empty_table(), *once_each(tables).values()]).sort_by("chip")
     written = start = 0
     for block in cut(point, rows["chip"].to_pylist()):
-        if not any(old.covers(block) for old in there):
-            write_block(out, block, rows.slice(start, block.chips), there, fixed)
+        for gap in gaps(block, [old for old in there if old.overlaps(block)]):
+            part = rows.slice(start + gap.first - block.first, gap.chips)
+            write_block(out, gap, part, there, fixed)
             written += 1
         start += block.chips
     return written

@@ -113,9 +113,7 @@ class _Job:
         self.fresh += fill(self.crew, todo, self.out, self.finished)
         if self.out is not None:
             self.team.wait(self.out, points, chips, pace.others)
-        new = [block for _, block in work]  # which replace what they cover
-        old = [b for b in self.finished if not any(block.covers(b) for block in new)]
-        self.finished = old + new
+        self.finished = [*self.finished, *(block for _, block in work)]
 
     def _share(self, work: Sequence[tuple[Point, Block]], worker: "Worker") -> Sequence[Span]:
         return self.team.share(spans(work, worker.lanes))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from rerax.campaign.block import Block, block_of, cut, superfluous
+from rerax.campaign.block import Block, block_of, cut, gaps, superfluous
 from rerax.campaign.block_file import Damaged, read_sealed, write_rows
 from rerax.campaign.manifest import MANIFEST, SEAL, check_target, sealed, without_seal
 from rerax.crossbar.spec import SEMANTICS
@@ -82,20 +82,18 @@ class SimulationFolder:
         return cls(path, schema, fixed)
 
     def missing(self, point: str, chips: int) -> list[Block]:
-        """Blocks of a point's first chips that no finished block covers.
+        """What no finished block holds of a point's first chips.
 
         Args:
             point: its hash.
             chips: how many.
         """
         here = self._blocks(point)
-        return [b for b in cut(point[:16], range(chips)) if not any(h.covers(b) for h in here)]
+        return [gap for block in cut(point[:16], range(chips)) for gap in gaps(block, here)]
 
     def write(self, block: Block, rows: pa.Table) -> None:
-        """Write the rows of a block, then delete those that it covers."""
+        """Write the rows of a block."""
         write_rows(self.path / block.name, rows.cast(self.schema), self.schema)
-        for old in superfluous(self._blocks(block.point)):
-            (self.path / old.name).unlink(missing_ok=True)
 
     def read(self, point: str, chips: int) -> pa.Table | None:
         """Rows of a point's first chips; None where a block was damaged, and has been set aside."""

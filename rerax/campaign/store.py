@@ -1,13 +1,15 @@
 """A campaign folder: a Parquet dataset with one row per chip. No JAX here.
 
 Rows lie in blocks, chips [32j, 32j + 32) of one point, named `<point>-<first>-<last>.parquet`
-(both ends inclusive); `rerax compact` joins consecutive full blocks of a point into longer ones.
-Whatever is not a block begins with `_`, so that a reader of Parquet datasets sees rows only. A
-block appears whole or not at all.
+(both ends inclusive). Growth adds what lacks and changes nothing that is there, so it may leave
+ranges of a block; `rerax compact` joins consecutive blocks of a point into longer ones. Whatever is
+not a block begins with `_`, so that a reader of Parquet datasets sees rows only. A block appears
+whole or not at all.
 
 A look at what is finished reads names and footers; whoever reads rows checks all of them
 (`block_file`). Only a run, a merge or a compaction changes a folder: it sets damaged blocks aside,
-and deletes those of which another one holds every chip.
+and deletes those of which another one holds every chip, as a compaction leaves them that is cut
+off, and growth of earlier versions.
 """
 
 import contextlib
@@ -61,7 +63,6 @@ __all__ = [
     "blocks_of",
     "changing",
     "check_folder",
-    "finished_part",
     "fixed_by",
     "look",
     "missing",
@@ -234,7 +235,10 @@ def write_block(
     here: Iterable[Block] | None = None,
     fixed: Fixed | None = None,
 ) -> None:
-    """Add a finished block; those of which it holds every chip go afterwards.
+    """Add a finished block.
+
+    Two runs at once may write the same chips, which must then be equal; blocks of which the new
+    one holds every chip go afterwards.
 
     Args:
         path: the folder.
@@ -266,31 +270,6 @@ def write_block(
 def named(path: Place) -> list[Block]:
     """Blocks of a folder by the names of the files."""
     return _listed(path)[0]
-
-
-def finished_part(
-    path: Place, block: Block, platform: str, here: Iterable[Block], fixed: Fixed
-) -> pa.Table:
-    """Rows that a cut block has of the beginning of a longer one, computed on this platform.
-
-    Args:
-        path: the folder.
-        block: the longer one.
-        platform: on what it is computed.
-        here: finished blocks.
-        fixed: what the folder fixes.
-    """
-    begun = [b for b in here if b.point == block.point and b.first == block.first]
-    longest = max(begun, key=lambda b: b.last, default=block)
-    if longest.last >= block.last:
-        return SCHEMA.empty_table()
-    try:
-        rows = sound_rows(path, longest, fixed, mend=True)
-    except FileNotFoundError:  # another process has put a longer one in its place
-        rows = None
-    if rows is None or set(rows["platform"].to_pylist()) != {platform}:
-        return SCHEMA.empty_table()
-    return rows
 
 
 def read_rows(

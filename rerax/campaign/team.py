@@ -51,7 +51,7 @@ class Team:
         return parts[self.index :: self.count]
 
     def agree(self, here: Sequence[Block], points: Sequence[Point], chips: Chips) -> list[Work]:
-        """Missing blocks of a request, as the leading process sees them; all must ask together.
+        """What lacks of a request, as the leading process sees it; all must ask together.
 
         Args:
             here: finished blocks that this process sees.
@@ -71,9 +71,14 @@ class Team:
                 f"process {self.index} was given another campaign than process 0: start all with "
                 "the same command"
             )
-        wanted = set(lacking)
-        mask = _leaders(np.array([work in wanted for work in asked], np.uint8))
-        return [work for work, is_missing in zip(asked, mask, strict=True) if is_missing]
+        number = {point: i for i, point in enumerate(points)}
+        table = np.array([(number[p], b.first, b.last) for p, b in lacking], np.int32)
+        many = int(_leaders(np.array(len(lacking), np.int32)))
+        mine = table.reshape(-1, 3) if self.leads else np.zeros((many, 3), np.int32)
+        return [
+            (points[i], Block(points[i].hash[:16], first, last))
+            for i, first, last in _leaders(mine).tolist()
+        ]
 
     def follow(self, opened: Callable[[], bool]) -> None:
         """Wait until the leading process has opened the folder.

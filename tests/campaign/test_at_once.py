@@ -129,7 +129,8 @@ def read_only(monkeypatch):
 def test_a_covered_block_that_cannot_go_is_named(tmp_path, monkeypatch):
     begin(tmp_path, 8)
     data = (tmp_path / names(tmp_path)[0]).read_bytes()
-    fill(tmp_path, 32)
+    full = Block(POINT_HASH, 0, 31)
+    store.write_block(tmp_path, full, make_rows(full))
     (tmp_path / Block(POINT_HASH, 0, 7).name).write_bytes(data)
     read_only(monkeypatch)
     with pytest.warns(UserWarning, match="cannot be deleted .Read-only file system"):
@@ -139,7 +140,8 @@ def test_a_covered_block_that_cannot_go_is_named(tmp_path, monkeypatch):
 def test_a_damaged_block_that_cannot_be_moved_is_skipped(tmp_path, monkeypatch):
     begin(tmp_path, 8)
     data = (tmp_path / names(tmp_path)[0]).read_bytes()
-    fill(tmp_path, 32)
+    full = Block(POINT_HASH, 0, 31)
+    store.write_block(tmp_path, full, make_rows(full))
     (tmp_path / Block(POINT_HASH, 0, 7).name).write_bytes(data)
     flip(tmp_path / Block(POINT_HASH, 0, 31).name)
     read_only(monkeypatch)

@@ -186,7 +186,7 @@ def test_a_dry_run_says_what_is_to_do_and_writes_nothing(quick, study, tmp_path,
     capsys.readouterr()
     assert main([*command, "--chips", "40", "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "80 chips: 0 done, 80 to do" in lines[0]  # a cut block is not done, but its rows count
+    assert "80 chips: 6 done, 74 to do" in lines[0]
     assert "at this folder's pace" in lines[0]
     assert {f: f.stat().st_mtime_ns for f in (tmp_path / "out").iterdir()} == before
     assert main([*command, "--seed", "1", "--dry-run"]) == 2

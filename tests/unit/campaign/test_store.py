@@ -11,6 +11,7 @@ from folders import PAIRS, POINT, fill, make_rows, names
 from rerax import io as files
 from rerax.campaign import store
 from rerax.campaign.block_file import write_rows
+from rerax.campaign.compact import compact
 from rerax.campaign.store import Block
 
 # blocks ---------------------------------------------------------------------------------------
@@ -35,20 +36,23 @@ def test_only_what_is_missing_is_work(folder):
     assert fill(folder, 40) == fill(folder, 16) == fill(folder, 33) == []
     work = store.missing(store.scan(folder), [other, POINT], 70)
     assert [(p.rate, b.first, b.last) for p, b in work] == [
-        (0.5, 0, 31), (0.5, 32, 63), (0.5, 64, 69), (1e-3, 32, 63), (1e-3, 64, 69),
+        (0.5, 0, 31), (0.5, 32, 63), (0.5, 64, 69), (1e-3, 40, 63), (1e-3, 64, 69),
     ]  # fmt: skip
 
 
-def test_growth_replaces_a_cut_block(folder):
+def test_growth_adds_ranges_and_changes_nothing(folder):
     fill(folder, 8)
+    first = {f: f.stat().st_mtime_ns for f in folder.glob("[!_]*")}
     fill(folder, 20)
-    assert names(folder) == [Block(POINT.hash[:16], 0, 19).name]
     fill(folder, 64)
-    assert names(folder) == [b.name for b in store.blocks_of(POINT, 64)]
+    ranges = [(0, 7), (8, 19), (20, 31), (32, 63)]
+    assert names(folder) == [Block(POINT.hash[:16], *ends).name for ends in ranges]
     assert store.read_rows(folder)["chip"].to_pylist() == list(range(64))
+    assert pd.read_parquet(folder).chip.tolist() == list(range(64))
+    assert {f: f.stat().st_mtime_ns for f in first} == first
 
 
-def test_growth_that_contradicts_the_cut_block_is_refused(folder):
+def test_a_block_that_contradicts_another_is_refused(folder):
     fill(folder, 8)
     before = names(folder)
     block = store.blocks_of(POINT, 32)[0]
@@ -87,7 +91,9 @@ def interrupted_between_rename_and_deletion(folder):
     fill(folder, 8)
     cut = folder / Block(POINT.hash[:16], 0, 7).name
     data = cut.read_bytes()
-    fill(folder, 32)
+    full = Block(POINT.hash[:16], 0, 31)
+    store.write_block(folder, full, make_rows(full))
+    assert not cut.exists()
     cut.write_bytes(data)
     return cut
 
@@ -180,7 +186,8 @@ def test_a_block_that_another_process_replaces_is_read_under_its_new_name(folder
     def slow(path, blocks, *rest):
         if not told:
             told.append(blocks)
-            fill(folder, 32)  # which deletes the cut block that is about to be read
+            fill(folder, 32)
+            compact(folder)  # which deletes the block that is about to be read
         return real(path, blocks, *rest)
 
     monkeypatch.setattr(store, "_read_blocks", slow)
