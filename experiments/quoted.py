@@ -25,6 +25,7 @@ import pruning as runs
 import read_error
 import tolerance as folded
 import yield_curve
+import zero_cells as borne
 
 from rerax.campaign import store
 from rerax.report import summarise_points
@@ -33,6 +34,14 @@ RESULTS = Path(__file__).parent / "results"
 Quoted = Mapping[str, str | Sequence[float]]
 ZERO_SPACE = "msb:2x3:pruned"
 RATES = (1e-4, 1e-3, 1e-2)
+HEADLINES = {
+    "untested": ("35", "offset", "code:golay:4:pruned"),
+    "vote": ("35", "offset", "msb:2x3:pruned"),
+    "light": ("21", "offset", "code:hamming:4:pruned"),
+    "tested": ("35", "offset", "code:golay:4:pruned:closest"),
+    "tested, not pruned": ("dense", "offset", "closest+sign"),
+}
+"""Curves of `zero_cells.py` that a sentence quotes: model, encoding and protection."""
 
 
 def _result(name: str) -> Any:
@@ -103,6 +112,20 @@ def tolerance() -> Quoted:
         "picture": [sst2[x] for x in ("sparsity", "chips", "rate_unprotected", "rate_protected")],
         "even": [*lost[0], at, *lost[1]],
     }
+
+
+def zero_cells() -> Quoted:
+    """Fault rates borne without an extra cell, by task; "kinds" are lines and clusters."""
+    found: dict[str, str | Sequence[float]] = {}
+    for task, one in _result("zero_cells").items():
+        by = {(c["model"], c["encoding"], c["protection"]): c for c in one["curves"]}
+        found[task] = borne.markdown(one["curves"])
+        if one["lines"]:
+            found[f"{task} kinds"] = borne.lines_markdown(one["lines"])
+        for name, key in HEADLINES.items():
+            if "T_1" in by.get(key, {}):
+                found[f"{task} {name}"] = [*by[key]["T_1"], *by[key]["T_2"]]
+    return found
 
 
 def line_faults() -> Quoted:
@@ -182,7 +205,13 @@ def cost() -> Quoted:
     found, protected = _result("cost"), _result("protection_cost")
     peaks = [(found["memory"][f"16 sentences, {n} chips"]["peak_gb"], n) for n in (16, 1000)]
     assert found["platform"].startswith("cpu")
+    runs = _result("protection_cost_tested")["runs"]
+    table = ["| one chip, times an unprotected one | first run | second run |", "| --- " * 3 + "|"]
+    for scheme in list(runs[-1])[1:]:
+        shown = (f"{run[scheme]:.2f}" if scheme in run else "" for run in runs)
+        table.append(f"| `{scheme}` | {' | '.join(shown)} |")
     return {
+        "tested": "\n".join(table),
         "clean": [found["time"]["ratio_to_clean"][rate] for rate in ("0.001", "0.01")],
         "memory": [*peaks[0], *peaks[1]],
         **{part: [protected[part][ZERO_SPACE]] for part in ("layer", "chip")},

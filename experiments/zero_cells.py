@@ -18,6 +18,7 @@ tested one 15 without pruning and 25 with.
 """
 
 import argparse
+import contextlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -25,12 +26,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 from tolerance import crossings, round_rate
 
 from rerax.campaign import store
 from rerax.campaign.compact import compact
+from rerax.campaign.devices import cores
 from rerax.campaign.point import Point
 from rerax.campaign.run import run
 from rerax.campaign.source import read_subject
@@ -151,7 +154,7 @@ def measure(subject: Subject, curve: Curve, dense: float, chips: int, most: int,
     while True:
         points = [curve.point(subject.task, rate) for rate in rates]
         with reporter(False) as tell:
-            rows = run(subject, points, Settings(chips, all_cores=True), out, tell).to_pandas()
+            rows = run(subject, points, Settings(chips), out, tell).to_pandas()
         means = rows.groupby("rate").score.mean().to_dict()
         more = next_rate(means, rows.clean_score.iloc[0], dense, most)
         if more is None:
@@ -165,7 +168,7 @@ def measure_lines(subject: Subject, curve: Curve, chips: int, out: Path) -> None
         curve.point(subject.task, rate, fault) for fault in LINE_FAULTS for rate in LINE_RATES
     ]
     with reporter(False) as tell:
-        run(subject, points, Settings(chips, all_cores=True), out, tell)
+        run(subject, points, Settings(chips), out, tell)
 
 
 def tolerated(score: pd.DataFrame, chips: np.ndarray, start: float, zero: float) -> np.ndarray:
@@ -317,6 +320,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for rows and results")
     parser.add_argument("--print", action="store_true", help="only print the tables")
     args = parser.parse_args()
+    with contextlib.suppress(RuntimeError):  # JAX has started
+        jax.config.update("jax_num_cpu_devices", cores())
     folder = args.out / "zero_cells"
     numbers = map(int, args.curves.split(",")) if args.curves else range(len(CURVES))
     curves = [] if args.print else [CURVES[k] for k in numbers]
@@ -350,7 +355,7 @@ def dense_score(dense: Subject, folder: Path) -> float:
     """Float score of the dense model, in the rows of its unprotected chip 0 at rate 0."""
     point = Point(task=dense.task, model=dense.model, encoding="offset", rate=0.0)
     with reporter(False) as tell:
-        rows = run(dense, [point], Settings(1, all_cores=True), folder, tell)
+        rows = run(dense, [point], Settings(1), folder, tell)
     return float(rows["float_score"][0].as_py())
 
 

@@ -101,6 +101,16 @@ def test_the_tolerance_file_is_what_its_rows_say():
     assert json.loads(json.dumps(lines)) == json.loads(file.read_text(encoding="utf-8"))
 
 
+def test_the_file_of_rates_borne_is_what_its_rows_say():
+    said = json.loads((quoted.RESULTS / "zero_cells.json").read_text(encoding="utf-8"))
+    rows = quoted.store.read_rows(quoted.RESULTS / "zero_cells").to_pandas()
+    assert said
+    assert set(said) == set(rows.task)
+    for task, one in said.items():
+        assert json.loads(json.dumps(quoted.borne.fold(rows, task))) == one["curves"]
+        assert json.loads(json.dumps(quoted.borne.fold_lines(rows, task))) == one["lines"]
+
+
 def test_the_picture_is_drawn_from_its_rows(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(quoted.RESULTS.parent)
     import picture
