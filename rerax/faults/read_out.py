@@ -36,13 +36,11 @@ class ReadOut(NamedTuple):
         known: the bits of each word that a tester would know to be stuck: those of stuck cells.
             Transient flips and shorts leave it zero.
         counts: faulty cells.
-        stuck: bits of all stuck cells, where a test did not find them all; None: those of `known`.
     """
 
     words: UInt8[Array, "G R C"]
     known: UInt8[Array, "G R C"]
     counts: Counts
-    stuck: UInt8[Array, "G R C"] | None = None
 
 
 def stuck_words(
@@ -110,7 +108,10 @@ def counts_of(**known: Int32[Array, ""]) -> Counts:
 
 
 def rewritten(
-    read: ReadOut, words: UInt8[Array, "G R C"], written: UInt8[Array, "G R C"]
+    read: ReadOut,
+    stuck: UInt8[Array, "G R C"],
+    words: UInt8[Array, "G R C"],
+    written: UInt8[Array, "G R C"],
 ) -> ReadOut:
     """Give what is read once other words are written.
 
@@ -119,10 +120,10 @@ def rewritten(
 
     Args:
         read: what was read of `words`.
+        stuck: bits of all stuck cells, known or not.
         words: written before.
         written: written now.
     """
-    stuck = read.known if read.stuck is None else read.stuck
     return read._replace(words=read.words ^ ((words ^ written) & ~stuck))
 
 

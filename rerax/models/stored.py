@@ -228,7 +228,7 @@ def read_codes(
     images = [_image(crossbar, k, spec) for k in range(len(keys))]
     how: tuple[Any, ...] = (images, own, site, faults.rates, spec)
     if faults.mask is None:
-        arrays = _disturb(hardware.fault, hardware.tested, None, *how)
+        arrays, stuck = _disturb(hardware.fault, hardware.tested, None, *how)
     else:  # what is not faulty is not sampled either
         if crossbar.array.name not in faults.mask.arrays:
             raise ValueError(
@@ -236,7 +236,7 @@ def read_codes(
                 "crossbars"
             )
         acts = jnp.asarray(faults.mask.arrays[crossbar.array.name])
-        arrays = lax.cond(
+        arrays, stuck = lax.cond(
             acts.ravel()[crossbar.layer],
             functools.partial(_disturb, hardware.fault, hardware.tested, faults.mask.bits, *how),
             functools.partial(_disturb, NoFault(), hardware.tested, None, *how),
@@ -252,7 +252,7 @@ def read_codes(
         base, wanted = arrays[0], _turned(crossbar.words, crossbar.complement)
         held = base.words & base.known
         written, chosen = scheme.write(wanted, base.known, held, extra, spec, name)
-        arrays[0], extra = rewritten(base, wanted, written), (extra, chosen)
+        arrays[0], extra = rewritten(base, stuck, wanted, written), (extra, chosen)
     return decode(scheme.recover(arrays, extra, spec, name), spec), counts
 
 
@@ -287,12 +287,15 @@ def _disturb(
     site: Site,
     rates: RateTable,
     spec: ChipSpec,
-) -> list[ReadOut]:
-    """What the base array and its spare ones read, and what a test knows of it."""
+) -> tuple[list[ReadOut], UInt8[Array, "G R C"]]:
+    """What the base array and its spare ones read, and bits of the base array's stuck cells.
+
+    What is known of them in a `ReadOut` is what the test found.
+    """
     disturb = fault.disturb
     if bits is not None:
         disturb = functools.partial(disturb_bits, fault, jnp.asarray(bits))
-    found = []
+    found, stuck = [], None
     for i, (image, key) in enumerate(zip(images, keys, strict=True)):
         where = None if i else site
         read = disturb(image.stored, key, rates, spec, where)
@@ -301,10 +304,10 @@ def _disturb(
             known = disturb(image.stored, key, rates.earlier, spec, where).known
         if tested.share < 1:
             known &= ~missed_bits(key, tested.share, spec, known.shape[1:], rates.axis)
-        if not tested.is_complete:
-            read = read._replace(known=known, stuck=read.known)
-        found.append(read)
-    return found
+        stuck = read.known if stuck is None else stuck
+        found.append(read._replace(known=known))
+    assert stuck is not None
+    return found, stuck
 
 
 def kept_codes(crossbar: Crossbar, codes: Int8[Array, "R C"]) -> Int8[Array, "R C"]:
