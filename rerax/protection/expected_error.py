@@ -118,22 +118,21 @@ def settled_bits(votes: Votes, row: int, chances: Odds, spec: ChipSpec) -> Settl
         edges = [spec.bits_per_cell * cell for cell in range(spec.cells_per_group)]
         ends = [*edges[1:], spec.group_bits]
         whole = [(range(a, b), votes.depths[a:b]) for a, b in zip(edges, ends, strict=True)]
-    parts = [
-        [(group, *found) for found in _settled_together(bits, depths, votes, chances, turned)]
-        for group in range(spec.groups)
-        for bits, depths in whole
-    ]
-    found = []
-    for each in itertools.product(*parts):
-        if spec.groups > 1 and sum(bits > 0 for _, _, bits, _ in each) > MOST_SETTLED:
-            continue
-        bits, held = [0] * spec.groups, [0] * spec.groups
-        chance = 1.0
-        for group, p, here, reads in each:
-            chance, bits[group], held[group] = chance * p, bits[group] | here, held[group] | reads
-        found.append((chance, bits, held))
-    chances_, bits_, held_ = (np.array(part) for part in zip(*found, strict=True))
-    return Settled(chances_ / chances_.sum(), bits_.astype(np.uint8), held_.astype(np.uint8))
+    parts = [_settled_together(bits, depths, votes, chances, turned) for bits, depths in whole]
+    chance, count = np.ones(1), np.zeros(1, int)
+    bits, held = np.zeros((2, 1, spec.groups), np.uint8)
+    for group, part in itertools.product(range(spec.groups), parts):
+        own, here, reads = (np.array(column) for column in zip(*part, strict=True))
+        mine = np.arange(spec.groups) == group
+        chance = (chance[:, None] * own).ravel()
+        count = (count[:, None] + (here > 0)).ravel()
+        bits, held = (
+            (old[:, None] | (new[:, None] * mine).astype(np.uint8)).reshape(-1, spec.groups)
+            for old, new in ((bits, here), (held, reads))
+        )
+        few = count <= (MOST_SETTLED if spec.groups > 1 else len(parts))
+        chance, count, bits, held = chance[few], count[few], bits[few], held[few]
+    return Settled(chance / chance.sum(), bits, held)
 
 
 def _settled_together(
