@@ -229,7 +229,12 @@ def fold(rows: pd.DataFrame, task: str) -> list[dict[str, Any]]:
                 ratio = np.nan_to_num(above / below, nan=np.inf)
             line |= {f"T_{k}": _with_interval(one) for k, one in enumerate(ratio, 1)}
         lines.append(line)
-    return sorted(lines, key=lambda line: -(line["rate_1"][0] or math.inf))
+
+    def place(line: dict[str, Any]) -> float:
+        rate = line["rate_1"][0]
+        return -math.inf if rate is None else -rate
+
+    return sorted(lines, key=place)
 
 
 def _with_interval(drawn: np.ndarray) -> list[float | None]:
@@ -258,9 +263,12 @@ def fold_lines(rows: pd.DataFrame, task: str) -> list[dict[str, Any]]:
     ]
 
 
-def _span(found: Sequence[float | None] | None, shown: str) -> str:
+def _span(found: Sequence[float | None] | None, shown: str, least: float = 0.0) -> str:
+    """An estimate and its interval; of one below the lowest rate that was tried, only that."""
     if found is None:
         return ""
+    if found[0] is not None and found[0] < least:
+        return f"below {least:{shown}}"
     value, low, high = ("?" if x is None else format(x, shown) for x in found)
     return f"{value} ({low} to {high})"
 
@@ -279,8 +287,8 @@ def markdown(lines: Sequence[dict[str, Any]]) -> str:
             one["knows"],
             freed,
             f"{one['encoding']}, {one['polarity']}",
-            _span(one["rate_1"], ".2g"),
-            _span(one["rate_2"], ".2g"),
+            _span(one["rate_1"], ".2g", one["rates"][0]),
+            _span(one["rate_2"], ".2g", one["rates"][0]),
             _span(one.get("T_1"), ".1f"),
             _span(one.get("T_2"), ".1f"),
             f"{100 * one['score_at_rate_0']:.2f}",

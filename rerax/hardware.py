@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import FaultModel, Tested, Uniform, fault_model, tested
+from rerax.faults import FaultModel, Measured, Tested, Uniform, fault_model, tested
 from rerax.protection import Protection, Unprotected, protection
 from rerax.values import is_integer, shown
 
@@ -31,7 +31,8 @@ class Hardware:
         protection: what is stored beside the weights and voted on reading, or its name.
         input_bits: 8 for integer products of codes, None for float inputs.
         tested: which stuck cells a protection that knows a chip's map knows (`Tested`), or its
-            text; it means nothing to others, and is `all` there.
+            text; it means nothing to others, nor where faults are no stuck cells, and is `all`
+            there.
 
     Raises:
         ValueError: an object of another kind, or a protection that the spec has no bits for.
@@ -53,12 +54,26 @@ class Hardware:
         object.__setattr__(self, "fault", fault_model(self.fault))
         object.__setattr__(self, "protection", protection(self.protection))
         found = tested(self.tested)
-        found = found if self.protection.knows.startswith("map") else _TESTED
+        if found.rate < 1 and isinstance(self.fault, Measured):
+            raise ValueError(
+                f"{found.text} is of no use to {self.fault.text}, whose cells have no rate: use "
+                "share:0.99, or leave it out"
+            )
+        if not (self.protection.knows.startswith("map") and _is_found(self.fault)):
+            found = _TESTED
         object.__setattr__(self, "tested", found)
         for thing in (self.fault, self.protection):
             check_hashable(thing)
         self.protection.check(self.spec)
         check_input_bits(self.input_bits)
+
+
+def _is_found(fault: FaultModel) -> bool:
+    """Whether a test can find what is wrong, as far as the model says."""
+    try:
+        return fault.odds(0.5, 0.5).known
+    except ValueError:
+        return True
 
 
 def check_hashable(thing: FaultModel | Protection) -> None:

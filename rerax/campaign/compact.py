@@ -22,7 +22,7 @@ class Compacted:
 
 
 def compact(path: Place) -> Compacted:
-    """Join consecutive blocks of each point into longer ones.
+    """Join consecutive blocks of each point into longer ones, in which each chip is once.
 
     The rows stay as they are. A longer block appears before those that it holds go: a kill at any
     moment leaves each chip in a file, and the next opening deletes what is there twice.
@@ -39,16 +39,16 @@ def compact(path: Place) -> Compacted:
         fixed, blocks = fixed_by(path), scan(path)
         for run in _runs(blocks):
             rows = read_rows(path, run, mend=True)
-            joined = Block(run[0].point, run[0].first, run[-1].last)
+            joined = Block(run[0].point, run[0].first, max(block.last for block in run))
             if len(rows) == joined.chips:  # else one was damaged inside, and has been set aside
                 write_checked(path, joined, rows, fixed)
-                for block in run:
+                for block in (b for b in run if b != joined):
                     (path / block.name).unlink(missing_ok=True)
         return Compacted(len(blocks), len(named(path)), leftovers)
 
 
 def _runs(blocks: list[Block]) -> list[list[Block]]:
-    """Blocks to join: two or more in a row."""
+    """Blocks to join: two or more that follow one another, or overlap as those of two runs may."""
     runs: list[list[Block]] = []
     for _, of_point in groupby(sorted(blocks), key=lambda b: b.point):
         for block in of_point:
@@ -56,7 +56,7 @@ def _runs(blocks: list[Block]) -> list[list[Block]]:
             if (
                 last is not None
                 and last[-1].point == block.point
-                and last[-1].last + 1 == block.first
+                and block.first <= max(one.last for one in last) + 1
                 and block.last - last[0].first < MOST_CHIPS
             ):
                 last.append(block)

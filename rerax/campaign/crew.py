@@ -52,7 +52,7 @@ def fill(
         crew: a worker for each device.
         todo: what to evaluate.
         out: the campaign folder, to which finished blocks go; None: they are handed back.
-        here: finished blocks of the folder.
+        here: finished blocks of the folder, with which new ones must agree.
 
     Returns:
         Rows that are in no folder.

@@ -7,6 +7,7 @@ rates, chips, hardware and weights are growth; each is part of a point's hash. N
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from rerax.campaign.block import Block, block_of, cut, gaps, superfluous
@@ -112,6 +113,8 @@ class SimulationFolder:
                 return None
             parts.append(rows)
         whole = pa.concat_tables([self.schema.empty_table(), *parts]).sort_by("chip")
+        _, once = np.unique(whole["chip"].to_numpy(), return_index=True)
+        whole = whole.take(once)  # two runs at once may have left blocks that overlap
         return whole.filter(pa.compute.less(whole["chip"], chips))
 
     def _blocks(self, point: str) -> list[Block]:

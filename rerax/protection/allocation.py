@@ -41,8 +41,8 @@ class Allocation(Protection):
         for matrix, scheme in self.chosen:
             if scheme.spare_arrays or isinstance(scheme, Allocation | Plan):
                 raise ValueError(
-                    f"{matrix}={scheme.text} is not for one matrix: use msb or code, with no "
-                    "further array"
+                    f"{matrix}={scheme.text} is not for one matrix: use a scheme "
+                    "without further arrays"
                 )
 
     @classmethod
@@ -51,7 +51,7 @@ class Allocation(Protection):
         for matrix, name in chosen.items():  # nested ones would never end
             if isinstance(name, str) and name.partition(":")[0] in ("allocation", "plan"):
                 raise ValueError(
-                    f"{matrix}={name} is not for one matrix: use msb or code, with no further array"
+                    f"{matrix}={name} is not for one matrix: use a scheme without further arrays"
                 )
         made = {matrix: protection(name) for matrix, name in chosen.items()}
         return cls(tuple(sorted(
@@ -116,7 +116,12 @@ class Plan(Protection):
 
     @property
     def knows(self) -> str:  # type: ignore[override]
-        """Which cells are stuck, with erasures."""
+        """Which cells are stuck, with erasures; of a file, what its allocation knows."""
+        if self.file:
+            try:
+                return self.read().knows
+            except ValueError:  # it is told of where the plan is resolved
+                return "nothing"
         return "map at reading" if self.erasures else "nothing"
 
     def store(

@@ -100,7 +100,9 @@ class Settled(NamedTuple):
 
 
 MOST_SETTLED = 3
-"""Settled cells of a weight of two groups; more are so rare that they are left out."""
+"""Settled cells of a weight of two groups that are listed."""
+LEFT_OUT = 1e-3
+"""Most that the chance of more of them may be."""
 
 
 def settled_bits(votes: Votes, row: int, chances: Odds, spec: ChipSpec) -> Settled:
@@ -111,6 +113,9 @@ def settled_bits(votes: Votes, row: int, chances: Odds, spec: ChipSpec) -> Settl
         row: 0 or 1.
         chances: odds of a cell whose stuck cells are known.
         spec: cells and polarity.
+
+    Raises:
+        TypeError: two groups, and more than `MOST_SETTLED` settled cells are too common.
     """
     turned = tuple(spec.inverted | (row + image) % 2 * spec.alternating for image in range(2))
     whole = [(range(spec.group_bits), votes.depths)]
@@ -132,7 +137,12 @@ def settled_bits(votes: Votes, row: int, chances: Odds, spec: ChipSpec) -> Settl
         )
         few = count <= (MOST_SETTLED if spec.groups > 1 else len(parts))
         chance, count, bits, held = chance[few], count[few], bits[few], held[few]
-    return Settled(chance / chance.sum(), bits, held)
+    if chance.sum() < 1 - LEFT_OUT:
+        raise TypeError(
+            f"more than {MOST_SETTLED} of a weight's cells are stuck too often for the expected "
+            "error of the nearest word in two groups: give a lower rate"
+        )
+    return Settled(chance, bits, held)
 
 
 def _settled_together(

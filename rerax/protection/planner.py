@@ -86,7 +86,7 @@ def damage(scheme: Protection, known: Codes, chances: Odds, spec: ChipSpec) -> f
         spec: geometry.
 
     Raises:
-        TypeError: a protection that does not say how it votes.
+        TypeError: a protection whose error is not known, at this rate or at all.
     """
     return _damage(scheme, known, weight_table(known), chances, spec)
 

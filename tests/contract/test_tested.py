@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from arrays import write_map
 from quick import WITHOUT_OPTIMISING
 
 import rerax
@@ -146,6 +147,20 @@ def test_it_is_in_the_identity_where_it_means_anything():
     assert len(expand(point, axes)) == 3
     with pytest.raises(ValueError, match=r"tested rate:0\.5 says which stuck cells are known, and"):
         expand(bare, {"tested": ["rate:0.5"], "protection": ["none", "msb:2x3:pruned"]})
+
+
+def test_it_means_nothing_where_no_stuck_cell_is_found(tmp_path):
+    for fault in ("flip", "short"):
+        assert Hardware(fault=fault, protection="closest", tested="share:0.9").tested == Tested()
+    cells = write_map(tmp_path / "map.parquet", [(0, "k", 0, 0, 0, 1)])
+    with pytest.raises(ValueError, match=r"rate:0\.5 is of no use to map:"):
+        Hardware(fault=f"map:{cells}", protection="closest", tested="rate:0.5")
+    assert Hardware(fault=f"map:{cells}", protection="closest", tested="share:0.9").tested.share
+    plan = tmp_path / "plan.json"
+    plan.write_text('{"allocation": {"query": "closest"}}')
+    point = Point(task="sst2", model="m", rate=0.1, protection=f"plan:{plan}", tested="share:0.9")
+    assert point.tested == Tested(0.9)
+    assert Point(task="sst2", model="m", rate=0.1, protection="plan:no").tested == Tested()
 
 
 def test_rates_without_the_earlier_one_are_refused():

@@ -129,7 +129,7 @@ def _account(
     plain = damage(Unprotected(), known, chances, spec)
     try:
         protected = damage(scheme, known, chances, spec)
-    except TypeError:  # a protection from elsewhere
+    except TypeError:  # one whose error is not known
         protected = float("nan")
     return Account(scheme.text, ledger, misses, plain, protected)
 

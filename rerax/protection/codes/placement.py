@@ -106,7 +106,7 @@ def check_numbers(
     meets = _meets_nothing if asked.into == "spare" else _meets(rows, own)
     lines = functools.partial(lines_of_bits, spec=spec, columns=column.size)
     tiles = -(-row.size // spec.tile[0]) * -(-spec.bitlines(column.size) // spec.tile[1])
-    tile = spec.tile if tiles > 1 and asked.into != "spare" else None
+    tile = spec.tile if tiles > 1 and asked.into == "pruned" else None
     return swap(planned, meets, lines, unused, every=0, tile=tile)
 
 

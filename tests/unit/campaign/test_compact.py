@@ -98,3 +98,13 @@ def test_what_is_damaged_or_left_over_is_dealt_with(folder):
 def test_no_campaign_is_no_folder_to_compact(tmp_path):
     with pytest.raises(ValueError, match="is no campaign folder: give one"):
         compact(tmp_path)
+
+
+def test_blocks_that_overlap_become_one_in_which_each_chip_is_once(folder):
+    """As two runs leave them that began at once with other numbers of chips."""
+    for ends in ((0, 7), (0, 15), (8, 31), (32, 63)):
+        block = Block(POINT.hash[:16], *ends)
+        store.write_rows(folder / block.name, make_rows(block))
+    compact(folder)
+    assert names(folder) == [Block(POINT.hash[:16], 0, 63).name]
+    assert pd.read_parquet(folder).chip.tolist() == list(range(64))
