@@ -123,8 +123,10 @@ def zero_cells() -> Quoted:
         if one["lines"]:
             found[f"{task} kinds"] = borne.lines_markdown(one["lines"])
         for name, key in HEADLINES.items():
-            if "T_1" in by.get(key, {}):
-                found[f"{task} {name}"] = [*by[key]["T_1"], *by[key]["T_2"]]
+            for ratio in ("T_1", "T_2"):
+                numbers = by.get(key, {}).get(ratio, [None])
+                if None not in numbers:
+                    found[f"{task} {name} {ratio}"] = numbers
     return found
 
 

@@ -226,7 +226,7 @@ def fold(rows: pd.DataFrame, task: str) -> list[dict[str, Any]]:
             below = tolerated(base, chips, clean, clean)
             above = tolerated(score, chips, clean, clean)
             with np.errstate(invalid="ignore"):
-                ratio = np.nan_to_num(above / below, nan=np.inf)
+                ratio = np.nan_to_num(above / below, nan=np.inf, posinf=np.inf)
             line |= {f"T_{k}": _with_interval(one) for k, one in enumerate(ratio, 1)}
         lines.append(line)
 
