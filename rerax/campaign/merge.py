@@ -157,7 +157,7 @@ def _write(point: str, lots: Sequence[tuple[Place, Block]], out: Place) -> int:
     rows = pa.concat_tables([SCHEMA.empty_table(), *once_each(tables).values()]).sort_by("chip")
     written = start = 0
     for block in cut(point, rows["chip"].to_pylist()):
-        for gap in gaps(block, [old for old in there if old.overlaps(block)]):
+        for gap in gaps(block, there):
             part = rows.slice(start + gap.first - block.first, gap.chips)
             write_block(out, gap, part, there, fixed)
             written += 1

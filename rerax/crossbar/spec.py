@@ -154,6 +154,10 @@ class ChipSpec:
             return bitline // self.cells_per_weight, bitline % self.cells_per_weight
         return bitline % columns, bitline // columns
 
+    def tiles(self, rows: int, columns: int) -> tuple[int, int]:
+        """Tiles of a matrix's array, downwards and across."""
+        return -(-rows // self.tile[0]), -(-self.bitlines(columns) // self.tile[1])
+
     def tile_of(self, wordline: Any, bitline: Any) -> tuple[Any, Any]:
         """Tile row and tile column of a physical address. Arrays welcome."""
         return wordline // self.tile[0], bitline // self.tile[1]

@@ -100,7 +100,7 @@ def tile_multipliers(
         spec: geometry.
         rows, columns: shape of the matrix.
     """
-    shape = (-(-rows // spec.tile[0]), -(-spec.bitlines(columns) // spec.tile[1]))
+    shape = spec.tiles(rows, columns)
     tile_key = purpose_keys(key, 4)[3]
     hash_, _ = threefry(tile_key, *(lax.broadcasted_iota(jnp.uint32, shape, i) for i in (0, 1)))
     return (hash_ // (2**32 // QUANTILES)).astype(jnp.uint8)

@@ -105,8 +105,8 @@ def check_numbers(
     own = _own_bitlines(column, asked, spec)
     meets = _meets_nothing if asked.into == "spare" else _meets(rows, own)
     lines = functools.partial(lines_of_bits, spec=spec, columns=column.size)
-    tiles = -(-row.size // spec.tile[0]) * -(-spec.bitlines(column.size) // spec.tile[1])
-    tile = spec.tile if tiles > 1 and asked.into == "pruned" else None
+    down, across = spec.tiles(row.size, column.size)
+    tile = spec.tile if down * across > 1 and asked.into == "pruned" else None
     return swap(planned, meets, lines, unused, every=0, tile=tile)
 
 
@@ -148,7 +148,7 @@ def count_misses(row: np.ndarray, column: np.ndarray, asked: CheckSpec, spec: Ch
             same_row |= wordline[k] == wordline[j]
             same_bitline |= apart == 0
             beside |= apart == 1
-    tiles = -(-row.size // spec.tile[0]) * -(-spec.bitlines(column.size) // spec.tile[1])
+    down, across = spec.tiles(row.size, column.size)
     held = _tiles(wordline, bitline, column.size, spec)
     own = np.full((1, *held.shape[1:]), -1)
     if not alone:
@@ -157,7 +157,7 @@ def count_misses(row: np.ndarray, column: np.ndarray, asked: CheckSpec, spec: Ch
             lines, own_bitline[:, :1, :].transpose(1, 0, 2)[:, :, None], column.size, spec
         )
         own = np.where((rows < NOWHERE)[:, None, :, None], mine, -1)
-    wanted = np.minimum(_distinct(own) + len(held), tiles)
+    wanted = np.minimum(_distinct(own) + len(held), down * across)
     few = _distinct(np.concatenate([own, held])) < wanted
     weight = np.broadcast_to(asked.bits * (rows < NOWHERE).sum(0)[None, :, None], numbers.shape[1:])
     return Misses(
