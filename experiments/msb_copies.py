@@ -34,9 +34,8 @@ from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Uniform
 from rerax.models.bert.planning import Design, account, total
 from rerax.protection import protection
-from rerax.report import Line
-from rerax.report.wording import interval
-from rerax.report.wording import points as hundredths
+from rerax.report import PointSummary
+from rerax.report.format import hundredths, interval
 from rerax.stats import paired_difference
 
 NAME = "msb_copies"
@@ -68,7 +67,7 @@ def schemes_of(study: Study, task: str, kind: str, schemes: Sequence[str]) -> li
     return found
 
 
-def add_scores(found: Sequence[dict[str, Any]], lines: Sequence[Line]) -> None:
+def add_scores(found: Sequence[dict[str, Any]], lines: Sequence[PointSummary]) -> None:
     """Put scores, and gains over no protection on the same chips, to the schemes that fit."""
     for one in found:
         own = by_rate(lines, model=one["model"], protection=one["scheme"])

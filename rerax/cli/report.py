@@ -25,11 +25,11 @@ def report(
     from rerax.campaign.stopping import recorded
     from rerax.campaign.store import read_rows, unsealed
     from rerax.io import place
-    from rerax.report import check_path, draw_figures, print_table, write_page
+    from rerax.report import check_page_path, draw_figures, print_table, write_page
 
     loss = read_budget(budget)
     if html is not None:
-        check_path(html)  # raises
+        check_page_path(html)  # raises
     if figures is not None and figures.exists() and not figures.is_dir():
         raise ValueError(f"--figures {figures} is a file: give a folder")
     for target in filter(None, (html, figures)):
@@ -74,11 +74,11 @@ def demo(
     from rerax.campaign.manifest import read_provenance
     from rerax.demo import run_demo
     from rerax.io import place
-    from rerax.report import check_path, write_page
+    from rerax.report import check_page_path, write_page
 
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: give a folder")
-    page = check_path(out / "report.html")
+    page = check_page_path(out / "report.html")
     rows = run_and_print(
         lambda tell: run_demo(out, tell), 0.01, quiet, out=place(out / "rows"), wide=wide
     )

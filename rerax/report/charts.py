@@ -10,11 +10,11 @@ from html import escape
 
 import numpy as np
 
-from rerax.report.axes import FRAMES, Frame, RateAxis, ValueAxis
-from rerax.report.lines import Line
+from rerax.report.chart_axes import FRAMES, Frame, RateAxis, ValueAxis
+from rerax.report.compare import Gain, Panel, Series
+from rerax.report.format import count, hundredths, interval
 from rerax.report.palette import CURVES
-from rerax.report.panels import Gain, Panel, Series
-from rerax.report.wording import count, interval, points
+from rerax.report.summary import PointSummary
 from rerax.values import rate_text
 
 Numbered = Sequence[tuple[int, Series]]
@@ -56,24 +56,24 @@ def score_chart(numbered: Numbered, identity: str, budget: float) -> str:
         identity: a name that no other chart of the page has.
         budget: loss that a passing chip may have, shown as a band under the float score.
     """
-    lines = [line for _, series in numbered for line in series.lines]
-    values = [score for line in lines for score in (*line.scores, line.float_score)]
-    values += [end for line in lines for end in line.summary.interval or ()]
+    points = [point for _, series in numbered for point in series.points]
+    values = [score for point in points for score in (*point.scores, point.float_score)]
+    values += [end for point in points for end in point.summary.interval or ()]
     drawn = []
     for frame in FRAMES:
-        x = RateAxis([line.rate for line in lines], len(numbered), frame)
+        x = RateAxis([point.rate for point in points], len(numbered), frame)
         y = ValueAxis(100 * min(values), 100 * max(values), "score, %", frame)
-        parts = [_passing(lines, budget, y), y.svg(), x.svg()]
+        parts = [_passing(points, budget, y), y.svg(), x.svg()]
         for k, (place, series) in enumerate(numbered):
             inner = _band(series, k, x, y) + "".join(
-                _dots(line, k, series.label, x, y) for line in series.lines
+                _dots(point, k, series.label, x, y) for point in series.points
             )
             inner += _curve([(x.centre(p.rate, k), y.place(100 * p.summary.mean), p.rate)
-                             for p in series.lines])  # fmt: skip
-            for line in series.lines:
-                at = x.centre(line.rate, k), y.place(100 * line.summary.mean)
-                bar = _bar(at[0], line.summary.interval, y)
-                inner += _point(place, *at, _told(series.label, line), bar)
+                             for p in series.points])  # fmt: skip
+            for point in series.points:
+                at = x.centre(point.rate, k), y.place(100 * point.summary.mean)
+                bar = _bar(at[0], point.summary.interval, y)
+                inner += _point(place, *at, _told(series.label, point), bar)
             parts.append(_group(place, inner))
         drawn.append(_svg(frame, identity, "Score against fault rate, every chip a dot", parts))
     return "".join(drawn)
@@ -86,19 +86,19 @@ def yield_chart(numbered: Numbered, identity: str) -> str:
         numbered: series with their places in the panel.
         identity: a name that no other chart of the page has.
     """
-    lines = [line for _, series in numbered for line in series.lines]
+    points = [point for _, series in numbered for point in series.points]
     drawn = []
     for frame in FRAMES:
-        x = RateAxis([line.rate for line in lines], len(numbered), frame)
+        x = RateAxis([point.rate for point in points], len(numbered), frame)
         y = ValueAxis(0.0, 100.0, "chips that pass, %", frame)
         parts = [y.svg(), x.svg()]
         for k, (place, series) in enumerate(numbered):
             inner = _curve([(x.centre(p.rate, k), y.place(100 * p.passed), p.rate)
-                            for p in series.lines])  # fmt: skip
-            for line in series.lines:
-                at = x.centre(line.rate, k), y.place(100 * line.passed)
-                bar = _bar(at[0], line.passed_interval, y)
-                inner += _point(place, *at, _told_yield(series.label, line), bar)
+                            for p in series.points])  # fmt: skip
+            for point in series.points:
+                at = x.centre(point.rate, k), y.place(100 * point.passed)
+                bar = _bar(at[0], point.passed_interval, y)
+                inner += _point(place, *at, _told_yield(series.label, point), bar)
             parts.append(_group(place, inner))
         drawn.append(_svg(frame, identity, "Share of chips that pass against fault rate", parts))
     return "".join(drawn)
@@ -149,10 +149,10 @@ def _group(place: int, inner: str) -> str:
     return f'<g class="series s{colour_of(place)}" data-series="{place}">{inner}</g>'
 
 
-def _passing(lines: Sequence[Line], budget: float, y: ValueAxis) -> str:
+def _passing(points: Sequence[PointSummary], budget: float, y: ValueAxis) -> str:
     """The float score as a line, and the scores of passing chips below it as a band."""
     frame, parts = y.frame, []
-    for score in sorted({line.float_score for line in lines}):
+    for score in sorted({point.float_score for point in points}):
         top = y.place(100 * score)
         low = min(y.place(100 * (score - budget)), frame.floor)
         parts.append(
@@ -166,10 +166,10 @@ def _passing(lines: Sequence[Line], budget: float, y: ValueAxis) -> str:
 def _band(series: Series, k: int, x: RateAxis, y: ValueAxis) -> str:
     """The 95 % intervals of the means as a band through the rates above 0."""
     upper, lower = [], []
-    for line in series.lines:
-        if line.rate > 0:
-            low, high = line.summary.interval or (line.summary.mean, line.summary.mean)
-            place = f"{x.centre(line.rate, k):.1f}"
+    for point in series.points:
+        if point.rate > 0:
+            low, high = point.summary.interval or (point.summary.mean, point.summary.mean)
+            place = f"{x.centre(point.rate, k):.1f}"
             upper.append(f"{place} {y.place(100 * high):.1f}")
             lower.append(f"{place} {y.place(100 * low):.1f}")
     if len(upper) < 2:
@@ -177,18 +177,18 @@ def _band(series: Series, k: int, x: RateAxis, y: ValueAxis) -> str:
     return f'<path class="band" d="M{"L".join(upper + lower[::-1])}Z"/>'
 
 
-def _dots(line: Line, k: int, label: str, x: RateAxis, y: ValueAxis) -> str:
+def _dots(point: PointSummary, k: int, label: str, x: RateAxis, y: ValueAxis) -> str:
     """Every chip of a point, side by side as far as there is room; numbers for the script."""
-    n = len(line.scores)
+    n = len(point.scores)
     noise = np.random.Generator(np.random.PCG64(0)).uniform(-0.42, 0.42, n)
-    across = x.centre(line.rate, k) + noise * x.room / x.series
+    across = x.centre(point.rate, k) + noise * x.room / x.series
     strokes = "".join(
-        f"M{a:.1f} {y.place(100 * s):.1f}h0" for a, s in zip(across, line.scores, strict=True)
+        f"M{a:.1f} {y.place(100 * s):.1f}h0" for a, s in zip(across, point.scores, strict=True)
     )
-    scores = " ".join(f"{100 * s:.2f}" for s in line.scores)
-    whole = np.array_equal(line.chips, np.arange(n))
-    chips = "" if whole else f' data-chips="{" ".join(map(str, line.chips))}"'
-    about = escape(f"{label} at {rate_text(line.rate)}")
+    scores = " ".join(f"{100 * s:.2f}" for s in point.scores)
+    whole = np.array_equal(point.chips, np.arange(n))
+    chips = "" if whole else f' data-chips="{" ".join(map(str, point.chips))}"'
+    about = escape(f"{label} at {rate_text(point.rate)}")
     return f'<path class="dots" data-of="{about}" data-scores="{scores}"{chips} d="{strokes}"/>'
 
 
@@ -214,23 +214,23 @@ def _point(place: int, x: float, y: float, told: Sequence[str], bar: str) -> str
     )
 
 
-def _told(label: str, line: Line) -> list[str]:
-    s = line.summary
-    told = [f"{label} at {rate_text(line.rate)}", f"mean {points(s.mean)} %"]
+def _told(label: str, point: PointSummary) -> list[str]:
+    s = point.summary
+    told = [f"{label} at {rate_text(point.rate)}", f"mean {hundredths(s.mean)} %"]
     if s.se is not None:
-        told[-1] += f", SE {points(s.se)}"
+        told[-1] += f", SE {hundredths(s.se)}"
         told.append(f"95 % interval {interval(s.interval)}")
-    return [*told, f"{count(s.chips, 'chip')}, worst {points(s.worst)} %"]
+    return [*told, f"{count(s.chips, 'chip')}, worst {hundredths(s.worst)} %"]
 
 
-def _told_yield(label: str, line: Line) -> list[str]:
-    n = line.summary.chips
+def _told_yield(label: str, point: PointSummary) -> list[str]:
+    n, share = point.summary.chips, hundredths(point.passed, digits=0)
     told = [
-        f"{label} at {rate_text(line.rate)}",
-        f"{round(line.passed * n)} of {count(n, 'chip')} pass: {points(line.passed, digits=0)} %",
+        f"{label} at {rate_text(point.rate)}",
+        f"{round(point.passed * n)} of {count(n, 'chip')} pass: {share} %",
     ]
-    if line.passed_interval is not None:
-        told.append(f"95 % interval {interval(line.passed_interval, digits=0)}")
+    if point.passed_interval is not None:
+        told.append(f"95 % interval {interval(point.passed_interval, digits=0)}")
     return told
 
 
@@ -238,7 +238,7 @@ def _told_gain(label: str, first: str, gain: Gain) -> list[str]:
     s = gain.summary
     told = [
         f"{label} at {rate_text(gain.rate)}",
-        f"{points(s.mean, sign=True)} points over {first}",
+        f"{hundredths(s.mean, sign=True)} points over {first}",
     ]
     if s.interval is not None:
         told.append(f"95 % interval {interval(s.interval, sign=True)}")

@@ -17,19 +17,19 @@ import pyarrow.compute as pc
 
 from rerax.campaign.stopping import Rule
 from rerax.io import whole_file
-from rerax.report import charts, tables, words
-from rerax.report.lines import (
-    Line,
+from rerax.report import charts, findings, page_tables
+from rerax.report.compare import Panel, gains, make_panels
+from rerax.report.format import budget_text, listed, setting_text
+from rerax.report.heat_maps import HeatMap, make_heat_maps
+from rerax.report.palette import DARK, LIGHT, variables
+from rerax.report.summary import (
+    PointSummary,
     coarse_yields,
     doubt_text,
     split_settings,
     summarise_points,
-    unprotected,
+    unprotected_matrices,
 )
-from rerax.report.palette import DARK, LIGHT, variables
-from rerax.report.panels import Panel, gains, make_panels
-from rerax.report.places import HeatMap, make_heat_maps
-from rerax.report.wording import budget_text, listed
 from rerax.values import read_budget
 
 MOST_OPEN = 4
@@ -57,14 +57,14 @@ def write_page(
     Raises:
         ValueError: no rows, a bad budget, or a path where no file can be.
     """
-    path = check_path(path)
+    path = check_page_path(path)
     text = make_page(rows, budget, stopped, runs, more)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as out:
         out.write(text.encode())
 
 
-def check_path(path: str | Path) -> Path:
+def check_page_path(path: str | Path) -> Path:
     """The path of a page to be written.
 
     Raises:
@@ -101,25 +101,25 @@ def make_page(
     if not len(rows):
         raise ValueError("there are no rows to report on: give those of a finished campaign")
     budget = read_budget(budget)
-    lines = summarise_points(rows, budget, stopped, runs)
-    drawn = [panel for panel in make_panels(lines) if any(panel.rates)]
-    maps = make_heat_maps(lines)
+    points = summarise_points(rows, budget, stopped, runs)
+    drawn = [panel for panel in make_panels(points) if any(panel.rates)]
+    maps = make_heat_maps(points)
     platforms = pc.unique(rows["platform"]).to_pylist()
     paired = [gain.summary for panel in drawn for gain in gains(panel)]
-    doubt = doubt_text([*(line.summary for line in lines), *paired])
+    doubt = doubt_text([*(point.summary for point in points), *paired])
     sections = [
-        _summary(lines, drawn, maps, len(rows), budget),
+        _summary(points, drawn, maps, len(rows), budget),
         _scores(drawn, budget),
         _yields(drawn, budget),
         _gains(drawn),
         _places(maps),
-        _section("points", "All points", "", tables.points_table(lines)),
+        _section("points", "All points", "", page_tables.points_table(points)),
         _section(
             "cells",
             "Cells",
             "What each way of storing the model takes, exact to the cell.",
-            tables.ledger_table(lines)
-            + _paragraphs([f"{text}." for text in unprotected(lines, runs)]),
+            page_tables.ledger_table(points)
+            + _paragraphs([f"{text}." for text in unprotected_matrices(points, runs)]),
         ),
         _section(
             "method",
@@ -127,7 +127,7 @@ def make_page(
             "",
             _paragraphs(
                 [
-                    *words.cautions(lines, platforms, stopped, budget),
+                    *findings.cautions(points, platforms, stopped, budget),
                     *([_sentence(doubt)] if doubt else []),
                     *map(_sentence, more),
                 ]
@@ -137,21 +137,21 @@ def make_page(
             "runs",
             "Where the rows come from",
             "One line for each start and each end of a run.",
-            _commands(runs) + tables.runs_table(runs),
+            _commands(runs) + page_tables.runs_table(runs),
         ),
-        _section("cite", "How to cite", "", _paragraphs([words.HOW_TO_CITE])),
+        _section("cite", "How to cite", "", _paragraphs([findings.HOW_TO_CITE])),
     ]
-    return _document(_title(lines), lines, "".join(sections))
+    return _document(_title(points), points, "".join(sections))
 
 
-def _document(title: str, lines: Sequence[Line], body: str) -> str:
+def _document(title: str, points: Sequence[PointSummary], body: str) -> str:
     style, script = _style(), _asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    common = split_settings(lines)[1]
+    common = split_settings(points)[1]
     facts = "".join(
         f"<div><dt>{escape(name.replace('_', ' '))}</dt>"
-        f"<dd>{escape(tables.shown(value))}</dd></div>"
+        f"<dd>{escape(setting_text(value))}</dd></div>"
         for name, value in common.items()
         if name not in ("task", "model")
     )
@@ -184,9 +184,9 @@ def _asset(name: str) -> str:
     return files("rerax.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _title(lines: Sequence[Line]) -> str:
+def _title(points: Sequence[PointSummary]) -> str:
     models, tasks = (
-        list(dict.fromkeys(str(line.settings[name]) for line in lines))
+        list(dict.fromkeys(str(point.settings[name]) for point in points))
         for name in ("model", "task")
     )
     return f"{listed(sorted(models), 3)} on {listed(sorted(tasks), 9)}"
@@ -220,28 +220,28 @@ def _prose(text: str) -> str:
 def _commands(runs: Sequence[Mapping[str, Any]]) -> str:
     """The command lines that asked for the rows."""
     texts = dict.fromkeys(str(run["command"]) for run in runs if run.get("command"))
-    return "".join(f"<pre>{escape(words.without_folders(text))}</pre>" for text in texts)
+    return "".join(f"<pre>{escape(findings.without_folders(text))}</pre>" for text in texts)
 
 
 def _summary(
-    lines: Sequence[Line],
+    points: Sequence[PointSummary],
     panels: Sequence[Panel],
     maps: Sequence[HeatMap],
     rows: int,
     budget: float,
 ) -> str:
-    parts = [f'<p class="lead">{escape(words.what_was_run(lines, panels, rows))}</p>']
+    parts = [f'<p class="lead">{escape(findings.what_was_run(points, panels, rows))}</p>']
     for panel in panels:
-        found = _found(words.findings(panel, budget))
+        found = _found(findings.panel_findings(panel, budget))
         if len(panels) > MOST_OPEN:
             parts.append(f"<details><summary>{escape(panel.title)}</summary>{found}</details>")
         else:
             parts.append(_subheading(panel, panels) + found)
-    parts.append(_found(words.hot_spots(maps)))
+    parts.append(_found(findings.worst_places(maps)))
     return _section("summary", "Summary", "", "".join(parts))
 
 
-def _found(found: Sequence[words.Finding]) -> str:
+def _found(found: Sequence[findings.Finding]) -> str:
     items = "".join(
         f"<div><dt>{escape(topic)}</dt><dd>{_prose(text)}</dd></div>" for topic, text in found
     )
@@ -270,7 +270,7 @@ def _yields(panels: Sequence[Panel], budget: float) -> str:
         f"Share of chips within {budget_text(budget)} of the float score, "
         "with its 95 % binomial interval."
     )
-    coarse = coarse_yields([line for panel in panels for line in panel.lines], budget)
+    coarse = coarse_yields([point for panel in panels for point in panel.points], budget)
     lead += "".join(f" {_sentence(text)}" for text in coarse)
     return _section("yields", "Chips that pass", lead, _figures("yield", panels, draw))
 
@@ -292,7 +292,10 @@ def _gains(panels: Sequence[Panel]) -> str:
     )
     content = _figures("gain", compared, draw)
     return _section(
-        "gains", "Paired gains", lead, content + tables.gains_table(compared) if content else ""
+        "gains",
+        "Paired gains",
+        lead,
+        content + page_tables.gains_table(compared) if content else "",
     )
 
 
@@ -300,9 +303,9 @@ def _places(maps: Sequence[HeatMap]) -> str:
     if not maps:
         return ""
     largest = max(heat.largest for heat in maps)
-    content = "".join(tables.heat_table(heat, largest) for heat in maps)
+    content = "".join(page_tables.heat_table(heat, largest) for heat in maps)
     lead = "Points of the clean score that are lost when faults act in one place only."
-    return _section("places", "Where faults hurt", lead, tables.heat_key(largest) + content)
+    return _section("places", "Where faults hurt", lead, page_tables.heat_key(largest) + content)
 
 
 def _figures(kind: str, panels: Sequence[Panel], draw: Any) -> str:

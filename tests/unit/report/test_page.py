@@ -14,7 +14,7 @@ from rerax.campaign.stopping import Rule
 from rerax.campaign.store import read_rows
 from rerax.cli import main
 from rerax.report import make_page, summarise_points, write_page
-from rerax.report.wording import interval, points
+from rerax.report.format import hundredths, interval
 from rerax.stats import paired_difference, passes, summarise, wilson
 from rerax.values import rate_text
 
@@ -121,9 +121,9 @@ def test_gains_are_paired_over_common_chips():
         [
             "msb:1x3:lsb",
             "1e-2",
-            points(expected.mean, sign=True),
+            hundredths(expected.mean, sign=True),
             interval(expected.interval, sign=True),
-            points(expected.se),
+            hundredths(expected.se),
             "1.00",
             "12.5",
             "5",
@@ -132,7 +132,7 @@ def test_gains_are_paired_over_common_chips():
     ]
     told = re.findall(r"<title>(msb:1x3:lsb at 1e-2\n[^<]*)</title>", chart(text, "gain-0-0"))
     assert told == [
-        f"msb:1x3:lsb at 1e-2\n{points(expected.mean, sign=True)} points over unprotected\n"
+        f"msb:1x3:lsb at 1e-2\n{hundredths(expected.mean, sign=True)} points over unprotected\n"
         f"95 % interval {interval(expected.interval, sign=True)}\n5 common chips"
     ]
 
@@ -305,13 +305,13 @@ def test_heat_maps_show_the_loss_of_every_place():
     where = {"faulty": "layers=1;matrices=query", "rate": 1e-2}
     loss = 0.89 - scores_of(rows, **where)[1].mean()
     _, told, shown = cells[2]
-    assert shown == points(loss)
-    assert f"layers 1, matrices query\n{points(loss)} points lost" in told
+    assert shown == hundredths(loss)
+    assert f"layers 1, matrices query\n{hundredths(loss)} points lost" in told
     assert "<caption>bits × rate</caption>" in text
     losses = [float(shown) for *_, shown in cells]
     shades = [int(shade) for shade, *_ in cells]
     assert [shades[k] for k in np.argsort(losses)] == sorted(shades)
-    assert f"{points(max(losses) / 100)} points of the clean score" in html.unescape(text)
+    assert f"{hundredths(max(losses) / 100)} points of the clean score" in html.unescape(text)
 
 
 def test_places_that_were_not_run_stay_empty():

@@ -19,7 +19,7 @@ from rerax.report import (
     summarise_points,
     write_page,
 )
-from rerax.report.lines import doubt_text
+from rerax.report.summary import doubt_text
 
 POINT = Point(task="sst2", model="minilm", rate=1e-3)
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from rerax.report.lines import Line, mark, percent, shown, split_settings
+from rerax.report.compare import Gain, Panel, gains
+from rerax.report.format import count, hundredths, interval, setting_text
+from rerax.report.heat_maps import HeatMap, mean_loss
 from rerax.report.palette import SHADES, shade
-from rerax.report.panels import Gain, Panel, gains
-from rerax.report.places import HeatMap, loss
-from rerax.report.wording import count, interval, points
+from rerax.report.summary import PointSummary, doubt_mark, split_settings
 from rerax.stats import Summary
 from rerax.values import rate_text
 
@@ -21,28 +21,30 @@ LONG = 44
 """Letters from which on a cell is broken into lines."""
 
 
-def points_table(lines: Sequence[Line]) -> str:
+def points_table(points: Sequence[PointSummary]) -> str:
     """Every point of the campaign.
 
     Args:
-        lines: the points.
+        points: the points.
     """
-    vary = split_settings(lines)[0]
+    vary = split_settings(points)[0]
     head = [name.replace("_", " ") for name in vary]
     head += ["rate", "chips", "mean, %", "SE", "95 % interval", "worst, %", "pass, %", "95 %"]
     rows = []
-    for line in lines:
-        s, ends = line.summary, line.passed_interval
+    for point in points:
+        s, ends = point.summary, point.passed_interval
         rows.append(
             [
-                *(_setting(line.settings[name]) for name in vary),
-                (rate_text(line.rate), line.rate),
+                *(_setting(point.settings[name]) for name in vary),
+                (rate_text(point.rate), point.rate),
                 (f"{s.chips:,}", s.chips),
-                (percent(s.mean), s.mean),
-                DASH if s.se is None else (percent(s.se), s.se),
-                DASH if s.interval is None else (interval(s.interval) + mark(s), s.interval[0]),
-                (percent(s.worst), s.worst),
-                (points(line.passed, digits=0), line.passed),
+                (hundredths(s.mean), s.mean),
+                DASH if s.se is None else (hundredths(s.se), s.se),
+                DASH
+                if s.interval is None
+                else (interval(s.interval) + doubt_mark(s), s.interval[0]),
+                (hundredths(s.worst), s.worst),
+                (hundredths(point.passed, digits=0), point.passed),
                 DASH if ends is None else (interval(ends, digits=0), ends[0]),
             ]
         )
@@ -74,39 +76,39 @@ def gains_table(panels: Sequence[Panel]) -> str:
     return table("Paired gains", head, rows) if rows else ""
 
 
-def ledger_table(lines: Sequence[Line]) -> str:
+def ledger_table(points: Sequence[PointSummary]) -> str:
     """Cells that each way of storing a model takes, beside those of the dense model.
 
     Args:
-        lines: the points.
+        points: the points.
     """
     head = ["model", "protection", "encoding", "bits", "bits a cell", "cells"]
     head += ["of the dense model", "further, %", "pruned, %", "reads a weight"]
-    told = any(line.knows not in (None, "nothing") for line in lines)
+    told = any(point.knows not in (None, "nothing") for point in points)
     head += ["knows", "metadata bits"] if told else []
     names = ("model", "protection", "encoding", "bits", "bits_per_cell")
     rows: dict[tuple[Any, ...], list[Cell]] = {}
-    for line in lines:
-        if line.cells is None or not line.cells_dense:
+    for point in points:
+        if point.cells is None or not point.cells_dense:
             continue
-        more, pruned = line.cells / line.cells_dense - 1, line.sparsity
-        key = (*(line.settings[n] for n in names), line.cells, line.cells_dense, pruned)
+        more, pruned = point.cells / point.cells_dense - 1, point.sparsity
+        key = (*(point.settings[n] for n in names), point.cells, point.cells_dense, pruned)
         rows[key] = [
-            *(_setting(line.settings[name]) for name in names),
-            (f"{line.cells:,}", line.cells),
-            (f"{line.cells_dense:,}", line.cells_dense),
-            (points(more, sign=True), more),
-            DASH if pruned is None else (points(pruned), pruned),
-            _reads(line),
-            *(_knowledge(line) if told else ()),
+            *(_setting(point.settings[name]) for name in names),
+            (f"{point.cells:,}", point.cells),
+            (f"{point.cells_dense:,}", point.cells_dense),
+            (hundredths(more, sign=True), more),
+            DASH if pruned is None else (hundredths(pruned), pruned),
+            _reads(point),
+            *(_knowledge(point) if told else ()),
         ]
     return table("Cells", head, list(rows.values())) if rows else ""
 
 
-def _knowledge(line: Line) -> tuple[Cell, Cell]:
+def _knowledge(point: PointSummary) -> tuple[Cell, Cell]:
     """What a scheme must know of the chip, and the bits of what it decides for it."""
-    bits = line.metadata
-    return _text(line.knows or ""), DASH if bits is None else (f"{bits:,}", bits)
+    bits = point.metadata
+    return _text(point.knows or ""), DASH if bits is None else (f"{bits:,}", bits)
 
 
 def runs_table(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -145,7 +147,7 @@ def heat_key(largest: float) -> str:
     steps = "".join(f'<i class="h{k}"></i>' for k in range(SHADES))
     return (
         f'<p class="key"><span>0</span><span class="steps" aria-hidden="true">{steps}</span>'
-        f"<span>{points(max(largest, 0.0))} points lost</span></p>"
+        f"<span>{hundredths(max(largest, 0.0))} points lost</span></p>"
     )
 
 
@@ -181,7 +183,7 @@ def _cell(cell: Cell, kind: str) -> str:
 
 
 def _setting(value: Any) -> Cell:
-    text = "" if value is None else shown(value)
+    text = "" if value is None else setting_text(value)
     return text, float(value) if isinstance(value, int | float) else text
 
 
@@ -191,38 +193,40 @@ def _text(text: str) -> Cell:
 
 def _gain(s: Summary) -> list[Cell]:
     return [
-        (points(s.mean, sign=True), s.mean),
-        DASH if s.interval is None else (interval(s.interval, sign=True) + mark(s), s.interval[0]),
-        DASH if s.se is None else (percent(s.se), s.se),
+        (hundredths(s.mean, sign=True), s.mean),
+        DASH
+        if s.interval is None
+        else (interval(s.interval, sign=True) + doubt_mark(s), s.interval[0]),
+        DASH if s.se is None else (hundredths(s.se), s.se),
     ]
 
 
-def _cost(gain: Gain, line: Line | None) -> list[Cell]:
+def _cost(gain: Gain, point: PointSummary | None) -> list[Cell]:
     """What a scheme takes: its cells beside those of the one that it gains over, and its reads."""
     times = gain.cells
     cells = DASH if times is None else (f"{times:.2f}", times)
-    return [cells, DASH if line is None else _reads(line)]
+    return [cells, DASH if point is None else _reads(point)]
 
 
-def _reads(line: Line) -> Cell:
-    return DASH if line.reads is None else (f"{line.reads:.1f}", line.reads)
+def _reads(point: PointSummary) -> Cell:
+    return DASH if point.reads is None else (f"{point.reads:.1f}", point.reads)
 
 
 def _heat_cell(heat: HeatMap, row: str, column: str, largest: float) -> str:
-    line = heat.cells.get((row, column))
-    if line is None:
+    point = heat.cells.get((row, column))
+    if point is None:
         return '<td class="none"></td>'
-    s = line.summary
+    s = point.summary
     told = [
         f"{heat.row_name} {row}, {heat.column_name} {column}",
-        f"{points(loss(line))} points lost; mean {points(s.mean)} %",
+        f"{hundredths(mean_loss(point))} points lost; mean {hundredths(s.mean)} %",
     ]
     if s.interval is not None:
         told.append(f"95 % interval of the mean {interval(s.interval)}")
-    told.append(f"{count(s.chips, 'chip')}, worst {points(s.worst)} %")
+    told.append(f"{count(s.chips, 'chip')}, worst {hundredths(s.worst)} %")
     return (
-        f'<td class="h{shade(loss(line), largest)}" tabindex="0" '
-        f'title="{escape(chr(10).join(told))}">{points(loss(line))}</td>'
+        f'<td class="h{shade(mean_loss(point), largest)}" tabindex="0" '
+        f'title="{escape(chr(10).join(told))}">{hundredths(mean_loss(point))}</td>'
     )
 
 

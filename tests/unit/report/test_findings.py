@@ -6,17 +6,17 @@ import pytest
 from made_rows import POINT, campaign, make_rows, places
 
 from rerax.campaign.stopping import Rule
-from rerax.report import words
-from rerax.report.lines import summarise_points, told_apart
-from rerax.report.panels import make_panels
-from rerax.report.places import make_heat_maps
-from rerax.report.wording import interval, points
+from rerax.report import findings
+from rerax.report.compare import make_panels
+from rerax.report.format import hundredths, interval
+from rerax.report.heat_maps import make_heat_maps
+from rerax.report.summary import differ_beyond_chance, summarise_points
 from rerax.stats import paired_difference, wilson
 
 
 def told(rows, budget=0.01):
     (panel,) = make_panels(summarise_points(rows, budget))
-    return dict(words.findings(panel, budget))
+    return dict(findings.panel_findings(panel, budget))
 
 
 def grid(scores):
@@ -58,8 +58,8 @@ def test_the_best_scheme_of_a_rate_is_told_with_its_paired_gain():
     gain = paired_difference(np.arange(8), better, np.arange(8), base)
     passed = int((better >= 0.89).sum())
     assert told(rows)["1e-2"] == (
-        f"differential is best of 2 with a mean of {points(better.mean())} %, "
-        f"{points(gain.mean, sign=True)} points over offset on 8 common chips "
+        f"differential is best of 2 with a mean of {hundredths(better.mean())} %, "
+        f"{hundredths(gain.mean, sign=True)} points over offset on 8 common chips "
         f"(95 % interval {interval(gain.interval, sign=True)}). "
         f"{passed} of 8 chips pass ({100 * passed / 8:.0f} %, 95 % interval "
         f"{interval(wilson(passed, 8), digits=0)}); 0 of 8 with offset."
@@ -132,7 +132,7 @@ def test_points_are_told_apart(one, other, differ):
         summarise_points(make_rows(replace(POINT, encoding=encoding), scores, chips))[0]
         for encoding, (scores, chips) in zip(("offset", "differential"), (one, other), strict=True)
     )
-    assert told_apart(first, second) == told_apart(second, first) == differ
+    assert differ_beyond_chance(first, second) == differ_beyond_chance(second, first) == differ
 
 
 def test_clean_scores_that_tie_are_named_together():
@@ -170,7 +170,7 @@ def test_of_many_rates_some_are_told():
 def test_what_was_run_counts_chips_once_at_rate_0():
     rows = campaign(rates=(0.0, 1e-3), chips=7)
     lines = summarise_points(rows)
-    text = words.what_was_run(lines, make_panels(lines), len(rows))
+    text = findings.what_was_run(lines, make_panels(lines), len(rows))
     assert text == (
         "2 ways of storing the model at 2 fault rates (0 and 1e-3); 7 chips a point, every chip "
         "scored on 872 examples. 28 rows of 4 points."
@@ -181,10 +181,10 @@ def test_the_worst_place_is_named():
     rows = places([f"layers={k}" for k in range(4)], rates=(1e-2,))
     lines = summarise_points(rows)
     worst = min((line for line in lines if line.rate), key=lambda line: line.summary.mean)
-    ((topic, text),) = words.hot_spots(make_heat_maps(lines))
+    ((topic, text),) = findings.worst_places(make_heat_maps(lines))
     assert topic == "layers × rate"
     assert f"cost most at {worst.settings['faulty'].replace('=', ' ')}, rate 1e-2" in text
-    assert f"{points(0.89 - worst.summary.mean)} points of the clean score" in text
+    assert f"{hundredths(0.89 - worst.summary.mean)} points of the clean score" in text
 
 
 def test_places_that_tie_are_named_together():
@@ -195,7 +195,7 @@ def test_places_that_tie_are_named_together():
             for name, values in scores.items()
         ]
         lines = summarise_points(pa.concat_tables(rows))
-        return words.hot_spots(make_heat_maps(lines))[0].text
+        return findings.worst_places(make_heat_maps(lines))[0].text
 
     low, high = [0.6, 0.61, 0.6], [0.8, 0.81, 0.82]
     both = "faults cost most at layers 0, rate 1e-2; layers 2, rate 1e-2: 28.67 points"
@@ -209,8 +209,8 @@ def test_places_that_tie_are_named_together():
 
 def test_cautions_are_told_where_they_apply():
     lines = summarise_points(make_rows(POINT, [0.5, 0.6], degenerate=True))
-    quiet = " ".join(words.cautions(summarise_points(campaign()), ["cpu"], None, 0.01))
-    loud = " ".join(words.cautions(lines, ["cpu", "gpu"], Rule(0.002, 256), 0.025))
+    quiet = " ".join(findings.cautions(summarise_points(campaign()), ["cpu"], None, 0.01))
+    loud = " ".join(findings.cautions(lines, ["cpu", "gpu"], Rule(0.002, 256), 0.025))
     assert "less 1 point;" in quiet
     assert "less 2.5 points;" in loud
     for text in ("2 chips gave constant", "2 platforms (cpu and gpu)", "up to 256"):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from rerax.report.wording import MINUS
+from rerax.report.format import MINUS
 from rerax.values import rate_text
 
 LETTER = 6.7

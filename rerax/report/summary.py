@@ -16,7 +16,7 @@ from rerax.campaign.stopping import Rule
 from rerax.campaign.subject import unprotected_text
 from rerax.crossbar.spec import ENCODINGS
 from rerax.glue.tasks import find_task
-from rerax.report.wording import budget_text
+from rerax.report.format import budget_text, hundredths, setting_text
 from rerax.stats import Summary, paired_difference, passes, summarise, yield_interval
 from rerax.values import read_budget
 
@@ -39,16 +39,16 @@ SETTINGS = (
     "tested",
 )
 """Columns that tell points apart, the rate aside."""
-UNSAID = {"polarity": "plain", "tested": "all"}
+NULL_MEANS = {"polarity": "plain", "tested": "all"}
 """What rows mean that are null in a setting, if it is more than nothing."""
-SUBJECT = ("task", "model", "fault", "sa1_share")
+PANEL_SETTINGS = ("task", "model", "fault", "sa1_share")
 """Settings that tell panels apart."""
-SCHEME = tuple(name for name in SETTINGS if name not in (*SUBJECT, "faulty"))
+SERIES_SETTINGS = tuple(name for name in SETTINGS if name not in (*PANEL_SETTINGS, "faulty"))
 """Settings that tell the series of a panel apart."""
 
 
 @dataclass(frozen=True)
-class Line:
+class PointSummary:
     """One point of the closing table.
 
     Attributes:
@@ -95,7 +95,7 @@ def summarise_points(
     budget: float | str = 0.01,
     stopped: Rule | None = None,
     runs: Sequence[Mapping[str, Any]] = (),
-) -> list[Line]:
+) -> list[PointSummary]:
     """One line for each point, in the order of every table and page (`in_order`).
 
     Args:
@@ -118,12 +118,14 @@ def summarise_points(
     told = [entry for run in runs for entry in run.get("reads", ())]
     hashes = rows["point_hash"]
     points = [rows.filter(pc.equal(hashes, h)) for h in pc.unique(hashes)]
-    return sorted((_line(point, budget, stopped, told) for point in points), key=in_order)
+    return sorted(
+        (_summarise_point(point, budget, stopped, told) for point in points), key=table_order
+    )
 
 
-def _line(
+def _summarise_point(
     rows: pa.Table, budget: float, stopped: Rule | None, told: Sequence[Mapping[str, Any]]
-) -> Line:
+) -> PointSummary:
     first = rows.slice(0, 1).to_pylist()[0]
     scores = rows["score"].to_numpy()
     if first["rate"] == 0:  # the same chip written many times counts once
@@ -132,8 +134,8 @@ def _line(
     passed = int(passes(scores, first["float_score"], budget).sum())
     n = len(scores)
     early = stopped is not None and n <= stopped.max_chips  # more were asked for without it
-    return Line(
-        {name: first.get(name) or UNSAID.get(name, first.get(name)) for name in SETTINGS},
+    return PointSummary(
+        {name: first.get(name) or NULL_MEANS.get(name, first.get(name)) for name in SETTINGS},
         first["rate"],
         summarise(scores, highest=1.0, lowest=find_task(first["task"]).lowest_score),
         passed / n,
@@ -161,15 +163,17 @@ def _reads(first: Mapping[str, Any], told: Sequence[Mapping[str, Any]]) -> float
     return None
 
 
-def unprotected(lines: Sequence[Line], runs: Sequence[Mapping[str, Any]]) -> list[str]:
+def unprotected_matrices(
+    points: Sequence[PointSummary], runs: Sequence[Mapping[str, Any]]
+) -> list[str]:
     """Which matrices a protection leaves as they are, in sentences; the rows do not know.
 
     Args:
-        lines: points of the campaign.
+        points: points of the campaign.
         runs: lines of the folder's provenance (`campaign.manifest.read_provenance`); runs of
             versions that did not record it say nothing.
     """
-    here = {tuple(line.settings[n] for n in ("task", "model", "protection")) for line in lines}
+    here = {tuple(point.settings[n] for n in ("task", "model", "protection")) for point in points}
     pairs = {f"{task}/{model}" for task, model, _ in here}
     shown_under = {(f"{task}/{model}", protection) for task, model, protection in here}
     told = {
@@ -185,14 +189,14 @@ def unprotected(lines: Sequence[Line], runs: Sequence[Mapping[str, Any]]) -> lis
     ]
 
 
-def coarse_yields(lines: Sequence[Line], budget: float) -> list[str]:
+def coarse_yields(points: Sequence[PointSummary], budget: float) -> list[str]:
     """A sentence where one example is more than half the budget, so that a yield hangs on few.
 
     Args:
-        lines: points of the campaign.
+        points: points of the campaign.
         budget: loss of score that a passing chip may have.
     """
-    few = min((line.examples for line in lines), default=0)
+    few = min((point.examples for point in points), default=0)
     if not few or not 0 < budget < 2 / few:
         return []
     whole = math.floor(budget * few + 1e-9)
@@ -202,7 +206,7 @@ def coarse_yields(lines: Sequence[Line], budget: float) -> list[str]:
     ]
 
 
-def told_apart(one: Line, other: Line) -> bool:
+def differ_beyond_chance(one: PointSummary, other: PointSummary) -> bool:
     """Whether two points differ in their mean score: as printed, and beyond chance.
 
     Beyond chance means that the 95 % interval of the paired difference does not hold 0. Points
@@ -211,62 +215,52 @@ def told_apart(one: Line, other: Line) -> bool:
     Args:
         one, other: the points.
     """
-    if percent(one.summary.mean) == percent(other.summary.mean):
+    if hundredths(one.summary.mean) == hundredths(other.summary.mean):
         return False
     if len(np.intersect1d(one.chips, other.chips)) > 1:
         gain = paired_difference(one.chips, one.scores, other.chips, other.scores).interval
         return gain is not None and not gain[0] <= 0 <= gain[1]
-    low, high = sorted((one, other), key=lambda line: line.summary.mean)
+    low, high = sorted((one, other), key=lambda point: point.summary.mean)
     if low.summary.interval is None or high.summary.interval is None:
         return False
     return low.summary.interval[1] < high.summary.interval[0]
 
 
-def split_settings(lines: Sequence[Line]) -> tuple[list[str], dict[str, Any]]:
+def split_settings(points: Sequence[PointSummary]) -> tuple[list[str], dict[str, Any]]:
     """Settings that vary over the points, and those that all share."""
-    values = {name: {line.settings[name] for line in lines} for name in SETTINGS}
+    values = {name: {point.settings[name] for point in points} for name in SETTINGS}
     vary = [name for name in SETTINGS if len(values[name]) > 1]
     common = {name: next(iter(v)) for name, v in values.items() if len(v) == 1}
-    return vary, {name: v for name, v in common.items() if v not in (None, UNSAID.get(name))}
+    return vary, {name: v for name, v in common.items() if v not in (None, NULL_MEANS.get(name))}
 
 
-def percent(score: float) -> str:
-    """A score in percent, two digits behind the point."""
-    return f"{100 * score:.2f}"
-
-
-def shown(value: Any) -> str:
-    """A setting as tables show it."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def subject_of(line: Line) -> tuple[str, ...]:
+def panel_key(point: PointSummary) -> tuple[str, ...]:
     """The panel that a point belongs to."""
-    return tuple(shown(line.settings[name]) for name in SUBJECT)
+    return tuple(setting_text(point.settings[name]) for name in PANEL_SETTINGS)
 
 
-def scheme_of(line: Line) -> tuple[Any, ...]:
+def series_key(point: PointSummary) -> tuple[Any, ...]:
     """The scheme of a point, in the order of `SCHEME`."""
-    return tuple(line.settings[name] for name in SCHEME)
+    return tuple(point.settings[name] for name in SERIES_SETTINGS)
 
 
-def plainness(scheme: tuple[Any, ...]) -> tuple[Any, ...]:
+def plainest_first(scheme: tuple[Any, ...]) -> tuple[Any, ...]:
     """Sort key that puts the scheme nearest to a point's defaults first."""
-    usual = {**DEFAULTS, **UNSAID}
-    away = [value != usual.get(name) for name, value in zip(SCHEME, scheme, strict=True)]
-    encoding = scheme[SCHEME.index("encoding")]
+    usual = {**DEFAULTS, **NULL_MEANS}
+    away = [value != usual.get(name) for name, value in zip(SERIES_SETTINGS, scheme, strict=True)]
+    encoding = scheme[SERIES_SETTINGS.index("encoding")]
     rank = ENCODINGS.index(encoding) if encoding in ENCODINGS else len(ENCODINGS)
-    return sum(away), away, rank, tuple(map(shown, scheme))
+    return sum(away), away, rank, tuple(map(setting_text, scheme))
 
 
-def in_order(line: Line) -> tuple[Any, ...]:
+def table_order(point: PointSummary) -> tuple[Any, ...]:
     """Sort key that puts points as all tables show them: panel, scheme, place, rate."""
-    place = re.split(r"([0-9]+)", line.settings["faulty"] or "")
+    place = re.split(r"([0-9]+)", point.settings["faulty"] or "")
     numbered = [int(part) if part.isdigit() else part for part in place]  # layer 2 before 10
-    return subject_of(line), plainness(scheme_of(line)), numbered, line.rate
+    return panel_key(point), plainest_first(series_key(point)), numbered, point.rate
 
 
-def mark(summary: Summary) -> str:
+def doubt_mark(summary: Summary) -> str:
     """A sign behind an interval that may cover the mean too seldom (`doubt_text`)."""
     return " *" if summary.doubtful else ""
 

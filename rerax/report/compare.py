@@ -11,7 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from rerax.report.lines import SCHEME, Line, plainness, scheme_of, shown, subject_of
+from rerax.report.format import setting_text
+from rerax.report.summary import (
+    SERIES_SETTINGS,
+    PointSummary,
+    panel_key,
+    plainest_first,
+    series_key,
+)
 from rerax.stats import Summary, paired_difference
 
 LONGEST_LABEL = 40
@@ -23,15 +30,15 @@ class Series:
 
     Attributes:
         label: what tells it from the other series of the panel.
-        lines: its points, rates ascending.
+        points: its points, rates ascending.
     """
 
     label: str
-    lines: tuple[Line, ...]
+    points: tuple[PointSummary, ...]
 
-    def at(self, rate: float) -> Line | None:
+    def at(self, rate: float) -> PointSummary | None:
         """The point of a rate."""
-        return next((line for line in self.lines if line.rate == rate), None)
+        return next((point for point in self.points if point.rate == rate), None)
 
 
 @dataclass(frozen=True)
@@ -49,12 +56,12 @@ class Panel:
     @property
     def rates(self) -> list[float]:
         """All its rates, ascending."""
-        return sorted({line.rate for series in self.series for line in series.lines})
+        return sorted({point.rate for series in self.series for point in series.points})
 
     @property
-    def lines(self) -> list[Line]:
+    def points(self) -> list[PointSummary]:
         """All its points."""
-        return [line for series in self.series for line in series.lines]
+        return [point for series in self.series for point in series.points]
 
 
 @dataclass(frozen=True)
@@ -79,25 +86,25 @@ class Gain:
     cells: float | None
 
 
-def make_panels(lines: Sequence[Line]) -> list[Panel]:
+def make_panels(points: Sequence[PointSummary]) -> list[Panel]:
     """Panels of a campaign, those of one task and model next to each other.
 
-    Points whose faults are restricted to some places are in none (`rerax.report.places`).
+    Points whose faults are restricted to some places are in none (`rerax.report.heat_maps`).
 
     Args:
-        lines: points of a campaign (`summarise_points`).
+        points: points of a campaign (`summarise_points`).
     """
-    subjects: dict[tuple[str, ...], list[Line]] = {}
-    for line in lines:
-        if line.settings["faulty"] is None:
-            subjects.setdefault(subject_of(line), []).append(line)
-    titles = titles_of(lines)
+    subjects: dict[tuple[str, ...], list[PointSummary]] = {}
+    for point in points:
+        if point.settings["faulty"] is None:
+            subjects.setdefault(panel_key(point), []).append(point)
+    titles = panel_titles(points)
     return [Panel(titles[subject], _series(subjects[subject])) for subject in sorted(subjects)]
 
 
-def titles_of(lines: Sequence[Line]) -> dict[tuple[str, ...], str]:
+def panel_titles(points: Sequence[PointSummary]) -> dict[tuple[str, ...], str]:
     """Title of each panel: model and task, and whatever else tells it from the others."""
-    subjects = sorted({subject_of(line) for line in lines})
+    subjects = sorted({panel_key(point) for point in points})
     titles: dict[tuple[str, ...], str] = {}
     for task, model, fault, share in subjects:
         alike = [other for other in subjects if other[:2] == (task, model)]
@@ -115,26 +122,26 @@ def gains(panel: Panel) -> list[Gain]:
     found = []
     first, *others = panel.series
     for place, series in enumerate(others, 1):
-        for line in series.lines:
-            against = first.at(line.rate)
-            if against is None or not len(np.intersect1d(line.chips, against.chips)):
+        for point in series.points:
+            against = first.at(point.rate)
+            if against is None or not len(np.intersect1d(point.chips, against.chips)):
                 continue
-            summary = paired_difference(line.chips, line.scores, against.chips, against.scores)
-            same = line.cells_dense == against.cells_dense
-            cells = line.cells / against.cells if line.cells and against.cells else None
-            found.append(Gain(place, first.label, line.rate, summary, same, cells))
+            summary = paired_difference(point.chips, point.scores, against.chips, against.scores)
+            same = point.cells_dense == against.cells_dense
+            cells = point.cells / against.cells if point.cells and against.cells else None
+            found.append(Gain(place, first.label, point.rate, summary, same, cells))
     return found
 
 
-def scheme_labels(schemes: Sequence[tuple[Any, ...]]) -> list[str]:
+def series_labels(schemes: Sequence[tuple[Any, ...]]) -> list[str]:
     """What tells schemes apart, short enough for a chart; equal ones are numbered.
 
     Args:
         schemes: values in the order of `SCHEME`.
     """
-    vary = [k for k in range(len(SCHEME)) if len({scheme[k] for scheme in schemes}) > 1]
-    vary = vary or [SCHEME.index("encoding"), SCHEME.index("protection")]
-    whole = [", ".join(_word(SCHEME[k], scheme[k]) for k in vary) for scheme in schemes]
+    vary = [k for k in range(len(SERIES_SETTINGS)) if len({scheme[k] for scheme in schemes}) > 1]
+    vary = vary or [SERIES_SETTINGS.index("encoding"), SERIES_SETTINGS.index("protection")]
+    whole = [", ".join(_word(SERIES_SETTINGS[k], scheme[k]) for k in vary) for scheme in schemes]
     short = [text if len(text) <= LONGEST_LABEL else f"{text[:34]}…" for text in whole]
     return [
         text if short.count(text) == 1 else f"{text} #{short[: k + 1].count(text)}"
@@ -142,14 +149,14 @@ def scheme_labels(schemes: Sequence[tuple[Any, ...]]) -> list[str]:
     ]
 
 
-def _series(lines: Sequence[Line]) -> tuple[Series, ...]:
-    schemes: dict[tuple[Any, ...], list[Line]] = {}
-    for line in lines:
-        schemes.setdefault(scheme_of(line), []).append(line)
-    ordered = sorted(schemes, key=plainness)
+def _series(points: Sequence[PointSummary]) -> tuple[Series, ...]:
+    schemes: dict[tuple[Any, ...], list[PointSummary]] = {}
+    for point in points:
+        schemes.setdefault(series_key(point), []).append(point)
+    ordered = sorted(schemes, key=plainest_first)
     return tuple(
-        Series(label, tuple(sorted(schemes[scheme], key=lambda line: line.rate)))
-        for scheme, label in zip(ordered, scheme_labels(ordered), strict=True)
+        Series(label, tuple(sorted(schemes[scheme], key=lambda point: point.rate)))
+        for scheme, label in zip(ordered, series_labels(ordered), strict=True)
     )
 
 
@@ -160,4 +167,4 @@ def _word(name: str, value: Any) -> str:
     if name == "input_bits":
         return "float inputs" if value is None else f"{value}-bit inputs"
     unit = {"bits": " bits", "bits_per_cell": " bits a cell"}.get(name, "")
-    return f"{shown(value)}{unit}"
+    return f"{setting_text(value)}{unit}"

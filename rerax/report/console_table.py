@@ -7,20 +7,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rerax.campaign.stopping import Rule
-from rerax.report.lines import (
-    Line,
+from rerax.report.compare import Gain, gains, make_panels
+from rerax.report.console import Column, print_columns
+from rerax.report.format import budget_text, hundredths, setting_text
+from rerax.report.summary import (
+    PointSummary,
     coarse_yields,
+    doubt_mark,
     doubt_text,
-    mark,
-    percent,
-    shown,
     split_settings,
     summarise_points,
-    unprotected,
+    unprotected_matrices,
 )
-from rerax.report.panels import Gain, gains, make_panels
-from rerax.report.terminal import Column, print_columns
-from rerax.report.wording import budget_text, points
 from rerax.stats import Summary, looks
 from rerax.values import rate_text, read_budget
 
@@ -46,47 +44,51 @@ def print_table(
         wide: all columns, however narrow the terminal.
     """
     budget = read_budget(budget)
-    lines = summarise_points(rows, budget, stopped, runs)
-    vary, common = split_settings(lines)
+    points = summarise_points(rows, budget, stopped, runs)
+    vary, common = split_settings(points)
     columns = [
-        Column(name.replace("_", " "), [shown(x.settings[name]) for x in lines], number=False)
+        Column(
+            name.replace("_", " "), [setting_text(x.settings[name]) for x in points], number=False
+        )
         for name in vary
     ]
     found = {
         id(panel.series[gain.series].at(gain.rate)): gain
-        for panel in make_panels(lines)
+        for panel in make_panels(points)
         for gain in gains(panel)
     }
-    beside, notes = _beside(lines, found)
-    notes = [*_footnotes(rows, lines, common, budget), *notes]
-    summaries = [*(line.summary for line in lines), *(gain.summary for gain in found.values())]
+    beside, notes = _beside(points, found)
+    notes = [*_footnotes(rows, points, common, budget), *notes]
+    summaries = [*(point.summary for point in points), *(gain.summary for gain in found.values())]
     notes += filter(None, [doubt_text(summaries)])
-    notes += [] if stopped is None else [_stopping_note(lines, stopped)]
-    notes += [*unprotected(lines, runs), *more]
-    print_columns([*columns, *_statistics(lines), *beside], notes, file, wide)
+    notes += [] if stopped is None else [_stopping_note(points, stopped)]
+    notes += [*unprotected_matrices(points, runs), *more]
+    print_columns([*columns, *_statistics(points), *beside], notes, file, wide)
 
 
-def _statistics(lines: Sequence[Line]) -> list[Column]:
+def _statistics(points: Sequence[PointSummary]) -> list[Column]:
     """What the chips of each point say."""
-    found = [line.summary for line in lines]
+    found = [point.summary for point in points]
     return [
-        Column("rate", [rate_text(line.rate) for line in lines]),
+        Column("rate", [rate_text(point.rate) for point in points]),
         Column("chips", [str(s.chips) for s in found], rank=3),
-        Column("mean", [percent(s.mean) for s in found]),
-        Column("SE", ["" if s.se is None else percent(s.se) for s in found], rank=8),
-        Column("95 % interval", [_range(s.interval, 2) + mark(s) for s in found], rank=2),
-        Column("worst", [percent(s.worst) for s in found], rank=7),
-        Column("yield", [f"{100 * line.passed:.0f} %" for line in lines], rank=1),
-        Column("(95 %)", [_range(line.passed_interval, 0) for line in lines], rank=6),
+        Column("mean", [hundredths(s.mean) for s in found]),
+        Column("SE", ["" if s.se is None else hundredths(s.se) for s in found], rank=8),
+        Column("95 % interval", [_range(s.interval, 2) + doubt_mark(s) for s in found], rank=2),
+        Column("worst", [hundredths(s.worst) for s in found], rank=7),
+        Column("yield", [f"{100 * point.passed:.0f} %" for point in points], rank=1),
+        Column("(95 %)", [_range(point.passed_interval, 0) for point in points], rank=6),
     ]
 
 
-def _beside(lines: Sequence[Line], found: Mapping[int, Gain]) -> tuple[list[Column], list[str]]:
+def _beside(
+    points: Sequence[PointSummary], found: Mapping[int, Gain]
+) -> tuple[list[Column], list[str]]:
     """What each scheme gains over the plainest one, beside what it costs; nothing for one alone."""
     if not found:
         return [], []
-    mine = [found.get(id(line)) for line in lines]
-    means = ["" if g is None else points(g.summary.mean, sign=True) for g in mine]
+    mine = [found.get(id(point)) for point in points]
+    means = ["" if g is None else hundredths(g.summary.mean, sign=True) for g in mine]
     columns = [
         Column("gain", means, rank=1),
         Column("(gain 95 %)", ["" if g is None else _signed(g.summary) for g in mine], rank=9),
@@ -97,39 +99,41 @@ def _beside(lines: Sequence[Line], found: Mapping[int, Gain]) -> tuple[list[Colu
         cells = [f"{g.cells:.2f}" if g is not None and g.cells else "" for g in mine]
         columns.append(Column("cells", cells, rank=4))
         note += "; cells: times those that it takes"
-    if any(line.reads for line in lines):
-        reads = [f"{line.reads:.1f}" if line.reads else "" for line in lines]
+    if any(point.reads for point in points):
+        reads = [f"{point.reads:.1f}" if point.reads else "" for point in points]
         columns.append(Column("reads", reads, rank=5))
         note += "; reads: cells sensed for a weight"
-    if any(line.knows not in (None, "nothing") for line in lines):
-        known = [line.knows or "" for line in lines]
+    if any(point.knows not in (None, "nothing") for point in points):
+        known = [point.knows or "" for point in points]
         columns.append(Column("knows", known, number=False, rank=4))
         note += "; knows: what a scheme must know of the chip"
     return columns, [note]
 
 
 def _footnotes(
-    rows: pa.Table, lines: Sequence[Line], common: dict[str, Any], budget: float
+    rows: pa.Table, points: Sequence[PointSummary], common: dict[str, Any], budget: float
 ) -> list[str]:
-    floats = sorted({line.float_score for line in lines})
+    floats = sorted({point.float_score for point in points})
     notes = [
         "scores in %, SE and intervals over chips; "
         f"yield: chips within {budget_text(budget)} of the float score",
-        "float score " + ", ".join(percent(score) for score in floats),
-        ", ".join(f"{name.replace('_', ' ')} {shown(value)}" for name, value in common.items()),
-        *coarse_yields(lines, budget),
+        "float score " + ", ".join(hundredths(score) for score in floats),
+        ", ".join(
+            f"{name.replace('_', ' ')} {setting_text(value)}" for name, value in common.items()
+        ),
+        *coarse_yields(points, budget),
     ]
     clean = {
-        tuple(line.settings[n] for n in ("encoding", "bits", "protection")): line.clean_score
-        for line in lines
+        tuple(point.settings[n] for n in ("encoding", "bits", "protection")): point.clean_score
+        for point in points
     }
     if len(set(clean.values())) == 1:
-        notes[1] += f"; clean score {percent(lines[0].clean_score)}"
+        notes[1] += f"; clean score {hundredths(points[0].clean_score)}"
     else:
         notes[1] += "; clean score " + ", ".join(
-            f"{percent(score)} ({' '.join(map(str, key))})" for key, score in clean.items()
+            f"{hundredths(score)} ({' '.join(map(str, key))})" for key, score in clean.items()
         )
-    degenerate = sum(line.degenerate for line in lines)
+    degenerate = sum(point.degenerate for point in points)
     if degenerate:
         notes.append(f"degenerate chips (constant or not finite predictions): {degenerate}")
     platforms = pc.unique(rows["platform"]).to_pylist()
@@ -138,10 +142,10 @@ def _footnotes(
     return notes
 
 
-def _stopping_note(lines: Sequence[Line], stopped: Rule) -> str:
+def _stopping_note(points: Sequence[PointSummary], stopped: Rule) -> str:
     """The rule in words, and how many points it left unsettled."""
-    short = sum((line.summary.se or 0.0) > stopped.until_se for line in lines)
-    missed = f"; {short} of {len(lines)} points end above it" if short else ""
+    short = sum((point.summary.se or 0.0) > stopped.until_se for point in points)
+    missed = f"; {short} of {len(points)} points end above it" if short else ""
     return (
         f"chips added at {', '.join(map(str, looks(stopped.max_chips)))} until the SE is at most "
         f"{100 * stopped.until_se:g}{missed}; yield intervals are Clopper and Pearson's"
@@ -153,4 +157,4 @@ def _range(ends: tuple[float, float] | None, digits: int) -> str:
 
 
 def _signed(gain: Summary) -> str:
-    return " .. ".join(points(end, sign=True) for end in gain.interval or ()) + mark(gain)
+    return " .. ".join(hundredths(end, sign=True) for end in gain.interval or ()) + doubt_mark(gain)

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from rerax.campaign.stopping import Rule
-from rerax.report.lines import Line, told_apart
-from rerax.report.panels import Gain, Panel, Series, gains
-from rerax.report.places import HeatMap, loss
-from rerax.report.wording import budget_text, count, interval, listed, points
+from rerax.report.compare import Gain, Panel, Series, gains
+from rerax.report.format import budget_text, count, hundredths, interval, listed
+from rerax.report.heat_maps import HeatMap, mean_loss
+from rerax.report.summary import PointSummary, differ_beyond_chance
 from rerax.stats import passes
 from rerax.values import rate_text
 
@@ -36,29 +36,29 @@ class Finding(NamedTuple):
     text: str
 
 
-def what_was_run(lines: Sequence[Line], panels: Sequence[Panel], rows: int) -> str:
+def what_was_run(points: Sequence[PointSummary], panels: Sequence[Panel], rows: int) -> str:
     """One sentence on what the folder holds.
 
     Args:
-        lines: points of the campaign.
+        points: points of the campaign.
         panels: their panels (`make_panels`).
         rows: rows of the folder.
     """
-    rates = sorted({line.rate for line in lines})
+    rates = sorted({point.rate for point in points})
     span = listed([rate_text(rate) for rate in rates], most=8)
     most = max((len(panel.series) for panel in panels), default=0)
     schemes = f"{count(most, 'way')} of storing the model at " if most > 1 else ""
-    kinds = len({tuple(line.settings[n] for n in ("model", "task")) for line in lines})
+    kinds = len({tuple(point.settings[n] for n in ("model", "task")) for point in points})
     subject = f"{kinds} pairs of model and task, " if kinds > 1 else ""
-    chips = sorted({line.summary.chips for line in lines if line.rate > 0})
+    chips = sorted({point.summary.chips for point in points if point.rate > 0})
     each = ""
     if chips:
         low = f"{chips[0]:,} to " if len(chips) > 1 else ""
         each = f" {low}{count(chips[-1], 'chip')} a point,"
-    examples = listed([f"{n:,}" for n in sorted({line.examples for line in lines})])
+    examples = listed([f"{n:,}" for n in sorted({point.examples for point in points})])
     text = (
         f"{subject}{schemes}{count(len(rates), 'fault rate')} ({span});{each} every chip scored "
-        f"on {examples} examples. {count(rows, 'row')} of {count(len(lines), 'point')}."
+        f"on {examples} examples. {count(rows, 'row')} of {count(len(points), 'point')}."
     )
     return text[0].upper() + text[1:]
 
@@ -77,7 +77,7 @@ def without_folders(command: str) -> str:
     return shlex.join(parts)
 
 
-def findings(panel: Panel, budget: float) -> list[Finding]:
+def panel_findings(panel: Panel, budget: float) -> list[Finding]:
     """What the rows of a panel say: the clean score, where the budget is lost, who is best.
 
     Args:
@@ -101,19 +101,23 @@ def findings(panel: Panel, budget: float) -> list[Finding]:
     return [*found, *told]
 
 
-def hot_spots(maps: Sequence[HeatMap]) -> list[Finding]:
+def worst_places(maps: Sequence[HeatMap]) -> list[Finding]:
     """Which place of each heat map costs most."""
     return [Finding(heat.title, _worst_place(heat)) for heat in maps]
 
 
 def _worst_place(heat: HeatMap) -> str:
     """Where faults cost most, the places that tie, and those that are not told apart from it."""
-    ranked = sorted(heat.cells.items(), key=lambda item: -loss(item[1]))
-    worst, most = ranked[0][1], points(loss(ranked[0][1]))
+    ranked = sorted(heat.cells.items(), key=lambda item: -mean_loss(item[1]))
+    worst, most = ranked[0][1], hundredths(mean_loss(ranked[0][1]))
     names = [f"{heat.row_name} {row}, {heat.column_name} {column}" for (row, column), _ in ranked]
-    lines = [line for _, line in ranked]
-    top = [k for k, line in enumerate(lines) if points(loss(line)) == most]
-    near = [k for k, line in enumerate(lines) if k not in top and not told_apart(line, worst)]
+    points = [point for _, point in ranked]
+    top = [k for k, point in enumerate(points) if hundredths(mean_loss(point)) == most]
+    near = [
+        k
+        for k, point in enumerate(points)
+        if k not in top and not differ_beyond_chance(point, worst)
+    ]
     cost = f"{most} points of the clean score on average over {count(worst.summary.chips, 'chip')}"
     if len(top) == len(ranked) > 1:
         return f"Faults cost the same at all {len(ranked)} places: {cost}."
@@ -128,12 +132,12 @@ def _places(names: Sequence[str], picked: Sequence[int]) -> str:
 
 
 def cautions(
-    lines: Sequence[Line], platforms: Sequence[str], stopped: Rule | None, budget: float
+    points: Sequence[PointSummary], platforms: Sequence[str], stopped: Rule | None, budget: float
 ) -> list[str]:
     """What a reader must know before trusting the numbers.
 
     Args:
-        lines: points of the campaign.
+        points: points of the campaign.
         platforms: platforms that the rows name.
         stopped: the rule that decided how many chips there are, if one did.
         budget: loss of score that a passing chip may have.
@@ -148,10 +152,10 @@ def cautions(
     ]
     if stopped is not None:
         told.append(
-            f"Chips were added until the standard error was at most {points(stopped.until_se)} "
+            f"Chips were added until the standard error was at most {hundredths(stopped.until_se)} "
             f"points, up to {stopped.max_chips:,}."
         )
-    degenerate = sum(line.degenerate for line in lines)
+    degenerate = sum(point.degenerate for point in points)
     if degenerate:
         told.append(
             f"{count(degenerate, 'chip')} gave constant or not finite predictions; "
@@ -167,21 +171,21 @@ def cautions(
 
 def _clean(panel: Panel) -> str:
     """The references: parameters as loaded, and codes without faults."""
-    floats = sorted({points(line.float_score) for line in panel.lines})
+    floats = sorted({hundredths(point.float_score) for point in panel.points})
     text = f"The float score is {listed(floats)} %; without faults "
     ends = [pick(panel.series, key=_clean_score) for pick in (min, max)]
-    low, high = (points(_clean_score(series)) for series in ends)
+    low, high = (hundredths(_clean_score(series)) for series in ends)
     if low == high:
         return f"{text}the stored codes score {low} %."
     names = [
-        listed([s.label for s in panel.series if points(_clean_score(s)) == end])
+        listed([s.label for s in panel.series if hundredths(_clean_score(s)) == end])
         for end in (low, high)
     ]
     return f"{text}the stored codes score {low} % ({names[0]}) to {high} % ({names[1]})."
 
 
 def _clean_score(series: Series) -> float:
-    return series.lines[0].clean_score
+    return series.points[0].clean_score
 
 
 def _losses(panel: Panel, budget: float) -> list[Finding]:
@@ -189,8 +193,8 @@ def _losses(panel: Panel, budget: float) -> list[Finding]:
     lost: dict[float, list[str]] = {}
     kept, unsure, highest = [], [], 0.0
     for series in panel.series:
-        faulty = [line for line in series.lines if line.rate > 0]
-        first = next((line for line in faulty if not _mean_passes(line, budget)), None)
+        faulty = [point for point in series.points if point.rate > 0]
+        first = next((point for point in faulty if not _mean_passes(point, budget)), None)
         if first is not None:
             lost.setdefault(first.rate, []).append(series.label)
             ends = first.summary.interval
@@ -224,34 +228,34 @@ def _whose(how: str, panel: Panel, names: Sequence[str]) -> str:
     return "" if len(panel.series) == 1 else f" {how} {listed(names)}"
 
 
-def _mean_passes(line: Line, budget: float) -> bool:
-    return _within(line.summary.mean, line, budget)
+def _mean_passes(point: PointSummary, budget: float) -> bool:
+    return _within(point.summary.mean, point, budget)
 
 
-def _within(score: float, line: Line, budget: float) -> bool:
+def _within(score: float, point: PointSummary, budget: float) -> bool:
     """Whether a score is within the budget, as it is decided for chips."""
-    return bool(passes(np.array([score]), line.float_score, budget)[0])
+    return bool(passes(np.array([score]), point.float_score, budget)[0])
 
 
 def _at_rate(panel: Panel, rate: float, paired: Sequence[Gain]) -> str:
     """The highest mean at a rate and who shares it, its gain, and how many chips pass."""
-    here = [(k, line) for k, s in enumerate(panel.series) if (line := s.at(rate)) is not None]
-    mean = points(max(line.summary.mean for _, line in here))
-    top = [k for k, line in here if points(line.summary.mean) == mean]
-    best, line = next(item for item in here if item[0] == top[0])  # of equals the plainest
+    here = [(k, point) for k, s in enumerate(panel.series) if (point := s.at(rate)) is not None]
+    mean = hundredths(max(point.summary.mean for _, point in here))
+    top = [k for k, point in here if hundredths(point.summary.mean) == mean]
+    best, point = next(item for item in here if item[0] == top[0])  # of equals the plainest
     label = panel.series[best].label
     if len(here) == 1:
         who = f" with {label}" if len(panel.series) > 1 else ""
-        return f"The mean is {mean} %{who}. {_pass(line)}."
-    text = _highest(panel, here, top, line, mean)
-    passed = _pass(line) if len(top) == 1 else f"{_pass(line)} with {label}"
+        return f"The mean is {mean} %{who}. {_pass(point)}."
+    text = _highest(panel, here, top, point, mean)
+    passed = _pass(point) if len(top) == 1 else f"{_pass(point)} with {label}"
     (base, reference), name = here[0], panel.series[0].label
     gain = next((g for g in paired if g.rate == rate and g.series == best), None)
     if best == 0 or base != 0 or gain is None:
         return f"{text}. {passed}."
     s = gain.summary
     whose = "" if len(top) == 1 else f"{label} is "
-    text += f", {whose}{points(s.mean, sign=True)} points over {name}"
+    text += f", {whose}{hundredths(s.mean, sign=True)} points over {name}"
     text += f" on {count(s.chips, 'common chip')}"
     if s.interval is not None:
         text += f" (95 % interval {interval(s.interval, sign=True)}"
@@ -260,12 +264,18 @@ def _at_rate(panel: Panel, rate: float, paired: Sequence[Gain]) -> str:
 
 
 def _highest(
-    panel: Panel, here: Sequence[tuple[int, Line]], top: Sequence[int], best: Line, mean: str
+    panel: Panel,
+    here: Sequence[tuple[int, PointSummary]],
+    top: Sequence[int],
+    best: PointSummary,
+    mean: str,
 ) -> str:
     """Who has the highest mean of a rate, alone or not, and from whom it is not told apart."""
     names = listed([panel.series[k].label for k in top])
     near = [
-        panel.series[k].label for k, line in here if k not in top and not told_apart(line, best)
+        panel.series[k].label
+        for k, point in here
+        if k not in top and not differ_beyond_chance(point, best)
     ]
     if len(top) == len(here):
         return f"{names} have the same mean, {mean} %"
@@ -278,17 +288,17 @@ def _highest(
     return f"{text}, but not told apart from {listed(near)}" if near else text
 
 
-def _passed(line: Line) -> str:
-    return f"{round(line.passed * line.summary.chips)} of {line.summary.chips:,}"
+def _passed(point: PointSummary) -> str:
+    return f"{round(point.passed * point.summary.chips)} of {point.summary.chips:,}"
 
 
-def _pass(line: Line) -> str:
+def _pass(point: PointSummary) -> str:
     """How many of its chips pass."""
-    if line.passed_interval is None:
-        return f"The only chip {'passes' if line.passed else 'fails'}"
-    ends = interval(line.passed_interval, digits=0)
-    share = points(line.passed, digits=0)
-    return f"{_passed(line)} chips pass ({share} %, 95 % interval {ends})"
+    if point.passed_interval is None:
+        return f"The only chip {'passes' if point.passed else 'fails'}"
+    ends = interval(point.passed_interval, digits=0)
+    share = hundredths(point.passed, digits=0)
+    return f"{_passed(point)} chips pass ({share} %, 95 % interval {ends})"
 
 
 def _some(rates: Sequence[float]) -> list[float]:

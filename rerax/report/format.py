@@ -1,16 +1,22 @@
 """Numbers and lists as the report writes them. No JAX here."""
 
 from collections.abc import Sequence
+from typing import Any
 
 MINUS = "−"
 
 
-def points(value: float, sign: bool = False, digits: int = 2) -> str:
+def hundredths(value: float, sign: bool = False, digits: int = 2) -> str:
     """A score or a difference of scores, in hundredths; with its sign where that matters."""
     text = f"{abs(100 * value):.{digits}f}"
     if float(text) == 0:
         return text
     return (MINUS if value < 0 else "+" if sign else "") + text
+
+
+def setting_text(value: Any) -> str:
+    """Write the value of a setting."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def budget_text(budget: float) -> str:
@@ -27,7 +33,7 @@ def interval(ends: Sequence[float] | None, sign: bool = False, digits: int = 2) 
     """An interval in hundredths; nothing for none."""
     if ends is None:
         return ""
-    return f"{points(ends[0], sign, digits)} to {points(ends[1], sign, digits)}"
+    return f"{hundredths(ends[0], sign, digits)} to {hundredths(ends[1], sign, digits)}"
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
