@@ -48,6 +48,14 @@ def mark(place: int, x: float, y: float) -> str:
     return f'<path class="mark" transform="translate({x:.1f} {y:.1f})" d="{shape}"/>'
 
 
+def legend_mark(place: int) -> str:
+    """Draw the mark of a series on a piece of its curve, as a legend shows it."""
+    return (
+        '<svg viewBox="-14 -7 28 14" aria-hidden="true"><path class="curve" d="M-14 0H14"/>'
+        f"{mark(place, 0.0, 0.0)}</svg>"
+    )
+
+
 def score_chart(numbered: Numbered, identity: str, budget: float) -> str:
     """Scores against fault rate: every chip, the means and their 95 % intervals.
 

@@ -7,6 +7,7 @@ measured against.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,28 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """What one series gains over the first of its panel, at one rate.
+
+    Attributes:
+        series: its place in the panel.
+        over: the first series' label.
+        rate: fault rate.
+        summary: of the differences of scores, chip by chip (`rerax.stats.paired_difference`).
+        same_cells: whether both have equally many base cells, so that the same ones are stuck.
+        cells: cells of the one, spare arrays included, over those of the other; None where rows of
+            an early version do not say.
+    """
+
+    series: int
+    over: str
+    rate: float
+    summary: Summary
+    same_cells: bool
+    cells: float | None
+
+
+@dataclass(frozen=True)
 class Panel:
     """What is compared in one chart.
 
@@ -63,27 +86,17 @@ class Panel:
         """All its points."""
         return [point for series in self.series for point in series.points]
 
-
-@dataclass(frozen=True)
-class Gain:
-    """What one series gains over the first of its panel, at one rate.
-
-    Attributes:
-        series: its place in the panel.
-        over: the first series' label.
-        rate: fault rate.
-        summary: of the differences of scores, chip by chip (`rerax.stats.paired_difference`).
-        same_cells: whether both have equally many base cells, so that the same ones are stuck.
-        cells: cells of the one, spare arrays included, over those of the other; None where rows of
-            an early version do not say.
-    """
-
-    series: int
-    over: str
-    rate: float
-    summary: Summary
-    same_cells: bool
-    cells: float | None
+    @cached_property
+    def gains(self) -> list[Gain]:
+        """What each series gains over the first one, wherever they have chips in common."""
+        first, *others = self.series
+        return [
+            _gain(place, point, first.label, base)
+            for place, series in enumerate(others, 1)
+            for point in series.points
+            if (base := first.at(point.rate)) is not None
+            and len(np.intersect1d(point.chips, base.chips))
+        ]
 
 
 def make_panels(points: Sequence[PointSummary]) -> list[Panel]:
@@ -117,22 +130,6 @@ def panel_titles(points: Sequence[PointSummary]) -> dict[tuple[str, ...], str]:
     return titles
 
 
-def gains(panel: Panel) -> list[Gain]:
-    """Paired gains of all series over the first one, wherever they have chips in common."""
-    found = []
-    first, *others = panel.series
-    for place, series in enumerate(others, 1):
-        for point in series.points:
-            against = first.at(point.rate)
-            if against is None or not len(np.intersect1d(point.chips, against.chips)):
-                continue
-            summary = paired_difference(point.chips, point.scores, against.chips, against.scores)
-            same = point.cells_dense == against.cells_dense
-            cells = point.cells / against.cells if point.cells and against.cells else None
-            found.append(Gain(place, first.label, point.rate, summary, same, cells))
-    return found
-
-
 def series_labels(schemes: Sequence[tuple[Any, ...]]) -> list[str]:
     """What tells schemes apart, short enough for a chart; equal ones are numbered.
 
@@ -147,6 +144,17 @@ def series_labels(schemes: Sequence[tuple[Any, ...]]) -> list[str]:
         text if short.count(text) == 1 else f"{text} #{short[: k + 1].count(text)}"
         for k, text in enumerate(short)
     ]
+
+
+def _gain(place: int, point: PointSummary, over: str, base: PointSummary) -> Gain:
+    return Gain(
+        place,
+        over,
+        point.rate,
+        paired_difference(point.chips, point.scores, base.chips, base.scores),
+        point.cells_dense == base.cells_dense,
+        point.cells / base.cells if point.cells and base.cells else None,
+    )
 
 
 def _series(points: Sequence[PointSummary]) -> tuple[Series, ...]:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rerax.campaign.stopping import Rule
-from rerax.report.compare import Gain, gains, make_panels
+from rerax.report.compare import Gain, make_panels
 from rerax.report.console import Column, print_columns
 from rerax.report.format import budget_text, hundredths, setting_text
 from rerax.report.summary import (
@@ -55,7 +55,7 @@ def print_table(
     found = {
         id(panel.series[gain.series].at(gain.rate)): gain
         for panel in make_panels(points)
-        for gain in gains(panel)
+        for gain in panel.gains
     }
     beside, notes = _beside(points, found)
     notes = [*_footnotes(rows, points, common, budget), *notes]

@@ -12,7 +12,7 @@ from rerax.campaign.stopping import Rule
 from rerax.io import whole_file
 from rerax.report.chart_axes import FARTHEST
 from rerax.report.charts import colour_of
-from rerax.report.compare import Panel, gains, make_panels
+from rerax.report.compare import Panel, make_panels
 from rerax.report.format import budget_text, hundredths, setting_text
 from rerax.report.heat_maps import HeatMap, make_heat_maps, mean_loss
 from rerax.report.palette import LIGHT, SHADES, shade
@@ -53,7 +53,7 @@ def draw_figures(
     folder.mkdir(parents=True, exist_ok=True)
     points = summarise_points(rows, budget, stopped)
     panels = [panel for panel in make_panels(points) if any(panel.rates)]
-    compared = [panel for panel in panels if gains(panel)]
+    compared = [panel for panel in panels if panel.gains]
     maps = make_heat_maps(points)
     written = []
     for kind in ("png", "svg"):
@@ -216,7 +216,7 @@ def _draw_yields(panel: Panel, axes: Any, budget: float) -> None:
 
 
 def _draw_gains(panel: Panel, axes: Any) -> None:
-    found = gains(panel)
+    found = panel.gains
     rates = [gain.rate for gain in found]
     shifts, zero = _shifts(rates, len(panel.series) - 1)
     for place, (series, shift) in enumerate(zip(panel.series[1:], shifts, strict=True), 1):

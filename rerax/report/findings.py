@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rerax.campaign.stopping import Rule
-from rerax.report.compare import Gain, Panel, Series, gains
+from rerax.report.compare import Gain, Panel, Series
 from rerax.report.format import budget_text, count, hundredths, interval, listed
 from rerax.report.heat_maps import HeatMap, mean_loss
 from rerax.report.summary import PointSummary, differ_beyond_chance
@@ -19,13 +19,6 @@ MOST_RATES = 6
 """Rates of a panel that get a sentence each; the rest is in the tables."""
 MOST_PLACES = 4
 """Places of a heat map that a sentence names."""
-HOW_TO_CITE = (
-    "Name the version of rerax and the command that stand under the runs, and publish the folder. "
-    "Pruning with trainable masks and copies of the most significant bits in the freed cells "
-    "follow Li et al., Zero-Space Cost Fault Tolerance for Transformer-based Language Models on "
-    "ReRAM, arXiv 2401.11664; other fault models and protections name their sources in the "
-    "documentation."
-)
 _HUB_ID = re.compile(r"[A-Za-z0-9_-][\w.-]*/[\w.-]+")
 
 
@@ -86,7 +79,7 @@ def panel_findings(panel: Panel, budget: float) -> list[Finding]:
     """
     found = [Finding("No faults", _clean(panel)), *_losses(panel, budget)]
     rates = [rate for rate in panel.rates if rate > 0]
-    paired = gains(panel)
+    paired = panel.gains
     told = [Finding(rate_text(rate), _at_rate(panel, rate, paired)) for rate in _some(rates)]
     if len(told) < len(rates):
         more = f"{len(rates) - len(told)} more rates are in the table of points."

@@ -1,13 +1,15 @@
-"""The tables of the page as HTML, and heat maps, which are tables too. No JAX here."""
+"""What the tables and heat maps of the page show, as text; the templates make HTML of it.
+
+No JAX here.
+"""
 
 from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
-from rerax.report.compare import Gain, Panel, gains
+from rerax.report.compare import Gain, Panel
 from rerax.report.format import count, hundredths, interval, setting_text
 from rerax.report.heat_maps import HeatMap, mean_loss
-from rerax.report.palette import SHADES, shade
+from rerax.report.palette import shade
 from rerax.report.summary import PointSummary, doubt_mark, split_settings
 from rerax.stats import Summary
 from rerax.values import rate_text
@@ -21,7 +23,40 @@ LONG = 44
 """Letters from which on a cell is broken into lines."""
 
 
-def points_table(points: Sequence[PointSummary]) -> str:
+class Table(NamedTuple):
+    """A table of the page.
+
+    Attributes:
+        caption: its name.
+        head: name and CSS class of each column.
+        rows: text, CSS class and sort key of each cell; cells of words have no key.
+        tall: whether it scrolls.
+    """
+
+    caption: str
+    head: list[tuple[str, str | None]]
+    rows: list[list[tuple[str, str | None, str | None]]]
+    tall: bool
+
+
+class HeatCell(NamedTuple):
+    """A cell of a heat map: its shade, the points lost, and the numbers behind them."""
+
+    shade: int
+    lost: str
+    told: str
+
+
+class HeatTable(NamedTuple):
+    """A heat map of the page: labels, and the cells of each row; None where nothing was run."""
+
+    title: str
+    corner: str
+    columns: list[str]
+    rows: list[tuple[str, list[HeatCell | None]]]
+
+
+def points_table(points: Sequence[PointSummary]) -> Table:
     """Every point of the campaign.
 
     Args:
@@ -48,10 +83,10 @@ def points_table(points: Sequence[PointSummary]) -> str:
                 DASH if ends is None else (interval(ends, digits=0), ends[0]),
             ]
         )
-    return table("All points", head, rows)
+    return _table("All points", head, rows)
 
 
-def gains_table(panels: Sequence[Panel]) -> str:
+def gains_table(panels: Sequence[Panel]) -> Table:
     """Every paired gain of the campaign.
 
     Args:
@@ -68,15 +103,15 @@ def gains_table(panels: Sequence[Panel]) -> str:
             _text(gain.over),
         ]
         for panel in panels
-        for gain in gains(panel)
+        for gain in panel.gains
     ]
     head = ["subject"] if len(panels) > 1 else []
     head += ["scheme", "rate", "gain, points", "95 % interval", "SE"]
     head += ["cells, ×", "reads a weight", "common chips", "over"]
-    return table("Paired gains", head, rows) if rows else ""
+    return _table("Paired gains", head, rows)
 
 
-def ledger_table(points: Sequence[PointSummary]) -> str:
+def cells_table(points: Sequence[PointSummary]) -> Table:
     """Cells that each way of storing a model takes, beside those of the dense model.
 
     Args:
@@ -102,7 +137,7 @@ def ledger_table(points: Sequence[PointSummary]) -> str:
             _reads(point),
             *(_knowledge(point) if told else ()),
         ]
-    return table("Cells", head, list(rows.values())) if rows else ""
+    return _table("Cells", head, list(rows.values()))
 
 
 def _knowledge(point: PointSummary) -> tuple[Cell, Cell]:
@@ -111,75 +146,52 @@ def _knowledge(point: PointSummary) -> tuple[Cell, Cell]:
     return _text(point.knows or ""), DASH if bits is None else (f"{bits:,}", bits)
 
 
-def runs_table(runs: Sequence[Mapping[str, Any]]) -> str:
+def runs_table(runs: Sequence[Mapping[str, Any]]) -> Table:
     """What the runs have said of themselves, without the names of machines or folders.
 
     Args:
         runs: lines of a folder's provenance.
     """
     head = ["time", "platform", "revision", "versions", "work"]
-    return table("Runs", head, [_run(run) for run in runs]) if runs else ""
+    return _table("Runs", head, [_run(run) for run in runs])
 
 
-def heat_table(heat: HeatMap, largest: float) -> str:
-    """A heat map: a table whose cells are shaded by the loss that they show.
+def heat_table(heat: HeatMap, largest: float) -> HeatTable:
+    """Shade the cells of a heat map by the loss that they show.
 
     Args:
         heat: the map.
         largest: the loss that has the last shade.
     """
-    head = "".join(f'<th scope="col">{escape(_spaced(name))}</th>' for name in heat.columns)
-    body = ""
-    for row in heat.rows:
-        cells = "".join(_heat_cell(heat, row, column, largest) for column in heat.columns)
-        body += f'<tr><th scope="row">{escape(_spaced(row))}</th>{cells}</tr>'
-    corner = f"{escape(heat.row_name)} \\ {escape(heat.column_name)}"
-    return (
-        f'<div class="box" tabindex="0" role="region" aria-label="{escape(heat.title)}">'
-        f'<table class="heat"><caption>{escape(heat.title)}</caption>'
-        f'<thead><tr><th scope="col">{corner}</th>{head}</tr></thead><tbody>{body}</tbody>'
-        "</table></div>"
+    return HeatTable(
+        heat.title,
+        f"{heat.row_name} \\ {heat.column_name}",
+        list(map(_spaced, heat.columns)),
+        [
+            (_spaced(row), [_heat_cell(heat, row, column, largest) for column in heat.columns])
+            for row in heat.rows
+        ],
     )
 
 
-def heat_key(largest: float) -> str:
-    """What the shades mean."""
-    steps = "".join(f'<i class="h{k}"></i>' for k in range(SHADES))
-    return (
-        f'<p class="key"><span>0</span><span class="steps" aria-hidden="true">{steps}</span>'
-        f"<span>{hundredths(max(largest, 0.0))} points lost</span></p>"
-    )
-
-
-def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """A table in its own scroll box, which the page's script makes sortable.
-
-    Args:
-        caption: its name.
-        head: names of the columns.
-        rows: what they show, with what they are sorted by; numbers stand at the right edge.
-    """
+def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Table:
+    """Put numbers at the right edge of their columns, and words at the left."""
     kinds = [
-        "" if any(isinstance(key, str) for _, key in column) else ' class="n"'
+        None if any(isinstance(key, str) for _, key in column) else "n"
         for column in zip(*rows, strict=True)
     ]
-    columns = "".join(
-        f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(head, kinds, strict=True)
-    )
-    body = "".join(f"<tr>{''.join(map(_cell, row, kinds))}</tr>" for row in rows)
-    kind = "box tall" if len(rows) > MOST_ROWS else "box"
-    return (
-        f'<div class="{kind}" tabindex="0" role="region" aria-label="{escape(caption)}">'
-        f'<table class="sortable"><caption>{escape(caption)}</caption>'
-        f"<thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table></div>"
+    return Table(
+        caption,
+        list(zip(head, kinds, strict=True)) if rows else [],
+        [list(map(_cell, row, kinds)) for row in rows],
+        len(rows) > MOST_ROWS,
     )
 
 
-def _cell(cell: Cell, kind: str) -> str:
+def _cell(cell: Cell, kind: str | None) -> tuple[str, str | None, str | None]:
     text, key = cell
-    value = "" if isinstance(key, str) else f' data-v="{float(key)!r}"'
-    kind = ' class="long"' if len(text) > LONG else kind
-    return f"<td{kind}{value}>{escape(text)}</td>"
+    value = None if isinstance(key, str) else repr(float(key))
+    return text, "long" if len(text) > LONG else kind, value
 
 
 def _setting(value: Any) -> Cell:
@@ -212,22 +224,19 @@ def _reads(point: PointSummary) -> Cell:
     return DASH if point.reads is None else (f"{point.reads:.1f}", point.reads)
 
 
-def _heat_cell(heat: HeatMap, row: str, column: str, largest: float) -> str:
+def _heat_cell(heat: HeatMap, row: str, column: str, largest: float) -> HeatCell | None:
     point = heat.cells.get((row, column))
     if point is None:
-        return '<td class="none"></td>'
-    s = point.summary
+        return None
+    s, loss = point.summary, mean_loss(point)
     told = [
         f"{heat.row_name} {row}, {heat.column_name} {column}",
-        f"{hundredths(mean_loss(point))} points lost; mean {hundredths(s.mean)} %",
+        f"{hundredths(loss)} points lost; mean {hundredths(s.mean)} %",
     ]
     if s.interval is not None:
         told.append(f"95 % interval of the mean {interval(s.interval)}")
     told.append(f"{count(s.chips, 'chip')}, worst {hundredths(s.worst)} %")
-    return (
-        f'<td class="h{shade(mean_loss(point), largest)}" tabindex="0" '
-        f'title="{escape(chr(10).join(told))}">{hundredths(mean_loss(point))}</td>'
-    )
+    return HeatCell(shade(loss, largest), hundredths(loss), "\n".join(told))
 
 
 def _run(run: Mapping[str, Any]) -> list[Cell]:
