@@ -1,24 +1,27 @@
-"""The findings of a campaign in plain sentences, each computed from its rows. No JAX here."""
+"""What the rows of a campaign say, in plain sentences. No JAX here."""
 
 import re
 import shlex
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rerax.campaign.stopping import Rule
-from rerax.report.compare import Gain, Panel, Series
-from rerax.report.format import budget_text, count, hundredths, interval, listed
+from rerax.report.compare import Panel, Series
+from rerax.report.format import budget_text, count, hundredths, interval, listed, sentence
 from rerax.report.heat_maps import HeatMap, mean_loss
-from rerax.report.summary import PointSummary, differ_beyond_chance
+from rerax.report.summary import (
+    PointSummary,
+    coarse_yields,
+    differ_beyond_chance,
+    unprotected_matrices,
+)
 from rerax.stats import passes
 from rerax.values import rate_text
 
-MOST_RATES = 6
-"""Rates of a panel that get a sentence each; the rest is in the tables."""
-MOST_PLACES = 4
-"""Places of a heat map that a sentence names."""
+MOST_NAMED = 4
+"""Series, rates or places that one sentence names; of more it says how many there are."""
 _HUB_ID = re.compile(r"[A-Za-z0-9_-][\w.-]*/[\w.-]+")
 
 
@@ -29,35 +32,120 @@ class Finding(NamedTuple):
     text: str
 
 
-def what_was_run(points: Sequence[PointSummary], panels: Sequence[Panel], rows: int) -> str:
-    """One sentence on what the folder holds.
+def describe_campaign(points: Sequence[PointSummary], panels: Sequence[Panel]) -> str:
+    """Say in one sentence what was run.
 
     Args:
         points: points of the campaign.
         panels: their panels (`make_panels`).
-        rows: rows of the folder.
     """
     rates = sorted({point.rate for point in points})
-    span = listed([rate_text(rate) for rate in rates], most=8)
-    most = max((len(panel.series) for panel in panels), default=0)
-    schemes = f"{count(most, 'way')} of storing the model at " if most > 1 else ""
-    kinds = len({tuple(point.settings[n] for n in ("model", "task")) for point in points})
-    subject = f"{kinds} pairs of model and task, " if kinds > 1 else ""
+    texts = list(map(rate_text, rates))
+    span = f"({listed(texts)})" if len(texts) <= 6 else f"up to {texts[-1]}"
+    pairs = len({(point.settings["model"], point.settings["task"]) for point in points})
+    series = {len(panel.series) for panel in panels} or {1}
     chips = sorted({point.summary.chips for point in points if point.rate > 0})
-    each = ""
-    if chips:
-        low = f"{chips[0]:,} to " if len(chips) > 1 else ""
-        each = f" {low}{count(chips[-1], 'chip')} a point,"
+    parts = [
+        f"{pairs} pairs of model and task" if pairs > 1 else "",
+        f"{'up to ' if len(series) > 1 else ''}{max(series)} ways of storing the model"
+        if max(series) > 1
+        else "",
+        f"{count(len(rates), 'fault rate')} {span}",
+        f"{f'{chips[0]:,} to ' if len(chips) > 1 else ''}{count(chips[-1], 'chip')} a point"
+        if chips
+        else "",
+    ]
     examples = listed([f"{n:,}" for n in sorted({point.examples for point in points})])
-    text = (
-        f"{subject}{schemes}{count(len(rates), 'fault rate')} ({span});{each} every chip scored "
-        f"on {examples} examples. {count(rows, 'row')} of {count(len(points), 'point')}."
+    return sentence(f"{', '.join(filter(None, parts))}; every chip scored on {examples} examples")
+
+
+def panel_findings(panel: Panel, budget: float) -> list[Finding]:
+    """Say what a panel scores without faults, where it loses the budget, and what helps.
+
+    Two rates are told: the first at which the plainest series loses the budget, and the highest
+    one that most series have. Neither is picked for a large gain; the others are in the tables.
+
+    Args:
+        panel: what is compared.
+        budget: loss of score that a passing chip may have.
+    """
+    found = [Finding("No faults", _clean_scores(panel)), *_losses(panel, budget)]
+    faulty = [rate for rate in panel.rates if rate > 0]
+    first = _first_loss(panel.series[0], budget)
+    told = {max(faulty, key=lambda rate: (len(_series_at(panel, rate)), rate))} if faulty else set()
+    told |= set() if first is None else {first.rate}
+    found += [Finding(f"Rate {rate_text(rate)}", _at_rate(panel, rate)) for rate in sorted(told)]
+    others = dict.fromkeys(
+        panel.series[gain.series].label for gain in panel.gains if not gain.same_cells
     )
-    return text[0].upper() + text[1:]
+    if others:
+        text = (
+            f"{_named(list(others))} and {panel.series[0].label} take different numbers of cells: "
+            "their chips are paired by number, but other cells are stuck."
+        )
+        found.append(Finding("Pairing", text))
+    return found
+
+
+def worst_places(maps: Sequence[HeatMap]) -> list[Finding]:
+    """Name the place of each heat map where faults cost most."""
+    return [Finding(heat.title, _worst_place(heat)) for heat in maps]
+
+
+def find_warnings(
+    points: Sequence[PointSummary],
+    platforms: Sequence[str],
+    budget: float,
+    runs: Sequence[Mapping[str, Any]],
+) -> list[Finding]:
+    """Say what makes the numbers of a campaign less sure than they look.
+
+    Args:
+        points: points of the campaign.
+        platforms: platforms that the rows name.
+        budget: loss of score that a passing chip may have.
+        runs: lines of the folder's provenance (`campaign.manifest.read_provenance`).
+    """
+    told = [*map(sentence, coarse_yields(points, budget))]
+    degenerate = sum(point.degenerate for point in points)
+    if degenerate:
+        told.append(
+            f"{count(degenerate, 'chip')} gave constant or not finite predictions; "
+            f"{'it counts' if degenerate == 1 else 'they count'} with the score that is left."
+        )
+    if len(platforms) > 1:
+        told.append(
+            f"Rows come from {len(platforms)} platforms ({listed(sorted(platforms))}), whose "
+            "scores may differ in the last examples."
+        )
+    told += [f"{text}." for text in unprotected_matrices(points, runs)]
+    return [Finding("Warning", text) for text in told]
+
+
+def explain_statistics(stopped: Rule | None, budget: float) -> list[str]:
+    """Say how the numbers of the page are to be read.
+
+    Args:
+        stopped: the rule that decided how many chips there are, if one did.
+        budget: loss of score that a passing chip may have.
+    """
+    kind = "Clopper and Pearson's" if stopped is not None else "Wilson's"
+    told = [
+        "Intervals are over chips, never over examples; those of a share are "
+        f"{kind}. A chip passes when its score is at least the float score less "
+        f"{budget_text(budget)}. Rate 0 has no faults, so all its chips are one.",
+        "Each interval is for one comparison, and not widened for the number of them.",
+    ]
+    if stopped is not None:
+        told.append(
+            f"Chips were added until the standard error was at most {hundredths(stopped.until_se)} "
+            f"points, up to {stopped.max_chips:,}."
+        )
+    return told
 
 
 def without_folders(command: str) -> str:
-    """A command line whose paths are their last part alone, since a page names no folders.
+    """Shorten the paths of a command line to their last part: a page names no folders.
 
     Example:
         >>> without_folders("rerax sweep --model /home/anna/mini --fault map:/data/a.parquet")
@@ -70,159 +158,71 @@ def without_folders(command: str) -> str:
     return shlex.join(parts)
 
 
-def panel_findings(panel: Panel, budget: float) -> list[Finding]:
-    """What the rows of a panel say: the clean score, where the budget is lost, who is best.
-
-    Args:
-        panel: what is compared.
-        budget: loss of score that a passing chip may have.
-    """
-    found = [Finding("No faults", _clean(panel)), *_losses(panel, budget)]
-    rates = [rate for rate in panel.rates if rate > 0]
-    paired = panel.gains
-    told = [Finding(rate_text(rate), _at_rate(panel, rate, paired)) for rate in _some(rates)]
-    if len(told) < len(rates):
-        more = f"{len(rates) - len(told)} more rates are in the table of points."
-        told.append(Finding("Other rates", more))
-    if any(not gain.same_cells for gain in paired):
-        names = [s.label for k, s in enumerate(panel.series) if _other_cells(k, paired)]
-        text = (
-            f"{listed(names)} and {panel.series[0].label} need different numbers of cells for the "
-            "same model, so their chips are paired by number but not cell by cell."
-        )
-        told.append(Finding("Pairing", text))
-    return [*found, *told]
+def _named(names: Sequence[str]) -> str:
+    return listed(names, most=MOST_NAMED)
 
 
-def worst_places(maps: Sequence[HeatMap]) -> list[Finding]:
-    """Which place of each heat map costs most."""
-    return [Finding(heat.title, _worst_place(heat)) for heat in maps]
-
-
-def _worst_place(heat: HeatMap) -> str:
-    """Where faults cost most, the places that tie, and those that are not told apart from it."""
-    ranked = sorted(heat.cells.items(), key=lambda item: -mean_loss(item[1]))
-    worst, most = ranked[0][1], hundredths(mean_loss(ranked[0][1]))
-    names = [f"{heat.row_name} {row}, {heat.column_name} {column}" for (row, column), _ in ranked]
-    points = [point for _, point in ranked]
-    top = [k for k, point in enumerate(points) if hundredths(mean_loss(point)) == most]
-    near = [
-        k
-        for k, point in enumerate(points)
-        if k not in top and not differ_beyond_chance(point, worst)
-    ]
-    cost = f"{most} points of the clean score on average over {count(worst.summary.chips, 'chip')}"
-    if len(top) == len(ranked) > 1:
-        return f"Faults cost the same at all {len(ranked)} places: {cost}."
-    text = f"Of {count(len(ranked), 'place')}, faults cost most at {_places(names, top)}: {cost}."
-    return f"{text} Not told apart from it: {_places(names, near)}." if near else text
-
-
-def _places(names: Sequence[str], picked: Sequence[int]) -> str:
-    """The first few of the places picked, and how many more there are."""
-    more = [f"and {len(picked) - MOST_PLACES} more"] if len(picked) > MOST_PLACES else []
-    return "; ".join([*(names[k] for k in picked[:MOST_PLACES]), *more])
-
-
-def cautions(
-    points: Sequence[PointSummary], platforms: Sequence[str], stopped: Rule | None, budget: float
-) -> list[str]:
-    """What a reader must know before trusting the numbers.
-
-    Args:
-        points: points of the campaign.
-        platforms: platforms that the rows name.
-        stopped: the rule that decided how many chips there are, if one did.
-        budget: loss of score that a passing chip may have.
-    """
-    kind = "Clopper and Pearson's" if stopped is not None else "Wilson's"
-    told = [
-        "The chip is the unit of every statistic: intervals are over chips, never over examples. "
-        f"A chip passes when its score is at least the float score less {budget_text(budget)}; "
-        f"intervals of a share are {kind}. Rate 0 has no faults, so all its chips are one.",
-        "Where several schemes are compared, each interval is for one comparison and is not "
-        "widened for the number of them.",
-    ]
-    if stopped is not None:
-        told.append(
-            f"Chips were added until the standard error was at most {hundredths(stopped.until_se)} "
-            f"points, up to {stopped.max_chips:,}."
-        )
-    degenerate = sum(point.degenerate for point in points)
-    if degenerate:
-        told.append(
-            f"{count(degenerate, 'chip')} gave constant or not finite predictions; "
-            f"{'it counts' if degenerate == 1 else 'they count'} with the score that is left."
-        )
-    if len(platforms) > 1:
-        told.append(
-            f"Rows come from {len(platforms)} platforms ({listed(sorted(platforms))}), whose "
-            "scores may differ in the last examples."
-        )
-    return told
-
-
-def _clean(panel: Panel) -> str:
-    """The references: parameters as loaded, and codes without faults."""
+def _clean_scores(panel: Panel) -> str:
     floats = sorted({hundredths(point.float_score) for point in panel.points})
-    text = f"The float score is {listed(floats)} %; without faults "
-    ends = [pick(panel.series, key=_clean_score) for pick in (min, max)]
-    low, high = (hundredths(_clean_score(series)) for series in ends)
-    if low == high:
-        return f"{text}the stored codes score {low} %."
-    names = [
-        listed([s.label for s in panel.series if hundredths(_clean_score(s)) == end])
-        for end in (low, high)
-    ]
-    return f"{text}the stored codes score {low} % ({names[0]}) to {high} % ({names[1]})."
-
-
-def _clean_score(series: Series) -> float:
-    return series.points[0].clean_score
+    clean: dict[str, list[str]] = {}
+    for series in sorted(panel.series, key=lambda series: series.points[0].clean_score):
+        clean.setdefault(hundredths(series.points[0].clean_score), []).append(series.label)
+    ends = dict.fromkeys((next(iter(clean)), list(clean)[-1]))
+    stored = [f"{end} %{f' ({_named(clean[end])})' if len(ends) > 1 else ''}" for end in ends]
+    return (
+        f"The model scores {listed(floats)} % as loaded (float score) and "
+        f"{' to '.join(stored)} as stored without faults (clean score)."
+    )
 
 
 def _losses(panel: Panel, budget: float) -> list[Finding]:
-    """At which rate the mean of each series first loses more than the budget."""
+    """Say at which rate the mean of each series first loses more than the budget."""
     lost: dict[float, list[str]] = {}
-    kept, unsure, highest = [], [], 0.0
+    kept: dict[float, list[str]] = {}
+    unsure = []
     for series in panel.series:
-        faulty = [point for point in series.points if point.rate > 0]
-        first = next((point for point in faulty if not _mean_passes(point, budget)), None)
+        first = _first_loss(series, budget)
+        highest = series.points[-1].rate
         if first is not None:
             lost.setdefault(first.rate, []).append(series.label)
             ends = first.summary.interval
             if ends is not None and _within(ends[1], first, budget):
-                unsure.append(f"{series.label} at {rate_text(first.rate)}")
-        elif faulty:
-            kept.append(series.label)
-            highest = max(highest, faulty[-1].rate)
-    told = []
+                unsure.append(series.label)
+        elif highest:
+            kept.setdefault(highest, []).append(series.label)
+    points, told = budget_text(budget), []
     if lost:
-        steps = [f"at {rate_text(r)}{_whose('with', panel, lost[r])}" for r in sorted(lost)]
         told.append(
-            f"Of the rates run, the mean first loses more than {budget_text(budget)} of the "
-            f"float score {', '.join(steps)}."
+            f"Of the rates run, the mean first loses more than {points} of the float score "
+            f"{_steps('at', panel, lost)}."
         )
     if kept:
         told.append(
-            f"The mean stays within {budget_text(budget)} of the float score at every rate run, "
-            f"up to {rate_text(highest)}{_whose('with', panel, kept)}."
+            f"The mean stays within {points} of the float score {_steps('up to', panel, kept)}."
         )
     if unsure:
-        whose = _whose("for", panel, unsure)
-        told.append(
-            f"The 95 % interval still reaches the budget there{whose}: more chips would settle it."
-        )
-    return [Finding("Budget", " ".join(told))] if told else []
+        every = len(unsure) == sum(map(len, lost.values()))
+        whose = "" if every else f" for {_named(unsure)}"
+        told.append(f"The 95 % interval there still reaches the budget{whose}: run more chips.")
+    return [Finding("Score lost", " ".join(told))] if told else []
 
 
-def _whose(how: str, panel: Panel, names: Sequence[str]) -> str:
-    """Which series are meant; nothing where there is one only."""
-    return "" if len(panel.series) == 1 else f" {how} {listed(names)}"
+def _steps(how: str, panel: Panel, names: Mapping[float, Sequence[str]]) -> str:
+    """Name rates and the series of each; of many rates the first few and the last."""
+    texts = [
+        f"{how} {rate_text(rate)}"
+        + ("" if len(panel.series) == 1 else f" with {_named(names[rate])}")
+        for rate in sorted(names)
+    ]
+    if len(texts) > MOST_NAMED:
+        texts[2:-1] = [f"{how} {len(texts) - 3} rates between with others"]
+    return "; ".join(texts)
 
 
-def _mean_passes(point: PointSummary, budget: float) -> bool:
-    return _within(point.summary.mean, point, budget)
+def _first_loss(series: Series, budget: float) -> PointSummary | None:
+    """The point of the lowest rate at which the mean of a series fails."""
+    faulty = (point for point in series.points if point.rate > 0)
+    return next((p for p in faulty if not _within(p.summary.mean, p, budget)), None)
 
 
 def _within(score: float, point: PointSummary, budget: float) -> bool:
@@ -230,77 +230,77 @@ def _within(score: float, point: PointSummary, budget: float) -> bool:
     return bool(passes(np.array([score]), point.float_score, budget)[0])
 
 
-def _at_rate(panel: Panel, rate: float, paired: Sequence[Gain]) -> str:
-    """The highest mean at a rate and who shares it, its gain, and how many chips pass."""
-    here = [(k, point) for k, s in enumerate(panel.series) if (point := s.at(rate)) is not None]
-    mean = hundredths(max(point.summary.mean for _, point in here))
-    top = [k for k, point in here if hundredths(point.summary.mean) == mean]
-    best, point = next(item for item in here if item[0] == top[0])  # of equals the plainest
-    label = panel.series[best].label
-    if len(here) == 1:
-        who = f" with {label}" if len(panel.series) > 1 else ""
-        return f"The mean is {mean} %{who}. {_pass(point)}."
-    text = _highest(panel, here, top, point, mean)
-    passed = _pass(point) if len(top) == 1 else f"{_pass(point)} with {label}"
-    (base, reference), name = here[0], panel.series[0].label
-    gain = next((g for g in paired if g.rate == rate and g.series == best), None)
-    if best == 0 or base != 0 or gain is None:
-        return f"{text}. {passed}."
-    s = gain.summary
-    whose = "" if len(top) == 1 else f"{label} is "
-    text += f", {whose}{hundredths(s.mean, sign=True)} points over {name}"
-    text += f" on {count(s.chips, 'common chip')}"
-    if s.interval is not None:
-        text += f" (95 % interval {interval(s.interval, sign=True)}"
-        text += ": no sure gain)" if s.interval[0] <= 0 <= s.interval[1] else ")"
-    return f"{text}. {passed}; {_passed(reference)} with {name}."
+def _series_at(panel: Panel, rate: float) -> dict[int, PointSummary]:
+    """The points of a rate by the places of their series."""
+    found = {place: series.at(rate) for place, series in enumerate(panel.series)}
+    return {place: point for place, point in found.items() if point is not None}
 
 
-def _highest(
-    panel: Panel,
-    here: Sequence[tuple[int, PointSummary]],
-    top: Sequence[int],
-    best: PointSummary,
-    mean: str,
-) -> str:
-    """Who has the highest mean of a rate, alone or not, and from whom it is not told apart."""
-    names = listed([panel.series[k].label for k in top])
+def _at_rate(panel: Panel, rate: float) -> str:
+    """Say which series has the highest mean of a rate, what it gains, and how many chips pass."""
+    here, first = _series_at(panel, rate), panel.series[0].label
+    highest = hundredths(max(point.summary.mean for point in here.values()))
+    top = [place for place, point in here.items() if hundredths(point.summary.mean) == highest]
+    best, point = top[0], here[top[0]]  # the plainest of those that print alike
     near = [
-        panel.series[k].label
-        for k, point in here
-        if k not in top and not differ_beyond_chance(point, best)
+        panel.series[place].label
+        for place, other in here.items()
+        if place not in top and not differ_beyond_chance(other, point)
     ]
-    if len(top) == len(here):
-        return f"{names} have the same mean, {mean} %"
-    if len(top) > 1:
-        text = f"{names} share the highest mean of {len(here)}, {mean} %"
+    label = panel.series[best].label
+    some = f" of the {len(here)} run there" if len(here) < len(panel.series) else ""
+    if len(panel.series) == 1:
+        text = f"The mean is {highest} %"
+    elif len(here) == 1:
+        text = f"The mean is {highest} % with {label}"
+    elif len(top) > 1:
+        names = listed([panel.series[place].label for place in top])
+        shared = "have the same mean" if len(top) == len(here) else "share the highest mean"
+        text = f"{names} {shared}{some}, {highest} %"
     elif near:
-        text = f"{names} has the highest mean of {len(here)}, {mean} %"
+        text = f"{label} has the highest mean{some}, {highest} %"
     else:
-        return f"{names} is best of {len(here)} with a mean of {mean} %"
-    return f"{text}, but not told apart from {listed(near)}" if near else text
+        text = f"{label} is best{some} with a mean of {highest} %"
+    gain = next((g for g in panel.gains if g.rate == rate and g.series == best), None)
+    passed = f"{_passing(point)}{f' with {label}' if len(top) > 1 else ''}"
+    if gain is not None:
+        s = gain.summary
+        text += f"{', ' if len(top) == 1 else f'; {label} is '}{hundredths(s.mean, sign=True)}"
+        text += f" points over {first}"
+        if s.chips < max(point.summary.chips, here[0].summary.chips):
+            text += f" on {count(s.chips, 'common chip')}"
+        if s.interval is not None:
+            text += f" (95 % interval {interval(s.interval, sign=True)})"
+        passed += f", {_passed(here[0])} with {first}"
+    if near:
+        text += f"; chance may explain the lead over {_named(near)}"
+    return f"{text}. {passed}."
 
 
 def _passed(point: PointSummary) -> str:
     return f"{round(point.passed * point.summary.chips)} of {point.summary.chips:,}"
 
 
-def _pass(point: PointSummary) -> str:
-    """How many of its chips pass."""
+def _passing(point: PointSummary) -> str:
     if point.passed_interval is None:
         return f"The only chip {'passes' if point.passed else 'fails'}"
     ends = interval(point.passed_interval, digits=0)
-    share = hundredths(point.passed, digits=0)
-    return f"{_passed(point)} chips pass ({share} %, 95 % interval {ends})"
+    return f"{_passed(point)} chips pass (95 % interval {ends} %)"
 
 
-def _some(rates: Sequence[float]) -> list[float]:
-    """At most `MOST_RATES` of them, the ends included."""
-    if len(rates) <= MOST_RATES:
-        return list(rates)
-    picked = np.linspace(0, len(rates) - 1, MOST_RATES).round().astype(int)
-    return [rates[k] for k in picked]
-
-
-def _other_cells(place: int, paired: Sequence[Gain]) -> bool:
-    return any(gain.series == place and not gain.same_cells for gain in paired)
+def _worst_place(heat: HeatMap) -> str:
+    """Name the place where faults cost most, those that tie, and those that may."""
+    ranked = sorted(heat.cells.items(), key=lambda item: -mean_loss(item[1]))
+    worst, most = ranked[0][1], hundredths(mean_loss(ranked[0][1]))
+    names = [f"{heat.row_name} {row}, {heat.column_name} {column}" for (row, column), _ in ranked]
+    top, near = [], []
+    for name, (_, point) in zip(names, ranked, strict=True):
+        if hundredths(mean_loss(point)) == most:
+            top.append(name)
+        elif not differ_beyond_chance(point, worst):
+            near.append(name)
+    cost = f"{most} points of the clean score on average over {count(worst.summary.chips, 'chip')}"
+    if len(top) == len(ranked) > 1:
+        return f"Faults cost the same at all {len(ranked)} places: {cost}."
+    text = f"Of {count(len(ranked), 'place')}, faults cost most at {_named(top)}: {cost}."
+    return f"{text} Chance may explain the lead over {_named(near)}." if near else text

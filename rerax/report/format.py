@@ -47,13 +47,19 @@ def count(number: int, one: str, many: str | None = None) -> str:
 
 
 def listed(items: Sequence[str], most: int = 6) -> str:
-    """Items in a sentence; those beyond the first few are counted.
+    """List items in a sentence; those beyond the first few are counted.
 
     Example:
-        >>> listed(["a", "b", "c"]), listed(["a", "b", "c"], most=2)
-        ('a, b and c', 'a, b and 1 more')
+        >>> listed(["a", "b", "c"]), listed(["a", "b", "c"], most=2), listed(["a, b", "c", "d"])
+        ('a, b and c', 'a, b and 1 more', 'a, b; c and d')
     """
     shown = list(items[:most])
     if len(items) > most:
         shown.append(f"{len(items) - most} more")
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    between = "; " if any(", " in text for text in shown) else ", "
+    return shown[0] if len(shown) == 1 else f"{between.join(shown[:-1])} and {shown[-1]}"
+
+
+def sentence(note: str) -> str:
+    """Make a note of the table a sentence of the page."""
+    return f"{note[0].upper()}{note[1:]}."

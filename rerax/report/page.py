@@ -19,16 +19,14 @@ from rerax.campaign.stopping import Rule
 from rerax.io import whole_file
 from rerax.report import charts, findings, page_tables
 from rerax.report.compare import Panel, make_panels
-from rerax.report.format import budget_text, hundredths, listed, setting_text
+from rerax.report.format import budget_text, hundredths, listed, sentence, setting_text
 from rerax.report.heat_maps import make_heat_maps
 from rerax.report.palette import DARK, LIGHT, SHADES, variables
 from rerax.report.summary import (
     PointSummary,
-    coarse_yields,
     doubt_text,
     split_settings,
     summarise_points,
-    unprotected_matrices,
 )
 from rerax.values import read_budget
 
@@ -110,6 +108,7 @@ def make_page(
     platforms = pc.unique(rows["platform"]).to_pylist()
     paired = [gain.summary for panel in drawn for gain in panel.gains]
     doubt = doubt_text([*(point.summary for point in points), *paired])
+    notes = [*([doubt] if doubt else []), *more]
     common = split_settings(points)[1]
     commands = dict.fromkeys(str(run["command"]) for run in runs if run.get("command"))
 
@@ -120,10 +119,11 @@ def make_page(
             for name, value in common.items()
             if name not in ("task", "model")
         ],
-        lead=findings.what_was_run(points, drawn, len(rows)),
+        lead=findings.describe_campaign(points, drawn),
         panels=[(panel.title, findings.panel_findings(panel, budget)) for panel in drawn],
         most_open=MOST_OPEN,
         worst_places=findings.worst_places(maps),
+        warnings=findings.find_warnings(points, platforms, budget, runs),
         budget=budget_text(budget),
         scores=_figures(
             drawn, "score", lambda _, part, name: (charts.score_chart(part, name, budget), part)
@@ -131,7 +131,6 @@ def make_page(
         yields=_figures(
             drawn, "yield", lambda _, part, name: (charts.yield_chart(part, name), part)
         ),
-        coarse_yields=coarse_yields([point for panel in drawn for point in panel.points], budget),
         gains=_figures(drawn, "gain", _gain_chart),
         gains_table=page_tables.gains_table(drawn),
         shades=SHADES,
@@ -139,9 +138,7 @@ def make_page(
         heat_maps=[page_tables.heat_table(heat, largest) for heat in maps],
         points_table=page_tables.points_table(points),
         cells_table=page_tables.cells_table(points),
-        unprotected=unprotected_matrices(points, runs),
-        cautions=findings.cautions(points, platforms, stopped, budget),
-        notes=[*([doubt] if doubt else []), *more],
+        explained=[*findings.explain_statistics(stopped, budget), *map(sentence, notes)],
         commands=list(map(findings.without_folders, commands)),
         runs_table=page_tables.runs_table(runs),
     )
@@ -176,7 +173,7 @@ def _render(**content: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(prose=_prose, sentence=_sentence)
+    environment.filters["prose"] = _prose
     script = _asset("page.js")
     return environment.get_template("page.html").render(
         **content,
@@ -198,11 +195,6 @@ def _title(points: Sequence[PointSummary]) -> str:
         for name in ("model", "task")
     )
     return f"{listed(sorted(models), 3)} on {listed(sorted(tasks), 9)}"
-
-
-def _sentence(note: str) -> str:
-    """Make a note of the table a sentence of the page."""
-    return _prose(f"{note[0].upper()}{note[1:]}.")
 
 
 def _prose(text: str) -> str:

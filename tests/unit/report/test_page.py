@@ -254,7 +254,7 @@ def test_findings_of_many_subjects_open_on_request():
     )
     assert "<details>" not in few
     assert re.findall(r"<summary>(.*?)</summary>", many) == [f"m{k} on sst2" for k in range(5)]
-    assert [text.count("<dt>Budget</dt>") for text in (few, many)] == [4, 5]
+    assert [text.count("<dt>Score lost</dt>") for text in (few, many)] == [4, 5]
 
 
 def test_no_rows_are_refused():
