@@ -1,8 +1,8 @@
 """What is shown of finished rows: the table, the figures and the HTML page. No JAX here.
 
-`lines` has the statistics of every point, and `panels` and `places` say what is compared with
-what; `table` prints on the `terminal`, `figures` draws with matplotlib, `page` writes HTML with
-charts of its own.
+`summary` has the statistics of every point, `compare` says what is compared with what, `findings`
+what to say of it. `console_table` prints on the `console`; `figures` draws with matplotlib; `page`
+fills `templates/` with `charts` and `page_tables` of its own.
 """
 
 from rerax.report.console import Column, print_columns

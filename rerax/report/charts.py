@@ -1,4 +1,4 @@
-"""The charts of the page: SVG text made of a panel's statistics. No JAX, no plotting library.
+"""The charts of the page as SVG text.
 
 Every mark that stands for a point carries its numbers as a title, which the page's script shows
 on hover, focus and tap, and the browser by itself where no script runs. The chips of a point are
@@ -31,19 +31,19 @@ _MARKS = (
 
 
 def split(panel: Panel) -> list[Numbered]:
-    """Series of a panel in charts of at most `CURVES`, the first series in each of them."""
+    """Split a panel into charts of at most `CURVES` series, the first series in each of them."""
     first, *others = enumerate(panel.series)
     groups = [others[k : k + CURVES - 1] for k in range(0, len(others), CURVES - 1)] or [[]]
     return [[first, *group] for group in groups]
 
 
 def colour_of(place: int) -> int:
-    """Colour and mark of a series: the first one's are its own, the others take turns."""
+    """Pick colour and mark of a series: the first one has its own, the others take turns."""
     return 0 if place == 0 else 1 + (place - 1) % (CURVES - 1)
 
 
 def mark(place: int, x: float, y: float) -> str:
-    """The mark of a series."""
+    """Draw the mark of a series."""
     shape = _MARKS[colour_of(place)]
     return f'<path class="mark" transform="translate({x:.1f} {y:.1f})" d="{shape}"/>'
 
@@ -57,7 +57,7 @@ def legend_mark(place: int) -> str:
 
 
 def score_chart(numbered: Numbered, identity: str, budget: float) -> str:
-    """Scores against fault rate: every chip, the means and their 95 % intervals.
+    """Draw scores against fault rate: every chip, the means and their 95 % intervals.
 
     Args:
         numbered: series with their places in the panel.
@@ -88,7 +88,7 @@ def score_chart(numbered: Numbered, identity: str, budget: float) -> str:
 
 
 def yield_chart(numbered: Numbered, identity: str) -> str:
-    """Share of chips within the budget against fault rate, with binomial intervals.
+    """Draw the share of passing chips against fault rate, with binomial intervals.
 
     Args:
         numbered: series with their places in the panel.
@@ -113,7 +113,7 @@ def yield_chart(numbered: Numbered, identity: str) -> str:
 
 
 def gain_chart(numbered: Numbered, found: Sequence[Gain], identity: str) -> str:
-    """Paired gains over the first series against fault rate, with 95 % intervals.
+    """Draw paired gains over the first series against fault rate, with 95 % intervals.
 
     Args:
         numbered: series with their places in the panel; the first is what all gain over.
@@ -158,7 +158,7 @@ def _group(place: int, inner: str) -> str:
 
 
 def _passing(points: Sequence[PointSummary], budget: float, y: ValueAxis) -> str:
-    """The float score as a line, and the scores of passing chips below it as a band."""
+    """Draw the float score as a line, and the scores of passing chips below it as a band."""
     frame, parts = y.frame, []
     for score in sorted({point.float_score for point in points}):
         top = y.place(100 * score)
@@ -172,7 +172,7 @@ def _passing(points: Sequence[PointSummary], budget: float, y: ValueAxis) -> str
 
 
 def _band(series: Series, k: int, x: RateAxis, y: ValueAxis) -> str:
-    """The 95 % intervals of the means as a band through the rates above 0."""
+    """Draw the 95 % intervals of the means as a band through the rates above 0."""
     upper, lower = [], []
     for point in series.points:
         if point.rate > 0:
@@ -186,8 +186,9 @@ def _band(series: Series, k: int, x: RateAxis, y: ValueAxis) -> str:
 
 
 def _dots(point: PointSummary, k: int, label: str, x: RateAxis, y: ValueAxis) -> str:
-    """Every chip of a point, side by side as far as there is room; numbers for the script."""
+    """Draw a dot for each chip of a point, side by side, with the scores for the script."""
     n = len(point.scores)
+    # The same seed each time, so that the same rows give the same page.
     noise = np.random.Generator(np.random.PCG64(0)).uniform(-0.42, 0.42, n)
     across = x.centre(point.rate, k) + noise * x.room / x.series
     strokes = "".join(
@@ -201,7 +202,7 @@ def _dots(point: PointSummary, k: int, label: str, x: RateAxis, y: ValueAxis) ->
 
 
 def _curve(places: Sequence[tuple[float, float, float]]) -> str:
-    """A line through (x, y, rate) of the rates above 0."""
+    """Draw a line through (x, y, rate) of the rates above 0."""
     through = [f"{a:.1f} {b:.1f}" for a, b, rate in places if rate > 0]
     return f'<path class="curve" d="M{"L".join(through)}"/>' if len(through) > 1 else ""
 
@@ -214,7 +215,7 @@ def _bar(x: float, ends: tuple[float, float] | None, y: ValueAxis) -> str:
 
 
 def _point(place: int, x: float, y: float, told: Sequence[str], bar: str) -> str:
-    """A mark that can be reached by pointer, finger and keyboard."""
+    """Draw a mark that pointer, finger and keyboard can reach."""
     title = escape("\n".join(told))
     return (
         f'<g class="point" tabindex="0" role="img" data-x="{x:.1f}" data-y="{y:.1f}">'

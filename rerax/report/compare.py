@@ -1,4 +1,4 @@
-"""Which points belong into one chart, what its curves are called, and what they gain. No JAX here.
+"""What is compared with what: panels, their series, and what each series gains.
 
 A panel is one model on one task under one fault model; its series are the ways of storing the
 model that are compared there. The plainest series comes first and is what the others are
@@ -38,7 +38,7 @@ class Series:
     points: tuple[PointSummary, ...]
 
     def at(self, rate: float) -> PointSummary | None:
-        """The point of a rate."""
+        """Find the point of a rate."""
         return next((point for point in self.points if point.rate == rate), None)
 
 
@@ -100,27 +100,27 @@ class Panel:
 
 
 def make_panels(points: Sequence[PointSummary]) -> list[Panel]:
-    """Panels of a campaign, those of one task and model next to each other.
+    """Sort the points of a campaign into panels, those of one task and model side by side.
 
     Points whose faults are restricted to some places are in none (`rerax.report.heat_maps`).
 
     Args:
         points: points of a campaign (`summarise_points`).
     """
-    subjects: dict[tuple[str, ...], list[PointSummary]] = {}
+    panels: dict[tuple[str, ...], list[PointSummary]] = {}
     for point in points:
         if point.settings["faulty"] is None:
-            subjects.setdefault(panel_key(point), []).append(point)
+            panels.setdefault(panel_key(point), []).append(point)
     titles = panel_titles(points)
-    return [Panel(titles[subject], _series(subjects[subject])) for subject in sorted(subjects)]
+    return [Panel(titles[key], _series(panels[key])) for key in sorted(panels)]
 
 
 def panel_titles(points: Sequence[PointSummary]) -> dict[tuple[str, ...], str]:
-    """Title of each panel: model and task, and whatever else tells it from the others."""
-    subjects = sorted({panel_key(point) for point in points})
+    """Name each panel by model and task, and whatever else tells it from the others."""
+    panels = sorted({panel_key(point) for point in points})
     titles: dict[tuple[str, ...], str] = {}
-    for task, model, fault, share in subjects:
-        alike = [other for other in subjects if other[:2] == (task, model)]
+    for task, model, fault, share in panels:
+        alike = [other for other in panels if other[:2] == (task, model)]
         title = f"{model} on {task}"
         if len({other[2] for other in alike}) > 1:
             title += f", {fault} faults"
@@ -130,15 +130,15 @@ def panel_titles(points: Sequence[PointSummary]) -> dict[tuple[str, ...], str]:
     return titles
 
 
-def series_labels(schemes: Sequence[tuple[Any, ...]]) -> list[str]:
-    """What tells schemes apart, short enough for a chart; equal ones are numbered.
+def series_labels(keys: Sequence[tuple[Any, ...]]) -> list[str]:
+    """Name series by the settings in which they differ; long names are cut and numbered.
 
     Args:
-        schemes: values in the order of `SCHEME`.
+        keys: what `series_key` says of each.
     """
-    vary = [k for k in range(len(SERIES_SETTINGS)) if len({scheme[k] for scheme in schemes}) > 1]
+    vary = [k for k in range(len(SERIES_SETTINGS)) if len({key[k] for key in keys}) > 1]
     vary = vary or [SERIES_SETTINGS.index("encoding"), SERIES_SETTINGS.index("protection")]
-    whole = [", ".join(_word(SERIES_SETTINGS[k], scheme[k]) for k in vary) for scheme in schemes]
+    whole = [", ".join(_setting_label(SERIES_SETTINGS[k], key[k]) for k in vary) for key in keys]
     short = [text if len(text) <= LONGEST_LABEL else f"{text[:34]}…" for text in whole]
     return [
         text if short.count(text) == 1 else f"{text} #{short[: k + 1].count(text)}"
@@ -158,18 +158,18 @@ def _gain(place: int, point: PointSummary, over: str, base: PointSummary) -> Gai
 
 
 def _series(points: Sequence[PointSummary]) -> tuple[Series, ...]:
-    schemes: dict[tuple[Any, ...], list[PointSummary]] = {}
+    found: dict[tuple[Any, ...], list[PointSummary]] = {}
     for point in points:
-        schemes.setdefault(series_key(point), []).append(point)
-    ordered = sorted(schemes, key=plainest_first)
+        found.setdefault(series_key(point), []).append(point)
+    ordered = sorted(found, key=plainest_first)
     return tuple(
-        Series(label, tuple(sorted(schemes[scheme], key=lambda point: point.rate)))
-        for scheme, label in zip(ordered, series_labels(ordered), strict=True)
+        Series(label, tuple(sorted(found[key], key=lambda point: point.rate)))
+        for key, label in zip(ordered, series_labels(ordered), strict=True)
     )
 
 
-def _word(name: str, value: Any) -> str:
-    """A setting as a label says it."""
+def _setting_label(name: str, value: Any) -> str:
+    """Write a setting as a label says it."""
     if name == "protection" and value == "none":
         return "unprotected"
     if name == "input_bits":

@@ -1,4 +1,4 @@
-"""The closing table on the terminal. No JAX here."""
+"""The table of a campaign's points on the terminal."""
 
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
@@ -52,6 +52,7 @@ def print_table(
         )
         for name in vary
     ]
+    # By identity: points hold arrays, so they have no hash.
     found = {
         id(panel.series[gain.series].at(gain.rate)): gain
         for panel in make_panels(points)
@@ -67,7 +68,7 @@ def print_table(
 
 
 def _statistics(points: Sequence[PointSummary]) -> list[Column]:
-    """What the chips of each point say."""
+    """Make the columns of the chips' statistics."""
     found = [point.summary for point in points]
     return [
         Column("rate", [rate_text(point.rate) for point in points]),
@@ -84,7 +85,7 @@ def _statistics(points: Sequence[PointSummary]) -> list[Column]:
 def _beside(
     points: Sequence[PointSummary], found: Mapping[int, Gain]
 ) -> tuple[list[Column], list[str]]:
-    """What each scheme gains over the plainest one, beside what it costs; nothing for one alone."""
+    """Make the columns of gains over the plainest series and of costs, and a note on both."""
     if not found:
         return [], []
     mine = [found.get(id(point)) for point in points]
@@ -143,7 +144,7 @@ def _footnotes(
 
 
 def _stopping_note(points: Sequence[PointSummary], stopped: Rule) -> str:
-    """The rule in words, and how many points it left unsettled."""
+    """Say by what rule chips were added, and how many points it left unsettled."""
     short = sum((point.summary.se or 0.0) > stopped.until_se for point in points)
     missed = f"; {short} of {len(points)} points end above it" if short else ""
     return (

@@ -1,4 +1,4 @@
-"""The figures as files, drawn with matplotlib. No JAX here."""
+"""The figures as files, drawn with matplotlib."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -130,7 +130,7 @@ def _draw_series(
     place: int,
     noise: np.random.Generator,
 ) -> None:
-    """Dots of all chips, the mean with its 95 % interval, a line through the rates above 0."""
+    """Draw all chips, the means with 95 % intervals, and a line through the rates above 0."""
     points = sorted(points, key=lambda point: point.rate)
     kind = colour_of(place)
     colour = LIGHT[f"s{kind}"]
@@ -175,7 +175,7 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def _rate_axis(axes: Any, rates: Sequence[float], zero: float) -> None:
-    """A logarithmic axis of rates, with rate 0 at its left end, drawn at `zero`."""
+    """Make the axis of rates logarithmic, with rate 0 at its left end, drawn at `zero`."""
     positive = sorted({rate for rate in rates if rate > 0})
     ticks = [zero, *positive] if 0 in rates else positive
     near = [b for a, b in itertools.pairwise(positive) if b < 1.25 * a]  # labels would touch
@@ -192,7 +192,7 @@ def _rate_axis(axes: Any, rates: Sequence[float], zero: float) -> None:
 
 
 def _panels_figure(panels: Sequence[Panel], draw: Callable[[Panel, Any], None], path: Path) -> None:
-    """One set of axes below the other, one for each panel."""
+    """Write a figure with axes for each panel, one below the other."""
     figure = _figure(8.0, 4.2 * len(panels))
     for axes, panel in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
         draw(panel, axes)
@@ -234,7 +234,7 @@ def _draw_gains(panel: Panel, axes: Any) -> None:
 
 
 def _shifts(rates: Sequence[float], series: int) -> tuple[list[float], float]:
-    """Factors that put series beside each other, and where rate 0 is drawn."""
+    """Find factors that put series beside each other, and where rate 0 is drawn."""
     positive = [rate for rate in rates if rate > 0]
     zero = min(positive) / 6 if positive else 1.0
     return [FARTHEST ** (2 * (k - (series - 1) / 2) / series) for k in range(series)], zero
@@ -249,7 +249,7 @@ def _draw_points(
     values: Sequence[float],
     ends: Sequence[tuple[float, ...]],
 ) -> None:
-    """Marks with intervals in the colours of the page, a line through the rates above 0."""
+    """Draw marks with intervals, and a line through the rates above 0."""
     faulty = np.array(rates) > 0
     low, high = (100 * np.array([end[side] for end in ends]) for side in (0, 1))
     y, kind = 100 * np.array(values), colour_of(place)
@@ -266,7 +266,7 @@ def _draw_points(
 
 
 def _sensitivity_figure(maps: Sequence[HeatMap], path: Path) -> None:
-    """Heat maps below each other, shaded alike."""
+    """Write a figure of heat maps, shaded alike."""
     widest = max(len(heat.columns) for heat in maps)
     rows = [len(heat.rows) for heat in maps]
     figure = _figure(2.5 + 0.85 * widest, sum(1.3 + 0.36 * n for n in rows))

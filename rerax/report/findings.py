@@ -1,4 +1,4 @@
-"""What the rows of a campaign say, in plain sentences. No JAX here."""
+"""What the rows of a campaign say, in plain sentences."""
 
 import re
 import shlex
@@ -196,14 +196,14 @@ def _losses(panel: Panel, budget: float) -> list[Finding]:
             f"Of the rates run, the mean first loses more than {points} of the float score "
             f"{_steps('at', panel, lost)}."
         )
-    if kept:
-        told.append(
-            f"The mean stays within {points} of the float score {_steps('up to', panel, kept)}."
-        )
     if unsure:
         every = len(unsure) == sum(map(len, lost.values()))
         whose = "" if every else f" for {_named(unsure)}"
         told.append(f"The 95 % interval there still reaches the budget{whose}: run more chips.")
+    if kept:
+        told.append(
+            f"The mean stays within {points} of the float score {_steps('up to', panel, kept)}."
+        )
     return [Finding("Score lost", " ".join(told))] if told else []
 
 
@@ -220,18 +220,18 @@ def _steps(how: str, panel: Panel, names: Mapping[float, Sequence[str]]) -> str:
 
 
 def _first_loss(series: Series, budget: float) -> PointSummary | None:
-    """The point of the lowest rate at which the mean of a series fails."""
+    """Find the lowest rate at which the mean of a series loses the budget."""
     faulty = (point for point in series.points if point.rate > 0)
     return next((p for p in faulty if not _within(p.summary.mean, p, budget)), None)
 
 
 def _within(score: float, point: PointSummary, budget: float) -> bool:
-    """Whether a score is within the budget, as it is decided for chips."""
+    """Decide whether a score is within the budget, as it is decided for chips."""
     return bool(passes(np.array([score]), point.float_score, budget)[0])
 
 
 def _series_at(panel: Panel, rate: float) -> dict[int, PointSummary]:
-    """The points of a rate by the places of their series."""
+    """Find the points of a rate, by the places of their series."""
     found = {place: series.at(rate) for place, series in enumerate(panel.series)}
     return {place: point for place, point in found.items() if point is not None}
 
@@ -247,20 +247,8 @@ def _at_rate(panel: Panel, rate: float) -> str:
         for place, other in here.items()
         if place not in top and not differ_beyond_chance(other, point)
     ]
+    text = _name_highest(panel, here, top, highest, bool(near))
     label = panel.series[best].label
-    some = f" of the {len(here)} run there" if len(here) < len(panel.series) else ""
-    if len(panel.series) == 1:
-        text = f"The mean is {highest} %"
-    elif len(here) == 1:
-        text = f"The mean is {highest} % with {label}"
-    elif len(top) > 1:
-        names = listed([panel.series[place].label for place in top])
-        shared = "have the same mean" if len(top) == len(here) else "share the highest mean"
-        text = f"{names} {shared}{some}, {highest} %"
-    elif near:
-        text = f"{label} has the highest mean{some}, {highest} %"
-    else:
-        text = f"{label} is best{some} with a mean of {highest} %"
     gain = next((g for g in panel.gains if g.rate == rate and g.series == best), None)
     passed = f"{_passing(point)}{f' with {label}' if len(top) > 1 else ''}"
     if gain is not None:
@@ -275,6 +263,25 @@ def _at_rate(panel: Panel, rate: float) -> str:
     if near:
         text += f"; chance may explain the lead over {_named(near)}"
     return f"{text}. {passed}."
+
+
+def _name_highest(
+    panel: Panel, here: Mapping[int, PointSummary], top: Sequence[int], mean: str, unsure: bool
+) -> str:
+    """Say whose mean is highest at a rate; "best" only where chance does not explain it."""
+    if len(panel.series) == 1:
+        return f"The mean is {mean} %"
+    names = listed([panel.series[place].label for place in top])
+    some = f" of the {len(here)} run there" if len(here) < len(panel.series) else ""
+    if len(here) == 1:
+        return f"The mean is {mean} % with {names}"
+    if len(top) == len(here):
+        return f"{names} have the same mean{some}, {mean} %"
+    if len(top) > 1:
+        return f"{names} share the highest mean{some}, {mean} %"
+    if unsure:
+        return f"{names} has the highest mean{some}, {mean} %"
+    return f"{names} is best{some} with a mean of {mean} %"
 
 
 def _passed(point: PointSummary) -> str:

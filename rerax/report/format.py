@@ -1,4 +1,4 @@
-"""Numbers and lists as the report writes them. No JAX here."""
+"""Numbers, settings and lists as the report writes them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ MINUS = "−"
 
 
 def hundredths(value: float, sign: bool = False, digits: int = 2) -> str:
-    """A score or a difference of scores, in hundredths; with its sign where that matters."""
+    """Write a score or a difference of scores in hundredths, with a plus where that matters."""
     text = f"{abs(100 * value):.{digits}f}"
     if float(text) == 0:
         return text
@@ -20,7 +20,7 @@ def setting_text(value: Any) -> str:
 
 
 def budget_text(budget: float) -> str:
-    """A budget in points.
+    """Write a budget in points.
 
     Example:
         >>> budget_text(0.01), budget_text(0.025)
@@ -30,14 +30,14 @@ def budget_text(budget: float) -> str:
 
 
 def interval(ends: Sequence[float] | None, sign: bool = False, digits: int = 2) -> str:
-    """An interval in hundredths; nothing for none."""
+    """Write an interval in hundredths; nothing for none."""
     if ends is None:
         return ""
     return f"{hundredths(ends[0], sign, digits)} to {hundredths(ends[1], sign, digits)}"
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
-    """A number with its noun.
+    """Write a number with its noun.
 
     Example:
         >>> count(1, "chip"), count(1200, "chip"), count(2, "series", "series")

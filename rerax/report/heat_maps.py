@@ -1,4 +1,4 @@
-"""Where faults hurt: points restricted to layers, matrices or bits, as heat maps. No JAX here."""
+"""Where faults hurt: points restricted to layers, matrices or bits, as heat maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,6 @@ from rerax.models.bert.scope import Scope
 from rerax.report.compare import panel_titles, series_labels
 from rerax.report.summary import PointSummary, panel_key, plainest_first, series_key
 from rerax.values import rate_text
-
-ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -37,12 +35,12 @@ class HeatMap:
 
 
 def mean_loss(point: PointSummary) -> float:
-    """What the faults of a point cost: clean score less mean score."""
+    """Compute what the faults of a point cost: clean score less mean score."""
     return point.clean_score - point.summary.mean
 
 
 def make_heat_maps(points: Sequence[PointSummary]) -> list[HeatMap]:
-    """Heat maps of a campaign; none where no point is restricted.
+    """Make the heat maps of a campaign; none where faults act everywhere.
 
     Places that are restricted in one way (each layer, say) are one map with the rates as columns;
     those restricted in two are one map a rate; in three, layers x matrices for each set of bits.
@@ -52,13 +50,13 @@ def make_heat_maps(points: Sequence[PointSummary]) -> list[HeatMap]:
     """
     points = [point for point in points if point.settings["faulty"] is not None and point.rate > 0]
     titles = panel_titles(points)
-    schemes = sorted({series_key(point) for point in points}, key=plainest_first)
-    labels = dict(zip(schemes, series_labels(schemes), strict=True))
+    keys = sorted({series_key(point) for point in points}, key=plainest_first)
+    labels = dict(zip(keys, series_labels(keys), strict=True))
     maps: dict[tuple[str, ...], dict[tuple[str, str], PointSummary]] = {}
     for point in points:
         names, parts, rest = _parts(point)
         title = [titles[panel_key(point)]] if len(titles) > 1 else []
-        title += [labels[series_key(point)]] if len(schemes) > 1 else []
+        title += [labels[series_key(point)]] if len(keys) > 1 else []
         key = (", ".join([*title, " × ".join(names), *rest]), *names)
         maps.setdefault(key, {})[parts] = point
     return [
@@ -68,7 +66,7 @@ def make_heat_maps(points: Sequence[PointSummary]) -> list[HeatMap]:
 
 
 def _parts(point: PointSummary) -> tuple[tuple[str, str], tuple[str, str], list[str]]:
-    """Names of rows and columns, the place of a point among them, what the title must add."""
+    """Say what rows and columns are, where a point stands, and what the title must add."""
     scope = Scope.parse(point.settings["faulty"])
     parts = {
         name: "+".join(map(str, values))
@@ -85,7 +83,7 @@ def _parts(point: PointSummary) -> tuple[tuple[str, str], tuple[str, str], list[
 
 
 def _sorted(cells: dict[tuple[str, str], PointSummary], side: int) -> tuple[str, ...]:
-    """Labels of a side: numbers by size, matrices in the order of the network."""
+    """Sort the labels of a side: numbers by size, matrices in the order of the network."""
 
     def key(label: str) -> tuple[float, ...]:
         words = label.split("+")

@@ -1,4 +1,4 @@
-"""The report as one HTML file that asks for nothing from anywhere. No JAX here.
+"""The report as one HTML file that asks for nothing from anywhere.
 
 The HTML is in `templates/`. Style and script stand in the file itself, and its content security
 policy forbids everything else: no address is fetched, and no script runs but the one whose hash
@@ -65,7 +65,7 @@ def write_page(
 
 
 def check_page_path(path: str | Path) -> Path:
-    """The path of a page to be written.
+    """Check the path of a page before anything is computed.
 
     Raises:
         ValueError: it is a folder, or lies below something that is none.
@@ -86,7 +86,7 @@ def make_page(
     runs: Sequence[Mapping[str, Any]] = (),
     more: Sequence[str] = (),
 ) -> str:
-    """The report of a campaign as HTML text.
+    """Make the report of a campaign as HTML text.
 
     Args:
         rows, budget, stopped, runs, more: see `write_page`.

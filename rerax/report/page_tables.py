@@ -1,7 +1,4 @@
-"""What the tables and heat maps of the page show, as text; the templates make HTML of it.
-
-No JAX here.
-"""
+"""What the tables and heat maps of the page show, as text; the templates make HTML of it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -57,7 +54,7 @@ class HeatTable(NamedTuple):
 
 
 def points_table(points: Sequence[PointSummary]) -> Table:
-    """Every point of the campaign.
+    """Make the table of all points.
 
     Args:
         points: the points.
@@ -87,7 +84,7 @@ def points_table(points: Sequence[PointSummary]) -> Table:
 
 
 def gains_table(panels: Sequence[Panel]) -> Table:
-    """Every paired gain of the campaign.
+    """Make the table of all paired gains.
 
     Args:
         panels: what is compared.
@@ -112,7 +109,7 @@ def gains_table(panels: Sequence[Panel]) -> Table:
 
 
 def cells_table(points: Sequence[PointSummary]) -> Table:
-    """Cells that each way of storing a model takes, beside those of the dense model.
+    """Make the table of the cells that each way of storing a model takes.
 
     Args:
         points: the points.
@@ -141,13 +138,13 @@ def cells_table(points: Sequence[PointSummary]) -> Table:
 
 
 def _knowledge(point: PointSummary) -> tuple[Cell, Cell]:
-    """What a scheme must know of the chip, and the bits of what it decides for it."""
+    """Say what a protection knows of the chip, and the bits of what it decides for it."""
     bits = point.metadata
     return _text(point.knows or ""), DASH if bits is None else (f"{bits:,}", bits)
 
 
 def runs_table(runs: Sequence[Mapping[str, Any]]) -> Table:
-    """What the runs have said of themselves, without the names of machines or folders.
+    """Make the table of runs, without the names of machines or folders.
 
     Args:
         runs: lines of a folder's provenance.
@@ -214,7 +211,7 @@ def _gain(s: Summary) -> list[Cell]:
 
 
 def _cost(gain: Gain, point: PointSummary | None) -> list[Cell]:
-    """What a scheme takes: its cells beside those of the one that it gains over, and its reads."""
+    """Say what a series takes: cells beside those of the one it gains over, and reads."""
     times = gain.cells
     cells = DASH if times is None else (f"{times:.2f}", times)
     return [cells, DASH if point is None else _reads(point)]
@@ -240,7 +237,7 @@ def _heat_cell(heat: HeatMap, row: str, column: str, largest: float) -> HeatCell
 
 
 def _run(run: Mapping[str, Any]) -> list[Cell]:
-    """Only what is known to name no machine and no folder."""
+    """Pick of a run what is known to name no machine and no folder."""
     versions = run.get("versions") or {}
     work = []
     if "seconds" in run:
@@ -261,7 +258,7 @@ def _run(run: Mapping[str, Any]) -> list[Cell]:
 
 
 def _time(run: Mapping[str, Any]) -> str:
-    """When a run began or ended, to the minute."""
+    """Say when a run began or ended, to the minute."""
     what = "began" if "started" in run else "ended"
     time = str(run.get("started") or run.get("finished") or "")
     return f"{what} {time[:16].replace('T', ' ')}" if time else ""

@@ -1,4 +1,4 @@
-"""The points of a campaign as lines of statistics over their chips. No JAX here."""
+"""The statistics of every point of a campaign, over its chips."""
 
 import math
 import re
@@ -49,7 +49,7 @@ SERIES_SETTINGS = tuple(name for name in SETTINGS if name not in (*PANEL_SETTING
 
 @dataclass(frozen=True)
 class PointSummary:
-    """One point of the closing table.
+    """One point of a campaign and the statistics of its chips.
 
     Attributes:
         settings: its value in each of `SETTINGS`.
@@ -96,7 +96,7 @@ def summarise_points(
     stopped: Rule | None = None,
     runs: Sequence[Mapping[str, Any]] = (),
 ) -> list[PointSummary]:
-    """One line for each point, in the order of every table and page (`in_order`).
+    """Summarise the chips of each point, in the order of every table (`table_order`).
 
     Args:
         rows: rows of a campaign.
@@ -133,7 +133,8 @@ def _summarise_point(
     chips = rows["chip"].to_numpy()[: len(scores)]
     passed = int(passes(scores, first["float_score"], budget).sum())
     n = len(scores)
-    early = stopped is not None and n <= stopped.max_chips  # more were asked for without it
+    # Of more chips than the rule allows, somebody else decided the number.
+    early = stopped is not None and n <= stopped.max_chips
     return PointSummary(
         {name: first.get(name) or NULL_MEANS.get(name, first.get(name)) for name in SETTINGS},
         first["rate"],
@@ -156,7 +157,7 @@ def _summarise_point(
 
 
 def _reads(first: Mapping[str, Any], told: Sequence[Mapping[str, Any]]) -> float | None:
-    """What a run has said of the point's reads (`Worker.provenance`)."""
+    """Find what a run has said of the point's reads: no row does."""
     for entry in told:
         if all(first.get(name) == value for name, value in entry.items() if name != "reads"):
             return float(entry["reads"])
@@ -166,7 +167,7 @@ def _reads(first: Mapping[str, Any], told: Sequence[Mapping[str, Any]]) -> float
 def unprotected_matrices(
     points: Sequence[PointSummary], runs: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """Which matrices a protection leaves as they are, in sentences; the rows do not know.
+    """Name the matrices that each protection leaves as they are; the rows do not know.
 
     Args:
         points: points of the campaign.
@@ -190,7 +191,7 @@ def unprotected_matrices(
 
 
 def coarse_yields(points: Sequence[PointSummary], budget: float) -> list[str]:
-    """A sentence where one example is more than half the budget, so that a yield hangs on few.
+    """Warn where one example is more than half the budget: the yield then hangs on a few.
 
     Args:
         points: points of the campaign.
@@ -207,7 +208,7 @@ def coarse_yields(points: Sequence[PointSummary], budget: float) -> list[str]:
 
 
 def differ_beyond_chance(one: PointSummary, other: PointSummary) -> bool:
-    """Whether two points differ in their mean score: as printed, and beyond chance.
+    """Decide whether two mean scores differ, as printed and beyond chance.
 
     Beyond chance means that the 95 % interval of the paired difference does not hold 0. Points
     with fewer than two chips in common are compared by their own intervals, which may not meet.
@@ -227,7 +228,7 @@ def differ_beyond_chance(one: PointSummary, other: PointSummary) -> bool:
 
 
 def split_settings(points: Sequence[PointSummary]) -> tuple[list[str], dict[str, Any]]:
-    """Settings that vary over the points, and those that all share."""
+    """Split settings into those that vary over the points and those that all share."""
     values = {name: {point.settings[name] for point in points} for name in SETTINGS}
     vary = [name for name in SETTINGS if len(values[name]) > 1]
     common = {name: next(iter(v)) for name, v in values.items() if len(v) == 1}
@@ -235,38 +236,38 @@ def split_settings(points: Sequence[PointSummary]) -> tuple[list[str], dict[str,
 
 
 def panel_key(point: PointSummary) -> tuple[str, ...]:
-    """The panel that a point belongs to."""
+    """Say to which panel a point belongs."""
     return tuple(setting_text(point.settings[name]) for name in PANEL_SETTINGS)
 
 
 def series_key(point: PointSummary) -> tuple[Any, ...]:
-    """The scheme of a point, in the order of `SCHEME`."""
+    """Say to which series a point belongs: its values of `SERIES_SETTINGS`."""
     return tuple(point.settings[name] for name in SERIES_SETTINGS)
 
 
-def plainest_first(scheme: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Sort key that puts the scheme nearest to a point's defaults first."""
+def plainest_first(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Sort series by how far they are from a point's defaults."""
     usual = {**DEFAULTS, **NULL_MEANS}
-    away = [value != usual.get(name) for name, value in zip(SERIES_SETTINGS, scheme, strict=True)]
-    encoding = scheme[SERIES_SETTINGS.index("encoding")]
+    away = [value != usual.get(name) for name, value in zip(SERIES_SETTINGS, key, strict=True)]
+    encoding = key[SERIES_SETTINGS.index("encoding")]
     rank = ENCODINGS.index(encoding) if encoding in ENCODINGS else len(ENCODINGS)
-    return sum(away), away, rank, tuple(map(setting_text, scheme))
+    return sum(away), away, rank, tuple(map(setting_text, key))
 
 
 def table_order(point: PointSummary) -> tuple[Any, ...]:
-    """Sort key that puts points as all tables show them: panel, scheme, place, rate."""
+    """Sort points as all tables show them: by panel, series, place of faults, rate."""
     place = re.split(r"([0-9]+)", point.settings["faulty"] or "")
     numbered = [int(part) if part.isdigit() else part for part in place]  # layer 2 before 10
     return panel_key(point), plainest_first(series_key(point)), numbered, point.rate
 
 
 def doubt_mark(summary: Summary) -> str:
-    """A sign behind an interval that may cover the mean too seldom (`doubt_text`)."""
+    """Mark an interval that may cover the mean too seldom (`doubt_text`)."""
     return " *" if summary.doubtful else ""
 
 
 def doubt_text(summaries: Iterable[Summary]) -> str:
-    """What the mark * behind an interval means; nothing where no interval has one."""
+    """Say what the mark * means; nothing where no interval has one."""
     if not any(summary.doubtful for summary in summaries):
         return ""
     return (
