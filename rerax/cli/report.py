@@ -51,6 +51,7 @@ def report(
 
 
 def _without_checksums(blocks: int) -> list[str]:
+    """Warn of blocks whose bytes nothing can be checked against."""
     if not blocks:
         return []
     said = "1 block was" if blocks == 1 else f"{blocks} blocks were"
@@ -89,7 +90,7 @@ def demo(
 
 
 def _open(page: Path) -> bool:
-    """Whether a browser took the page; none is asked where nobody would see it."""
+    """Open the page in a browser, and say whether one took it; none is asked without a display."""
     local = sys.platform in ("darwin", "win32") and "SSH_CONNECTION" not in os.environ
     if not (local or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False

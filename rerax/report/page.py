@@ -32,8 +32,6 @@ from rerax.values import read_budget
 
 Drawn = tuple[str, charts.Numbered]
 """A chart as SVG, and its curves."""
-MOST_OPEN = 4
-"""Panels up to which all findings are in sight; those of more open on request."""
 
 
 def write_page(
@@ -111,7 +109,6 @@ def make_page(
     notes = [*([doubt] if doubt else []), *more]
     common = split_settings(points)[1]
     commands = dict.fromkeys(str(run["command"]) for run in runs if run.get("command"))
-
     return _render(
         title=_title(points),
         facts=[
@@ -121,7 +118,6 @@ def make_page(
         ],
         lead=findings.describe_campaign(points, drawn),
         panels=[(panel.title, findings.panel_findings(panel, budget)) for panel in drawn],
-        most_open=MOST_OPEN,
         worst_places=findings.worst_places(maps),
         warnings=findings.find_warnings(points, platforms, budget, runs),
         budget=budget_text(budget),
@@ -162,7 +158,7 @@ class Figure(NamedTuple):
 
 
 def _render(**content: Any) -> str:
-    """Fill the template of the page; a name that is missing there or here is an error."""
+    """Fill the template of the page; a name that it asks for in vain is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -191,10 +187,9 @@ def _asset(name: str) -> str:
 
 def _title(points: Sequence[PointSummary]) -> str:
     models, tasks = (
-        list(dict.fromkeys(str(point.settings[name]) for point in points))
-        for name in ("model", "task")
+        sorted({str(point.settings[name]) for point in points}) for name in ("model", "task")
     )
-    return f"{listed(sorted(models), 3)} on {listed(sorted(tasks), 9)}"
+    return f"{listed(models, 3)} on {listed(tasks, 9)}"
 
 
 def _prose(text: str) -> str:

@@ -1,14 +1,14 @@
 """What the tables and heat maps of the page show, as text; the templates make HTML of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
-from rerax.report.compare import Gain, Panel
+from rerax.report.compare import Panel
 from rerax.report.format import count, hundredths, interval, setting_text
 from rerax.report.heat_maps import HeatMap, mean_loss
 from rerax.report.palette import shade
 from rerax.report.summary import PointSummary, doubt_mark, split_settings
-from rerax.stats import Summary
 from rerax.values import rate_text
 
 Cell = tuple[str, int | float | str]
@@ -18,6 +18,7 @@ MOST_ROWS = 40
 """Rows of a table that are all in sight; a longer one scrolls."""
 LONG = 44
 """Letters from which on a cell is broken into lines."""
+_WHOLE, _TENTHS = "{:,}".format, "{:.1f}".format
 
 
 class Table(NamedTuple):
@@ -62,24 +63,20 @@ def points_table(points: Sequence[PointSummary]) -> Table:
     vary = split_settings(points)[0]
     head = [name.replace("_", " ") for name in vary]
     head += ["rate", "chips", "mean, %", "SE", "95 % interval", "worst, %", "pass, %", "95 %"]
-    rows = []
-    for point in points:
-        s, ends = point.summary, point.passed_interval
-        rows.append(
-            [
-                *(_setting(point.settings[name]) for name in vary),
-                (rate_text(point.rate), point.rate),
-                (f"{s.chips:,}", s.chips),
-                (hundredths(s.mean), s.mean),
-                DASH if s.se is None else (hundredths(s.se), s.se),
-                DASH
-                if s.interval is None
-                else (interval(s.interval) + doubt_mark(s), s.interval[0]),
-                (hundredths(s.worst), s.worst),
-                (hundredths(point.passed, digits=0), point.passed),
-                DASH if ends is None else (interval(ends, digits=0), ends[0]),
-            ]
-        )
+    rows = [
+        [
+            *(_setting(point.settings[name]) for name in vary),
+            _number(point.rate, rate_text),
+            _number(point.summary.chips, _WHOLE),
+            _number(point.summary.mean, hundredths),
+            _number(point.summary.se, hundredths),
+            _interval(point.summary.interval, interval, doubt_mark(point.summary)),
+            _number(point.summary.worst, hundredths),
+            _number(point.passed, partial(hundredths, digits=0)),
+            _interval(point.passed_interval, partial(interval, digits=0)),
+        ]
+        for point in points
+    ]
     return _table("All points", head, rows)
 
 
@@ -89,18 +86,25 @@ def gains_table(panels: Sequence[Panel]) -> Table:
     Args:
         panels: what is compared.
     """
+    signed = partial(hundredths, sign=True)
     rows = [
         [
             *([_text(panel.title)] if len(panels) > 1 else []),
             _text(panel.series[gain.series].label),
-            (rate_text(gain.rate), gain.rate),
-            *_gain(gain.summary),
-            *_cost(gain, panel.series[gain.series].at(gain.rate)),
-            (f"{gain.summary.chips:,}", gain.summary.chips),
+            _number(gain.rate, rate_text),
+            _number(gain.summary.mean, signed),
+            _interval(
+                gain.summary.interval, partial(interval, sign=True), doubt_mark(gain.summary)
+            ),
+            _number(gain.summary.se, hundredths),
+            _number(gain.cells, "{:.2f}".format),
+            _number(point.reads, _TENTHS),
+            _number(gain.summary.chips, _WHOLE),
             _text(gain.over),
         ]
         for panel in panels
         for gain in panel.gains
+        if (point := panel.series[gain.series].at(gain.rate)) is not None
     ]
     head = ["subject"] if len(panels) > 1 else []
     head += ["scheme", "rate", "gain, points", "95 % interval", "SE"]
@@ -127,20 +131,14 @@ def cells_table(points: Sequence[PointSummary]) -> Table:
         key = (*(point.settings[n] for n in names), point.cells, point.cells_dense, pruned)
         rows[key] = [
             *(_setting(point.settings[name]) for name in names),
-            (f"{point.cells:,}", point.cells),
-            (f"{point.cells_dense:,}", point.cells_dense),
-            (hundredths(more, sign=True), more),
-            DASH if pruned is None else (hundredths(pruned), pruned),
-            _reads(point),
-            *(_knowledge(point) if told else ()),
+            _number(point.cells, _WHOLE),
+            _number(point.cells_dense, _WHOLE),
+            _number(more, partial(hundredths, sign=True)),
+            _number(pruned, hundredths),
+            _number(point.reads, _TENTHS),
+            *([_text(point.knows or ""), _number(point.metadata, _WHOLE)] if told else []),
         ]
     return _table("Cells", head, list(rows.values()))
-
-
-def _knowledge(point: PointSummary) -> tuple[Cell, Cell]:
-    """Say what a protection knows of the chip, and the bits of what it decides for it."""
-    bits = point.metadata
-    return _text(point.knows or ""), DASH if bits is None else (f"{bits:,}", bits)
 
 
 def runs_table(runs: Sequence[Mapping[str, Any]]) -> Table:
@@ -200,25 +198,14 @@ def _text(text: str) -> Cell:
     return text, text
 
 
-def _gain(s: Summary) -> list[Cell]:
-    return [
-        (hundredths(s.mean, sign=True), s.mean),
-        DASH
-        if s.interval is None
-        else (interval(s.interval, sign=True) + doubt_mark(s), s.interval[0]),
-        DASH if s.se is None else (hundredths(s.se), s.se),
-    ]
+def _number(value: int | float | None, write: Callable[[Any], str]) -> Cell:
+    return DASH if value is None else (write(value), value)
 
 
-def _cost(gain: Gain, point: PointSummary | None) -> list[Cell]:
-    """Say what a series takes: cells beside those of the one it gains over, and reads."""
-    times = gain.cells
-    cells = DASH if times is None else (f"{times:.2f}", times)
-    return [cells, DASH if point is None else _reads(point)]
-
-
-def _reads(point: PointSummary) -> Cell:
-    return DASH if point.reads is None else (f"{point.reads:.1f}", point.reads)
+def _interval(
+    ends: tuple[float, float] | None, write: Callable[[tuple[float, float]], str], mark: str = ""
+) -> Cell:
+    return DASH if ends is None else (write(ends) + mark, ends[0])
 
 
 def _heat_cell(heat: HeatMap, row: str, column: str, largest: float) -> HeatCell | None:
