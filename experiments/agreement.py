@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from rerax.campaign import store
-from rerax.campaign.recall import point_of
 from rerax.campaign.run import run
 from rerax.campaign.source import read_subject
 from rerax.campaign.subject import Settings
+from rerax.inspect.recorded import point_of
 from rerax.progress import reporter
 
 OUT = Path(__file__).parent / "results" / "agreement.json"

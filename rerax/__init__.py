@@ -10,7 +10,7 @@ __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "sweep": "rerax.campaign.run",
-    "simulate": "rerax.campaign.simulate",
+    "simulate": "rerax.simulation.simulate",
     "Point": "rerax.campaign.point",
     "main": "rerax.cli",
     "summarise": "rerax.stats",

@@ -27,7 +27,7 @@ SHARES = 9  # decimal places of a denominator: no one writes a share with more
 
 
 @dataclass(frozen=True)
-class Recalled:
+class RecordedChip:
     """A row, and all that it was computed from.
 
     Attributes:
@@ -50,7 +50,7 @@ class Recalled:
         return self.row["chip"]
 
 
-def recall(
+def find_chip(
     folder: Place,
     prefix: str,
     chip: int,
@@ -59,7 +59,7 @@ def recall(
     data: str | None = None,
     max_length: int | None = None,
     map_file: str | None = None,
-) -> Recalled:
+) -> RecordedChip:
     """Find a row by the beginning of its point's hash and its chip, and what it was made from.
 
     Args:
@@ -113,7 +113,7 @@ def recall(
                 f"in place of {row[key][:12]}..): give {flag} as it was"
             )
     lanes = row["platform"].partition(":lanes-")[2]
-    return Recalled(
+    return RecordedChip(
         row,
         point_of(
             row, {**recorded["maps"], **({} if map_file is None else {row["fault"]: map_file})}

@@ -17,7 +17,6 @@ import pyarrow as pa
 from rerax.campaign.block import Block, cut
 from rerax.campaign.given import several
 from rerax.campaign.point import FIELDS, digest
-from rerax.campaign.simulation_folder import SimulationFolder
 from rerax.campaign.subject import MOST_CHIPS
 from rerax.crossbar.keys import chip
 from rerax.crossbar.spec import SEMANTICS
@@ -31,6 +30,7 @@ from rerax.io import place
 from rerax.models.stored import Leaf, StoredModel
 from rerax.models.tree import read
 from rerax.protection import PROTECTIONS
+from rerax.simulation.folder import SimulationFolder
 from rerax.values import as_integer, check_integer, check_real, shown
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ import tiny
 import unoptimised
 from arrays import physical
 
-from rerax.campaign import recall
-from rerax.campaign.lens import cells_of
 from rerax.campaign.point import Point
 from rerax.cli import main
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults.read_out import stuck_words
+from rerax.inspect import recorded
+from rerax.inspect.export import cells_of
 from rerax.models.bert import convert
 
 HEAD = "pooler,classifier"  # compiles sooner than all
@@ -54,7 +54,7 @@ def sweep(files, out, *more):
     model, data = files
     return ["sweep", "--model", str(model), "--task", "sst2", "--data", str(data), "--out",
             str(out), "--matrices", HEAD, "--input-bits", "none", "--max-length", "32", "--quiet",
-            "--chunk", "1",  # as the lens has it: one program for both
+            "--chunk", "1",  # as `rerax chip` has it: one program for both
             *more]  # fmt: skip
 
 
@@ -108,11 +108,11 @@ def test_saved_weights_and_map_give_the_row_again(files, campaign, tmp_path, cap
     for name in ("chip", "score", "correct", "stuck_at_0", "stuck_at_1", "clean_score"):
         assert found[name][0] == row[name], name
     capsys.readouterr()
-    assert look(back, found.iloc[0], "--worst", 0) == 0  # a point of measured chips under the lens
+    assert look(back, found.iloc[0], "--worst", 0) == 0  # a point of measured chips
     assert "as in its row" in capsys.readouterr().out
 
 
-def test_a_restricted_chip_under_the_lens(files, campaign, tmp_path, capsys):
+def test_a_restricted_chip_is_reproduced(files, campaign, tmp_path, capsys):
     row, whole = row_of(campaign, 1, "bits=6+7"), row_of(campaign)
     lot = tmp_path / "lot.parquet"
     assert look(campaign, row, "--export-map", lot, "--worst", 0) == 0
@@ -124,15 +124,15 @@ def test_a_restricted_chip_under_the_lens(files, campaign, tmp_path, capsys):
 def test_outputs_mean_what_they_meant_to_the_folder(campaign, monkeypatch):
     """Whatever their names are read as today."""
     asked = {}
-    real = recall.read_subject
+    real = recorded.read_subject
 
     def read_subject(*args, **options):
         asked.update(options)
         return real(*args, **options)
 
-    monkeypatch.setattr(recall, "read_subject", read_subject)
+    monkeypatch.setattr(recorded, "read_subject", read_subject)
     row = row_of(campaign)
-    found = recall.recall(campaign, row.point_hash, int(row.chip))
+    found = recorded.find_chip(campaign, row.point_hash, int(row.chip))
     assert asked["labels"] == ("negative", "positive")
     assert found.subject.order == (0, 1)
 
@@ -201,7 +201,7 @@ def test_sources_are_kept_beside_and_the_last_one_counts(campaign, files, tmp_pa
     file = tmp_path / "_provenance.jsonl"
     entry["sources"]["sst2/tiny"]["model"] = "elsewhere"
     file.write_text('{"sources": {"sst2/tiny": null}}\n' + json.dumps(entry) + '\n{"torn')
-    assert recall.provenance(tmp_path)["sources"]["sst2/tiny"]["model"] == "elsewhere"
+    assert recorded.provenance(tmp_path)["sources"]["sst2/tiny"]["model"] == "elsewhere"
 
 
 @pytest.mark.parametrize("share", [Fraction(904, 1079), Fraction(1, 3), Fraction(0), Fraction(1),
@@ -212,9 +212,9 @@ def test_a_point_is_rebuilt_from_its_row(share, polarity):
     point = Point("sst2", "m", 0.1 + 0.2, share, faulty="bits=7", fault=fault, polarity=polarity)
     row = {**point.columns(), "point_hash": point.hash}
     row["sa1_share"] = None if share is None else float(share)
-    assert recall.point_of(row, {}).hash == point.hash
+    assert recorded.point_of(row, {}).hash == point.hash
     with pytest.raises(ValueError, match="cannot be rebuilt from its row"):
-        recall.point_of({**row, "rate": 0.2}, {})
+        recorded.point_of({**row, "rate": 0.2}, {})
 
 
 @pytest.mark.parametrize(
