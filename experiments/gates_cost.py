@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rerax.campaign.source import read_subject
+from rerax.campaign.workload import read_workload
 from rerax.evaluate.engine import Network, chunk_logits, platform_name, to_device
 from rerax.evaluate.lanes import chip_range
 from rerax.faults.mask import Faults
@@ -109,7 +109,7 @@ def random_gates(params: Any, sparsity: float) -> Any:
 
 def chip_ratios(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Time of a chip of a pruned model over one of the dense model."""
-    inputs = read_subject(args.model, "sst2", "model", data=args.data).load()
+    inputs = read_workload(args.model, "sst2", "model", data=args.data).load()
     sparsities = [float(text) for text in args.sparsities.split(",")]
     batches = make_batches(inputs.examples)
     blocks = to_device(batches)

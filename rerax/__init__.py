@@ -9,7 +9,7 @@ from typing import Any
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
-    "sweep": "rerax.campaign.run",
+    "sweep": "rerax.campaign.sweep",
     "simulate": "rerax.simulation.simulate",
     "Point": "rerax.campaign.point",
     "main": "rerax.cli",

@@ -61,13 +61,14 @@ def chip(
     found = find_chip(
         place(folder), point, chip, model=model, data=data, max_length=max_length, map_file=file
     )
+    from rerax.campaign.worker import Worker
     from rerax.inspect import export, reproduce
 
     if save is not None:
         export.check_new(save)
     with reporter(quiet, "passes") as tell:
-        worker = reproduce.start_worker(found, worst, tell)
-        view = reproduce.reproduce(worker, found, worst)
+        worker = Worker.start(found.workload, found.settings, [found.point])
+        view = reproduce.reproduce(worker, found, worst, tell)
     _show(found, view)
     if save is not None:
         export.save_weights(worker, found, save)

@@ -34,7 +34,7 @@ def save_weights(worker: Worker, recorded: RecordedChip, directory: Path) -> Non
     8-bit inputs those of the row are quantised besides.
 
     Args:
-        worker: of `start_worker`.
+        worker: evaluates the row's workload.
         recorded: which chip.
         directory: a new folder.
 
@@ -53,7 +53,7 @@ def save_weights(worker: Worker, recorded: RecordedChip, directory: Path) -> Non
             weights = read.astype(np.float32) * scales.reshape(len(read), 1, -1)
             weights = weights if section == "encoder" else weights[0]
             params[section][name] = {**params[section][name], kind: weights}
-    source = recorded.subject.source
+    source = recorded.workload.source
     origin = None if source is None else convert.locate(source["model"])
     convert.save(directory, worker.inputs.config, params, source=origin)
 
@@ -72,7 +72,7 @@ def export_map(worker: Worker, recorded: RecordedChip, file: Path) -> int:
     """Write the chip's stuck cells in the form that `map:FILE` reads.
 
     Args:
-        worker: of `start_worker`.
+        worker: evaluates the row's workload.
         recorded: which chip.
         file: Parquet file to write; one that is there is replaced.
 

@@ -24,7 +24,7 @@ def read_chip(
     """Codes that the chip reads, zeros behind closed gates, and its faulty cells.
 
     Args:
-        worker: of `start_worker`.
+        worker: evaluates the row's workload.
         recorded: which chip.
         rate: another rate than the row's.
 

@@ -15,8 +15,7 @@ import numpy as np
 from rerax.campaign import store
 from rerax.campaign.manifest import read_manifest, read_provenance
 from rerax.campaign.point import FIELDS, Point
-from rerax.campaign.source import read_subject
-from rerax.campaign.subject import Settings, Subject
+from rerax.campaign.workload import Settings, Workload, read_workload
 from rerax.crossbar.spec import SEMANTICS
 from rerax.faults.chip_map import PREFIX
 from rerax.glue import data as glue
@@ -33,14 +32,14 @@ class RecordedChip:
     Attributes:
         row: its columns.
         point: its point.
-        subject: its model and task, of the row's own hashes.
+        workload: its model and task, of the row's own hashes.
         settings: seed and lanes as they were.
         texts: one tuple of sentences for each of the task's fields.
     """
 
     row: dict[str, Any]
     point: Point
-    subject: Subject
+    workload: Workload
     settings: Settings
     texts: tuple[tuple[str, ...], ...]
 
@@ -95,7 +94,7 @@ def find_chip(
         )
     if order is not None and task.labels:  # what the folder's rows were read by
         labels = [task.labels[label] for label in order]
-    subject = read_subject(
+    workload = read_workload(
         source["model"],
         row["task"],
         row["model"],
@@ -106,10 +105,10 @@ def find_chip(
         labels=tuple(labels) if labels else None,
     )
     for key, flag in (("model_hash", "--model"), ("data_hash", "--data or --max-length")):
-        if getattr(subject, key) != row[key]:
+        if getattr(workload, key) != row[key]:
             where = source["model" if key == "model_hash" else "data"]
             raise ValueError(
-                f"{where} is not what the row was made from ({key} {getattr(subject, key)[:12]}.. "
+                f"{where} is not what the row was made from ({key} {getattr(workload, key)[:12]}.. "
                 f"in place of {row[key][:12]}..): give {flag} as it was"
             )
     lanes = row["platform"].partition(":lanes-")[2]
@@ -118,7 +117,7 @@ def find_chip(
         point_of(
             row, {**recorded["maps"], **({} if map_file is None else {row["fault"]: map_file})}
         ),
-        subject,
+        workload,
         Settings(seed=row["seed"], lanes=int(lanes) if lanes else None, chunk=1),
         glue.read_split(task, source["data"], split, most).texts,
     )
@@ -207,20 +206,22 @@ def point_of(row: Mapping[str, Any], maps: Mapping[str, str]) -> Point:
     raise ValueError(f"point {row['point_hash'][:16]} cannot be rebuilt from its row: use {what}")
 
 
-def lost_examples(subject: Subject, clean: Mapping[str, Any], now: Mapping[str, Any]) -> np.ndarray:
+def lost_examples(
+    workload: Workload, clean: Mapping[str, Any], now: Mapping[str, Any]
+) -> np.ndarray:
     """Examples that the clean chip gets right and this one wrong, by place in the split.
 
     Of a regression: those whose error has grown by half a point or more, worst first.
 
     Args:
-        subject: for the labels.
+        workload: for the labels.
         clean, now: columns `correct` and `prediction` of the two chips.
     """
     if now["correct"] is not None:
-        n = len(subject.labels)
+        n = len(workload.labels)
         right = [_bits(facts["correct"], n) for facts in (clean, now)]
         return np.flatnonzero(right[0] & ~right[1])
-    error = [np.abs(np.float32(f["prediction"]) - subject.labels) for f in (clean, now)]
+    error = [np.abs(np.float32(f["prediction"]) - workload.labels) for f in (clean, now)]
     grown = error[1] - error[0]
     worst = np.argsort(-grown, kind="stable")
     return worst[grown[worst] >= 0.5]

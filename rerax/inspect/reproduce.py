@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from rerax.campaign.store import Block
-from rerax.campaign.subject import Progress
 from rerax.campaign.worker import Worker
+from rerax.campaign.workload import Progress
 from rerax.faults.read_out import Counts
 from rerax.glue.tasks import METRICS
 from rerax.inspect.read import read_chip
@@ -60,59 +59,49 @@ class Reproduction:
     lost: np.ndarray
 
 
-def start_worker(
-    recorded: RecordedChip, worst: int, tell: Callable[[Progress], None] = lambda progress: None
-) -> Worker:
-    """Load what evaluates the chip.
-
-    Args:
-        recorded: the row and what it was made from.
-        worst: matrices that will be looked at one by one.
-        tell: told of progress.
-
-    Raises:
-        ValueError: inputs that cannot be evaluated.
-    """
-    total = worst + 2
-    return Worker.start(recorded.subject, recorded.settings, [recorded.point], tell, total)
-
-
-def reproduce(worker: Worker, recorded: RecordedChip, worst: int = 5) -> Reproduction:
+def reproduce(
+    worker: Worker,
+    recorded: RecordedChip,
+    worst: int = 5,
+    tell: Callable[[Progress], None] = lambda progress: None,
+) -> Reproduction:
     """Compute a row again and see where it comes from.
 
     The matrices with the largest relative squared error of their weights are each evaluated
     alone: all other matrices of the chip read clean. They are ranked by the score that is left.
 
     Args:
-        worker: of `start_worker`.
+        worker: evaluates the row's workload (`Worker.start`).
         recorded: the row.
         worst: how many to evaluate.
+        tell: told of progress, in passes over the examples.
 
     Raises:
         ValueError: the row is not reproduced: other cells, or on the same platform another score.
     """
     point, row = recorded.point, recorded.row
-    block = Block(point.hash[:16], recorded.chip, recorded.chip)
-    now = _first(worker.facts(point, block))
-    worker.pace.step(1, point)
+    chips = range(recorded.chip, recorded.chip + 1)
+    tell(Progress(0, worst + 2, point, "compiling"))
+    now = _first(worker.facts(point, chips))
+    tell(Progress(1, worst + 2, point))
     same = worker.platform == row["platform"]
     _check(row, now, same)
-    clean = _first(worker.facts(replace(point, rate=0.0), block))
-    worker.pace.step(1, point)
+    clean = _first(worker.facts(replace(point, rate=0.0), chips))
+    tell(Progress(2, worst + 2, point))
     ranked = sorted(matrix_errors(worker, recorded), key=lambda m: -m.error)
     chosen = [m for m in ranked if m.error > 0][:worst]
     measured = []
     for matrix in sorted(chosen, key=lambda m: _start(m, worker.inputs.config.num_hidden_layers)):
         alone = replace(point, faulty=_alone(point.faulty, matrix))
-        measured.append(replace(matrix, alone=_first(worker.facts(alone, block))["score"]))
-        worker.pace.step(1, point)
+        measured.append(replace(matrix, alone=_first(worker.facts(alone, chips))["score"]))
+        tell(Progress(2 + len(measured), 2 + len(chosen), point))
     return Reproduction(
         now["score"],
         clean["score"],
         worker.platform,
         same,
         tuple(sorted(measured, key=lambda m: (m.alone, -m.error))),
-        lost_examples(recorded.subject, clean, now),
+        lost_examples(recorded.workload, clean, now),
     )
 
 

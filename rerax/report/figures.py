@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from rerax.campaign.stopping import Rule
 from rerax.io import whole_file
 from rerax.report.axes import FARTHEST
 from rerax.report.charts import colour_of
@@ -18,6 +17,7 @@ from rerax.report.panels import Panel, gains, make_panels
 from rerax.report.places import HeatMap, loss, make_heat_maps
 from rerax.report.wording import budget_text
 from rerax.report.wording import points as hundredths
+from rerax.stats.stopping import Rule
 from rerax.values import rate_text, read_budget
 
 MOST_NAMED = 16

@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rerax.campaign.block import FIRST_COLUMNS
 from rerax.campaign.point import DEFAULTS
-from rerax.campaign.stopping import Rule
-from rerax.campaign.subject import unprotected_text
+from rerax.campaign.schema import FIRST_COLUMNS
+from rerax.campaign.workload import unprotected_text
 from rerax.crossbar.spec import ENCODINGS
 from rerax.glue.tasks import find_task
 from rerax.report.wording import budget_text
 from rerax.stats import Summary, paired_difference, passes, summarise, yield_interval
+from rerax.stats.stopping import Rule
 from rerax.values import read_budget
 
 SETTINGS = (
@@ -41,9 +41,9 @@ SETTINGS = (
 """Columns that tell points apart, the rate aside."""
 UNSAID = {"polarity": "plain", "tested": "all"}
 """What rows mean that are null in a setting, if it is more than nothing."""
-SUBJECT = ("task", "model", "fault", "sa1_share")
+WORKLOAD = ("task", "model", "fault", "sa1_share")
 """Settings that tell panels apart."""
-SCHEME = tuple(name for name in SETTINGS if name not in (*SUBJECT, "faulty"))
+SCHEME = tuple(name for name in SETTINGS if name not in (*WORKLOAD, "faulty"))
 """Settings that tell the series of a panel apart."""
 
 
@@ -240,9 +240,9 @@ def shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def subject_of(line: Line) -> tuple[str, ...]:
+def workload_of(line: Line) -> tuple[str, ...]:
     """The panel that a point belongs to."""
-    return tuple(shown(line.settings[name]) for name in SUBJECT)
+    return tuple(shown(line.settings[name]) for name in WORKLOAD)
 
 
 def scheme_of(line: Line) -> tuple[Any, ...]:
@@ -263,7 +263,7 @@ def in_order(line: Line) -> tuple[Any, ...]:
     """Sort key that puts points as all tables show them: panel, scheme, place, rate."""
     place = re.split(r"([0-9]+)", line.settings["faulty"] or "")
     numbered = [int(part) if part.isdigit() else part for part in place]  # layer 2 before 10
-    return subject_of(line), plainness(scheme_of(line)), numbered, line.rate
+    return workload_of(line), plainness(scheme_of(line)), numbered, line.rate
 
 
 def mark(summary: Summary) -> str:

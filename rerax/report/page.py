@@ -15,7 +15,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rerax.campaign.stopping import Rule
 from rerax.io import whole_file
 from rerax.report import charts, tables, words
 from rerax.report.lines import (
@@ -30,6 +29,7 @@ from rerax.report.palette import DARK, LIGHT, variables
 from rerax.report.panels import Panel, gains, make_panels
 from rerax.report.places import HeatMap, make_heat_maps
 from rerax.report.wording import budget_text, listed
+from rerax.stats.stopping import Rule
 from rerax.values import read_budget
 
 MOST_OPEN = 4

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rerax.report.lines import SCHEME, Line, plainness, scheme_of, shown, subject_of
+from rerax.report.lines import SCHEME, Line, plainness, scheme_of, shown, workload_of
 from rerax.stats import Summary, paired_difference
 
 LONGEST_LABEL = 40
@@ -87,20 +87,20 @@ def make_panels(lines: Sequence[Line]) -> list[Panel]:
     Args:
         lines: points of a campaign (`summarise_points`).
     """
-    subjects: dict[tuple[str, ...], list[Line]] = {}
+    workloads: dict[tuple[str, ...], list[Line]] = {}
     for line in lines:
         if line.settings["faulty"] is None:
-            subjects.setdefault(subject_of(line), []).append(line)
+            workloads.setdefault(workload_of(line), []).append(line)
     titles = titles_of(lines)
-    return [Panel(titles[subject], _series(subjects[subject])) for subject in sorted(subjects)]
+    return [Panel(titles[workload], _series(workloads[workload])) for workload in sorted(workloads)]
 
 
 def titles_of(lines: Sequence[Line]) -> dict[tuple[str, ...], str]:
     """Title of each panel: model and task, and whatever else tells it from the others."""
-    subjects = sorted({subject_of(line) for line in lines})
+    workloads = sorted({workload_of(line) for line in lines})
     titles: dict[tuple[str, ...], str] = {}
-    for task, model, fault, share in subjects:
-        alike = [other for other in subjects if other[:2] == (task, model)]
+    for task, model, fault, share in workloads:
+        alike = [other for other in workloads if other[:2] == (task, model)]
         title = f"{model} on {task}"
         if len({other[2] for other in alike}) > 1:
             title += f", {fault} faults"

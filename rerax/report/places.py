@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rerax.models.bert.names import MATRICES
 from rerax.models.bert.scope import Scope
-from rerax.report.lines import Line, plainness, scheme_of, subject_of
+from rerax.report.lines import Line, plainness, scheme_of, workload_of
 from rerax.report.panels import scheme_labels, titles_of
 from rerax.values import rate_text
 
@@ -57,7 +57,7 @@ def make_heat_maps(lines: Sequence[Line]) -> list[HeatMap]:
     maps: dict[tuple[str, ...], dict[tuple[str, str], Line]] = {}
     for line in lines:
         names, parts, rest = _parts(line)
-        title = [titles[subject_of(line)]] if len(titles) > 1 else []
+        title = [titles[workload_of(line)]] if len(titles) > 1 else []
         title += [labels[scheme_of(line)]] if len(schemes) > 1 else []
         key = (", ".join([*title, " × ".join(names), *rest]), *names)
         maps.setdefault(key, {})[parts] = line

@@ -6,7 +6,6 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rerax.campaign.stopping import Rule
 from rerax.report.lines import (
     Line,
     coarse_yields,
@@ -22,6 +21,7 @@ from rerax.report.panels import Gain, gains, make_panels
 from rerax.report.terminal import Column, print_columns
 from rerax.report.wording import budget_text, points
 from rerax.stats import Summary, looks
+from rerax.stats.stopping import Rule
 from rerax.values import rate_text, read_budget
 
 

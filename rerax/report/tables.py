@@ -68,7 +68,7 @@ def gains_table(panels: Sequence[Panel]) -> str:
         for panel in panels
         for gain in gains(panel)
     ]
-    head = ["subject"] if len(panels) > 1 else []
+    head = ["workload"] if len(panels) > 1 else []
     head += ["scheme", "rate", "gain, points", "95 % interval", "SE"]
     head += ["cells, ×", "reads a weight", "common chips", "over"]
     return table("Paired gains", head, rows) if rows else ""

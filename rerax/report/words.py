@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rerax.campaign.stopping import Rule
 from rerax.report.lines import Line, told_apart
 from rerax.report.panels import Gain, Panel, Series, gains
 from rerax.report.places import HeatMap, loss
 from rerax.report.wording import budget_text, count, interval, listed, points
 from rerax.stats import passes
+from rerax.stats.stopping import Rule
 from rerax.values import rate_text
 
 MOST_RATES = 6
@@ -49,7 +49,7 @@ def what_was_run(lines: Sequence[Line], panels: Sequence[Panel], rows: int) -> s
     most = max((len(panel.series) for panel in panels), default=0)
     schemes = f"{count(most, 'way')} of storing the model at " if most > 1 else ""
     kinds = len({tuple(line.settings[n] for n in ("model", "task")) for line in lines})
-    subject = f"{kinds} pairs of model and task, " if kinds > 1 else ""
+    workload = f"{kinds} pairs of model and task, " if kinds > 1 else ""
     chips = sorted({line.summary.chips for line in lines if line.rate > 0})
     each = ""
     if chips:
@@ -57,7 +57,7 @@ def what_was_run(lines: Sequence[Line], panels: Sequence[Panel], rows: int) -> s
         each = f" {low}{count(chips[-1], 'chip')} a point,"
     examples = listed([f"{n:,}" for n in sorted({line.examples for line in lines})])
     text = (
-        f"{subject}{schemes}{count(len(rates), 'fault rate')} ({span});{each} every chip scored "
+        f"{workload}{schemes}{count(len(rates), 'fault rate')} ({span});{each} every chip scored "
         f"on {examples} examples. {count(rows, 'row')} of {count(len(lines), 'point')}."
     )
     return text[0].upper() + text[1:]

@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from rerax.campaign.block import Block, block_of, cut, gaps, superfluous
-from rerax.campaign.block_file import Damaged, read_sealed, write_rows
-from rerax.campaign.manifest import MANIFEST, SEAL, check_target, sealed, without_seal
+from rerax.campaign.manifest import MANIFEST, check_target
 from rerax.crossbar.spec import SEMANTICS
 from rerax.io import (
     Place,
@@ -20,11 +19,10 @@ from rerax.io import (
     is_empty,
     locked,
     make_folder,
-    read_json,
     remove_leftovers,
     set_aside,
-    write_json,
 )
+from rerax.sealed import Damaged, read_sealed, read_sealed_json, write_sealed, write_sealed_json
 
 FILE = "_simulation.json"
 
@@ -79,7 +77,7 @@ class SimulationFolder:
         remove_leftovers(path)
         with locked(path):
             if not (path / FILE).is_file():
-                write_json(path / FILE, sealed(fixed))
+                write_sealed_json(path / FILE, fixed)
         return cls(path, schema, fixed)
 
     def missing(self, point: str, chips: int) -> list[Block]:
@@ -94,7 +92,7 @@ class SimulationFolder:
 
     def write(self, block: Block, rows: pa.Table) -> None:
         """Write the rows of a block."""
-        write_rows(self.path / block.name, rows.cast(self.schema), self.schema)
+        write_sealed(self.path / block.name, rows.cast(self.schema))
 
     def read(self, point: str, chips: int) -> pa.Table | None:
         """Rows of a point's first chips; None where a block was damaged, and has been set aside."""
@@ -131,7 +129,7 @@ def _read(path: Place) -> dict[str, Any]:
     if not path.is_dir() or not (path / FILE).is_file():
         what = "is a campaign" if (path / MANIFEST).is_file() else "is there and is no simulation"
         raise ValueError(f"{path} {what}: give a new folder as out")
-    found = without_seal(read_json(path / FILE), required=True)
-    if found is None:
-        raise ValueError(f"{path / FILE} is damaged or was edited ({SEAL}): give a new out")
-    return found
+    try:
+        return read_sealed_json(path / FILE)
+    except Damaged as trouble:
+        raise ValueError(f"{path / FILE} {trouble}: give a new out") from None

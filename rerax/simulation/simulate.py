@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from rerax.campaign.block import Block, cut
-from rerax.campaign.given import several
-from rerax.campaign.point import FIELDS, digest
-from rerax.campaign.subject import MOST_CHIPS
+from rerax.campaign.grid import several
+from rerax.campaign.point import FIELDS
+from rerax.campaign.workload import MOST_CHIPS
 from rerax.crossbar.keys import chip
 from rerax.crossbar.spec import SEMANTICS
 from rerax.evaluate.engine import platform_name
@@ -30,6 +30,7 @@ from rerax.io import place
 from rerax.models.stored import Leaf, StoredModel
 from rerax.models.tree import read
 from rerax.protection import PROTECTIONS
+from rerax.sealed import digest
 from rerax.simulation.folder import SimulationFolder
 from rerax.values import as_integer, check_integer, check_real, shown
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from rerax.campaign.source import files_hash
+from rerax.campaign.workload import files_hash
 from rerax.crossbar import keys
 from rerax.crossbar.spec import ChipSpec
 from rerax.glue import data as glue

@@ -4,18 +4,18 @@ import pytest
 import quick_answers
 from folders import PAIRS
 
-from rerax.campaign import store
+from rerax.campaign.manifest import open_folder
 
 
 @pytest.fixture
 def folder(tmp_path):
     """A campaign folder without rows."""
     path = tmp_path / "campaign"
-    store.open_folder(path, 0, 1, PAIRS)
+    open_folder(path, 0, 1, PAIRS)
     return path
 
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Chips that answer at once, for tests whose subject is not what they answer."""
+    """Chips that answer at once, for tests whose workload is not what they answer."""
     quick_answers.use(monkeypatch)

@@ -124,17 +124,17 @@ def test_a_restricted_chip_is_reproduced(files, campaign, tmp_path, capsys):
 def test_outputs_mean_what_they_meant_to_the_folder(campaign, monkeypatch):
     """Whatever their names are read as today."""
     asked = {}
-    real = recorded.read_subject
+    real = recorded.read_workload
 
-    def read_subject(*args, **options):
+    def read_workload(*args, **options):
         asked.update(options)
         return real(*args, **options)
 
-    monkeypatch.setattr(recorded, "read_subject", read_subject)
+    monkeypatch.setattr(recorded, "read_workload", read_workload)
     row = row_of(campaign)
     found = recorded.find_chip(campaign, row.point_hash, int(row.chip))
     assert asked["labels"] == ("negative", "positive")
-    assert found.subject.order == (0, 1)
+    assert found.workload.order == (0, 1)
 
 
 def test_a_row_that_is_not_reproduced_is_refused(campaign, tmp_path, capsys):

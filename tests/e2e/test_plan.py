@@ -10,7 +10,7 @@ import tiny
 import unoptimised
 
 import rerax
-from rerax.campaign.run import tree_hash
+from rerax.campaign.sweep import tree_hash
 from rerax.cli import main
 from rerax.crossbar.quantise import quantise
 from rerax.crossbar.spec import ENCODINGS, ChipSpec

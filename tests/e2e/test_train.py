@@ -336,7 +336,7 @@ def test_a_run_tells_what_takes_long(flags, tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Steps and answers that cost nothing, for tests whose subject is not what a step does."""
+    """Steps and answers that cost nothing, for tests whose workload is not what a step does."""
     real = train_run.train_step.__wrapped__
 
     def step(trainer, state, batch, root):

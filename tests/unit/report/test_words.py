@@ -5,13 +5,13 @@ import pyarrow as pa
 import pytest
 from made_rows import POINT, campaign, make_rows, places
 
-from rerax.campaign.stopping import Rule
 from rerax.report import words
 from rerax.report.lines import summarise_points, told_apart
 from rerax.report.panels import make_panels
 from rerax.report.places import make_heat_maps
 from rerax.report.wording import interval, points
 from rerax.stats import paired_difference, wilson
+from rerax.stats.stopping import Rule
 
 
 def told(rows, budget=0.01):

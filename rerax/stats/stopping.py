@@ -1,17 +1,14 @@
 """When a point has chips enough: a rule on the scores alone. No JAX here."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from rerax.campaign.manifest import read_provenance
-from rerax.campaign.point import Point
-from rerax.io import Place
-from rerax.stats import looks, stop_here
+from rerax.stats.planning import looks, stop_here
 from rerax.values import check_integer, check_real
 
 
@@ -48,6 +45,15 @@ class Rule:
         """Numbers of chips at which a point may stop."""
         return list(looks(self.max_chips))
 
+    def next_look(self, scores: Float[np.ndarray, " chips"]) -> int | None:
+        """Chips at which to look again; None where those that there are suffice.
+
+        Args:
+            scores: those of as many chips as one of the looks has.
+        """
+        after = [look for look in self.looks if look > len(scores)]
+        return None if not after or stop_here(scores, self.until_se) else after[0]
+
 
 def make_rule(
     until_se: float | None, max_chips: int | None, chips: int | None = None
@@ -66,35 +72,12 @@ def make_rule(
     return Rule(until_se, max_chips)
 
 
-def settle(
-    points: Sequence[Point],
-    rule: Rule,
-    scores_of: Callable[[Sequence[Point], int], Sequence[Float[np.ndarray, " chips"]]],
-) -> dict[str, int]:
-    """Chips of each point by the rule.
+def recorded(runs: Iterable[Mapping[str, Any]]) -> Rule | None:
+    """Give the rule that runs of a folder have followed, of several the one with most chips.
 
     Args:
-        points: the points.
-        rule: when to stop.
-        scores_of: evaluates what lacks of the first so many chips of some points and gives the
-            scores of each.
-
-    Returns:
-        {point hash: chips}.
+        runs: what they say of themselves (`campaign.manifest.read_provenance`).
     """
-    chips: dict[str, int] = {}
-    going = list(points)
-    for look in rule.looks:
-        if not going:
-            break
-        chips |= {point.hash: look for point in going}
-        scores = dict(zip(going, scores_of(going, look), strict=True))
-        going = [point for point in going if not stop_here(scores[point], rule.until_se)]
-    return chips
-
-
-def recorded(folder: Place) -> Rule | None:
-    """The rule that runs of a folder have followed, of several the one with most chips."""
-    entries = (line.get("stopping") for line in read_provenance(folder))
+    entries = (run.get("stopping") for run in runs)
     rules = [Rule(entry["until_se"], entry["max_chips"]) for entry in entries if entry]
     return max(rules, key=lambda rule: rule.max_chips, default=None)

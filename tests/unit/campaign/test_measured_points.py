@@ -6,7 +6,7 @@ import pytest
 import tiny
 from arrays import write_map
 
-from rerax.campaign.lot import chips_of, is_measured, with_realised_rates
+from rerax.campaign.grid import chips_of, is_measured, with_realised_rates
 from rerax.campaign.point import Point
 
 

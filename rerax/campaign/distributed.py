@@ -23,14 +23,13 @@ SECONDS_BETWEEN_LOOKS = 0.5
 SHUTDOWN_SECONDS = 60
 """Time that a process which has ended, or failed, gives the others to do so too."""
 
-Work = tuple[Point, Block]
 Chips = int | tuple[int, ...]
 """Chips from 0 on, or the numbers of measured ones."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Team:
+class Processes:
     """This process among those that share a campaign.
 
     Attributes:
@@ -50,7 +49,9 @@ class Team:
         """What of some parts this process computes."""
         return parts[self.index :: self.count]
 
-    def agree(self, here: Sequence[Block], points: Sequence[Point], chips: Chips) -> list[Work]:
+    def agree(
+        self, here: Sequence[Block], points: Sequence[Point], chips: Chips
+    ) -> list[tuple[Point, Block]]:
         """What lacks of a request, as the leading process sees it; all must ask together.
 
         Args:
@@ -111,22 +112,9 @@ class Team:
                 "all processes again"
             )
 
-    def watching(self, tell: Callable[[T], None]) -> Callable[[T], None]:
-        """What tells of progress, and looks at each occasion whether the others are at work."""
-
-        def told(progress: T) -> None:
-            self.check()
-            tell(progress)
-
-        return tell if self.count == 1 else told
-
     def wait(
-        self,
-        out: Place,
-        points: Sequence[Point],
-        chips: Chips,
-        tell: Callable[[Point, int], None],
-    ) -> None:
+        self, out: Place, points: Sequence[Point], chips: Chips
+    ) -> Iterator[tuple[Point, int]]:
         """Wait until the others have written their blocks too.
 
         A process that is killed takes the others with it: JAX's runtime sees to that.
@@ -134,27 +122,29 @@ class Team:
         Args:
             out: the campaign folder.
             points, chips: what was asked for.
-            tell: told of a point that others are at, and of the chips that lack.
+
+        Yields:
+            A point that others are at, and the chips that lack, at every look.
         """
         while self.count > 1:
             named = (block_of(file.name) for file in entries(out))
             left = missing([block for block in named if block is not None], points, chips)
-            tell(left[0][0] if left else points[-1], sum(block.chips for _, block in left))
+            yield (left[0][0] if left else points[-1]), sum(block.chips for _, block in left)
             if not left:
                 return
             self.check()
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
-def current_team() -> Team:
+def current_processes() -> Processes:
     """The processes that have been joined; this one alone if none have."""
     if "jax" not in sys.modules:
-        return Team()
+        return Processes()
     import jax
 
     if not jax.distributed.is_initialized():
-        return Team()
-    return Team(jax.process_index(), jax.process_count())
+        return Processes()
+    return Processes(jax.process_index(), jax.process_count())
 
 
 @contextlib.contextmanager
@@ -163,7 +153,7 @@ def joined(
     coordinator: str | None = None,
     processes: int | None = None,
     process: int | None = None,
-) -> Iterator[Team]:
+) -> Iterator[Processes]:
     """Context in which processes are joined, if they are to be.
 
     Args:
@@ -179,7 +169,7 @@ def joined(
     if any(value is not None for value in given):
         _check_flags(distributed, *given)
     elif not distributed:
-        yield Team()
+        yield Processes()
         return
     import jax
 
@@ -189,16 +179,16 @@ def joined(
             jax.distributed.initialize(
                 coordinator, processes, process, shutdown_timeout_seconds=SHUTDOWN_SECONDS
             )
-            team = current_team()
+            own = current_processes()
     except (ValueError, RuntimeError) as error:
         raise ValueError(
             f"processes cannot be joined ({error}): start them under SLURM, Open MPI, Kubernetes "
             "or on a TPU pod, or give --coordinator HOST:PORT --processes N --process I"
         ) from None
     try:
-        yield team
+        yield own
     except BaseException:
-        _give_up(team.index)  # the others come to the end of this process, which waits for them
+        _give_up(own.index)  # the others come to the end of this process, which waits for them
         raise
     jax.distributed.shutdown()
 

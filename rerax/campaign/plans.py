@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rerax.campaign.manifest import read_plans
-from rerax.campaign.point import Point, digest
-from rerax.campaign.subject import Subject
+from rerax.campaign.point import Point
+from rerax.campaign.workload import Workload
 from rerax.io import Place
 from rerax.models.bert.names import matrices_of
 from rerax.protection import Plan, Protection, left_bare, protection
+from rerax.sealed import digest
 from rerax.values import check_real
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def check_flags(points: Sequence[Point], plan_rate: float | None, sensitivity: s
 
 def with_allocations(
     points: Sequence[Point],
-    subject: Subject,
+    workload: Workload,
     plan_rate: float | None = None,
     sensitivity: str | None = None,
     out: Place | None = None,
@@ -66,7 +67,7 @@ def with_allocations(
 
     Args:
         points: the points of a run.
-        subject: their model.
+        workload: their model.
         plan_rate: design rate; by default the highest rate of the points below 0.5.
         sensitivity: .npz file (`models.bert.sensitivity`); None takes the default.
         out: campaign folder that may know the plan.
@@ -84,36 +85,56 @@ def with_allocations(
     for point in points:
         if is_open(point.protection):
             rate = _design_rate(point, points, plan_rate)
-            asked = _request(replace(point, rate=rate, faulty=None), subject, sensitivity)
+            asked = _request(replace(point, rate=rate, faulty=None), workload, sensitivity)
             if asked not in known and not find:
                 done.append(point)
                 continue
             if asked not in known:
-                design = design or _design(subject, sensitivity)
+                design = design or _design(workload, sensitivity)
                 known[asked] = _allocate(design, replace(point, rate=rate))
             made[asked] = known[asked]
             point = replace(point, protection=protection(known[asked]))
         elif isinstance(point.protection, Plan):
             point = replace(point, protection=point.protection.read())
         done.append(point)
-    _check_gates(done, subject)
+    _check_gates(done, workload)
     return tuple(done), made
 
 
-def _check_gates(points: Sequence[Point], subject: Subject) -> None:
+def with_plans(
+    parts: Sequence[tuple[Workload, Sequence[Point]]],
+    plan_rate: float | None,
+    sensitivity: str | None,
+    out: Place,
+    find: bool = True,
+) -> tuple[list[tuple[Workload, Sequence[Point]]], dict[str, str]]:
+    """Resolve the plans of several workloads' points (`with_allocations`)."""
+    check_flags([point for _, own in parts for point in own], plan_rate, sensitivity)
+    resolved: list[tuple[Workload, Sequence[Point]]] = []
+    plans: dict[str, str] = {}
+    for workload, own in parts:
+        mine = any(is_open(point.protection) for point in own)
+        how = (plan_rate, sensitivity) if mine else (None, None)
+        points, found = with_allocations(own, workload, *how, out, find)
+        resolved.append((workload, points))
+        plans |= found
+    return resolved, plans
+
+
+def _check_gates(points: Sequence[Point], workload: Workload) -> None:
     """Refuse protections without room, where the model's gates are known before it is loaded.
 
     Raises:
         ValueError: see `protection.left_bare`.
     """
-    if subject.gated is None:
+    if workload.gated is None:
         return
     for point in points:
         matrices = matrices_of(point.matrices)
-        left_bare(point.protection, {name: name in subject.gated for name in matrices})
+        left_bare(point.protection, {name: name in workload.gated for name in matrices})
 
 
-def _request(point: Point, subject: Subject, sensitivity: str | None) -> str:
+def _request(point: Point, workload: Workload, sensitivity: str | None) -> str:
     """Hash of all that decides a plan."""
     weights = None
     if sensitivity is not None:
@@ -123,13 +144,13 @@ def _request(point: Point, subject: Subject, sensitivity: str | None) -> str:
             raise ValueError(
                 f"sensitivity {sensitivity} cannot be read ({error.strerror}): give an .npz file"
             ) from None
-    return digest([point.identity(), subject.model_hash, weights])
+    return digest([point.identity(), workload.model_hash, weights])
 
 
-def _design(subject: Subject, sensitivity: str | None) -> "Design":
+def _design(workload: Workload, sensitivity: str | None) -> "Design":
     from rerax.models.bert.planning import Design
 
-    inputs = subject.complete().load()
+    inputs = workload.complete().load()
     return Design(inputs.params, inputs.config, inputs.gates, sensitivity)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rerax.campaign.study import read_study
+from rerax.cli.study import read_study
 
 GOOD = """from rerax import Point
 

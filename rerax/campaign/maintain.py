@@ -1,15 +1,15 @@
-"""Merging: the rows of several campaign folders in one. No JAX here."""
+"""A campaign folder as a whole: merged with others, compacted, exported. No JAX here."""
 
 import contextlib
 import itertools
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from rerax.campaign.block import SCHEMA, Block, cut, gaps
+from rerax.campaign.block import Block, cut, gaps
 from rerax.campaign.manifest import (
     MANIFEST,
     add_provenance,
@@ -22,16 +22,25 @@ from rerax.campaign.manifest import (
     write_manifest,
     write_references,
 )
+from rerax.campaign.schema import SCHEMA
 from rerax.campaign.store import (
     TRIES,
     changing,
+    named,
     once_each,
+    read_rows,
     scan,
     sound_rows,
     survey,
     write_block,
+    write_checked,
 )
-from rerax.io import Place, is_empty, locked, make_folder
+from rerax.io import Place, is_empty, locked, make_folder, remove_leftovers, whole_file
+
+MOST_CHIPS = 1 << 14
+"""Chips of the longest block, so that the memory of compaction has a bound."""
+Found = Sequence[tuple[Place, Block]]
+"""Blocks of one point, with the folders that they lie in."""
 
 
 def merge(folders: Sequence[Place], out: Place) -> int:
@@ -76,13 +85,13 @@ def _merge(sources: Sequence[Place], out: Place) -> int:
         scan(out)
     _merged_manifest(folders, out)  # raises
     points = _points_of(folders)
-    for lots in points.values():
-        if _share_chips(lots):
-            once_each(_tables(lots, out))  # raises where they disagree
+    for found in points.values():
+        if _overlap(found):
+            once_each(_tables(found, out))  # raises where they disagree
     make_folder(out)
     with locked(out):  # pairs that another process has added meanwhile stay
         write_manifest(out, _merged_manifest([*_own(out), *sources], out))
-    written = sum(_write(point, lots, out) for point, lots in points.items())
+    written = sum(_write(point, found, out) for point, found in points.items())
     _merge_notes(sources, out)
     return written
 
@@ -123,36 +132,36 @@ def _points_of(sources: Sequence[Place]) -> dict[str, list[tuple[Place, Block]]]
     """Finished blocks by point, the sources in their order; damaged files are named."""
     points: dict[str, list[tuple[Place, Block]]] = {}
     for source in sources:
-        found = survey(source)
-        for file, trouble in found.troubles:
+        here = survey(source)
+        for file, trouble in here.troubles:
             warnings.warn(f"{file} {trouble}: left out", stacklevel=3)
-        for block in (*found.blocks, *found.covered):
+        for block in (*here.blocks, *here.covered):
             points.setdefault(block.point, []).append((source, block))
     return points
 
 
-def _share_chips(lots: Sequence[tuple[Place, Block]]) -> bool:
+def _overlap(found: Found) -> bool:
     """Whether some chip is in two of the blocks of one point."""
-    blocks = sorted(block for _, block in lots)
+    blocks = sorted(block for _, block in found)
     return any(one.overlaps(other) for one, other in itertools.pairwise(blocks))
 
 
-def _tables(lots: Sequence[tuple[Place, Block]], out: Place) -> dict[tuple[Place, Block], pa.Table]:
+def _tables(found: Found, out: Place) -> dict[tuple[Place, Block], pa.Table]:
     """Rows of the blocks of one point; damaged ones are named, and in `out` set aside."""
-    tables, fixed = {}, {str(folder): fixed_by(folder) for folder, _ in lots}
-    for folder, block in lots:
-        mend = str(folder) == str(out)
-        rows = sound_rows(folder, block, fixed[str(folder)], mend)
-        if rows is not None:
-            tables[folder, block] = rows
+    tables: dict[tuple[Place, Block], pa.Table] = {}
+    for folder, own in itertools.groupby(found, key=lambda one: one[0]):
+        blocks = [block for _, block in own]
+        read = sound_rows(folder, blocks, fixed_by(folder), mend=str(folder) == str(out))
+        pairs = zip(blocks, read, strict=True)
+        tables |= {(folder, block): rows for block, rows in pairs if rows is not None}
     return tables
 
 
-def _write(point: str, lots: Sequence[tuple[Place, Block]], out: Place) -> int:
+def _write(point: str, found: Found, out: Place) -> int:
     """Write what `out` lacks of a point; gives the number of blocks."""
-    if all(str(folder) == str(out) for folder, _ in lots):
+    if all(str(folder) == str(out) for folder, _ in found):
         return 0
-    tables, fixed = _tables(lots, out), fixed_by(out)
+    tables, fixed = _tables(found, out), fixed_by(out)
     there = [block for folder, block in tables if str(folder) == str(out)]
     rows = pa.concat_tables([SCHEMA.empty_table(), *once_each(tables).values()]).sort_by("chip")
     written = start = 0
@@ -176,3 +185,107 @@ def _merge_notes(sources: Sequence[Place], out: Place) -> None:
             if line not in told:
                 told.append(line)
                 add_provenance(out, entry)
+
+
+def compact(path: Place) -> tuple[int, int]:
+    """Join consecutive blocks of each point into longer ones, in which each chip is once.
+
+    The rows stay as they are. A longer block appears before those that it holds go: a kill at any
+    moment leaves each chip in a file, and the next opening deletes what is there twice.
+    Superfluous blocks, damaged ones and leftovers of killed runs are dealt with as on every
+    opening.
+
+    Returns:
+        Number of blocks before and after.
+
+    Raises:
+        ValueError: no campaign folder, or blocks that disagree.
+        OSError: no room for a longer block; nothing is lost.
+    """
+    read_manifest(path)  # raises
+    with locked(path):
+        remove_leftovers(path)
+        fixed, blocks = fixed_by(path), scan(path)
+        for joined, parts in _joined(blocks).items():
+            rows = read_rows(path, parts, mend=True)
+            if len(rows) == joined.chips:  # else one was damaged inside, and has been set aside
+                write_checked(path, joined, rows, fixed)
+                for block in (b for b in parts if b != joined):
+                    (path / block.name).unlink(missing_ok=True)
+        return len(blocks), len(named(path))
+
+
+def _joined(blocks: Sequence[Block]) -> Mapping[Block, list[Block]]:
+    """Longer blocks, each with two or more that it is to hold.
+
+    These follow one another, or overlap as those of two runs at once may.
+    """
+    found: dict[Block, list[Block]] = {}
+    for block in sorted(blocks):
+        long = next(reversed(found), None)
+        if (
+            long is not None
+            and long.point == block.point
+            and block.first <= long.last + 1
+            and block.last - long.first < MOST_CHIPS
+        ):
+            parts = [*found.pop(long), block]
+            long = Block(long.point, long.first, max(long.last, block.last))
+            found[long] = parts
+        else:
+            found[block] = [block]
+    return {long: parts for long, parts in found.items() if len(parts) > 1}
+
+
+def export_csv(path: Place, file: Place) -> int:
+    """Write all rows of a campaign as CSV, point by point, so that memory is that of one point.
+
+    Numbers are written so that they read back exactly; null is an empty entry; `correct` is in
+    hexadecimal digits, and the numbers of `prediction` are parted by spaces.
+
+    Args:
+        path: the campaign folder.
+        file: the CSV file, which is replaced; it appears whole or not at all.
+
+    Returns:
+        Rows written.
+
+    Raises:
+        ValueError: no campaign folder, or one without finished rows.
+        OSError: the file cannot be written.
+    """
+    from pyarrow import csv
+
+    check_target(file)
+    read_manifest(path)  # raises
+    blocks = sorted(named(path))
+    if not blocks:
+        raise ValueError(f"{path} has no finished rows: run rerax sweep first")
+    written = 0
+    with whole_file(file) as out:
+        writer = None
+        for point, own in itertools.groupby(blocks, key=lambda block: block.point):
+            try:
+                found = read_rows(path, list(own))
+            except FileNotFoundError:  # another process has put a longer block in its place
+                found = read_rows(path, points={point})
+            rows = _plain(found)
+            writer = writer or csv.CSVWriter(out, rows.schema)
+            writer.write_table(rows)
+            written += len(rows)
+        if writer is not None:
+            writer.close()
+    return written
+
+
+def _plain(rows: pa.Table) -> pa.Table:
+    """Rows with text in place of bytes and lists, which CSV does not have."""
+    texts: dict[str, Any] = {
+        "correct": lambda bits: bits.hex(),
+        "prediction": lambda scores: " ".join(str(score) for score in scores),
+    }
+    for name, text in texts.items():
+        values = [None if v is None else text(v) for v in rows[name].to_pylist()]
+        at = SCHEMA.get_field_index(name)
+        rows = rows.set_column(at, name, pa.array(values, pa.string()))
+    return rows

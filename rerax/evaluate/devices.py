@@ -6,37 +6,39 @@ bits do not depend on it: each device runs the executable that a single one woul
 
 import contextlib
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
-from rerax.campaign.block import Block
-from rerax.campaign.estimate import device_bytes, operations, peak_bytes
-from rerax.campaign.point import Point
-from rerax.campaign.subject import Subject
+from rerax.crossbar.spec import ChipSpec
+from rerax.evaluate.cost import device_bytes, operations, peak_bytes
+from rerax.models.bert.config import BertConfig
 
 FLAG = "xla_force_host_platform_device_count"
 LEAST_OPERATIONS = 2e13
 """Of a device's share; below that, compiling for it takes longer than it saves."""
 
 
-def one_device_a_core(subject: Subject, work: Sequence[tuple[Point, Block]]) -> int:
+def one_device_a_core(
+    config: BertConfig, tokens: float, spec: ChipSpec, chips: int, blocks: int
+) -> int:
     """Tell JAX, before it starts, to make a device of each core that there is work for.
 
     What the user has told JAX or XLA goes first, and where JAX has started already, in a notebook,
     nothing changes (there, `jax.config.update("jax_num_cpu_devices", N)` before anything else).
 
     Args:
-        subject: the model and task.
-        work: blocks to evaluate.
+        config: the model's shape.
+        tokens: tokens that a chip answers.
+        spec: how weights become cells, of the most cells a weight.
+        chips: chips with faults to evaluate.
+        blocks: blocks that they lie in, each of which one device evaluates.
 
     Returns:
         The devices asked for.
     """
-    chips = sum(block.chips for point, block in work if point.rate)
-    worth = int(chips * operations(subject) / LEAST_OPERATIONS)
-    each = max(device_bytes(subject, point.spec) for point, _ in work)
-    room = int((free_memory() - peak_bytes(subject, work[0][0].spec)) / each)
-    count = min(cores(), len(work), worth, 1 + room)
+    worth = int(chips * operations(config, tokens) / LEAST_OPERATIONS)
+    free = free_memory() - peak_bytes(config, tokens, spec)
+    room = int(free / device_bytes(config, tokens, spec))
+    count = min(cores(), blocks, worth, 1 + room)
     said = FLAG in os.environ.get("XLA_FLAGS", "") or "JAX_NUM_CPU_DEVICES" in os.environ
     if count < 2 or said:
         return 1
