@@ -1,6 +1,5 @@
 """A subject from files: a Hugging Face folder and a GLUE split. No JAX here."""
 
-import hashlib
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,8 @@ from rerax.glue.label_order import check_override, label_order
 from rerax.glue.tasks import find_task
 from rerax.io import Place
 from rerax.models.bert import convert
-from rerax.pruning.gates import FILE, gated_matrices, load_gates
+from rerax.models.bert.folder import files_hash, load_model
+from rerax.pruning.gates import gated_matrices, with_zeros
 
 
 def read_subject(
@@ -64,7 +64,7 @@ def read_subject(
         examples = glue.read_split(what, data, split, max_examples)
 
         def load() -> Inputs:
-            loaded, params = convert.load(directory)
+            loaded, params, gates = load_model(directory)
             if set(params["head"]) != {"pooler", "classifier"}:
                 raise ValueError(
                     f"{directory} has no classifier: give a model fine-tuned on {task}"
@@ -76,7 +76,7 @@ def read_subject(
                 positions=loaded.max_position_embeddings,
                 vocab_size=loaded.vocab_size,
             )
-            return Inputs(loaded, params, tokens, load_gates(directory, params)[1])
+            return Inputs(loaded, with_zeros(params, gates or {}), tokens, gates)
 
         data_hash = examples.digest(max_length)
         requests = {request: data_hash} if on_hub else {}
@@ -112,16 +112,3 @@ def read_subject(
         },
     )
     return with_examples() if kept is None else replace(bare, fetch=with_examples)
-
-
-def files_hash(directory: Path) -> str:
-    """Hash of the files that make a model: configuration, weights, gates, tokenizer."""
-    names = (convert.CONFIG, FILE, *convert.TOKENIZER_FILES)
-    others = [directory / name for name in names]
-    hasher = hashlib.sha256()
-    for file in [*others, *convert.weight_files(directory)]:
-        if file.is_file():
-            hasher.update(f"{file.name}\0{file.stat().st_size}\0".encode())
-            with file.open("rb") as stream:
-                hasher.update(hashlib.file_digest(stream, "sha256").digest())
-    return hasher.hexdigest()

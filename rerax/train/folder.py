@@ -14,13 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 
 from rerax.io import whole_file
-from rerax.models.bert import convert
-from rerax.models.bert.config import BertConfig
-from rerax.pruning.gates import FILE, Gates, save_gates, with_zeros
 from rerax.train.kept import CHECKPOINTS, RECIPE, kept_step
 from rerax.train.recipe import difference
 
@@ -131,20 +127,6 @@ class RunFolder:
     def _manager(self) -> ocp.CheckpointManager:
         options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
         return ocp.CheckpointManager(self.checkpoints.resolve(), options=options)
-
-
-def save_model(
-    directory: Path, config: BertConfig, params: Any, gates: Gates | None, source: Path | None
-) -> None:
-    """Write a Hugging Face folder with zeros under closed gates, and the gates beside it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    params = jax.tree.map(np.asarray, params)
-    (directory / FILE).unlink(missing_ok=True)
-    if gates:
-        convert.save(directory, config, with_zeros(params, gates), source=source)
-        save_gates(directory, params, gates)
-    else:
-        convert.save(directory, config, params, source=source)
 
 
 def _write(file: Path, text: str) -> None:

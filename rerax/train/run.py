@@ -13,7 +13,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from rerax.campaign.source import files_hash
 from rerax.crossbar import keys
 from rerax.crossbar.spec import ChipSpec
 from rerax.glue import data as glue
@@ -21,17 +20,12 @@ from rerax.glue.label_order import label_order, named_order
 from rerax.glue.tasks import Task, find_task
 from rerax.models.bert import convert
 from rerax.models.bert.config import BertConfig
+from rerax.models.bert.folder import Model, files_hash, load_model, save_model
 from rerax.models.bert.model import init_params
 from rerax.models.bert.names import SECTION, TIES, gated_shapes
 from rerax.pruning.budget import Units, units_of, weights_to_free
-from rerax.pruning.gates import (
-    FILE,
-    freed_share,
-    freed_weights,
-    load_gates,
-    open_gates,
-)
-from rerax.train.folder import RunFolder, save_model
+from rerax.pruning.gates import FILE, freed_share, freed_weights, open_gates
+from rerax.train.folder import RunFolder
 from rerax.train.order import Batch, Order, epoch_batches
 from rerax.train.recipe import Recipe
 from rerax.train.score import Scorer
@@ -118,7 +112,7 @@ def read_job(
     train = glue.read_split(what, data, train_split, max_examples)
     dev = glue.read_split(what, data, "validation")
     chosen = recipe(len(train.labels))
-    config, params, gates = _load(directory)
+    config, params, gates = load_model(directory)
     config, order, keeps_head = _outputs(what, config, params, labels)
     params = _with_head(config, params, chosen.seed, keeps_head)
     _check_gates(chosen, params, gates)
@@ -135,11 +129,11 @@ def read_job(
 
     identity = {
         **chosen.to_json(),
-        "model": _model_hash(directory),
+        "model": files_hash(directory),
         "labels": list(order),
         "train data": train.digest(max_length),
         "validation data": dev.digest(max_length),
-        "teacher": None if teacher is None else _model_hash(convert.locate(teacher)),
+        "teacher": None if teacher is None else files_hash(convert.locate(teacher)),
     }
     return Job(
         chosen, what, config, params, gates, order, train, dev, tokens(train), tokens(dev),
@@ -357,7 +351,8 @@ class Run:
     def save(self, directory: Path) -> None:
         """Write the model as it is now."""
         params = jax.device_get(self.state.params)
-        save_model(directory, self.job.config, params, self.gates(), self.job.source)
+        model = Model(self.job.config, params, self.gates())
+        save_model(directory, model, source=self.job.source)
 
     def gates(self) -> dict[str, dict[str, np.ndarray]]:
         """Gates as they are now, {} without any."""
@@ -370,16 +365,6 @@ class Run:
 
     def _on_devices(self, batch: Batch) -> Batch:
         return jax.device_put(batch, NamedSharding(self.mesh, PartitionSpec("data")))
-
-
-def _load(directory: Path) -> tuple[BertConfig, Any, Any]:
-    config, params = convert.load(directory)
-    params, gates = load_gates(directory, params)
-    return config, params, gates
-
-
-def _model_hash(directory: Path) -> str:
-    return files_hash(directory)
 
 
 def _outputs(
@@ -431,7 +416,7 @@ def _check_batch(batch: int, devices: int) -> None:
 
 
 def _read_teacher(task: Task, teacher: str) -> tuple[BertConfig, Any, Any, tuple[int, ...]]:
-    config, params, gates = _load(convert.locate(teacher))
+    config, params, gates = load_model(convert.locate(teacher))
     if set(params["head"]) != {"pooler", "classifier"}:
         raise ValueError(f"{teacher} has no classifier: distil from one trained on {task.name}")
     try:

@@ -21,8 +21,8 @@ from rerax.cli import main
 from rerax.crossbar.spec import ChipSpec
 from rerax.glue.tasks import find_task
 from rerax.models.bert import convert
-from rerax.pruning.gates import freed_share, load_gates
-from rerax.train import folder as train_folder
+from rerax.models.bert.folder import load_model
+from rerax.pruning.gates import freed_share
 from rerax.train import run as train_run
 from rerax.train.score import Scorer
 
@@ -86,9 +86,9 @@ def refused(capsys, arguments):
 
 
 def test_the_folder_is_a_model_with_zeros_written_out(trained, model):
-    config, params = convert.load(trained)
+    params = convert.load(trained)[1]
+    config, whole, gates = load_model(trained)
     assert config.labels == CONFIG.labels
-    whole, gates = load_gates(trained, params)
     freed = freed_share(gates)
     assert 0.3 <= freed <= 0.3 + 1 / 30
     kernels = [p["encoder"]["query"]["kernel"] for p in (params, whole)]
@@ -115,7 +115,7 @@ def test_the_log_tells_loss_score_and_sparsity(trained):
     assert scores[-1]["before"] == scores[0]["score"]
     assert scores[0]["freed"] == 0
     assert scores[-1]["best"] == max(r["score"] for r in scores[2:])  # the ramp ends at step 6
-    _, gates = load_gates(trained, convert.load(trained)[1])
+    gates = load_model(trained).gates
     assert scores[-1]["freed"] == freed_share(gates)
     assert any("loss" in r and np.isfinite(r["loss"]) for r in records)
     assert convert.load(trained / "best")[0] == convert.load(trained)[0]
@@ -144,7 +144,7 @@ def test_sweep_takes_the_folder_as_it_is(trained, data, tmp_path, monkeypatch, c
     more = ["--rates", "0,0.02", "--chips", "2", "--max-length", "32", "--quiet"]
     assert main([str(a) for a in (*arguments, *more)]) == 0
     rows = pd.read_parquet(out)
-    _, gates = load_gates(trained, convert.load(trained)[1])
+    gates = load_model(trained).gates
     sizes = {n: np.prod(g["row"].shape) * g["column"].shape[-1] for n, g in gates.items()}
     on_chip = sum(sizes.values()) + 30 * 30 + 30 * 2  # pooler and classifier have no gates here
     np.testing.assert_allclose(
@@ -371,7 +371,7 @@ def test_gates_go_on_from_the_folder_that_they_came_from(
     assert "gate the same matrices, or start from a dense model" in message
     still = tmp_path / "still"
     assert main(flags(still, model=trained, sparsity=None)) == 0
-    found = [load_gates(f, convert.load(f)[1])[1] for f in (trained, still)]
+    found = [load_model(f).gates for f in (trained, still)]
     for name in found[0]:
         for side in ("row", "column"):
             np.testing.assert_array_equal(found[0][name][side], found[1][name][side])
@@ -435,7 +435,7 @@ def test_a_teacher_whose_outputs_mean_something_else_is_refused(monkeypatch, tmp
     def named(*names):
         config = dataclasses.replace(CONFIG, labels=names)
         read = (config, {"head": {"pooler": {}, "classifier": {}}}, None)
-        monkeypatch.setattr(train_run, "_load", lambda _: read)
+        monkeypatch.setattr(train_run, "load_model", lambda _: read)
         return train_run._read_teacher(find_task("sst2"), str(tmp_path))
 
     assert named("POSITIVE", "NEGATIVE")[-1] == (1, 0)
@@ -451,5 +451,5 @@ def test_a_full_disk_leaves_no_half_written_model(flags, tmp_path, monkeypatch, 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(train_folder, "save_gates", full)
+    monkeypatch.setattr("rerax.models.bert.folder.save_gates", full)
     assert "No space left" in refused(capsys, flags(out))

@@ -3,14 +3,9 @@
 import json
 
 import jax.numpy as jnp
-import numpy as np
 import pytest
-import tiny
 
-from rerax.models.bert import convert
-from rerax.models.bert.names import gated_shapes
-from rerax.pruning.gates import FILE, open_gates
-from rerax.train.folder import RunFolder, save_model
+from rerax.train.folder import RunFolder
 from rerax.train.kept import kept_step, kept_words
 
 IDENTITY = {"task": "sst2", "steps": 100, "lr": 1e-3}
@@ -82,17 +77,3 @@ def test_a_run_without_a_checkpoint_can_be_forgotten(run, tmp_path):
     run.forget()
     assert not run.path.exists()
     assert kept_words(tmp_path / "run").endswith("nothing is kept: the same command starts anew")
-
-
-def test_a_saved_model_has_zeros_under_closed_gates_and_the_gates_beside_it(tmp_path):
-    params = tiny.random_params()
-    gates = open_gates(gated_shapes(params, ("pooler",)))
-    gates["pooler"]["row"][::3] = -1
-    save_model(tmp_path / "m", tiny.CONFIG, params, gates, None)
-    kernel = convert.load(tmp_path / "m")[1]["head"]["pooler"]["kernel"]
-    assert not kernel[::3].any()
-    np.testing.assert_array_equal(kernel[1::3], params["head"]["pooler"]["kernel"][1::3])
-    assert (tmp_path / "m" / FILE).is_file()
-    save_model(tmp_path / "m", tiny.CONFIG, params, None, None)  # a dense one in its place
-    assert not (tmp_path / "m" / FILE).exists()
-    assert convert.load(tmp_path / "m")[1]["head"]["pooler"]["kernel"][::3].all()
