@@ -33,9 +33,10 @@ from rerax.models.bert.crossbars import program_bert
 from rerax.models.bert.names import TIES, gated_shapes
 from rerax.pruning import budget as pruning
 from rerax.pruning.gates import open_gates
-from rerax.train.folder import RunFolder
+from rerax.train.folder import TrainingFolder
+from rerax.train.inputs import read_training_inputs
+from rerax.train.loop import TrainingLoop
 from rerax.train.recipe import make_recipe
-from rerax.train.run import Run, read_job
 
 BATCHES = 12
 ROUNDS = 5
@@ -50,18 +51,18 @@ def seconds(work: Callable[[], Any]) -> float:
 
 def stepper(args: argparse.Namespace, task: str, dtype: str, sparsity: float | None) -> Callable:
     """A function that does step number n, in the middle of the ramp."""
-    job = read_job(
+    inputs = read_training_inputs(
         lambda n: make_recipe(task, n, steps=400, dtype=dtype, sparsity=sparsity),
         args.model,
         task,
         data=args.data,
         max_examples=32 * args.batches,
     )
-    run = Run.of(job, RunFolder(Path("not-written")), lambda progress: None)
+    loop = TrainingLoop.make(inputs, TrainingFolder(Path("not-written")), lambda progress: None)
 
     def step(n: int) -> Any:
-        run.step(100 + n)
-        return run.state
+        loop.step(100 + n)
+        return loop.state
 
     return step
 

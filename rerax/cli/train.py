@@ -55,7 +55,7 @@ def train(
     """
     from rerax.campaign.manifest import check_target
     from rerax.progress import reporter
-    from rerax.train.kept import kept_words
+    from rerax.train.folder import how_to_resume
 
     check_target(out)
     choices: dict[str, Any] = {
@@ -68,7 +68,7 @@ def train(
         "seed": seed,
         "dtype": dtype,
     }
-    with says_when_stopped(lambda: kept_words(out)):
+    with says_when_stopped(lambda: how_to_resume(out)):
         from rerax.glue.data import check_request
         from rerax.glue.label_order import check_override
         from rerax.glue.tasks import find_task
@@ -82,9 +82,10 @@ def train(
         named = names(labels) if labels else None
         check_override(find_task(task), named)
         check_request(train_split, max_examples, max_length)
-        from rerax.train.run import fine_tune, read_job
+        from rerax.train.inputs import read_training_inputs
+        from rerax.train.loop import fine_tune
 
-        job = read_job(
+        inputs = read_training_inputs(
             recipe,
             model,
             task,
@@ -96,7 +97,7 @@ def train(
             teacher=distil_from,
         )
         with reporter(quiet, "steps") as tell:
-            last = fine_tune(job, out, resume=resume, on_progress=tell)
+            last = fine_tune(inputs, out, resume=resume, on_progress=tell)
     before = last.get("before")
     told = "" if before is None else f"before training {100 * before:.2f} %, "
     print(

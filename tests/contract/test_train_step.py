@@ -17,10 +17,18 @@ from rerax.models.bert.model import Bert
 from rerax.models.bert.names import TIES, gated_shapes
 from rerax.pruning import budget as pruning
 from rerax.pruning.gates import freed_share, open_cells, open_gates
-from rerax.train.order import Batch
+from rerax.train.batches import Batch
 from rerax.train.recipe import Recipe
 from rerax.train.score import Scorer
-from rerax.train.step import Trainer, close_gates, decays, loss_of, product_of, start, train_step
+from rerax.train.step import (
+    StepSetup,
+    batch_loss,
+    close_gates,
+    decay_mask,
+    initial_state,
+    matrix_product,
+    train_step,
+)
 
 # Dropout doubles the time to compile: what it does is in tests/unit/bert, and runs have it on.
 CONFIG = dataclasses.replace(
@@ -46,10 +54,12 @@ def recipe(**changes):
     return Recipe(**{"task": "sst2", "steps": 100, "lr": 1e-3, "warmup": 0.0, **changes})
 
 
-TRAINER = Trainer(CONFIG, recipe(weight_decay=0.1), SHAPES)
+TRAINER = StepSetup(CONFIG, recipe(weight_decay=0.1), SHAPES)
 LEARNER = {"distil": 0.7, "temperature": 3.0}
-LEARNERS = {d: Trainer(CONFIG, recipe(dtype=d, **LEARNER), SHAPES) for d in ("float32", "bfloat16")}
-slopes_of = jax.jit(jax.value_and_grad(loss_of), static_argnums=1)
+LEARNERS = {
+    d: StepSetup(CONFIG, recipe(dtype=d, **LEARNER), SHAPES) for d in ("float32", "bfloat16")
+}
+slopes_of = jax.jit(jax.value_and_grad(batch_loss), static_argnums=1)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -75,7 +85,7 @@ def test_open_gates_are_bit_identical_to_none():
 
 def test_closed_weights_are_bit_identical_after_100_steps_and_open_ones_move():
     units = pruning.units_of(random_gates(1), TIES["all"])
-    state = start(TRAINER, PARAMS, units)
+    state = initial_state(TRAINER, PARAMS, units)
     for step in range(100):
         state, _ = train_step(TRAINER, state, batch(seed=step % 7), ROOT)
     gates = jax.device_get(TRAINER.gates(state.units))
@@ -102,8 +112,8 @@ def test_a_closed_gate_that_would_help_reopens():
     gates["pooler"]["column"] = np.full(30, 0.05, np.float32)
     gates["pooler"]["column"][:3] = -0.05
     choices = {"lr": 1e-9, "sparsity": 0.1, "distil": 1.0, "gate_lr": 0.01}
-    trainer = Trainer(CONFIG, recipe(observe=0.0, settle=1.0, **choices), shapes)
-    state = start(trainer, params, pruning.units_of(gates, TIES["all"]))
+    trainer = StepSetup(CONFIG, recipe(observe=0.0, settle=1.0, **choices), shapes)
+    state = initial_state(trainer, params, pruning.units_of(gates, TIES["all"]))
     to_free = {"pooler": np.int32(90)}
     losses = []
     for _ in range(60):
@@ -149,7 +159,7 @@ def test_bfloat16_products_stay_near_float32_ones():
 
 
 def test_decay_acts_on_kernels_and_tables_alone():
-    flags = decays(PARAMS)
+    flags = decay_mask(PARAMS)
     flat = jax.tree_util.tree_flatten_with_path(flags)[0]
     for path, on in flat:
         assert on == (path[-1].key in ("kernel", "table"))
@@ -184,7 +194,7 @@ def test_the_loss_is_that_of_its_formula(labels):
     if len(labels) == 1:
         b = b._replace(labels=b.labels.astype(jnp.float32))
         hard, soft = (own[:, 0] - np.asarray(b.labels)) ** 2, (own - teacher)[:, 0] ** 2
-        loss = jax.jit(loss_of, static_argnums=1)
+        loss = jax.jit(batch_loss, static_argnums=1)
     else:
         hard = -np.log(softmax(own)[np.arange(8), np.asarray(b.labels)])
         p, q = softmax(teacher / t), softmax(own / t)
@@ -215,7 +225,7 @@ def test_the_quantised_forward_is_the_fault_free_chip():
     ids, types = jnp.stack(examples.ids), jnp.stack(examples.types)
 
     def logits(recipe):
-        model = Bert(CONFIG, product_of(recipe))
+        model = Bert(CONFIG, matrix_product(recipe))
         return forward(model, {"params": PARAMS}, ids, types, ids >= 0)
 
     off = np.abs(logits(recipe()) - chip).max()
@@ -227,7 +237,7 @@ def test_two_devices_agree_with_one():
     assert mesh.size == 2
     states = []
     for spread in (False, True):
-        state = start(TRAINER, PARAMS, pruning.units_of(random_gates(1), TIES["all"]))
+        state = initial_state(TRAINER, PARAMS, pruning.units_of(random_gates(1), TIES["all"]))
         if spread:
             state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
         for i in range(2):

@@ -19,7 +19,7 @@ _PROGRAMS = {
     "rerax.evaluate.prefix_cache.clean_advance": _again(engine.clean_advance, "network"),
     "rerax.campaign.lens._read": _again(lens._read, "hardware"),
     "rerax.campaign.lens._disturb": _again(lens._disturb, "hardware"),
-    "rerax.train.run.train_step": _again(step.train_step, "trainer", donate_argnames="state"),
+    "rerax.train.loop.train_step": _again(step.train_step, "setup", donate_argnames="state"),
 }
 
 
