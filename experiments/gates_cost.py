@@ -31,8 +31,9 @@ from rerax.glue.data import make_batches
 from rerax.hardware import Hardware
 from rerax.models.bert.crossbars import program_bert
 from rerax.models.bert.names import TIES, gated_shapes
-from rerax.pruning import budget as pruning
+from rerax.pruning.budget import meet_budget, weights_to_free
 from rerax.pruning.gates import open_gates
+from rerax.pruning.ties import expand, units_of
 from rerax.train.folder import TrainingFolder
 from rerax.train.inputs import read_training_inputs
 from rerax.train.loop import TrainingLoop
@@ -101,11 +102,11 @@ def random_gates(params: Any, sparsity: float) -> Any:
     draw = np.random.default_rng(0)
     units = {
         unit: jnp.asarray(draw.random(a.shape), jnp.float32)
-        for unit, a in pruning.units_of(open_gates(shapes), TIES["all"]).items()
+        for unit, a in units_of(open_gates(shapes), TIES["all"]).items()
     }
-    need = pruning.weights_to_free(shapes, sparsity, "matrix")
-    met = pruning.meet_budget(units, need, shapes, "matrix", TIES["all"])
-    return jax.device_get(pruning.expand(met, tuple(shapes), TIES["all"]))
+    need = weights_to_free(shapes, sparsity, "matrix")
+    met = meet_budget(units, need, shapes, "matrix", TIES["all"])
+    return jax.device_get(expand(met, tuple(shapes), TIES["all"]))
 
 
 def chip_ratios(args: argparse.Namespace) -> list[dict[str, Any]]:

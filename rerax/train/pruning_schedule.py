@@ -8,8 +8,9 @@ import numpy as np
 
 from rerax.models.bert.folder import Model
 from rerax.models.bert.names import SECTION, TIES, gated_shapes
-from rerax.pruning.budget import Units, units_of, weights_to_free
+from rerax.pruning.budget import weights_to_free
 from rerax.pruning.gates import Gates, freed_weights, open_gates
+from rerax.pruning.ties import Units, units_of
 from rerax.train.recipe import Recipe
 from rerax.train.step import StepSetup, TrainState, close_gates, rank_gates
 

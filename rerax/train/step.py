@@ -16,7 +16,9 @@ from rerax.models.bert.config import BertConfig
 from rerax.models.bert.model import Bert, Product, float_product
 from rerax.models.bert.names import TIES
 from rerax.paths import kernels_named, with_leaves
-from rerax.pruning.budget import Units, expand, mask, meet_budget, rank_units
+from rerax.pruning.budget import meet_budget, rank_units
+from rerax.pruning.masks import mask
+from rerax.pruning.ties import Units, expand
 from rerax.train.batches import Batch
 from rerax.train.recipe import Recipe
 
@@ -26,7 +28,7 @@ class TrainState(NamedTuple):
 
     Attributes:
         params: float32 weights.
-        units: trainable numbers behind the gates (`pruning.budget`), {} without gates.
+        units: trainable numbers behind the gates (`pruning.ties`), {} without gates.
         optimiser: its own state, of weights and units.
         importance: of every line, the sum over the steps of the squared derivative of the loss by
             whether it is open.
@@ -110,6 +112,7 @@ def matrix_product(recipe: Recipe) -> Product:
 
 
 def _quantised(exact: Product, bits: int) -> Product:
+    # Gradients pass straight through the rounding.
     def product(names: tuple[str, ...], x: Array, kernels: tuple) -> tuple[Array, ...]:
         rounded = tuple(rounded_weights(kernel, bits) for kernel in kernels)
         return exact(names, rounded_inputs(x), rounded)
@@ -190,7 +193,7 @@ def train_step(
     trainable = {"params": state.params, "units": state.units}
     key = keys.training_key(root, "dropout", state.step.astype(jnp.uint32))
     loss, gradients = jax.value_and_grad(batch_loss)(trainable, setup, batch, key)
-    # The gradient of a unit has passed through the derivative of softplus (`pruning.budget.step`);
+    # The gradient of a unit has passed through the derivative of softplus (`pruning.masks.step`);
     # importance is without that factor, which says nothing of the line.
     importance = jax.tree.map(
         lambda total, gradient, unit: total + jnp.square(gradient / jax.nn.sigmoid(unit)),

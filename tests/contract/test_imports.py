@@ -53,6 +53,8 @@ WITH_JAX = {
     "protection.nearest_word",
     "protection.planner",
     "pruning.budget",
+    "pruning.masks",
+    "pruning.ties",
     "train.batches",
     "train.checkpoint",
     "train.inputs",
