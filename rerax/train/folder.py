@@ -30,7 +30,7 @@ class TrainingFolder:
 
     @property
     def recipe_file(self) -> Path:
-        """Name the file of what identifies the run."""
+        """Name the file that identifies the run."""
         return self.path / RECIPE
 
     @property

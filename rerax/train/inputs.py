@@ -123,7 +123,7 @@ def read_training_inputs(
 def _outputs(
     task: Task, config: BertConfig, params: Any, labels: tuple[str, ...] | None
 ) -> tuple[BertConfig, tuple[int, ...], bool]:
-    """Config with the task's outputs, their GLUE ids, and whether the classifier is kept."""
+    """Name the outputs: config with their names, their GLUE ids, whether the classifier is kept."""
     names = task.labels or ("score",)
     fits = "classifier" in params["head"] and config.num_labels == task.num_labels
     if fits and (labels or named_order(task, config.labels) is not None):
@@ -141,7 +141,7 @@ def _outputs(
 
 
 def _with_new_classifier(config: BertConfig, params: Any, seed: int) -> Any:
-    """Parameters with a new classifier, and a new pooler where there is none."""
+    """Draw a new classifier, and a new pooler where there is none."""
     key = keys.training_key(keys.root_key(seed), "head", 0)
     new = jax.device_get(init_params(config, key))["head"]
     head = {"pooler": params["head"].get("pooler", new["pooler"]), "classifier": new["classifier"]}

@@ -19,7 +19,7 @@ from rerax.train.batches import TrainingBatches, epoch_order
 from rerax.train.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
 from rerax.train.folder import TrainingFolder
 from rerax.train.inputs import TrainingInputs
-from rerax.train.pruning_schedule import PruningSchedule, first_units, shapes_with_gates
+from rerax.train.pruning_schedule import PruningSchedule, find_gated_shapes, first_units
 from rerax.train.score import Scorer
 from rerax.train.step import StepSetup, TrainState, initial_state, train_step
 from rerax.train.teacher import teacher_logits
@@ -117,7 +117,7 @@ class TrainingLoop:
     ) -> "TrainingLoop":
         """Prepare a run at its first step; nothing is read or written."""
         recipe, model = inputs.recipe, inputs.model
-        shapes = shapes_with_gates(recipe, model)
+        shapes = find_gated_shapes(recipe, model)
         setup = StepSetup(model.config, recipe, tuple(shapes.items()))
         root, tokens = keys.root_key(recipe.seed), inputs.train_tokens
         seen = np.concatenate(epoch_order(tokens, recipe.batch, root, 0))
@@ -184,7 +184,7 @@ class TrainingLoop:
             self.batches.batch(step - 1), NamedSharding(self.mesh, PartitionSpec("data"))
         )
         self.state, loss = train_step(self.setup, self.state, batch, self.batches.root)
-        self.state = self.schedule.with_gates_of(step, self.setup, self.state)
+        self.state = self.schedule.adjust_gates(step, self.setup, self.state)
         return loss
 
     def report(self, text: str) -> None:
@@ -259,7 +259,7 @@ def _check_batch(batch: int, devices: int) -> None:
 
 
 def _targets(inputs: TrainingInputs) -> np.ndarray:
-    """Index of the right output of every training sentence, or its score."""
+    """Give the index of the right output of every training sentence, or its score."""
     if inputs.task.is_regression:
         return inputs.train.labels
     output_of_label = np.argsort(np.array(inputs.order)).astype(np.int32)

@@ -23,7 +23,8 @@ class PruningSchedule:
         recipe: the run's choices.
         freed_at_start: weights that the first model's gates free already, by budget.
         freed_at_end: weights to free in the end, by budget; {} without gates.
-        ranks: whether gates are ranked by measured importance: those of a pruned model are ranked.
+        ranks: whether gates begin as ranks of measured importance; those of a pruned model go on
+            from their values.
     """
 
     recipe: Recipe
@@ -34,7 +35,7 @@ class PruningSchedule:
     @classmethod
     def make(cls, recipe: Recipe, model: Model) -> "PruningSchedule":
         """Plan the pruning of a model."""
-        shapes = shapes_with_gates(recipe, model)
+        shapes = find_gated_shapes(recipe, model)
         at_end = weights_to_free(shapes, recipe.sparsity or 0.0, recipe.scope) if shapes else {}
         return cls(recipe, _freed_by(model.gates, at_end), at_end, model.gates is None)
 
@@ -46,7 +47,7 @@ class PruningSchedule:
             for name, end in self.freed_at_end.items()
         }
 
-    def with_gates_of(self, step: int, setup: StepSetup, state: TrainState) -> TrainState:
+    def adjust_gates(self, step: int, setup: StepSetup, state: TrainState) -> TrainState:
         """Rank or close the gates of a state, where this step (from 1) asks for it."""
         recipe = self.recipe
         if not setup.shapes or recipe.sparsity is None:
@@ -58,7 +59,7 @@ class PruningSchedule:
         return state
 
 
-def shapes_with_gates(recipe: Recipe, model: Model) -> dict[str, tuple[int, ...]]:
+def find_gated_shapes(recipe: Recipe, model: Model) -> dict[str, tuple[int, ...]]:
     """Find the matrices with gates: those to prune, or those that a pruned model has."""
     if recipe.sparsity is not None:
         return gated_shapes(model.params, recipe.gates)
@@ -68,7 +69,7 @@ def shapes_with_gates(recipe: Recipe, model: Model) -> dict[str, tuple[int, ...]
 
 def first_units(recipe: Recipe, model: Model) -> Units:
     """Give the units that training begins with: those of the model's gates, or all open."""
-    shapes = shapes_with_gates(recipe, model)
+    shapes = find_gated_shapes(recipe, model)
     if not shapes:
         return {}
     given = model.gates or open_gates(shapes)

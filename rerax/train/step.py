@@ -126,7 +126,7 @@ def _mixed_products(names: tuple[str, ...], x: Array, kernels: tuple) -> tuple[A
 
 @jax.custom_vjp
 def _mixed_product(x: Float[Array, "*B R"], kernel: Float[Array, "R C"]) -> Float[Array, "*B C"]:
-    """Product of bfloat16 factors with float32 sums, in both directions."""
+    """Multiply bfloat16 factors with float32 sums, forwards and backwards."""
     return jnp.dot(_bfloat16(x), _bfloat16(kernel), preferred_element_type=jnp.float32)
 
 

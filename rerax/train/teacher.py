@@ -133,7 +133,7 @@ class Teacher:
 
 
 def _in_order(batches: Batches, seen: Int[np.ndarray, "E"]) -> Batches:
-    """The same batches, with the sentences of each length in the order in which they are seen."""
+    """Order the sentences of each length as they are first seen."""
     rank = np.argsort(seen)
 
     def moved(bucket: Bucket) -> Bucket:

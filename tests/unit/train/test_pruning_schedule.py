@@ -9,7 +9,7 @@ import tiny
 from rerax.models.bert.folder import Model
 from rerax.models.bert.names import gated_shapes
 from rerax.pruning.gates import open_gates
-from rerax.train.pruning_schedule import PruningSchedule, first_units, shapes_with_gates
+from rerax.train.pruning_schedule import PruningSchedule, find_gated_shapes, first_units
 from rerax.train.recipe import Recipe
 
 PARAMS = tiny.random_params()
@@ -49,10 +49,10 @@ def test_what_is_to_be_freed_rises_from_the_models_own_to_the_whole(scope, model
 def test_a_dense_run_has_no_gates_and_one_from_a_pruned_model_those_of_that():
     dense = Recipe("sst2", 100)
     plain = Model(tiny.CONFIG, PARAMS, None)
-    assert shapes_with_gates(dense, plain) == {}
+    assert find_gated_shapes(dense, plain) == {}
     assert first_units(dense, plain) == {}
     assert PruningSchedule.make(dense, plain).to_free(100) == {}
-    assert shapes_with_gates(dense, pruned()) == dict(SHAPES)
+    assert find_gated_shapes(dense, pruned()) == dict(SHAPES)
     units = first_units(dense, pruned())
     assert min(float(unit.min()) for unit in units.values()) < 0
     assert all((unit == 1).all() for unit in first_units(RECIPE, plain).values())
