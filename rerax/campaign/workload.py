@@ -1,6 +1,5 @@
 """What a campaign evaluates: a model on a task's examples, and how much of it. No JAX here."""
 
-import hashlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,8 @@ from rerax.glue.tasks import find_task
 from rerax.io import Place
 from rerax.models.bert import convert
 from rerax.models.bert.config import BertConfig
-from rerax.pruning.gates import FILE, gated_matrices, load_gates
+from rerax.models.bert.folder import files_hash, load_model
+from rerax.pruning.gates import gated_matrices, with_zeros
 from rerax.values import check_integer, rate_text
 
 MOST_CHIPS = 10_000_000
@@ -226,7 +226,7 @@ def read_workload(
         examples = glue.read_split(what, data, split, max_examples)
 
         def load() -> Inputs:
-            loaded, params = convert.load(directory)
+            loaded, params, gates = load_model(directory)
             if set(params["head"]) != {"pooler", "classifier"}:
                 raise ValueError(
                     f"{directory} has no classifier: give a model fine-tuned on {task}"
@@ -238,7 +238,7 @@ def read_workload(
                 positions=loaded.max_position_embeddings,
                 vocab_size=loaded.vocab_size,
             )
-            return Inputs(loaded, params, tokens, load_gates(directory, params)[1])
+            return Inputs(loaded, with_zeros(params, gates or {}), tokens, gates)
 
         data_hash = examples.digest(max_length)
         requests = {request: data_hash} if on_hub else {}
@@ -312,16 +312,3 @@ def workloads_of(
             (workload, realised if scopes == (None,) else spread(realised, scopes, layers))
         )
     return parts
-
-
-def files_hash(directory: Path) -> str:
-    """Hash of the files that make a model: configuration, weights, gates, tokenizer."""
-    names = (convert.CONFIG, FILE, *convert.TOKENIZER_FILES)
-    others = [directory / name for name in names]
-    hasher = hashlib.sha256()
-    for file in [*others, *convert.weight_files(directory)]:
-        if file.is_file():
-            hasher.update(f"{file.name}\0{file.stat().st_size}\0".encode())
-            with file.open("rb") as stream:
-                hasher.update(hashlib.file_digest(stream, "sha256").digest())
-    return hasher.hexdigest()

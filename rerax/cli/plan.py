@@ -87,13 +87,11 @@ def plan(
     from rerax.campaign.workload import unprotected_text
     from rerax.models.bert import convert
     from rerax.models.bert.crossbars import bare_matrices
+    from rerax.models.bert.folder import load_model
     from rerax.models.bert.planning import Design, account, save_plan, total
     from rerax.protection.planner import allocate
-    from rerax.pruning.gates import load_gates
 
-    directory = convert.locate(model)
-    config, params = convert.load(directory)
-    params, gates = load_gates(directory, params)
+    config, params, gates = load_model(convert.locate(model))
     if isinstance(scheme, Plan) and scheme.file:
         scheme = scheme.read()
     bare = bare_matrices(params, groups, gates, scheme)

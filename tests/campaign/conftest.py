@@ -17,5 +17,5 @@ def folder(tmp_path):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Chips that answer at once, for tests whose workload is not what they answer."""
+    """Chips that answer at once, for tests whose subject is not what they answer."""
     quick_answers.use(monkeypatch)

@@ -34,7 +34,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _quick(request, monkeypatch):
-    """Chips answer at once, except where the workload is a sweep from end to end."""
+    """Chips answer at once, except where the subject is a sweep from end to end."""
     unoptimised.use(monkeypatch)
     if request.function is not test_sweep_grow_resume_and_report:
         quick_answers.use(monkeypatch)

@@ -1,4 +1,4 @@
-"""Answers of chips that no network gives, for tests whose workload is not what chips answer."""
+"""Answers of chips that no network gives, for tests whose subject is not what chips answer."""
 
 import zlib
 

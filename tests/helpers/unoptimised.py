@@ -19,7 +19,7 @@ _PROGRAMS = {
     "rerax.evaluate.prefix_cache.clean_advance": _again(engine.clean_advance, "network"),
     "rerax.inspect.read._read": _again(read._read, "hardware"),
     "rerax.inspect.export._disturb": _again(export._disturb, "hardware"),
-    "rerax.train.run.train_step": _again(step.train_step, "trainer", donate_argnames="state"),
+    "rerax.train.loop.train_step": _again(step.train_step, "setup", donate_argnames="state"),
 }
 
 

@@ -21,9 +21,10 @@ from rerax.cli import main
 from rerax.crossbar.spec import SEMANTICS, ChipSpec
 from rerax.hardware import Hardware
 from rerax.models.bert.crossbars import program_bert
+from rerax.models.bert.folder import Model, save_model
 from rerax.models.bert.names import gated_shapes
 from rerax.protection import left_bare, protection
-from rerax.pruning.gates import open_gates, save_gates, with_zeros
+from rerax.pruning.gates import open_gates
 from rerax.report import make_page, print_table
 
 PARAMS = tiny.random_params()
@@ -105,8 +106,7 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     for name in ("dense", "pruned"):
         tiny.write_model(folder / name)
-    rerax.save(folder / "pruned", tiny.CONFIG, with_zeros(PARAMS, closed()))
-    save_gates(folder / "pruned", PARAMS, closed())
+    save_model(folder / "pruned", Model(tiny.CONFIG, PARAMS, closed()))
     return folder
 
 
