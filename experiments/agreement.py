@@ -22,10 +22,9 @@ from typing import Any
 import numpy as np
 
 from rerax.campaign import store
-from rerax.campaign.recall import point_of
-from rerax.campaign.run import run
-from rerax.campaign.source import read_subject
-from rerax.campaign.subject import Settings
+from rerax.campaign.runner import run
+from rerax.campaign.workload import Settings, read_workload
+from rerax.inspect.recorded import point_of
 from rerax.progress import reporter
 
 OUT = Path(__file__).parent / "results" / "agreement.json"
@@ -76,8 +75,8 @@ def again(folder: Path, models: dict[str, str], data: str, chips: int) -> list[d
     groups: dict[tuple[str, str, int], dict[str, list[dict[str, Any]]]] = defaultdict(dict)
     for row in sorted(rows, key=lambda row: row["chip"]):
         if row["chip"] < chips:
-            subject = (row["task"], row["model"], row["examples"])
-            groups[subject].setdefault(row["point_hash"], []).append(row)
+            workload = (row["task"], row["model"], row["examples"])
+            groups[workload].setdefault(row["point_hash"], []).append(row)
     found = []
     for (task, name, examples), points in groups.items():
         if name not in models:
@@ -86,14 +85,14 @@ def again(folder: Path, models: dict[str, str], data: str, chips: int) -> list[d
         kept = {key: old for key, old in points.items() if is_plain(old[0]["protection"])}
         if len(kept) < len(points):
             print(f"{name}: {len(points) - len(kept)} points of other protections left out")
-        subject = read_subject(models[name], task, name, data=data, max_examples=examples)
+        workload = read_workload(models[name], task, name, data=data, max_examples=examples)
         was = next(iter(kept.values()))[0]
-        if (subject.model_hash, subject.data_hash) != (was["model_hash"], was["data_hash"]):
+        if (workload.model_hash, workload.data_hash) != (was["model_hash"], was["data_hash"]):
             raise SystemExit(f"{models[name]} or {data} is not what the rows of {name} are from")
         asked = [point_of(old[0], {}) for old in kept.values()]
         settings = Settings(chips=chips, seed=was["seed"])
         with reporter() as tell:
-            table = run(subject, asked, settings, on_progress=tell)
+            table = run(workload, asked, settings, on_progress=tell)
         new = defaultdict(list)
         for row in table.to_pylist():
             new[row["point_hash"]].append(row)

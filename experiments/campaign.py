@@ -21,12 +21,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rerax.campaign.forecast import forecast
+from rerax.campaign.block import BLOCK
 from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
-from rerax.campaign.several import shares_of
-from rerax.campaign.store import BLOCK, survey
-from rerax.campaign.subject import Settings
+from rerax.campaign.runner import dry_run
+from rerax.campaign.store import survey
+from rerax.campaign.workload import Settings, workloads_of
 from rerax.demo import MODEL
 from rerax.demo.sentences import write_data
 
@@ -91,8 +91,8 @@ def plan_seconds(work: Path) -> float:
     taken = []
     for _ in range(REPEATS):
         start = time.perf_counter()
-        shares = shares_of(points, {"demo": str(MODEL)}, data=str(work / "data"), max_length=64)
-        forecast(shares, Settings(chips=64), work / "nowhere")
+        parts = workloads_of(points, {"demo": str(MODEL)}, data=str(work / "data"), max_length=64)
+        dry_run(parts, Settings(chips=64), work / "nowhere")
         taken.append(time.perf_counter() - start)
     return round(min(taken), 3)
 

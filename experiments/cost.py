@@ -23,8 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rerax.campaign.source import read_subject
-from rerax.campaign.subject import Inputs
+from rerax.campaign.workload import Inputs, read_workload
 from rerax.evaluate.engine import Evaluator, Network, platform_name, to_device
 from rerax.faults import FaultModel, NoFault, Uniform
 from rerax.faults.mask import Faults
@@ -106,7 +105,7 @@ def run_part(part: str, arguments: argparse.Namespace) -> None:
         inputs = base_inputs()
     else:
         few = 16 if kind == "few" else None
-        inputs = read_subject(
+        inputs = read_workload(
             arguments.model, "sst2", "model", data=arguments.data, max_examples=few
         ).load()
     work = chip_runner(inputs, Uniform(), chunk=min(int(chips), 32))
@@ -131,7 +130,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.part:
         return run_part(arguments.part, arguments)
-    inputs = read_subject(arguments.model, "sst2", "model", data=arguments.data).load()
+    inputs = read_workload(arguments.model, "sst2", "model", data=arguments.data).load()
     results = {"platform": platform_name(), "time": time_ratios(inputs, arguments.rounds)}
     results["memory"] = {
         MEMORY.get(part, part): peak_of(part, arguments) for part in arguments.memory.split(",")

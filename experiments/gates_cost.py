@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rerax.campaign.source import read_subject
+from rerax.campaign.workload import read_workload
 from rerax.evaluate.engine import Network, chunk_logits, platform_name, to_device
 from rerax.evaluate.lanes import chip_range
 from rerax.faults.mask import Faults
@@ -31,11 +31,13 @@ from rerax.glue.data import make_batches
 from rerax.hardware import Hardware
 from rerax.models.bert.crossbars import program_bert
 from rerax.models.bert.names import TIES, gated_shapes
-from rerax.pruning import budget as pruning
+from rerax.pruning.budget import meet_budget, weights_to_free
 from rerax.pruning.gates import open_gates
-from rerax.train.folder import RunFolder
+from rerax.pruning.ties import expand, units_of
+from rerax.train.folder import TrainingFolder
+from rerax.train.inputs import read_training_inputs
+from rerax.train.loop import TrainingLoop
 from rerax.train.recipe import make_recipe
-from rerax.train.run import Run, read_job
 
 BATCHES = 12
 ROUNDS = 5
@@ -50,18 +52,18 @@ def seconds(work: Callable[[], Any]) -> float:
 
 def stepper(args: argparse.Namespace, task: str, dtype: str, sparsity: float | None) -> Callable:
     """A function that does step number n, in the middle of the ramp."""
-    job = read_job(
+    inputs = read_training_inputs(
         lambda n: make_recipe(task, n, steps=400, dtype=dtype, sparsity=sparsity),
         args.model,
         task,
         data=args.data,
         max_examples=32 * args.batches,
     )
-    run = Run.of(job, RunFolder(Path("not-written")), lambda progress: None)
+    loop = TrainingLoop.make(inputs, TrainingFolder(Path("not-written")), lambda progress: None)
 
     def step(n: int) -> Any:
-        run.step(100 + n)
-        return run.state
+        loop.step(100 + n)
+        return loop.state
 
     return step
 
@@ -100,16 +102,16 @@ def random_gates(params: Any, sparsity: float) -> Any:
     draw = np.random.default_rng(0)
     units = {
         unit: jnp.asarray(draw.random(a.shape), jnp.float32)
-        for unit, a in pruning.units_of(open_gates(shapes), TIES["all"]).items()
+        for unit, a in units_of(open_gates(shapes), TIES["all"]).items()
     }
-    need = pruning.weights_to_free(shapes, sparsity, "matrix")
-    met = pruning.meet_budget(units, need, shapes, "matrix", TIES["all"])
-    return jax.device_get(pruning.expand(met, tuple(shapes), TIES["all"]))
+    need = weights_to_free(shapes, sparsity, "matrix")
+    met = meet_budget(units, need, shapes, "matrix", TIES["all"])
+    return jax.device_get(expand(met, tuple(shapes), TIES["all"]))
 
 
 def chip_ratios(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Time of a chip of a pruned model over one of the dense model."""
-    inputs = read_subject(args.model, "sst2", "model", data=args.data).load()
+    inputs = read_workload(args.model, "sst2", "model", data=args.data).load()
     sparsities = [float(text) for text in args.sparsities.split(",")]
     batches = make_batches(inputs.examples)
     blocks = to_device(batches)

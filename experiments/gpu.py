@@ -36,8 +36,7 @@ import rerax
 from rerax import demo
 from rerax.bench import jobs, machine
 from rerax.bench.timing import seconds
-from rerax.campaign.source import read_subject
-from rerax.campaign.subject import Inputs
+from rerax.campaign.workload import Inputs, read_workload
 
 OUT = Path(__file__).parent / "results" / "gpu.json"
 TOKENS, RATE, TRIES = 32, 1e-3, 3
@@ -185,8 +184,8 @@ def campaign_inputs(name: str, sentences: int, folder: Path) -> tuple[Inputs, np
     if name == "demo":
         demo.lay_out(folder)
         model, data = str(folder / "model"), str(folder / "data")
-        subject = read_subject(model, "sst2", name, data=data, max_length=64)
-        return subject.load(), subject.labels
+        workload = read_workload(model, "sst2", name, data=data, max_length=64)
+        return workload.load(), workload.labels
     shape, lengths = jobs.SHAPES[name], (TOKENS, TOKENS + 1)
     return jobs.random_inputs(shape, sentences, lengths=lengths), np.arange(sentences) % 2
 

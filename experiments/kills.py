@@ -26,7 +26,8 @@ from typing import Any
 
 import pandas as pd
 
-from rerax.campaign.store import BLOCK, read_rows
+from rerax.campaign.block import BLOCK
+from rerax.campaign.store import read_rows
 from rerax.demo import MODEL
 from rerax.demo.sentences import write_data
 
@@ -38,7 +39,7 @@ from rerax.campaign import worker
 from rerax.cli import main
 real = worker.Worker.rows
 def told(self, point, block, known):
-    rows = real(self, point, block, known)
+    rows = yield from real(self, point, block, known)
     with open(sys.argv[1], "a") as log:
         log.write(f"{block.chips}\\n")
     return rows

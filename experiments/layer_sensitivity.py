@@ -22,9 +22,8 @@ import pyarrow as pa
 
 from rerax.campaign.grid import spread
 from rerax.campaign.point import Point
-from rerax.campaign.run import run
-from rerax.campaign.source import read_subject
-from rerax.campaign.subject import Settings
+from rerax.campaign.runner import run
+from rerax.campaign.workload import Settings, read_workload
 from rerax.evaluate.engine import platform_name
 
 PLACES = {
@@ -33,9 +32,9 @@ PLACES = {
 }
 
 
-def timed(subject: Any, points: Any, settings: Settings) -> tuple[pa.Table, dict[str, float]]:
+def timed(workload: Any, points: Any, settings: Settings) -> tuple[pa.Table, dict[str, float]]:
     clock, work = time.perf_counter(), time.process_time()
-    rows = run(subject, points, settings)
+    rows = run(workload, points, settings)
     return rows, {
         "clock": round(time.perf_counter() - clock, 2),
         "processors": round(time.process_time() - work, 2),
@@ -70,13 +69,13 @@ def main() -> None:
         "--out", type=Path, default=Path("experiments/results/layer_sensitivity.json")
     )
     given = parser.parse_args()
-    subject = read_subject(
+    workload = read_workload(
         given.model, "sst2", "model", data=given.data, max_examples=given.max_examples
     )
-    layers = subject.config.num_hidden_layers
+    layers = workload.config.num_hidden_layers
     results: dict[str, Any] = {
         "platform": platform_name(),
-        "examples": len(subject.labels),
+        "examples": len(workload.labels),
         "chips": given.chips,
         "rate": given.rate,
     }
@@ -85,8 +84,8 @@ def main() -> None:
         taken: dict[str, list[dict[str, float]]] = {"without reuse": [], "with reuse": []}
         for turn in range(given.rounds + 1):
             chips = given.chips if turn else 1  # the first turn compiles
-            plain, without_it = timed(subject, points, Settings(chips, reuse=False))
-            rows, with_it = timed(subject, points, Settings(chips))
+            plain, without_it = timed(workload, points, Settings(chips, reuse=False))
+            rows, with_it = timed(workload, points, Settings(chips))
             assert rows.equals(plain), "reuse has changed a row"
             if turn:
                 taken["without reuse"].append(without_it)

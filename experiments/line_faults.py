@@ -23,9 +23,8 @@ from jaxtyping import Array, Int8, UInt8
 
 from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
-from rerax.campaign.run import run
-from rerax.campaign.source import read_subject
-from rerax.campaign.subject import Settings
+from rerax.campaign.runner import run
+from rerax.campaign.workload import Settings, read_workload
 from rerax.crossbar.encoding import encode
 from rerax.crossbar.spec import ChipSpec
 from rerax.crossbar.voting import majority_vote
@@ -154,13 +153,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for rows and results")
     args = parser.parse_args()
     register_protection("naive", lambda parts: Naive(*parts))
-    subject = read_subject(
+    workload = read_workload(
         args.model, args.task, f"{args.task}-35", data=args.data, max_examples=args.max_examples
     )
     axes = {"rate": RATES, "fault": args.faults.split(","), "protection": args.schemes.split(",")}
-    points = expand(Point(task=args.task, model=subject.model, rate=0.0), axes)
+    points = expand(Point(task=args.task, model=workload.model, rate=0.0), axes)
     with reporter() as tell:
-        rows = run(subject, points, Settings(args.chips), args.out / "line_faults", tell)
+        rows = run(workload, points, Settings(args.chips), args.out / "line_faults", tell)
     table = [
         {
             "fault": line.settings["fault"],

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from rerax.bench.timing import medians
-from rerax.campaign.source import read_subject
+from rerax.campaign.workload import read_workload
 from rerax.crossbar import keys
 from rerax.evaluate.engine import Network, chunk_logits, platform_name, to_device
 from rerax.evaluate.lanes import chip_range
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--schemes", default=",".join(SCHEMES), help="comma list, two or more")
     arguments = parser.parse_args()
     schemes = arguments.schemes.split(",")
-    inputs = read_subject(arguments.model, "sst2", "model", data=arguments.data).load()
+    inputs = read_workload(arguments.model, "sst2", "model", data=arguments.data).load()
     results = {
         "platform": platform_name(),
         "rate": RATE,

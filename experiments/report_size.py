@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rerax.campaign import store
+from rerax.campaign.block import blocks_of
 from rerax.campaign.manifest import MANIFEST, read_provenance
 from rerax.campaign.point import Point
 from rerax.report import draw_figures, write_page
@@ -60,7 +61,7 @@ def make_folder(folder: Path, chips: int) -> int:
         point = Point(first["task"], first["model"], first["rate"], encoding=first["encoding"])
         for bits in BITS:
             made = resampled(rows, replace(point, bits=bits), noise, chips)
-            for block in store.blocks_of(replace(point, bits=bits), chips):
+            for block in blocks_of(replace(point, bits=bits), chips):
                 store.write_block(folder, block, made.slice(block.first, block.chips))
                 count += block.chips
     return count

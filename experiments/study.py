@@ -20,9 +20,8 @@ from pruning import SEEDS
 
 from rerax.campaign import store
 from rerax.campaign.point import Point
-from rerax.campaign.several import run_all, shares_of
-from rerax.campaign.source import read_subject
-from rerax.campaign.subject import Inputs, Settings
+from rerax.campaign.runner import Runner
+from rerax.campaign.workload import Inputs, Settings, read_workload, workloads_of
 from rerax.crossbar.spec import ChipSpec
 from rerax.glue.tasks import find_task
 from rerax.hardware import Hardware
@@ -82,10 +81,10 @@ class Study:
     def inputs(self, task: str, kind: str) -> Inputs:
         """Parameters, gates and examples of a model."""
         source = str(self.model(task, kind))
-        return read_subject(source, task, f"{task}-{kind}", **self.options(task)).load()
+        return read_workload(source, task, f"{task}-{kind}", **self.options(task)).load()
 
     def options(self, task: str) -> dict[str, Any]:
-        """What `read_subject` is told of the data."""
+        """What `read_workload` is told of the data."""
         most = EXAMPLES if len(find_task(task).fields) == 1 else PAIRS
         return {"data": self.data, "max_examples": self.max_examples or most}
 
@@ -100,13 +99,14 @@ class Study:
             tasks: dict[str, list[Point]] = {}
             for point in points:
                 tasks.setdefault(point.task, []).append(point)
-            shares = [
-                share
+            parts = [
+                part
                 for task, own in tasks.items()
-                for share in shares_of(own, models, **self.options(task))
+                for part in workloads_of(own, models, **self.options(task))
             ]
             with reporter() as tell:
-                run_all(shares, Settings(self.chips), self.folder, tell)
+                for progress in Runner(parts, Settings(self.chips), self.folder).run():
+                    tell(progress)
         rows = store.read_rows(self.folder, points={p.hash[:16] for p in points})
         rows = rows.filter(pc.less(rows["chip"], self.chips))
         place = pc.index_in(rows["point_hash"], pa.array([p.hash for p in points]))

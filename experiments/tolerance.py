@@ -31,9 +31,8 @@ import pyarrow as pa
 
 from rerax.campaign import store
 from rerax.campaign.point import Point
-from rerax.campaign.run import run
-from rerax.campaign.source import read_subject
-from rerax.campaign.subject import Progress, Settings
+from rerax.campaign.runner import run
+from rerax.campaign.workload import Progress, Settings, read_workload
 from rerax.crossbar.spec import ENCODINGS, ChipSpec
 from rerax.faults import Uniform
 from rerax.models.bert.planning import Design, account, total
@@ -83,17 +82,17 @@ class Model:
     max_examples: int = EXAMPLES
 
     @cached_property
-    def subject(self) -> Any:
+    def workload(self) -> Any:
         """For campaigns; its name in the rows is TASK-SPARSITY."""
         name = f"{self.task}-{self.sparsity}"
-        return read_subject(
+        return read_workload(
             str(self.folder), self.task, name, data=self.data, max_examples=self.max_examples
         )
 
     @cached_property
     def design(self) -> Design:
         """For arithmetic."""
-        inputs = self.subject.load()
+        inputs = self.workload.load()
         return Design(inputs.params, inputs.config, inputs.gates)
 
     def fits(self, scheme: str, spec: ChipSpec) -> bool:
@@ -137,14 +136,14 @@ def round_rate(rate: float) -> float:
 
 def measure(model: Model, name: str, encoding: str, rates: Sequence[float], chips: int) -> pa.Table:
     """Rows of some rates, computed where they are missing."""
-    base = {"task": model.task, "model": model.subject.model, "encoding": encoding}
+    base = {"task": model.task, "model": model.workload.model, "encoding": encoding}
     points = [Point(**base, rate=rate, protection=name) for rate in rates]
     with reporter(False) as tell:
 
         def told(progress: Progress) -> None:
             tell(progress)
 
-        return run(model.subject, points, Settings(chips), model.out / "tolerance", told)
+        return run(model.workload, points, Settings(chips), model.out / "tolerance", told)
 
 
 def scores(rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:

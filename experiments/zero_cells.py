@@ -32,12 +32,11 @@ import pandas as pd
 from tolerance import crossings, round_rate
 
 from rerax.campaign import store
-from rerax.campaign.compact import compact
-from rerax.campaign.devices import cores
+from rerax.campaign.maintain import compact
 from rerax.campaign.point import Point
-from rerax.campaign.run import run
-from rerax.campaign.source import read_subject
-from rerax.campaign.subject import Settings, Subject
+from rerax.campaign.runner import run
+from rerax.campaign.workload import Settings, Workload, read_workload
+from rerax.evaluate.devices import cores
 from rerax.progress import reporter
 from rerax.protection import protection
 
@@ -105,10 +104,10 @@ CURVES = (
 """What is compared, in the order of the runs."""
 
 
-def subject_of(work: Path, task: str, model: str, seed: int, data: str, examples: int) -> Subject:
+def workload_of(work: Path, task: str, model: str, seed: int, data: str, examples: int) -> Workload:
     """One model of the pruning study, whose name in the rows is TASK-MODEL."""
     folder = str(work / f"{task}-{seed}-{model}")
-    return read_subject(folder, task, f"{task}-{model}", data=data, max_examples=examples)
+    return read_workload(folder, task, f"{task}-{model}", data=data, max_examples=examples)
 
 
 def scores(rows: pd.DataFrame, curve: Curve) -> pd.DataFrame:
@@ -143,7 +142,9 @@ def next_rate(means: Mapping[float, float], clean: float, dense: float, most: in
     return None
 
 
-def measure(subject: Subject, curve: Curve, dense: float, chips: int, most: int, out: Path) -> None:
+def measure(
+    workload: Workload, curve: Curve, dense: float, chips: int, most: int, out: Path
+) -> None:
     """Compute a curve's rows, of more rates where the losses do not lie between two of them.
 
     Args:
@@ -152,9 +153,9 @@ def measure(subject: Subject, curve: Curve, dense: float, chips: int, most: int,
     """
     rates = list(curve.rates)
     while True:
-        points = [curve.point(subject.task, rate) for rate in rates]
+        points = [curve.point(workload.task, rate) for rate in rates]
         with reporter(False) as tell:
-            rows = run(subject, points, Settings(chips), out, tell).to_pandas()
+            rows = run(workload, points, Settings(chips), out, tell).to_pandas()
         means = rows.groupby("rate").score.mean().to_dict()
         more = next_rate(means, rows.clean_score.iloc[0], dense, most)
         if more is None:
@@ -162,13 +163,13 @@ def measure(subject: Subject, curve: Curve, dense: float, chips: int, most: int,
         rates = sorted([*rates, more])
 
 
-def measure_lines(subject: Subject, curve: Curve, chips: int, out: Path) -> None:
+def measure_lines(workload: Workload, curve: Curve, chips: int, out: Path) -> None:
     """Compute a headline's rows under dead lines and clusters."""
     points = [
-        curve.point(subject.task, rate, fault) for fault in LINE_FAULTS for rate in LINE_RATES
+        curve.point(workload.task, rate, fault) for fault in LINE_FAULTS for rate in LINE_RATES
     ]
     with reporter(False) as tell:
-        run(subject, points, Settings(chips), out, tell)
+        run(workload, points, Settings(chips), out, tell)
 
 
 def tolerated(score: pd.DataFrame, chips: np.ndarray, start: float, zero: float) -> np.ndarray:
@@ -337,14 +338,14 @@ def main() -> None:
         where = (args.work, task)
         how = (args.seed, args.data, args.max_examples)
         for curve in curves:
-            subject = subject_of(*where, curve.model, *how)
-            dense = subject_of(*where, "dense", *how)
+            workload = workload_of(*where, curve.model, *how)
+            dense = workload_of(*where, "dense", *how)
             top = dense_score(dense, folder)
-            measure(subject, curve, top, args.chips, args.most_rates, folder)
+            measure(workload, curve, top, args.chips, args.most_rates, folder)
         for curve in curves:
             if curve.headline:
-                subject = subject_of(*where, curve.model, *how)
-                measure_lines(subject, curve, args.line_chips, folder)
+                workload = workload_of(*where, curve.model, *how)
+                measure_lines(workload, curve, args.line_chips, folder)
     if not args.print:
         compact(folder)
     rows = store.read_rows(folder).to_pandas()
@@ -359,7 +360,7 @@ def main() -> None:
         print(markdown(one["curves"]), lines_markdown(one["lines"]), sep="\n\n", end="\n\n")
 
 
-def dense_score(dense: Subject, folder: Path) -> float:
+def dense_score(dense: Workload, folder: Path) -> float:
     """Float score of the dense model, in the rows of its unprotected chip 0 at rate 0."""
     point = Point(task=dense.task, model=dense.model, encoding="offset", rate=0.0)
     with reporter(False) as tell:

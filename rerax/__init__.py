@@ -9,8 +9,8 @@ from typing import Any
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
-    "sweep": "rerax.campaign.run",
-    "simulate": "rerax.campaign.simulate",
+    "sweep": "rerax.campaign.sweep",
+    "simulate": "rerax.simulation.simulate",
     "Point": "rerax.campaign.point",
     "main": "rerax.cli",
     "summarise": "rerax.stats",
@@ -66,10 +66,10 @@ _HOMES = {
     "FaultAware": "rerax.protection",
     "MsbEmbed": "rerax.protection",
     "register_protection": "rerax.protection",
-    "mask": "rerax.pruning.budget",
-    "masked": "rerax.pruning.budget",
-    "units_of": "rerax.pruning.budget",
-    "expand": "rerax.pruning.budget",
+    "mask": "rerax.pruning.masks",
+    "masked": "rerax.pruning.masks",
+    "units_of": "rerax.pruning.ties",
+    "expand": "rerax.pruning.ties",
     "meet_budget": "rerax.pruning.budget",
     "open_gates": "rerax.pruning.gates",
     "open_cells": "rerax.pruning.gates",
@@ -96,8 +96,8 @@ _HOMES = {
     "Faults": "rerax.faults.mask",
     "Recipe": "rerax.train.recipe",
     "make_recipe": "rerax.train.recipe",
-    "read_job": "rerax.train.run",
-    "fine_tune": "rerax.train.run",
+    "read_training_inputs": "rerax.train.inputs",
+    "fine_tune": "rerax.train.loop",
     "lay_out": "rerax.demo",
     "make_sentences": "rerax.demo.sentences",
     "write_data": "rerax.demo.sentences",
@@ -125,6 +125,7 @@ _MOVED = {
     "Programmed": "rerax.StoredModel",
     "register": "rerax.register_protection",
     "evaluate_chips": "rerax.Evaluator",
+    "read_job": "rerax.read_training_inputs",
 }
 """Modules and objects by names that they had before; nothing is kept under these."""
 

@@ -67,6 +67,16 @@ def shown(value: Any) -> str:
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}.."
 
 
+def type_text(value: Any) -> str:
+    """A value's type in words, where the value itself would be long."""
+    return f"of type {type(value).__name__}"
+
+
+def plain(value: Any) -> Any:
+    """The same as numbers and lists of Python, where it is an array or a number of a library."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def check_integer(name: str, value: Any) -> None:
     """Refuse what a caller gives in place of a whole number."""
     if not is_integer(value):

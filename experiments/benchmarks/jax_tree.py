@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 from rows import BITS, SA1_SHARE, Chip, Watch, accuracy, make_row
 
-from rerax.campaign.source import read_subject
+from rerax.campaign.workload import read_workload
 from rerax.crossbar.quantise import quantise
 from rerax.evaluate.engine import to_device
 from rerax.glue.data import make_batches
@@ -64,8 +64,8 @@ def chip_logits(
 @functools.cache
 def prepare(model_dir: str, data_dir: str, max_examples: int | None, dtype: str) -> tuple[Any, ...]:
     """The jitted chip (key, rate) -> logits and count; the batches, and what scores need."""
-    subject = read_subject(model_dir, "sst2", "model", data=data_dir, max_examples=max_examples)
-    inputs = subject.load()
+    workload = read_workload(model_dir, "sst2", "model", data=data_dir, max_examples=max_examples)
+    inputs = workload.load()
     batches = make_batches(inputs.examples, inputs.config.pad_token_id)
     words: dict[str, dict[str, Any]] = {}
     scales: dict[str, dict[str, Any]] = {}
@@ -79,12 +79,12 @@ def prepare(model_dir: str, data_dir: str, max_examples: int | None, dtype: str)
     jitted = jax.jit(functools.partial(chip_logits, inputs.config, dtype))
     cells = BITS * sum(leaf.size for leaf in jax.tree.leaves(words))
     chip = functools.partial(jitted, params, words, scales, block)
-    return chip, batches, subject, cells
+    return chip, batches, workload, cells
 
 
 def one_chip(prepared: tuple[Any, ...], rate: float, number: int) -> Chip:
     """Make and score chip `number`."""
-    chip, batches, subject, _ = prepared
+    chip, batches, workload, _ = prepared
     watch, key = Watch(), jax.random.key(number)
 
     def forward() -> tuple[float, int]:
@@ -93,7 +93,7 @@ def one_chip(prepared: tuple[Any, ...], rate: float, number: int) -> Chip:
         for bucket, part in zip(batches.buckets, rows, strict=True):
             real = bucket.index >= 0
             logits[bucket.index[real]] = part[: len(real)][real]
-        return accuracy(logits, subject.labels, subject.order), int(stuck)
+        return accuracy(logits, workload.labels, workload.order), int(stuck)
 
     score, stuck = watch.time("chip", forward)
     return Chip(watch.stages, score, stuck)

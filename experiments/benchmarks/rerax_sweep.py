@@ -16,7 +16,7 @@ import jax
 from rows import Chip, make_row
 
 import rerax
-from rerax.campaign.source import read_subject
+from rerax.campaign.workload import read_workload
 from rerax.evaluate.engine import lane_width
 
 PROTECTIONS = ("msb:2x3:pruned", "msb:1x3:lsb")
@@ -24,9 +24,9 @@ PROTECTIONS = ("msb:2x3:pruned", "msb:1x3:lsb")
 
 @functools.cache
 def prepare(model_dir: str, data_dir: str, max_examples: int | None) -> tuple[Any, ...]:
-    """Loaded model and sentences, and the subject that names them."""
-    subject = read_subject(model_dir, "sst2", "model", data=data_dir, max_examples=max_examples)
-    return subject, subject.load()
+    """Loaded model and sentences, and the workload that names them."""
+    workload = read_workload(model_dir, "sst2", "model", data=data_dir, max_examples=max_examples)
+    return workload, workload.load()
 
 
 def best_protection(model_dir: str, data_dir: str, max_examples: int | None = None) -> str:
@@ -64,7 +64,7 @@ def rerax_sweep(
         The row (`rows.make_row`).
     """
     start = time.perf_counter()
-    subject, inputs = prepare(model_dir, data_dir, max_examples)
+    workload, inputs = prepare(model_dir, data_dir, max_examples)
     if protection == "best":
         protection = best_protection(model_dir, data_dir, max_examples)
     lanes = lane_width(inputs.config, jax.default_backend())
@@ -73,14 +73,14 @@ def rerax_sweep(
         inputs.params,
         inputs.config,
         inputs.examples,
-        subject.labels,
+        workload.labels,
         rates=(rate,),
         chips=(chips + 1) * lanes,
         chunk=lanes,
         seed=first,
         protection=protection,
         gates=inputs.gates,
-        order=subject.order,
+        order=workload.order,
         input_bits=input_bits,
         dtype=dtype,
         on_progress=lambda progress: done.setdefault(progress.done, time.perf_counter()),

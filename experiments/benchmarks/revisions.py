@@ -38,12 +38,17 @@ def serve(tree: str, model: str, data: str, most: int | None) -> None:
 
     import rerax
     from rerax.campaign.point import Point
-    from rerax.campaign.run import run
-    from rerax.campaign.source import read_subject
-    from rerax.campaign.subject import Settings
+
+    try:
+        from rerax.campaign.runner import run
+        from rerax.campaign.workload import Settings, read_workload
+    except ImportError:  # a revision that has them elsewhere
+        from rerax.campaign.run import run
+        from rerax.campaign.source import read_subject as read_workload
+        from rerax.campaign.subject import Settings
 
     assert Path(rerax.__file__).is_relative_to(tree)
-    subject = read_subject(model, "sst2", "model", data=data, max_examples=most)
+    workload = read_workload(model, "sst2", "model", data=data, max_examples=most)
     for line in sys.stdin:
         asked = json.loads(line)
         points = [
@@ -53,7 +58,7 @@ def serve(tree: str, model: str, data: str, most: int | None) -> None:
         seen: list[tuple[float, int]] = []
         start = time.perf_counter()
         rows = run(
-            subject,
+            workload,
             points,
             Settings(chips=asked["chips"], seed=asked["seed"]),
             None,

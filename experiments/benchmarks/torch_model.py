@@ -26,7 +26,7 @@ from rows import BITS, accuracy
 from transformers import BertForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
-from rerax.campaign.source import read_subject
+from rerax.campaign.workload import read_workload
 from rerax.crossbar.quantise import quantise
 
 BATCH = 32
@@ -145,8 +145,8 @@ def load(
         device: where the model, the words and the sentences lie: cpu or cuda.
         forward: one of `FORWARDS`.
     """
-    subject = read_subject(model_dir, "sst2", "model", data=data_dir, max_examples=max_examples)
-    examples = subject.load().examples
+    workload = read_workload(model_dir, "sst2", "model", data=data_dir, max_examples=max_examples)
+    examples = workload.load().examples
     transformers_logging.disable_progress_bar()
     model = BertForSequenceClassification.from_pretrained(
         model_dir, dtype=torch.float32, attn_implementation=attention
@@ -158,7 +158,7 @@ def load(
     cut = [places[i : i + batch] for i in range(0, len(places), batch)]
     batches = tuple(_padded(examples, rows, device) for rows in cut)
     answer = make_forward(model, batches, forward)
-    return Job(model, store, answer, places, subject.labels, subject.order)
+    return Job(model, store, answer, places, workload.labels, workload.order)
 
 
 kept = functools.cache(load)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rerax.bench.timing import Work
-from rerax.campaign.subject import Inputs
+from rerax.campaign.workload import Inputs
 from rerax.crossbar.spec import ChipSpec
 from rerax.evaluate import engine
 from rerax.evaluate.lanes import chip_range

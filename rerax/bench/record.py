@@ -10,7 +10,7 @@ from rerax.bench.growth import curves
 from rerax.bench.jobs import make_job
 from rerax.bench.machine import describe, measure_limits
 from rerax.bench.stages import take_apart
-from rerax.campaign.subject import Inputs
+from rerax.campaign.workload import Inputs
 from rerax.report import Column, print_columns
 from rerax.values import rate_text
 

@@ -1,14 +1,22 @@
-"""Grids: many points from lists of values. No JAX here."""
+"""Points of a run: grids of values, places of faults, and chips that were measured. No JAX here."""
 
+import dataclasses
 import itertools
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 from rerax.campaign.point import FIELDS, Point
-from rerax.faults import tested
-from rerax.models.bert.names import check_groups
+from rerax.crossbar.spec import ChipSpec
+from rerax.faults import FaultModel, Measured, tested
+from rerax.faults.chip_map import PREFIX, absent_arrays, check_map, realised_rate
+from rerax.models.bert.config import BertConfig
+from rerax.models.bert.names import check_groups, matrices_of
 from rerax.models.bert.scope import Scope, places
+from rerax.protection import Protection
+from rerax.values import is_integer, plain, shown, type_text
 
 
 def expand(base: Point, axes: Mapping[str, Sequence[Any]]) -> tuple[Point, ...]:
@@ -88,3 +96,102 @@ def unique(points: Iterable[Point]) -> tuple[Point, ...]:
         check_groups(groups)
     plain = (p if p.fault.has_polarity else replace(p, sa1_share=None) for p in points)
     return tuple({point.hash: point for point in plain}.values())
+
+
+def several(name: str, value: Any) -> Sequence[Any]:
+    """One value or several as plain values of Python.
+
+    Raises:
+        ValueError: nothing to go through, or nothing in it.
+    """
+    value = plain(value)
+    single = isinstance(value, str | int | float | Fraction | FaultModel | Protection | Scope)
+    if value is None or single or (name == "tile" and _is_pair(value)):
+        return (value,)
+    try:
+        found = tuple(map(plain, value))
+    except TypeError:
+        raise ValueError(f"{name} is {type_text(value)}: give one value, or a list") from None
+    if not found:
+        raise ValueError(f"{name} is empty: give at least one")
+    return found
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple | list) and len(value) == 2 and all(map(is_integer, value))
+
+
+def axes_of(fields: Mapping[str, Any], spec: Any) -> dict[str, Sequence[Any]]:
+    """Values of each field of a point, one or several, a spec taken apart into its own.
+
+    Args:
+        fields: by name.
+        spec: a `ChipSpec`, or None.
+
+    Raises:
+        ValueError: a field that there is not, or one that the spec has as well.
+    """
+    known = [name for name in FIELDS if name not in ("task", "model", "rate", "faulty")]
+    for name in fields:
+        if name not in known:
+            raise ValueError(f"sweep takes no {name!r}: give some of {', '.join(known)}")
+    found = {name: several(name, value) for name, value in fields.items()}
+    if spec is None:
+        return found
+    if not isinstance(spec, ChipSpec):
+        raise ValueError(f"spec {shown(spec)} is none: give a rerax.ChipSpec")
+    for field in dataclasses.fields(spec):
+        if field.name in found:
+            raise ValueError(f"{field.name} is given twice: leave it out, or the spec")
+        found[field.name] = (getattr(spec, field.name),)
+    return found
+
+
+def is_measured(faults: Sequence[Any]) -> bool:
+    """Whether a run is about measured chips.
+
+    Raises:
+        ValueError: a map beside other faults.
+    """
+    texts = [fault.text if isinstance(fault, Measured) else fault for fault in faults]
+    maps = [text for text in texts if isinstance(text, str) and text.startswith(PREFIX)]
+    if maps and len(faults) > 1:
+        raise ValueError(f"{maps[0]} brings its own chips and rate: give it as the only fault")
+    return bool(maps)
+
+
+def with_realised_rates(points: Sequence[Point], config: BertConfig) -> tuple[Point, ...]:
+    """Points of a map at the rate that it realises on their cells; any other as it is.
+
+    Args:
+        points: the points.
+        config: shape of the model that they evaluate.
+
+    Raises:
+        ValueError: a map with cells that the model does not have.
+    """
+    done, absent = [], {}
+    for point in points:
+        if not isinstance(point.fault, Measured):
+            done.append(point)
+            continue
+        chips = point.fault.chips
+        check_map(chips, config.matrix_shapes, point.spec)
+        names = matrices_of(point.matrices)
+        shapes = {name: s for name, s in config.matrix_shapes.items() if name in names}
+        absent[chips.path] = absent_arrays(chips, shapes)
+        done.append(replace(point, rate=realised_rate(chips, shapes, point.spec)))
+    for path, arrays in absent.items():
+        if arrays:
+            warnings.warn(
+                f"{path} has no cells of {', '.join(arrays)}: taken as fault-free", stacklevel=2
+            )
+    return tuple(done)
+
+
+def chips_of(points: Sequence[Point], chips: int) -> int | tuple[int, ...]:
+    """Numbers of the chips to evaluate: those of the map, or so many from 0 on."""
+    faults = list(dict.fromkeys(point.fault for point in points))
+    if is_measured(faults) and isinstance(faults[0], Measured):
+        return tuple(faults[0].chips.chips.tolist())
+    return chips

@@ -11,14 +11,13 @@ import json
 import math
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from rerax.campaign.block import FIRST_COLUMNS, IDENTITY, SCHEMA
-from rerax.campaign.block_file import Fixed
-from rerax.campaign.point import digest
+from rerax.campaign.schema import FIRST_COLUMNS, IDENTITY, SCHEMA
 from rerax.crossbar.spec import SEMANTICS
 from rerax.io import (
     Place,
@@ -29,14 +28,28 @@ from rerax.io import (
     read_json,
     read_lines,
     remove_leftovers,
-    write_json,
 )
+from rerax.sealed import Damaged, read_sealed_json, write_sealed_json
 
 FORMAT = 2
 """Of the manifest and the files beside it; 1 had no hashes and did not name the columns."""
 MANIFEST, REFERENCES, PROVENANCE = "_campaign.json", "_references.json", "_provenance.jsonl"
 PLANS = "_plans.json"
-SEAL = "sha256"
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What a campaign folder fixes for all its rows.
+
+    Attributes:
+        seed: the campaign's seed; None where there is no manifest to say it.
+        pairs: for each "task/model", hashes of model and data; None likewise.
+        schema: the columns that the folder was begun with.
+    """
+
+    seed: int | None = None
+    pairs: Mapping[str, Mapping[str, Any]] | None = None
+    schema: pa.Schema = SCHEMA
 
 
 def check_folder(path: Place, seed: int, semantics: int, pairs: Mapping[str, Any]) -> None:
@@ -86,58 +99,98 @@ def read_manifest(path: Place) -> dict[str, Any]:
         raise ValueError(f"{path} is no campaign folder: give one that rerax sweep has written")
     found = read_json(file)
     for field, newest in (("format", FORMAT), ("semantics", SEMANTICS)):
-        if _is_whole(found.get(field)) and found[field] > newest:
+        if _fits(found.get(field), int) and found[field] > newest:
             raise ValueError(
                 f"{file} has {field} {found[field]}, this version knows {newest} at most: use the "
                 "version that wrote it, or a newer one"
             )
-    unsealed = without_seal(found, found.get("format") != 1)
-    if unsealed is None or not _is_manifest(unsealed):
-        raise ValueError(
-            f"{file} is damaged or was edited: restore it (the rows are not concerned), or give "
-            "another folder"
-        )
-    return unsealed
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_manifest(found: Mapping[str, Any]) -> bool:
-    """Whether all that a manifest needs is there and of the right kind."""
-    pairs, columns = found.get("pairs"), found.get("columns", list(FIRST_COLUMNS))
-    requests = found.get("requests", {})
-    return (
-        all(_is_whole(found.get(name)) and found[name] >= 0 for name in ("seed", "semantics"))
-        and found.get("format") in range(1, FORMAT + 1)
-        and isinstance(pairs, dict)
-        and all(_is_pair(pair) for pair in pairs.values())
-        and isinstance(requests, dict)
-        and all(isinstance(known, str) for known in requests.values())
-        and isinstance(columns, list)
-        and all(isinstance(name, str) for name in columns)
-        and len(set(columns)) == len(columns)
-        and set(IDENTITY) <= set(columns) <= set(SCHEMA.names)
+    with contextlib.suppress(Damaged):
+        content = read_sealed_json(file, required=found.get("format") != 1)
+        columns = content.get("columns", list(FIRST_COLUMNS))
+        if (
+            _fits(content, _MANIFEST)
+            and content["format"] in range(1, FORMAT + 1)
+            and len(set(columns)) == len(columns)
+            and set(IDENTITY) <= set(columns) <= set(SCHEMA.names)
+        ):
+            return content
+    raise ValueError(
+        f"{file} is damaged or was edited: restore it (the rows are not concerned), or give "
+        "another folder"
     )
 
 
-def _is_pair(pair: Any) -> bool:
-    """Whether what is fixed for a pair is of the kinds that its readers take."""
-    return isinstance(pair, dict) and all(
-        right(pair[name])
-        for name, right in (
-            ("model_hash", lambda value: isinstance(value, str)),
-            ("data_hash", lambda value: isinstance(value, str)),
-            ("labels", lambda value: _is_list(value, int)),
-            ("input_bits", lambda value: value is None or _is_whole(value)),
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _is_amount(value: Any) -> bool:
+    return _is_number(value) and value >= 0
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_number(value) and float(str(value)) > 0
+
+
+_PAIR = {"model_hash?": str, "data_hash?": str, "labels?": [int], "input_bits?": (int, None)}
+_MANIFEST = {
+    "format": int,
+    "seed": _is_count,
+    "semantics": _is_count,
+    "pairs": {str: _PAIR},
+    "columns?": [str],
+    "requests?": {str: str},
+}
+_SOURCE = {
+    "model?": str,
+    "data?": str,
+    "split?": str,
+    "labels?": ([str], None),
+    "max_examples?": (int, None),
+    "max_length?": (int, None),
+}
+_RUN: Mapping[str, Any] = {
+    "sources": {str: (_SOURCE, None)},
+    "unprotected": {str: {str: [str]}},
+    "maps": {str: str},
+    "versions": {str: str},
+    "command": str,
+    "reads": [{"reads": _is_number}],
+    "stopping": {"until_se": _is_positive, "max_chips": _is_positive},
+    "chips": _is_amount,
+    "seconds": _is_amount,
+}
+"""What a line about a run may say under these names."""
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value of a JSON file is of the kind that its readers take.
+
+    Args:
+        value: the value.
+        kind: a type or predicate; None; a tuple of kinds, of which one fits; [kind of entries];
+            {str: kind of all values}, or {name: kind} with `?` behind what may be missing.
+    """
+    if isinstance(kind, tuple):
+        return any(_fits(value, one) for one in kind)
+    if isinstance(kind, list):
+        return type(value) is list and all(_fits(entry, kind[0]) for entry in value)
+    if isinstance(kind, Mapping):
+        if type(value) is not dict:
+            return False
+        if str in kind:
+            return all(_fits(entry, kind[str]) for entry in value.values())
+        return all(
+            _fits(value[key], one) if (key := name.rstrip("?")) in value else name != key
+            for name, one in kind.items()
         )
-        if name in pair
-    )
-
-
-def _is_list(value: Any, kind: type) -> bool:
-    return isinstance(value, list) and all(type(entry) is kind for entry in value)
+    if kind is None or isinstance(kind, type):
+        return value is None if kind is None else type(value) is kind
+    return kind(value)
 
 
 def fixed_by(path: Place) -> Fixed:
@@ -151,23 +204,6 @@ def fixed_by(path: Place) -> Fixed:
     found = read_manifest(path)
     columns = found.get("columns", FIRST_COLUMNS)
     return Fixed(found["seed"], found["pairs"], pa.schema([SCHEMA.field(c) for c in columns]))
-
-
-def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Content with a hash of itself."""
-    plain = {key: value for key, value in content.items() if key != SEAL}
-    return {**plain, SEAL: digest(plain)}
-
-
-def without_seal(found: Mapping[str, Any], required: bool) -> dict[str, Any] | None:
-    """Content without its hash; None where that is not its hash, or is missing though required."""
-    plain = {key: value for key, value in found.items() if key != SEAL}
-    try:
-        seal = digest(plain)
-    except ValueError:  # NaN and the like
-        return None
-    right = found[SEAL] == seal if SEAL in found else not required
-    return plain if right else None
 
 
 def check_target(file: Any) -> None:
@@ -262,8 +298,8 @@ def write_manifest(path: Place, manifest: Mapping[str, Any]) -> None:
     if (path / MANIFEST).is_file() and read_manifest(path)["format"] == 1:
         for name in (REFERENCES, PLANS):
             if (path / name).is_file():
-                write_json(path / name, sealed(_read_beside(path, name)))
-    write_json(path / MANIFEST, sealed({**manifest, "format": FORMAT}))
+                write_sealed_json(path / name, _read_beside(path, name))
+    write_sealed_json(path / MANIFEST, {**manifest, "format": FORMAT})
 
 
 def known_request(path: Place | None, request: str) -> str | None:
@@ -280,14 +316,12 @@ def _read_beside(path: Place, name: str) -> dict[str, Any]:
         return {}
     required = (path / MANIFEST).is_file() and read_manifest(path)["format"] != 1
     try:
-        kept = without_seal(read_json(file), required)
-    except ValueError:  # no JSON
-        kept = None
-    if kept is None:
+        return read_sealed_json(file, required)
+    except ValueError:
         warnings.warn(
             f"{file} is damaged or was edited: what it kept is computed again", stacklevel=1
         )
-    return kept or {}
+        return {}
 
 
 def read_references(path: Place) -> dict[str, dict[str, float]]:
@@ -306,13 +340,13 @@ def write_references(path: Place, references: Mapping[str, Any]) -> None:
         kept: dict[str, Any] = read_references(path)
         for platform, scores in references.items():
             kept[platform] = {**scores, **kept.get(platform, {})}
-        write_json(path / REFERENCES, sealed(kept))
+        write_sealed_json(path / REFERENCES, kept)
 
 
 def read_plans(path: Place) -> dict[str, str]:
     """Allocations found so far, {hash of what was asked: allocation}."""
     kept = _read_beside(path, PLANS)
-    return {asked: found for asked, found in kept.items() if _is_text(found)}
+    return {asked: found for asked, found in kept.items() if type(found) is str}
 
 
 def add_plans(path: Place, plans: Mapping[str, str]) -> None:
@@ -322,7 +356,7 @@ def add_plans(path: Place, plans: Mapping[str, str]) -> None:
     with locked(path):
         known = read_plans(path)
         if plans.keys() - known.keys():
-            write_json(path / PLANS, sealed({**known, **plans}))
+            write_sealed_json(path / PLANS, {**known, **plans})
 
 
 def add_provenance(path: Place, entry: Mapping[str, Any]) -> None:
@@ -337,50 +371,8 @@ def read_provenance(path: Place) -> list[dict[str, Any]]:
         with contextlib.suppress(ValueError, RecursionError):  # killed while it wrote
             entry = json.loads(line)
             if isinstance(entry, dict):
-                found.append({k: v for k, v in entry.items() if _is_sensible(k, v)})
+                found.append({k: v for k, v in entry.items() if k not in _RUN or _fits(v, _RUN[k])})
     return found
-
-
-def _is_sensible(key: str, value: Any) -> bool:
-    """Whether what a line says is of the kind that its readers take; nobody checks a log."""
-    if key in ("sources", "unprotected", "maps", "versions"):
-        one = {"sources": _is_source, "unprotected": _is_bare}.get(key, _is_text)
-        return isinstance(value, dict) and all(map(one, value.values()))
-    if key == "command":
-        return _is_text(value)
-    if key == "reads":
-        entries = value if isinstance(value, list) else [None]
-        return all(isinstance(e, dict) and _is_number(e.get("reads")) for e in entries)
-    if key == "stopping":
-        names = ("until_se", "max_chips")
-        numbers = [value.get(name) for name in names] if isinstance(value, dict) else [None]
-        return all(_is_number(number) and float(str(number)) > 0 for number in numbers)
-    return key not in ("chips", "seconds") or (_is_number(value) and value >= 0)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_source(value: Any) -> bool:
-    """Whether a run says of a pair where model and examples were, as `source.read_subject` asks."""
-    texts, counts = ("model", "data", "split"), ("max_examples", "max_length")
-    return value is None or (
-        isinstance(value, dict)
-        and all(_is_text(value[name]) for name in texts if name in value)
-        and all(value[name] is None or _is_whole(value[name]) for name in counts if name in value)
-        and (value.get("labels") is None or _is_list(value["labels"], str))
-    )
-
-
-def _is_bare(value: Any) -> bool:
-    """Whether a run says of a pair which matrices each protection left alone."""
-    return isinstance(value, dict) and all(_is_list(names, str) for names in value.values())
-
-
-def _is_number(value: Any) -> bool:
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    return known and math.isfinite(value)
 
 
 def _short(value: Any) -> str:

@@ -6,84 +6,42 @@ ranges of a block; `rerax compact` joins consecutive blocks of a point into long
 not a block begins with `_`, so that a reader of Parquet datasets sees rows only. A block appears
 whole or not at all.
 
-A look at what is finished reads names and footers; whoever reads rows checks all of them
-(`block_file`). Only a run, a merge or a compaction changes a folder: it sets damaged blocks aside,
-and deletes those of which another one holds every chip, as a compaction leaves them that is cut
-off, and growth of earlier versions.
+A look at what is finished reads names and footers; whoever reads rows checks all of them. Only a
+run, a merge or a compaction changes a folder: it sets damaged blocks aside, and deletes those of
+which another one holds every chip, as a compaction leaves them that is cut off, and growth of
+early versions. Files are read one by one and side by side: through `pyarrow.dataset` they take
+longer, and an error does not say which file it is about.
 """
 
 import contextlib
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from rerax.campaign.block import (
-    BLOCK,
+from rerax.campaign.block import Block, block_of, rank, superfluous
+from rerax.campaign.manifest import Fixed, fixed_by
+from rerax.campaign.schema import (
+    IDENTITY,
     SCHEMA,
-    Block,
-    block_of,
-    blocks_of,
     compare_rows,
-    missing,
-    rank,
-    superfluous,
-)
-from rerax.campaign.block_file import (
-    Damaged,
-    Fixed,
-    check_footer,
-    is_sealed,
-    read_block,
-    write_checked,
-    write_rows,
-)
-from rerax.campaign.manifest import (
-    MANIFEST,
-    add_provenance,
-    check_folder,
-    fixed_by,
-    open_folder,
-    read_references,
-    write_references,
+    has_known_columns,
+    narrow,
+    widen,
 )
 from rerax.io import Place, entries, set_aside
-
-__all__ = [
-    "BLOCK",
-    "MANIFEST",
-    "SCHEMA",
-    "TRIES",
-    "Block",
-    "Survey",
-    "add_provenance",
-    "blocks_of",
-    "changing",
-    "check_folder",
-    "fixed_by",
-    "look",
-    "missing",
-    "named",
-    "once_each",
-    "open_folder",
-    "read_block",
-    "read_references",
-    "read_rows",
-    "scan",
-    "sound_rows",
-    "survey",
-    "unsealed",
-    "write_block",
-    "write_checked",
-    "write_references",
-    "write_rows",
-]
+from rerax.sealed import Damaged, is_sealed, read_footer, read_sealed, write_sealed
 
 TRIES = 5
 """Readings of a folder whose blocks another process keeps replacing."""
+READERS = 8
+"""Files read side by side."""
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -115,21 +73,28 @@ def survey(path: Place, leave_out: Collection[str] = ()) -> Survey:
         OSError: other processes keep changing the folder.
     """
     for _ in range(TRIES):
-        named, foreign = _listed(path)
-        blocks, troubles = [], []
+        listed, foreign = _listed(path)
+        listed = [block for block in listed if block.name not in leave_out]
         try:
-            for block in named:
-                if block.name not in leave_out:
-                    trouble = check_footer(path, block)
-                    if trouble:
-                        troubles.append((path / block.name, trouble))
-                    else:
-                        blocks.append(block)
+            told = _each(lambda block: check_footer(path, block), listed)
         except FileNotFoundError:  # a longer one stands in its place: it is in the next listing
             continue
+        blocks = [block for block, trouble in zip(listed, told, strict=True) if not trouble]
+        troubles = [(path / b.name, what) for b, what in zip(listed, told, strict=True) if what]
         covered = superfluous(blocks)
         return Survey([b for b in blocks if b not in covered], covered, troubles, foreign)
     raise changing(path)
+
+
+def _each(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """What some work on files gives for each of them, in their order."""
+    with ThreadPoolExecutor(READERS, "read") as pool:
+        return list(pool.map(work, items))
+
+
+def named(path: Place) -> list[Block]:
+    """List the blocks of a folder by the names of the files."""
+    return _listed(path)[0]
 
 
 def _listed(path: Place) -> tuple[list[Block], list[Any]]:
@@ -173,14 +138,14 @@ def scan(path: Place) -> list[Block]:
     while True:
         found = survey(path, damaged)
         if not damaged:
-            _name_foreign(found)
+            _name_foreign(found.foreign)
         for file, trouble in found.troubles:
             set_aside(file, trouble)
         before = len(damaged)
         fixed = fixed_by(path) if found.covered else Fixed()
         for block, cover in found.covered.items():
             try:
-                rows, others = (sound_rows(path, b, fixed, mend=True) for b in (block, cover))
+                rows, others = sound_rows(path, (block, cover), fixed, mend=True)
             except FileNotFoundError:  # another process has opened the folder and deleted it
                 continue
             if others is None:  # what it covered counts again, perhaps
@@ -204,17 +169,8 @@ def _delete(path: Place, block: Block, cover: Block) -> None:
         )
 
 
-def look(path: Place) -> list[Block]:
-    """Finished blocks of a folder that is only read, covered ones too; the others are named."""
-    found = survey(path)
-    _name_foreign(found)
-    for file, trouble in found.troubles:
-        _name_damaged(file.name, trouble)
-    return [*found.blocks, *found.covered]
-
-
-def _name_foreign(found: Survey) -> None:
-    for file in found.foreign:  # told from one line, so that a second look says nothing new
+def _name_foreign(foreign: Iterable[Any]) -> None:
+    for file in foreign:  # told from one line, so that a second look says nothing new
         warnings.warn(
             f"{file} is not of this campaign: left alone, but other readers of the folder may "
             f"fail on it: move it elsewhere, or call it _{file.name}",
@@ -222,10 +178,116 @@ def _name_foreign(found: Survey) -> None:
         )
 
 
-def _name_damaged(name: str, trouble: str) -> None:
-    warnings.warn(
-        f"{name} {trouble}: left out (rerax sweep sets it aside and makes it again)", stacklevel=1
-    )
+def read_rows(
+    path: Place,
+    blocks: Iterable[Block] | None = None,
+    points: Collection[str] | None = None,
+    mend: bool = False,
+) -> pa.Table:
+    """Read the rows of a folder, each chip of each point once, in the order of points and chips.
+
+    Every block is checked as a whole, against its name and the manifest. Damaged ones are left out
+    and named in a warning.
+
+    Args:
+        path: the folder.
+        blocks: which blocks; all by default.
+        points: beginnings of the hashes of the points to read (`Block.point`); all by default.
+        mend: set damaged blocks aside; else nothing in the folder is changed.
+
+    Raises:
+        ValueError: two blocks disagree about a chip.
+        FileNotFoundError: one of `blocks` is gone.
+        StorageError: a file could not be read.
+    """
+    for _ in range(TRIES):
+        if blocks is not None:
+            chosen = list(blocks)
+        elif mend:
+            chosen = scan(path)
+        else:
+            chosen, foreign = _listed(path)
+            _name_foreign(foreign)
+        chosen = sorted(block for block in chosen if points is None or block.point in points)
+        fixed = fixed_by(path)  # after the listing: pairs come before their blocks
+        try:
+            read = sound_rows(path, chosen, fixed, mend)
+        except FileNotFoundError:  # another process has put a longer block in its place
+            if blocks is not None:
+                raise
+            continue
+        found = {
+            (path, block): rows
+            for block, rows in zip(chosen, read, strict=True)
+            if rows is not None
+        }
+        return pa.concat_tables([SCHEMA.empty_table(), *once_each(found).values()])
+    raise changing(path)
+
+
+def sound_rows(
+    path: Place, blocks: Iterable[Block], fixed: Fixed, mend: bool
+) -> list[pa.Table | None]:
+    """Read the rows of blocks; None for a damaged one, which is set aside, or only named.
+
+    Raises:
+        FileNotFoundError: a block is gone.
+        StorageError: one could not be read.
+    """
+
+    def read(block: Block) -> pa.Table | Damaged:
+        try:
+            return read_block(path, block, fixed)
+        except Damaged as error:
+            return error
+
+    blocks, found = list(blocks), []
+    for block, rows in zip(blocks, _each(read, blocks), strict=True):
+        if isinstance(rows, Damaged) and mend:
+            rows = read(block)  # another process may have made it again by now
+            if isinstance(rows, Damaged):
+                set_aside(path / block.name, str(rows))
+        elif isinstance(rows, Damaged):
+            warnings.warn(
+                f"{block.name} {rows}: left out (rerax sweep sets it aside and makes it again)",
+                stacklevel=1,
+            )
+        found.append(None if isinstance(rows, Damaged) else rows)
+    return found
+
+
+def once_each(tables: Mapping[tuple[Any, Block], pa.Table]) -> dict[tuple[Any, Block], pa.Table]:
+    """Blocks without the rows that another one has.
+
+    Args:
+        tables: rows by folder and block; of blocks alike, the folder that comes first counts.
+
+    Raises:
+        ValueError: two blocks disagree about a chip.
+    """
+    owners: dict[tuple[str, int], tuple[Any, Block]] = {}
+    kept = dict(tables)
+    for key in sorted(tables, key=lambda k: rank(k[1])):  # stable: folders keep their order
+        path, block = key
+        chips = range(block.first, block.last + 1)
+        whose = [owners.setdefault((block.point, chip), key) for chip in chips]
+        others = {str(other): other for other in whose if other != key}
+        for where, other in others.values():
+            there = other.name if where == path else str(where / other.name)
+            compare_rows(f"{path / block.name}", tables[key], there, tables[where, other])
+        if others:
+            mine = [row for row, owner in enumerate(whose) if owner == key]
+            kept[key] = tables[key].take(pa.array(mine, pa.int64()))
+    return kept
+
+
+def unsealed(path: Place) -> int:
+    """Count the blocks without checksums, as early versions wrote them."""
+    count = 0
+    for block in named(path):
+        with contextlib.suppress(FileNotFoundError):  # a longer one stands in its place
+            count += not is_sealed(path / block.name)
+    return count
 
 
 def write_block(
@@ -255,106 +317,90 @@ def write_block(
     known = named(path) if here is None else here
     touched = [other for other in known if other != block and block.overlaps(other)]
     for other in touched:
-        try:
-            theirs = sound_rows(path, other, fixed, mend=True)
-        except FileNotFoundError:  # another process was quicker
-            continue
-        if theirs is not None:
-            compare_rows(f"{path / other.name}", theirs, block.name, rows)
+        with contextlib.suppress(FileNotFoundError):  # another process was quicker
+            (theirs,) = sound_rows(path, [other], fixed, mend=True)
+            if theirs is not None:
+                compare_rows(f"{path / other.name}", theirs, block.name, rows)
     write_checked(path, block, rows.cast(SCHEMA), fixed)
     for other in touched:
         if block.covers(other):
             _delete(path, other, block)
 
 
-def named(path: Place) -> list[Block]:
-    """Blocks of a folder by the names of the files."""
-    return _listed(path)[0]
-
-
-def read_rows(
-    path: Place,
-    blocks: Iterable[Block] | None = None,
-    points: Collection[str] | None = None,
-    mend: bool = False,
-) -> pa.Table:
-    """Rows of a folder, each chip of each point once, in the order of points and chips.
-
-    Every block is checked as a whole, against its name and the manifest. Damaged ones are left out
-    and named in a warning.
+def write_checked(path: Place, block: Block, rows: pa.Table, fixed: Fixed) -> None:
+    """Write the rows of a block, once they are what whoever reads them will ask for.
 
     Args:
         path: the folder.
-        blocks: which blocks; all finished ones by default.
-        points: beginnings of the hashes of the points to read (`Block.point`); all by default.
-        mend: set damaged blocks aside; else nothing in the folder is changed.
+        block: which chips.
+        rows: in the columns of `SCHEMA`.
+        fixed: what the folder fixes.
 
     Raises:
-        ValueError: two blocks disagree about a chip.
-        FileNotFoundError: one of `blocks` is gone.
-        StorageError: a file could not be read.
+        ValueError: they are not, or the folder has no column for something that they say.
+        StorageError: the file system refused; nothing half-written is left.
     """
-    for _ in range(TRIES):
-        chosen = list((scan(path) if mend else look(path)) if blocks is None else blocks)
-        chosen = [b for b in chosen if points is None or b.point in points]
-        fixed = fixed_by(path)  # after the listing: pairs come before their blocks
-        try:
-            return _read_blocks(path, chosen, fixed, mend)
-        except FileNotFoundError:  # another process has put a longer block in its place
-            if blocks is not None:
-                raise
-    raise changing(path)
+    trouble = _trouble(rows, block, fixed)
+    if trouble:
+        raise ValueError(f"{path / block.name} {trouble}: it is not written, please report this")
+    write_sealed(path / block.name, narrow(rows, fixed.schema))
 
 
-def _read_blocks(path: Place, blocks: list[Block], fixed: Fixed, mend: bool) -> pa.Table:
-    found = {block: sound_rows(path, block, fixed, mend) for block in sorted(blocks)}
-    tables = {(path, block): rows for block, rows in found.items() if rows is not None}
-    return pa.concat_tables([SCHEMA.empty_table(), *once_each(tables).values()])
+def read_block(path: Place, block: Block, fixed: Fixed) -> pa.Table:
+    """Read the rows of a block, and check them.
 
-
-def once_each(tables: Mapping[tuple[Any, Block], pa.Table]) -> dict[tuple[Any, Block], pa.Table]:
-    """Blocks without the rows that another one has.
-
-    Args:
-        tables: rows by folder and block; of blocks alike, the folder that comes first counts.
+    Returns:
+        The rows in the columns of `SCHEMA`.
 
     Raises:
-        ValueError: two blocks disagree about a chip.
+        Damaged: they were read whole and are not right; says what is wrong.
+        FileNotFoundError: the block is gone.
+        StorageError: it could not be read.
     """
-    owners: dict[tuple[str, int], tuple[Any, Block]] = {}
-    kept = dict(tables)
-    for key in sorted(tables, key=lambda k: rank(k[1])):  # stable: folders keep their order
-        path, block = key
-        chips = range(block.first, block.last + 1)
-        whose = [owners.setdefault((block.point, chip), key) for chip in chips]
-        others = {str(other): other for other in whose if other != key}
-        for where, other in others.values():
-            there = other.name if where == path else str(where / other.name)
-            compare_rows(f"{path / block.name}", tables[key], there, tables[where, other])
-        if others:
-            mine = [row for row, owner in enumerate(whose) if owner == key]
-            kept[key] = tables[key].take(pa.array(mine, pa.int64()))
-    return kept
+    rows = read_sealed(path / block.name)
+    if not has_known_columns(rows.schema):
+        raise Damaged("has other columns than a block")
+    trouble = _trouble(rows, block, fixed)
+    if trouble:
+        raise Damaged(trouble)
+    return widen(rows)
 
 
-def unsealed(path: Place) -> int:
-    """Number of blocks without checksums, as earlier versions wrote them."""
-    count = 0
-    for block in named(path):
-        with contextlib.suppress(FileNotFoundError):  # a longer one stands in its place
-            count += not is_sealed(path / block.name)
-    return count
+def check_footer(path: Place, block: Block) -> str:
+    """Say what is wrong with a block as far as its footer tells, "" if nothing.
 
-
-def sound_rows(path: Place, block: Block, fixed: Fixed, mend: bool) -> pa.Table | None:
-    """Rows of a block; None where it is damaged, which sets it aside or names it."""
+    Raises:
+        FileNotFoundError: the block is gone.
+        StorageError: it could not be read.
+    """
     try:
-        return read_block(path, block, fixed)
+        rows, schema = read_footer(path / block.name)
     except Damaged as error:
-        if mend:
-            with contextlib.suppress(Damaged):  # another process may have made it again by now
-                return read_block(path, block, fixed)
-            set_aside(path / block.name, str(error))
-        else:
-            _name_damaged(block.name, str(error))
-        return None
+        return str(error)
+    if not has_known_columns(schema):
+        return "has other columns than a block"
+    return "" if rows == block.chips else "has other rows than its name says"
+
+
+def _trouble(rows: pa.Table, block: Block, fixed: Fixed) -> str:
+    """What is wrong with rows that are whole, "" if nothing."""
+    empty = [name for name in IDENTITY if rows[name].null_count]
+    if empty:
+        return f"has no {empty[0]} for some chip"
+    points = rows["point_hash"].unique().to_pylist()
+    if len(points) != 1 or not str(points[0]).startswith(block.point):
+        return "holds rows of another point than its name says"
+    if rows["chip"].to_pylist() != list(range(block.first, block.last + 1)):
+        return "holds other chips than its name says"
+    if fixed.seed is not None and rows["seed"].unique().to_pylist() != [fixed.seed]:
+        return f"is of another seed than the campaign's {fixed.seed}"
+    if fixed.pairs is None:
+        return ""
+    tasks, models = (rows[name].unique().to_pylist() for name in ("task", "model"))
+    name = f"{tasks[0]}/{models[0]}"
+    if len(tasks) != 1 or len(models) != 1 or name not in fixed.pairs:
+        return f"is of {name}, which this campaign does not have"
+    for key in ("model_hash", "data_hash"):
+        if rows[key].unique().to_pylist() != [fixed.pairs[name].get(key)]:
+            return f"is of another campaign ({key} of {name})"
+    return ""

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 
 import rerax
-from rerax.campaign.point import Point, digest
-from rerax.campaign.store import Block
-from rerax.campaign.subject import Inputs, Progress, Settings, Subject, rows_table, unprotected_text
+from rerax.campaign.block import Block
+from rerax.campaign.point import Point
+from rerax.campaign.schema import SCHEMA
+from rerax.campaign.workload import Inputs, Progress, Settings, Workload, unprotected_text
 from rerax.evaluate import engine, prefix_cache
 from rerax.faults import DEFAULT_SA1_SHARE, Measured, Uniform
 from rerax.faults.mask import FaultMask, Faults
@@ -28,53 +29,26 @@ from rerax.faults.sampling.rates import RateTable, rate_table
 from rerax.glue.data import check_ids, check_length, make_batches
 from rerax.glue.label_order import check_answers
 from rerax.glue.metrics import correct_bits, predictions_of, scores
-from rerax.glue.tasks import find_task
+from rerax.glue.tasks import METRICS, find_task
 from rerax.models.bert import crossbars
 from rerax.models.bert.names import MATRICES
 from rerax.protection import Ledger, Unprotected
+from rerax.sealed import digest
 
 STORED = ("task", "model", "encoding", "bits", "bits_per_cell", "matrices", "protection")
 """What decides how many cells are sensed for a weight."""
 
 
-@dataclass
-class _Pace:
-    """Chips done so far, told to the caller after every dispatch."""
-
-    total: int
-    tell: Callable[[Progress], None]
-    done: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def step(self, chips: int, point: Point) -> None:
-        with self.lock:
-            self.done += chips
-            self.tell(Progress(self.done, self.total, point))
-
-    def at(self, what: str, point: Point) -> None:
-        """Told of what takes long before a point's first chip."""
-        with self.lock:
-            self.tell(Progress(self.done, self.total, point, what))
-
-    def others(self, point: Point, left: int) -> None:
-        """Told of a point that other processes are at, and of all chips that they still owe."""
-        with self.lock:
-            self.total = max(self.total, self.done + left)
-            self.done = self.total - left
-            self.tell(Progress(self.done, self.total, point))
-
-
 @dataclass(frozen=True)
 class Worker:
-    """A loaded subject on the device, ready to evaluate any of its points.
+    """A loaded workload on the device, ready to evaluate any of its points.
 
     Attributes:
-        subject: identity of model and task.
+        workload: identity of model and task.
         settings: chips, seed, pace.
         inputs: the loaded model and examples.
         batches: the examples in fixed shapes.
         platform: on what the scores are computed; scores are bit-equal within one.
-        pace: reports progress.
         device: where it computes; None: where JAX does by default.
         programmed: the last model laid out, by what decides it.
         kept: the clean streams of that model that chips started from last.
@@ -85,12 +59,11 @@ class Worker:
         making: locks of the reference scores that a crew shares, by hash.
     """
 
-    subject: Subject
+    workload: Workload
     settings: Settings
     inputs: Inputs
     batches: Any
     platform: str
-    pace: _Pace
     device: jax.Device | None = None
     programmed: dict[Any, Any] = field(default_factory=dict)
     kept: dict[Any, prefix_cache.Kept | None] = field(default_factory=dict)
@@ -103,11 +76,9 @@ class Worker:
     @classmethod
     def start(
         cls,
-        subject: Subject,
+        workload: Workload,
         settings: Settings,
         points: Sequence[Point],
-        on_progress: Callable[[Progress], None],
-        total: int,
     ) -> "Worker":
         """Load and check the inputs.
 
@@ -117,9 +88,9 @@ class Worker:
         """
         for point in points:
             if point.faulty is not None:
-                layers = subject.config.num_hidden_layers
+                layers = workload.config.num_hidden_layers
                 point.faulty.check(point.matrices, point.spec, layers)  # raises
-        inputs = subject.load()
+        inputs = workload.load()
         bare: dict[str, list[str]] = {}
         reads: list[dict[str, Any]] = []
         for point in dict.fromkeys(
@@ -144,18 +115,17 @@ class Worker:
         check_ids(inputs.examples.ids, inputs.config.vocab_size)
         _check_segments(inputs)
         outputs = inputs.config.num_labels
-        if len(subject.order) != outputs:
+        if len(workload.order) != outputs:
             raise ValueError(
-                f"the model has {outputs} outputs, {subject.task} needs {len(subject.order)}: give "
-                f"a model fine-tuned on {subject.task}"
+                f"the model has {outputs} outputs, {workload.task} needs {len(workload.order)}: "
+                f"give a model fine-tuned on {workload.task}"
             )
         return cls(
-            subject,
+            workload,
             settings,
             inputs,
             make_batches(inputs.examples, inputs.config.pad_token_id),
             engine.platform_name(settings.lanes),
-            _Pace(total, on_progress),
             maps={
                 p.fault.name: str(Path(p.fault.path).absolute())
                 for p in points
@@ -165,8 +135,8 @@ class Worker:
             reads=reads,
         )
 
-    def crew(self) -> "list[Worker]":
-        """A worker for each device of this process, or for the one that the user has chosen.
+    def on_each_device(self) -> "list[Worker]":
+        """Make a worker for each device of this process, or for the one that the user has chosen.
 
         Each runs the very executable that a single device would: that is why the bits agree.
         """
@@ -186,7 +156,7 @@ class Worker:
         """When, where and with which versions this run is made; kept beside, never hashed."""
         packages = ("jax", "jaxlib", "flax", "numpy")
         versions = {name: importlib.metadata.version(name) for name in packages}
-        pair = f"{self.subject.task}/{self.subject.model}"
+        pair = self.workload.name
         return {
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "host": socket.gethostname(),
@@ -194,47 +164,58 @@ class Worker:
             "versions": {"rerax": rerax.__version__, **versions},
             "revision": _revision(),
             "devices": jax.device_count(),
-            "sources": {pair: self.subject.source},
+            "sources": {pair: self.workload.source},
             "maps": self.maps,
             "unprotected": {pair: self.bare} if self.bare else {},
             "reads": self.reads,
             **({"command": self.settings.command} if self.settings.command else {}),
         }
 
-    def rows(self, point: Point, block: Block, known: dict[str, float]) -> pa.Table:
-        """Evaluate one block.
+    def rows(
+        self, point: Point, block: Block, known: dict[str, float]
+    ) -> Generator[Progress, None, pa.Table]:
+        """Evaluate some chips of a point.
 
         Args:
             point: the point.
             block: which of its chips.
             known: reference scores by hash; those made here are added.
 
+        Yields:
+            The chips of each dispatch, and before them what takes long.
+
         Returns:
-            Its rows.
+            Their rows.
         """
+        if _model_of(point) not in self.programmed:
+            yield Progress(0, block.chips, point, "compiling")
         floating = self._float_score(point, known)
         clean = self._clean_score(point, known)  # last: it is laid out as the point itself is
         if point.rate == 0:  # every chip of a fault-free point is the same chip
-            facts = self.facts(point, Block(block.point, 0, 0))
+            facts = self.facts(point, range(1))
             facts = {name: _repeat(value, block.chips) for name, value in facts.items()}
-            self.pace.step(block.chips, point)
+            yield Progress(block.chips, block.chips, point)
         else:
-            facts = self.facts(point, block, self.pace.step)
+            outcomes = []
+            for outcome in self.outcomes(point, range(block.first, block.last + 1)):
+                outcomes.append(outcome)
+                yield Progress(len(outcome.logits), block.chips, point)
+            facts = self._facts(point, outcomes)
         facts |= {"clean_score": clean, "float_score": floating, "platform": self.platform}
-        return rows_table(point, self.subject, self.settings, facts, block)
+        return _rows_table(point, self.workload, self.settings.seed, facts, block)
 
     def _clean_score(self, point: Point, known: dict[str, float]) -> float:
         key = digest({"clean": point.clean_hash, **self._pair(point)})
-        return self._made_once(key, known, replace(point, rate=0.0), Block("", 0, 0))
+        return self._made_once(key, known, replace(point, rate=0.0))
 
-    def _made_once(self, key: str, known: dict[str, float], point: Point, block: Block) -> float:
+    def _made_once(self, key: str, known: dict[str, float], point: Point) -> float:
         """A reference score, by whichever device of the crew needs it first; the others wait.
 
         That one compiles alone as well, so that first rows come as soon as from a single device.
         """
         with self.making.setdefault(key, threading.Lock()):
             if key not in known:
-                known[key] = float(self.facts(point, block)["score"][0])
+                known[key] = float(self.facts(point, range(1))["score"][0])
         return known[key]
 
     def check_labels(self, point: Point, known: Mapping[str, float]) -> None:
@@ -243,13 +224,13 @@ class Worker:
         Raises:
             ValueError: they tell of permuted labels (`label_order.check_answers`).
         """
-        subject = self.subject
-        if subject.order_given or self._float_key(point) in known:
+        workload = self.workload
+        if workload.order_given or self._float_key(point) in known:
             return
-        logits = np.concatenate([o.logits for o in self._outcomes(_plain(point), _FIRST)])
-        task = find_task(subject.task)
-        (answers,) = predictions_of(task, logits, subject.order)
-        warning = check_answers(task, subject.order, answers, subject.labels)
+        logits = np.concatenate([o.logits for o in self.outcomes(_plain(point), range(1))])
+        task = find_task(workload.task)
+        (answers,) = predictions_of(task, logits, workload.order)
+        warning = check_answers(task, workload.order, answers, workload.labels)
         if warning:
             warnings.warn(warning, stacklevel=2)
         self.floats[self._float_key(point)] = float(self._scored(logits)["score"][0])
@@ -261,16 +242,16 @@ class Worker:
         key = self._float_key(point)
         if key not in known and key in self.floats:
             known[key] = self.floats[key]
-        return self._made_once(key, known, _plain(point), _FIRST)
+        return self._made_once(key, known, _plain(point))
 
     def _pair(self, point: Point) -> dict[str, Any]:
-        return self.subject.pair(point.input_bits)
+        return self.workload.pair(point.input_bits)
 
-    def facts(
-        self, point: Point, block: Block, step: Callable[[int, Point], None] | None = None
-    ) -> dict[str, Any]:
-        """Outcome columns of a block's chips."""
-        outcomes = self._outcomes(point, block, step)
+    def facts(self, point: Point, chips: range) -> dict[str, Any]:
+        """Evaluate some chips of a point, and give the columns of what came out."""
+        return self._facts(point, list(self.outcomes(point, chips)))
+
+    def _facts(self, point: Point, outcomes: Sequence[engine.Outcome]) -> dict[str, Any]:
         counts = Counts(*map(np.concatenate, zip(*(o.counts for o in outcomes), strict=True)))
         stored = self.prepared(point).stored
         return {
@@ -291,24 +272,16 @@ class Worker:
         found = crossbars.ledgers(inputs.params, point.hardware, point.matrices, inputs.gates)
         return sum(ledger.metadata for layers in found.values() for ledger in layers)
 
-    def _outcomes(
-        self, point: Point, block: Block, step: Callable[[int, Point], None] | None = None
-    ) -> list[engine.Outcome]:
-        """What a block's chips answer, and what of them is faulty."""
+    def outcomes(self, point: Point, chips: range) -> Iterator[engine.Outcome]:
+        """What some chips answer, and what of them is faulty, a dispatch at a time."""
         mask, entries = self._restricted(point)
         faults = Faults(rates_of(point), mask)
-        chips = range(block.first, block.last + 1)
-        outcomes = []
-        for outcome in self.prepared(point).outcomes(self.settings.seed, chips, faults, entries):
-            outcomes.append(outcome)
-            if step is not None:
-                step(len(outcome.logits), point)
-        return outcomes
+        return self.prepared(point).outcomes(self.settings.seed, chips, faults, entries)
 
     def _scored(self, logits: np.ndarray) -> dict[str, Any]:
-        task, labels = find_task(self.subject.task), self.subject.labels
-        answers = predictions_of(task, logits, self.subject.order)
-        scored: dict[str, Any] = dict(scores(task, answers, labels, self.subject.parts))
+        task, labels = find_task(self.workload.task), self.workload.labels
+        answers = predictions_of(task, logits, self.workload.order)
+        scored: dict[str, Any] = dict(scores(task, answers, labels, self.workload.parts))
         if task.is_regression:
             return {**scored, "correct": None, "prediction": list(answers.astype(np.float16))}
         return {**scored, "correct": correct_bits(answers, labels), "prediction": None}
@@ -329,9 +302,8 @@ class Worker:
 
     def prepared(self, point: Point) -> engine.Evaluator:
         """Model and examples on the device, as a point has them (the last is kept)."""
-        key = replace(point, rate=0.0, sa1_share=None, faulty=None)
+        key = _model_of(point)
         if key not in self.programmed:
-            self.pace.at("compiling", point)
             self.programmed.clear()
             self.kept.clear()
             inputs = self.inputs
@@ -351,13 +323,45 @@ def rates_of(point: Point) -> RateTable:
     return rate_table(point.rate, share, point.fault, point.tested)
 
 
-_FIRST = Block("", 0, 0)
+def _model_of(point: Point) -> Point:
+    """What of a point decides how its model is laid out."""
+    return replace(point, rate=0.0, sa1_share=None, faulty=None)
 
 
 def _plain(point: Point) -> Point:
     """The point whose model has no codes and no faults."""
     fault_free = replace(point, rate=0.0, faulty=None, protection=Unprotected())
     return replace(fault_free, dtype="float32", matrices=(), bits=8)
+
+
+def _rows_table(
+    point: Point, workload: Workload, seed: int, facts: Mapping[str, Any], block: Block
+) -> pa.Table:
+    """Rows of some chips: the point's identity, the chips' outcomes, what is common to them.
+
+    Args:
+        point, workload, seed, block: whose rows.
+        facts: columns of outcomes: arrays or lists with an entry for each chip, or one value.
+    """
+    n = block.chips
+    columns: dict[str, Any] = {
+        **point.columns(),
+        "sa1_share": None if point.sa1_share is None else float(point.sa1_share),
+        "seed": seed,
+        "chip": np.arange(block.first, block.last + 1),
+        "examples": len(workload.labels),
+        "point_hash": point.hash,
+        "model_hash": workload.model_hash,
+        "data_hash": workload.data_hash,
+        **dict.fromkeys(METRICS),
+        **facts,
+    }
+    arrays = []
+    for column in SCHEMA:
+        value = columns[column.name]
+        repeated = value if isinstance(value, list | np.ndarray) else [value] * n
+        arrays.append(pa.array(repeated, column.type, from_pandas=True))
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
 def _repeat(value: Any, n: int) -> Any:

@@ -10,7 +10,7 @@ from rerax.cli.flags import MaxLength, Quiet, Wide, app, flag, names
 from rerax.progress import say
 
 if TYPE_CHECKING:
-    from rerax.campaign.subject import Inputs
+    from rerax.campaign.workload import Inputs
 
 
 @app.command()
@@ -52,12 +52,12 @@ def bench(
     if model is None:
         inputs = _random(shape, examples)
     else:
-        from rerax.campaign.source import read_subject
+        from rerax.campaign.workload import read_workload
 
-        subject = read_subject(
+        workload = read_workload(
             model, task, "model", data=data, max_examples=examples, max_length=max_length
         )
-        inputs = subject.load()
+        inputs = workload.load()
     from rerax.bench.record import measure, print_bench
 
     def tell(text: str) -> None:

@@ -10,8 +10,8 @@ from rerax.progress import say
 from rerax.values import rate_text
 
 if TYPE_CHECKING:
-    from rerax.campaign.lens import View
-    from rerax.campaign.recall import Recalled
+    from rerax.inspect.recorded import RecordedChip
+    from rerax.inspect.reproduce import Reproduction
 
 SHOWN, TEXT = 10, 70  # examples printed, and letters of each
 
@@ -47,7 +47,7 @@ def chip(
     The row must come out as it was, to the last example, where the platform is the row's.
     """
     from rerax.campaign.manifest import check_target
-    from rerax.campaign.recall import recall
+    from rerax.inspect.recorded import find_chip
     from rerax.io import place
     from rerax.progress import reporter
 
@@ -58,28 +58,29 @@ def chip(
             raise ValueError(f"{target.parent} is no folder: make it first")
         check_target(target)
     file = None if map_file is None else str(map_file)
-    found = recall(
+    found = find_chip(
         place(folder), point, chip, model=model, data=data, max_length=max_length, map_file=file
     )
-    from rerax.campaign import lens
+    from rerax.campaign.worker import Worker
+    from rerax.inspect import export, reproduce
 
     if save is not None:
-        lens.check_new(save)
+        export.check_new(save)
     with reporter(quiet, "passes") as tell:
-        worker = lens.open_lens(found, worst, tell)
-        view = lens.look(worker, found, worst)
+        worker = Worker.start(found.workload, found.settings, [found.point])
+        view = reproduce.reproduce(worker, found, worst, tell)
     _show(found, view)
     if save is not None:
-        lens.save_weights(worker, found, save)
+        export.save_weights(worker, found, save)
         print(f"weights: {save}")
     if export_map is not None:
-        cells = lens.export_map(worker, found, export_map)
+        cells = export.export_map(worker, found, export_map)
         print(f"stuck cells: {cells} in {export_map}")
         if found.point.protection.spare_arrays:
             say("warning: the map leaves out spare crossbars")
 
 
-def _show(found: "Recalled", view: "View") -> None:
+def _show(found: "RecordedChip", view: "Reproduction") -> None:
     row, at = found.row, found.point
     where = "" if at.faulty is None else f" in {at.faulty.text}"
     print(

@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from rerax.values import read_budget, read_float, read_whole
+from rerax.values import read_float, read_whole
 
 app = typer.Typer(
     name="rerax",
@@ -154,42 +154,6 @@ FaultyMatrices = Annotated[
 FaultyBits = Annotated[
     str | None, flag("Stored bits of a word in which faults act, 0 the lowest.", "B,..")
 ]
-
-
-def run_and_print(
-    work: Any,
-    budget: float | str,
-    quiet: bool,
-    stopped: Any = None,
-    silent: bool = False,
-    out: Any = None,
-    wide: bool = False,
-) -> Any:
-    """Rows of a run, with progress on the way and the closing table at the end.
-
-    Args:
-        work: gives the rows; takes the function to be told of progress.
-        budget: loss of score that a passing chip may have.
-        quiet: no progress.
-        stopped: the rule that decides the number of chips, if one does.
-        silent: neither progress nor table; another process prints them.
-        out: the campaign folder (`files.place`), whose runs may tell more of the rows.
-        wide: all columns of the table, however narrow the terminal.
-
-    Raises:
-        ValueError: a bad budget (`values.read_budget`).
-    """
-    from rerax.campaign.manifest import read_provenance
-    from rerax.progress import reporter
-    from rerax.report import print_table
-
-    budget = read_budget(budget)
-    with reporter(quiet or silent) as tell:
-        rows = work(tell)
-    if not silent:
-        runs = () if out is None else read_provenance(out)
-        print_table(rows, budget, stopped=stopped, runs=runs, wide=wide)
-    return rows
 
 
 def names(text: str) -> tuple[str, ...]:

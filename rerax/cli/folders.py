@@ -13,7 +13,7 @@ def merge(
     out: Annotated[str, flag("Campaign folder to fill or grow.", "FOLDER")],
 ) -> None:
     """Bring the rows of several folders of one campaign together in one folder."""
-    from rerax.campaign.merge import merge as merge_folders
+    from rerax.campaign.maintain import merge as merge_folders
     from rerax.io import place
 
     written = merge_folders([place(folder) for folder in folders], place(out))
@@ -23,11 +23,11 @@ def merge(
 @app.command()
 def compact(folder: Folder) -> None:
     """Join the files of a campaign folder into fewer, larger ones; the rows stay as they are."""
-    from rerax.campaign.compact import compact as compact_folder
+    from rerax.campaign.maintain import compact as compact_folder
     from rerax.io import place
 
-    done = compact_folder(place(folder))
-    print(f"{folder}: {done.before} blocks before, {done.after} now")
+    before, after = compact_folder(place(folder))
+    print(f"{folder}: {before} blocks before, {after} now")
 
 
 @app.command()
@@ -35,7 +35,7 @@ def export(
     folder: Folder, csv: Annotated[str, flag("File to write, or to replace.", "FILE")]
 ) -> None:
     """Write the rows of a campaign folder as CSV."""
-    from rerax.campaign.export import export_csv
+    from rerax.campaign.maintain import export_csv
     from rerax.io import place
 
     print(f"{csv}: {export_csv(place(folder), place(csv))} rows")

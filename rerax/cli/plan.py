@@ -57,8 +57,8 @@ def plan(
     Needs no data. One line for each matrix: its protection, cells, reads, and voted bits whose
     images are not kept apart.
     """
-    from rerax.campaign.allot import check_design_rate, is_open
     from rerax.campaign.manifest import check_target
+    from rerax.campaign.plans import check_design_rate, is_open
     from rerax.campaign.point import parse_share
     from rerax.crossbar.spec import ChipSpec, parse_tile
     from rerax.faults import fault_model
@@ -84,16 +84,14 @@ def plan(
     chances = fault_model(fault).odds(rate, share)
     scheme = protection_of(protection)
     scheme.check(spec)
-    from rerax.campaign.subject import unprotected_text
+    from rerax.campaign.workload import unprotected_text
     from rerax.models.bert import convert
     from rerax.models.bert.crossbars import bare_matrices
+    from rerax.models.bert.folder import load_model
     from rerax.models.bert.planning import Design, account, save_plan, total
     from rerax.protection.planner import allocate
-    from rerax.pruning.gates import load_gates
 
-    directory = convert.locate(model)
-    config, params = convert.load(directory)
-    params, gates = load_gates(directory, params)
+    config, params, gates = load_model(convert.locate(model))
     if isinstance(scheme, Plan) and scheme.file:
         scheme = scheme.read()
     bare = bare_matrices(params, groups, gates, scheme)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rerax.cli.flags import Budget, Folder, Quiet, Wide, app, flag, run_and_print
+from rerax.cli.flags import Budget, Folder, Quiet, Wide, app, flag
 from rerax.values import read_budget
 
 
@@ -22,10 +22,10 @@ def report(
 ) -> None:
     """Print the table of a campaign folder; write its report as a page, draw its figures."""
     from rerax.campaign.manifest import check_target, read_manifest, read_provenance
-    from rerax.campaign.stopping import recorded
     from rerax.campaign.store import read_rows, unsealed
     from rerax.io import place
     from rerax.report import check_page_path, draw_figures, print_table, write_page
+    from rerax.stats.stopping import recorded
 
     loss = read_budget(budget)
     if html is not None:
@@ -38,8 +38,8 @@ def report(
     rows = read_rows(place(folder))
     if not len(rows):
         raise ValueError(f"{folder} has no finished rows: run rerax sweep first")
-    stopped = recorded(place(folder))
     runs = read_provenance(place(folder))
+    stopped = recorded(runs)
     more = _without_checksums(unsealed(place(folder)))
     print_table(rows, loss, stopped=stopped, runs=runs, more=more, wide=wide)
     if html is not None:
@@ -75,15 +75,17 @@ def demo(
     from rerax.campaign.manifest import read_provenance
     from rerax.demo import run_demo
     from rerax.io import place
-    from rerax.report import check_page_path, write_page
+    from rerax.progress import reporter
+    from rerax.report import check_page_path, print_table, write_page
 
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: give a folder")
     page = check_page_path(out / "report.html")
-    rows = run_and_print(
-        lambda tell: run_demo(out, tell), 0.01, quiet, out=place(out / "rows"), wide=wide
-    )
-    write_page(rows, page, runs=read_provenance(place(out / "rows")))
+    with reporter(quiet) as tell:
+        rows = run_demo(out, tell)
+    runs = read_provenance(place(out / "rows"))
+    print_table(rows, runs=runs, wide=wide)
+    write_page(rows, page, runs=runs)
     opened = show and _open(page)
     print(f"model and data: {out / 'model'}, {out / 'data'}   rows: {out / 'rows'}")
     print(f"report{' (opened)' if opened else ''}: {page.absolute()}")

@@ -36,7 +36,6 @@ from rerax.cli.flags import (
     command_text,
     flag,
     names,
-    run_and_print,
 )
 from rerax.values import printable, read_budget
 
@@ -145,13 +144,16 @@ def sweep(
     --model, --task and the flags of a point, a Python file may give the points.
     """
     given = SimpleNamespace(**locals())
-    from rerax.campaign.allot import check_flags
-    from rerax.campaign.several import run_all, shares_of, with_plans
-    from rerax.campaign.stopping import make_rule
-    from rerax.campaign.subject import Settings
-    from rerax.campaign.team import joined
+    from rerax.campaign.distributed import joined
+    from rerax.campaign.manifest import read_provenance
+    from rerax.campaign.plans import check_flags, with_plans
+    from rerax.campaign.runner import Runner
+    from rerax.campaign.workload import Settings, workloads_of
     from rerax.io import place
     from rerax.models.bert.scope import combine
+    from rerax.progress import reporter
+    from rerax.report import print_table
+    from rerax.stats.stopping import make_rule
 
     loss = read_budget(budget)
     rule = make_rule(until_se, max_chips, chips)
@@ -168,7 +170,7 @@ def sweep(
         command=command_text(sweep, vars(given)),
     )
     with joined(distributed and not dry_run, coordinator, processes, process) as team:
-        shares = shares_of(
+        parts = workloads_of(
             points,
             models,
             data=data,
@@ -179,19 +181,16 @@ def sweep(
             out=where,
             scopes=scopes,
         )
-        resolved, plans = with_plans(shares, plan_rate, sensitivity, where, find=not dry_run)
+        resolved, plans = with_plans(parts, plan_rate, sensitivity, where, find=not dry_run)
         if dry_run:
             _foretell(resolved, settings, where)
             return
-        run_and_print(
-            lambda tell: run_all(resolved, settings, where, tell, plans, rule),
-            loss,
-            quiet,
-            rule,
-            silent=not team.leads,
-            out=where,
-            wide=wide,
-        )
+        runner = Runner(resolved, settings, where, plans, rule, team)
+        with reporter(quiet or not team.leads) as tell:
+            for progress in runner.run():
+                tell(progress)
+        if team.leads:
+            print_table(runner.rows, loss, stopped=rule, runs=read_provenance(where), wide=wide)
 
 
 Asked = tuple[Sequence["Point"], Mapping[str, str], str]
@@ -204,7 +203,7 @@ def _of_study(study: Path, given: Any) -> Asked:
     Raises:
         ValueError: a bad file, or a flag beside it that the study says itself.
     """
-    from rerax.campaign.study import read_study
+    from rerax.cli.study import read_study
 
     unwanted = changed(sweep, vars(given), "model", "task", "name", *OF_A_POINT)
     if unwanted and study.is_file():
@@ -220,8 +219,7 @@ def _of_flags(given: Any) -> Asked:
     Raises:
         ValueError: a bad value, or flags that do not go together.
     """
-    from rerax.campaign.grid import expand
-    from rerax.campaign.lot import is_measured
+    from rerax.campaign.grid import expand, is_measured
     from rerax.campaign.point import FIELDS, Point
 
     if given.model is None or given.task is None:
@@ -271,7 +269,7 @@ def _named(model: str, name: str | None) -> dict[str, str]:
     Raises:
         ValueError: not as many names as models, or one name for two.
     """
-    from rerax.campaign.study import models_by_name
+    from rerax.cli.study import models_by_name
 
     models = (model,) if Path(model).is_dir() else names(model)
     if name is None:
@@ -284,13 +282,13 @@ def _named(model: str, name: str | None) -> dict[str, str]:
     return dict(zip(called, models, strict=True))
 
 
-def _foretell(shares: Any, settings: Any, out: Any) -> None:
+def _foretell(parts: Any, settings: Any, out: Any) -> None:
     """Print what a run would cost."""
-    from rerax.campaign.forecast import forecast
+    from rerax.campaign.runner import dry_run
 
-    parts = forecast(shares, settings, out)
-    for part in parts:
-        print(printable(part.text))
-    points, chips = sum(p.points for p in parts), sum(p.chips for p in parts)
-    todo = chips - sum(p.done for p in parts)
+    costs = dry_run(parts, settings, out)
+    for cost in costs:
+        print(printable(cost.text))
+    points, chips = sum(cost.points for cost in costs), sum(cost.chips for cost in costs)
+    todo = chips - sum(cost.done for cost in costs)
     print(f"in all {points} points, {chips} chips, {todo} to do; nothing has been written")

@@ -1,4 +1,4 @@
-"""rerax train."""
+"""rerax train: fine-tune a BERT, and prune it where a sparsity is given."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -55,7 +55,7 @@ def train(
     """
     from rerax.campaign.manifest import check_target
     from rerax.progress import reporter
-    from rerax.train.kept import kept_words
+    from rerax.train.folder import how_to_resume
 
     check_target(out)
     choices: dict[str, Any] = {
@@ -68,23 +68,24 @@ def train(
         "seed": seed,
         "dtype": dtype,
     }
-    with says_when_stopped(lambda: kept_words(out)):
+    with says_when_stopped(lambda: how_to_resume(out)):
         from rerax.glue.data import check_request
         from rerax.glue.label_order import check_override
         from rerax.glue.tasks import find_task
         from rerax.train.recipe import Recipe, make_recipe
 
         def recipe(examples: int) -> Recipe:
-            taught = distil_from is not None
-            return make_recipe(task, examples, epochs, steps, lr, batch, taught, **choices)
+            has_teacher = distil_from is not None
+            return make_recipe(task, examples, epochs, steps, lr, batch, has_teacher, **choices)
 
-        recipe(1)  # raises, before anything is read
-        named = names(labels) if labels else None
-        check_override(find_task(task), named)
+        recipe(1)  # a bad choice is refused before anything is read
+        label_names = names(labels) if labels else None
+        check_override(find_task(task), label_names)
         check_request(train_split, max_examples, max_length)
-        from rerax.train.run import fine_tune, read_job
+        from rerax.train.inputs import read_training_inputs
+        from rerax.train.loop import fine_tune
 
-        job = read_job(
+        inputs = read_training_inputs(
             recipe,
             model,
             task,
@@ -92,18 +93,25 @@ def train(
             train_split=train_split,
             max_examples=max_examples,
             max_length=max_length,
-            labels=named,
+            labels=label_names,
             teacher=distil_from,
         )
-        with reporter(quiet, "steps") as tell:
-            last = fine_tune(job, out, resume=resume, on_progress=tell)
-    before = last.get("before")
-    told = "" if before is None else f"before training {100 * before:.2f} %, "
+        with reporter(quiet, "steps") as on_progress:
+            result = fine_tune(inputs, out, resume=resume, on_progress=on_progress)
+    before = result.get("before")
+    was = "" if before is None else f"before training {100 * before:.2f} %, "
     print(
-        f"{out}: score {told}now {100 * last['score']:.2f} %, best {100 * last['best']:.2f} % "
-        f"(best/), {100 * last['freed']:.2f} % of the gated weights freed"
+        f"{out}: score {was}now {100 * result['score']:.2f} %, best {100 * result['best']:.2f} % "
+        f"(best/), {100 * result['freed']:.2f} % of the gated weights freed"
     )
-    given = {"model": out / "best", "task": task, "data": data, "max_length": max_length}
-    given["name"] = out.name
-    given |= {"labels": labels, "protection": "none,plan" if last["freed"] else "none"}
-    print(f"next: {command_text(sweep, {**given, 'out': f'{out}-rows'})}")
+    options = {
+        "model": out / "best",
+        "task": task,
+        "data": data,
+        "max_length": max_length,
+        "name": out.name,
+        "labels": labels,
+        "protection": "none,plan" if result["freed"] else "none",
+        "out": f"{out}-rows",
+    }
+    print(f"next: {command_text(sweep, options)}")

@@ -8,9 +8,8 @@ import pyarrow as pa
 
 from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
-from rerax.campaign.run import run
-from rerax.campaign.source import read_subject
-from rerax.campaign.subject import Progress, Settings
+from rerax.campaign.runner import run
+from rerax.campaign.workload import Progress, Settings, read_workload
 from rerax.demo.sentences import write_data
 
 MODEL = Path(__file__).parent / "model"
@@ -46,7 +45,7 @@ def run_demo(out: Path, on_progress: Callable[[Progress], None] = lambda p: None
     points = expand(
         Point(task="sst2", model="demo", rate=0.0), {"encoding": ENCODINGS, "rate": RATES}
     )
-    subject = read_subject(
+    workload = read_workload(
         str(out / "model"), "sst2", "demo", data=str(out / "data"), max_length=64
     )
-    return run(subject, points, Settings(chips=CHIPS), out / "rows", on_progress)
+    return run(workload, points, Settings(chips=CHIPS), out / "rows", on_progress)

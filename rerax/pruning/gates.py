@@ -1,7 +1,7 @@
 """Gates on the host: one number behind every row and every column of a matrix. No JAX here.
 
 A gate below zero closes its line. Gates mask weights only, never a bias, and come before the
-quantiser's scale. `pruning` trains them; this module counts, checks, saves and loads them.
+quantiser's scale. `rerax.train` trains them; this module counts, checks, saves and loads them.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ FILE = "gates.safetensors"
 
 
 def open_gates(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, np.ndarray]]:
-    """Gates of matrices with the given shapes, all open (+1).
+    """Make gates of matrices with the given shapes, all open (+1).
 
     Args:
         shapes: shape [*L, R, C] of every gated matrix.
@@ -107,12 +107,12 @@ def check_values(what: str, values: Any) -> None:
 def open_cells(
     row: Float32[np.ndarray, "*L R"], column: Float32[np.ndarray, "*L C"]
 ) -> Bool[np.ndarray, "*L R C"]:
-    """True where the gates of both the row and the column are open (>= 0)."""
+    """Mark the weights whose row and column are both open (gates >= 0)."""
     return (row >= 0)[..., :, None] & (column >= 0)[..., None, :]
 
 
 def freed_weights(gates: Gates) -> dict[str, np.ndarray]:
-    """Weights under a closed gate, int64 [*L], of every gated matrix: the ledger's freed space."""
+    """Count the weights under a closed gate of every gated matrix, int64 [*L]."""
     freed = {}
     for name, gate in gates.items():
         rows, columns = np.asarray(gate["row"]), np.asarray(gate["column"])
@@ -122,13 +122,13 @@ def freed_weights(gates: Gates) -> dict[str, np.ndarray]:
 
 
 def freed_share(gates: Gates) -> float:
-    """Share of all gated weights that lie under a closed gate."""
+    """Compute the share of all gated weights that lie under a closed gate."""
     sizes = [np.asarray(g["row"]).size * np.asarray(g["column"]).shape[-1] for g in gates.values()]
     return float(sum(int(f.sum()) for f in freed_weights(gates).values()) / sum(sizes))
 
 
 def with_zeros(params: Any, gates: Gates) -> Any:
-    """Parameters with zeros written where a gate is closed: what a model without gates reads."""
+    """Write zeros where a gate is closed: what a reader that knows no gates is to find."""
     written = {}
     for name, (path, kernel) in kernels_named(params, gates).items():
         kept = open_cells(*(np.asarray(gates[name][side]) for side in ("row", "column")))
@@ -157,7 +157,7 @@ def save_gates(directory: Path, params: Any, gates: Gates) -> None:
 
 
 def load_gates(directory: Path, params: Any) -> tuple[Any, dict[str, dict[str, np.ndarray]] | None]:
-    """Gates of a model folder, and its parameters with the values under closed gates put back.
+    """Load the gates of a model folder, and put the values under closed gates back.
 
     Args:
         directory: a model folder, with or without `gates.safetensors`.
@@ -200,7 +200,7 @@ def load_gates(directory: Path, params: Any) -> tuple[Any, dict[str, dict[str, n
 
 
 def gated_matrices(directory: Path) -> tuple[str, ...]:
-    """Names of the matrices that have gates, by the beginning of a folder's file alone.
+    """Name the matrices that have gates, by the beginning of a folder's file alone.
 
     Raises:
         ValueError: a file cut short or garbled.

@@ -6,7 +6,6 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rerax.campaign.stopping import Rule
 from rerax.report.compare import Gain, make_panels
 from rerax.report.console import Column, print_columns
 from rerax.report.format import budget_text, hundredths, setting_text
@@ -20,6 +19,7 @@ from rerax.report.summary import (
     unprotected_matrices,
 )
 from rerax.stats import Summary, looks
+from rerax.stats.stopping import Rule
 from rerax.values import rate_text, read_budget
 
 

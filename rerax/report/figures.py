@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from rerax.campaign.stopping import Rule
 from rerax.io import whole_file
 from rerax.report.chart_axes import FARTHEST
 from rerax.report.charts import colour_of
@@ -21,6 +20,7 @@ from rerax.report.summary import (
     split_settings,
     summarise_points,
 )
+from rerax.stats.stopping import Rule
 from rerax.values import rate_text, read_budget
 
 MOST_NAMED = 16

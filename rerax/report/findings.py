@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rerax.campaign.stopping import Rule
 from rerax.report.compare import Panel, Series
 from rerax.report.format import budget_text, count, hundredths, interval, listed, sentence
 from rerax.report.heat_maps import HeatMap, mean_loss
@@ -18,6 +17,7 @@ from rerax.report.summary import (
     unprotected_matrices,
 )
 from rerax.stats import passes
+from rerax.stats.stopping import Rule
 from rerax.values import rate_text
 
 MOST_NAMED = 4

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rerax.campaign.stopping import Rule
 from rerax.io import whole_file
 from rerax.report import charts, findings, page_tables
 from rerax.report.compare import Panel, make_panels
@@ -28,6 +27,7 @@ from rerax.report.summary import (
     split_settings,
     summarise_points,
 )
+from rerax.stats.stopping import Rule
 from rerax.values import read_budget
 
 Drawn = tuple[str, charts.Numbered]

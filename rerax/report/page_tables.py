@@ -106,7 +106,7 @@ def gains_table(panels: Sequence[Panel]) -> Table:
         for gain in panel.gains
         if (point := panel.series[gain.series].at(gain.rate)) is not None
     ]
-    head = ["subject"] if len(panels) > 1 else []
+    head = ["workload"] if len(panels) > 1 else []
     head += ["scheme", "rate", "gain, points", "95 % interval", "SE"]
     head += ["cells, ×", "reads a weight", "common chips", "over"]
     return _table("Paired gains", head, rows)

@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rerax.campaign.block import FIRST_COLUMNS
 from rerax.campaign.point import DEFAULTS
-from rerax.campaign.stopping import Rule
-from rerax.campaign.subject import unprotected_text
+from rerax.campaign.schema import FIRST_COLUMNS
+from rerax.campaign.workload import unprotected_text
 from rerax.crossbar.spec import ENCODINGS
 from rerax.glue.tasks import find_task
 from rerax.report.format import budget_text, hundredths, setting_text
 from rerax.stats import Summary, paired_difference, passes, summarise, yield_interval
+from rerax.stats.stopping import Rule
 from rerax.values import read_budget
 
 SETTINGS = (

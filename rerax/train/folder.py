@@ -1,8 +1,10 @@
-"""A training run's folder: the trained model, the best one so far, log and checkpoints.
+"""The folder of a training run: its recipe, its log, and where models and checkpoints lie.
 
 out/                config.json, model.safetensors, gates.safetensors, tokenizer: the last state
 out/best/           the same, of the best score at the full sparsity
 out/training/       recipe.json, log.jsonl, checkpoints/<step>
+
+No JAX here.
 """
 
 import contextlib
@@ -13,138 +15,94 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-import orbax.checkpoint as ocp
-
 from rerax.io import whole_file
-from rerax.models.bert import convert
-from rerax.models.bert.config import BertConfig
-from rerax.pruning.gates import FILE, Gates, save_gates, with_zeros
-from rerax.train.kept import CHECKPOINTS, RECIPE, kept_step
-from rerax.train.recipe import difference
+from rerax.train.recipe import first_difference
+
+RECIPE = Path("training", "recipe.json")
+CHECKPOINTS = Path("training", "checkpoints")
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class TrainingFolder:
     """Where a run keeps what it makes."""
 
     path: Path
 
     @property
-    def recipe(self) -> Path:
-        """Identity of the run."""
+    def recipe_file(self) -> Path:
+        """Name the file that identifies the run."""
         return self.path / RECIPE
 
     @property
-    def log(self) -> Path:
-        """One JSON object a line."""
+    def log_file(self) -> Path:
+        """Name the log, which holds one JSON object a line."""
         return self.path / "training" / "log.jsonl"
 
-    @property
-    def checkpoints(self) -> Path:
-        """Orbax's folder."""
-        return self.path / CHECKPOINTS
-
     def open(self, identity: Mapping[str, Any], resume: bool) -> None:
-        """Begin a run here, or take up the one that is here.
+        """Begin a run here, or check that the one that is here can go on.
 
         Raises:
             ValueError: something else lies here, or another run; says which field differs.
         """
-        if not self.recipe.is_file():
+        if not self.recipe_file.is_file():
             if self.path.exists() and any(self.path.iterdir()):
                 raise ValueError(f"{self.path} is not empty and holds no run: give a new folder")
-            self.recipe.parent.mkdir(parents=True, exist_ok=True)
-            _write(self.recipe, json.dumps(identity, indent=2, sort_keys=True) + "\n")
+            self.recipe_file.parent.mkdir(parents=True, exist_ok=True)
+            _write(self.recipe_file, json.dumps(identity, indent=2, sort_keys=True) + "\n")
             return
         if not resume:
             raise ValueError(f"{self.path} holds a run: give --resume to go on, or a new folder")
         try:
-            before = json.loads(self.recipe.read_text(encoding="utf-8"))
+            before = json.loads(self.recipe_file.read_text(encoding="utf-8"))
         except (UnicodeDecodeError, json.JSONDecodeError):
-            raise ValueError(f"{self.recipe} is garbled: give a new folder") from None
-        changed = difference(before, json.loads(json.dumps(identity)))
+            raise ValueError(f"{self.recipe_file} is garbled: give a new folder") from None
+        changed = first_difference(before, json.loads(json.dumps(identity)))
         if changed:
             raise ValueError(f"{self.path} holds another run: {changed}: give a new folder")
 
-    def records(self) -> list[dict[str, Any]]:
-        """The log so far; a last line cut short is left out."""
+    def read_log(self) -> list[dict[str, Any]]:
+        """Read the log; a last line cut short is left out."""
         records = []
-        if self.log.is_file():
-            for line in self.log.read_text(encoding="utf-8").splitlines():
+        if self.log_file.is_file():
+            for line in self.log_file.read_text(encoding="utf-8").splitlines():
                 with contextlib.suppress(json.JSONDecodeError):
                     records.append(json.loads(line))
         return records
 
-    def cut_log(self, step: int) -> None:
-        """Drop the records that come after a step."""
-        kept = [json.dumps(r) + "\n" for r in self.records() if r["step"] <= step]
-        _write(self.log, "".join(kept))
-
-    def tell(self, record: Mapping[str, Any]) -> None:
-        """Append a record to the log."""
-        with self.log.open("a", encoding="utf-8") as stream:
+    def append_log(self, record: Mapping[str, Any]) -> None:
+        """Write one more line to the log."""
+        with self.log_file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(record) + "\n")
 
-    def save_state(self, step: int, state: Any) -> None:
-        """Write a checkpoint; the last two are kept."""
-        with self._manager() as manager:
-            manager.save(step, args=ocp.args.StandardSave(state))
+    def cut_log(self, step: int) -> None:
+        """Remove the records after a step from the log."""
+        kept = [json.dumps(r) + "\n" for r in self.read_log() if r["step"] <= step]
+        _write(self.log_file, "".join(kept))
 
-    def load_state(self, like: Any) -> Any | None:
-        """The newest checkpoint, or None.
-
-        Args:
-            like: a state of the same structure.
-
-        Raises:
-            ValueError: it cannot be read; names it and the one before.
-        """
-        if not self.checkpoints.is_dir():
-            return None
-        with self._manager() as manager:
-            steps = sorted(manager.all_steps())
-            if not steps:
-                return None
-            shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-            try:
-                return manager.restore(steps[-1], args=ocp.args.StandardRestore(shapes))
-            except Exception as error:
-                before = f"step {steps[-2]}" if len(steps) > 1 else "the beginning"
-                raise ValueError(
-                    f"checkpoint {self.checkpoints / str(steps[-1])} is cut short or garbled "
-                    f"({type(error).__name__}): remove it, and --resume goes on from {before}"
-                ) from error
-
-    def forget(self) -> None:
-        """Remove what a run has written that cannot go on: log and recipe, but no model."""
-        if kept_step(self.path) is None and set(self.path.iterdir()) == {self.recipe.parent}:
-            shutil.rmtree(self.recipe.parent)
+    def remove_if_useless(self) -> None:
+        """Remove recipe and log where there is nothing that a run could go on from."""
+        training = self.recipe_file.parent
+        if newest_checkpoint(self.path) is None and set(self.path.iterdir()) == {training}:
+            shutil.rmtree(training)
             with contextlib.suppress(OSError):  # somebody else has put something there
                 self.path.rmdir()
 
-    def drop_checkpoints(self) -> None:
-        """Remove the checkpoints of a finished run."""
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
-    def _manager(self) -> ocp.CheckpointManager:
-        options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
-        return ocp.CheckpointManager(self.checkpoints.resolve(), options=options)
+def newest_checkpoint(folder: Path) -> int | None:
+    """Find the step of a run's newest checkpoint, None where there is none."""
+    checkpoints = folder / CHECKPOINTS
+    names = [path.name for path in checkpoints.iterdir()] if checkpoints.is_dir() else []
+    return max((int(name) for name in names if name.isdecimal()), default=None)
 
 
-def save_model(
-    directory: Path, config: BertConfig, params: Any, gates: Gates | None, source: Path | None
-) -> None:
-    """Write a Hugging Face folder with zeros under closed gates, and the gates beside it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    params = jax.tree.map(np.asarray, params)
-    (directory / FILE).unlink(missing_ok=True)
-    if gates:
-        convert.save(directory, config, with_zeros(params, gates), source=source)
-        save_gates(directory, params, gates)
-    else:
-        convert.save(directory, config, params, source=source)
+def how_to_resume(folder: Path) -> str:
+    """Say what is left of an interrupted run, and how it goes on."""
+    step = newest_checkpoint(folder)
+    if step is not None:
+        return f"the state of step {step} is kept, the same command with --resume goes on from it"
+    begun = (folder / RECIPE).is_file()
+    anew = "the same command with --resume" if begun else "the same command"
+    return f"there is no checkpoint yet, nothing is kept: {anew} starts anew"
 
 
 def _write(file: Path, text: str) -> None:

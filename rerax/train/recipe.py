@@ -11,12 +11,13 @@ from rerax.values import is_integer, is_real
 
 DTYPES = ("float32", "bfloat16")
 SCOPES = ("matrix", "global")
-DISTIL = 0.8  # weight of the teacher's answers, where there is a teacher
+DISTIL_WEIGHT = 0.8
+"""Of the teacher's answers in the loss, where there is a teacher."""
 
 
 @dataclass(frozen=True)
-class Defaults:
-    """Passes over the data, peak learning rate and sentences a step that suit a task."""
+class TaskDefaults:
+    """Epochs, peak learning rate and sentences a step that suit a task."""
 
     epochs: float
     lr: float
@@ -24,15 +25,15 @@ class Defaults:
 
 
 DEFAULTS = {
-    "cola": Defaults(5.0, 5e-5),
-    "sst2": Defaults(3.0, 5e-5),
-    "mrpc": Defaults(5.0, 5e-5),
-    "stsb": Defaults(5.0, 5e-5),
-    "qqp": Defaults(3.0, 5e-5),
-    "mnli": Defaults(3.0, 5e-5),
-    "qnli": Defaults(3.0, 5e-5),
-    "rte": Defaults(5.0, 5e-5),
-    "wnli": Defaults(5.0, 2e-5),
+    "cola": TaskDefaults(5.0, 5e-5),
+    "sst2": TaskDefaults(3.0, 5e-5),
+    "mrpc": TaskDefaults(5.0, 5e-5),
+    "stsb": TaskDefaults(5.0, 5e-5),
+    "qqp": TaskDefaults(3.0, 5e-5),
+    "mnli": TaskDefaults(3.0, 5e-5),
+    "qnli": TaskDefaults(3.0, 5e-5),
+    "rte": TaskDefaults(5.0, 5e-5),
+    "wnli": TaskDefaults(5.0, 2e-5),
 }
 """Source: Devlin et al., *BERT* (arXiv 1810.04805), appendix A.3, names 2 to 4 epochs, rates
 2e-5, 3e-5 and 5e-5 and batches of 16 and 32 as good on all of GLUE. Of these the largest rate
@@ -42,7 +43,7 @@ than 10,000 sentences."""
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run. Equal recipes on equal data give equal weights on one platform.
+    """Choices of one training run; with equal data, equal ones give equal weights on one platform.
 
     Attributes:
         task: GLUE task.
@@ -126,31 +127,31 @@ class Recipe:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Fields as plain JSON values."""
+        """Give the fields as plain JSON values."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         return {**plain, "gates": list(self.gates)}
 
     @property
-    def observing(self) -> int:
-        """Steps in which all gates are open and only importance is measured."""
+    def observe_steps(self) -> int:
+        """Count the steps in which all gates are open and only importance is measured."""
         return round(self.observe * self.steps)
 
-    def sparsity_at(self, step: int) -> float:
-        """Share of the way to the full sparsity after `step` steps.
+    def ramp_at(self, step: int) -> float:
+        """Compute the share of the way to the full sparsity after `step` steps.
 
         A cubic rise, steep at first (Zhu and Gupta, *To prune, or not to prune*, 2017, eq. 1).
         """
-        span = max(1, round(self.ramp * self.steps) - self.observing)
-        passed = min(1.0, max(0.0, (step - self.observing) / span))
+        span = max(1, round(self.ramp * self.steps) - self.observe_steps)
+        passed = min(1.0, max(0.0, (step - self.observe_steps) / span))
         return 1 - (1 - passed) ** 3
 
-    def moves_gates(self, step: int) -> bool:
-        """Whether the budget is met anew after step number `step` (from 1)."""
-        return self.sparsity is not None and self.observing < step <= self.settled
+    def closes_gates(self, step: int) -> bool:
+        """Say whether gates are closed anew after a step, counted from 1."""
+        return self.sparsity is not None and self.observe_steps < step <= self.settle_step
 
     @property
-    def settled(self) -> int:
-        """Step from which gates stand still."""
+    def settle_step(self) -> int:
+        """Count the steps after which gates stand still."""
         return max(round(self.settle * self.steps), round(self.ramp * self.steps), 1)
 
 
@@ -164,7 +165,7 @@ def make_recipe(
     teacher: bool = False,
     **choices: Any,
 ) -> Recipe:
-    """A recipe with the task's own schedule wherever none is given.
+    """Make a recipe, with the task's own schedule wherever none is given.
 
     Args:
         task: GLUE task.
@@ -187,17 +188,17 @@ def make_recipe(
         passes = usual.epochs if epochs is None else epochs
         _check("epochs", passes, is_real(passes) and 0 < passes < math.inf, "a number above 0")
         steps = max(1, math.ceil(passes * steps_per_epoch(examples, batch)))
-    given = {"distil": DISTIL if teacher else 0.0} | choices
+    given = {"distil": DISTIL_WEIGHT if teacher else 0.0} | choices
     return Recipe(task, steps, usual.lr if lr is None else lr, batch, **given)
 
 
 def steps_per_epoch(examples: int, batch: int) -> int:
-    """Steps in one pass over the data, the last one perhaps not full."""
+    """Count the steps in one pass over the data, the last one perhaps not full."""
     return -(-examples // batch)
 
 
-def difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """The first field in which two runs differ, in words; None if they do not."""
+def first_difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """Name the first field in which two runs differ, in words; None if they do not."""
     for name in sorted({*before, *now}):
         if before.get(name) != now.get(name):
             return f"{name} was {before.get(name)!r} and is {now.get(name)!r}"

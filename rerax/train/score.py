@@ -1,7 +1,8 @@
-"""Logits and scores of a model in training, by the evaluator that also scores chips."""
+"""Score a model in training, by the evaluator that also scores chips."""
 
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -25,7 +26,7 @@ from rerax.pruning.gates import Gates, with_zeros
 
 @dataclass(frozen=True)
 class Scorer:
-    """One split, ready to be answered again and again.
+    """Scores models on one split; what does not change with the weights is made once.
 
     Attributes:
         config: shape of the BERT.
@@ -36,29 +37,32 @@ class Scorer:
     config: BertConfig
     examples: Examples
     spec: ChipSpec | None = None
-    held: dict[str, Any] = field(default_factory=dict)
 
     def logits(self, params: Any, gates: Gates) -> np.ndarray:
-        """Logits [E, N] in the split's own order."""
-        if not self.held:
-            batches = make_batches(self.examples, self.config.pad_token_id)
-            network = engine.Network(self.config)
-            _, blocks = engine.fit_memory(network, batches)
-            self.held.update(
-                batches=batches, network=network, blocks=engine.to_device(batches, blocks)
-            )
+        """Compute logits [E, N], in the split's own order."""
         params = with_zeros(jax.device_get(params), jax.device_get(gates))
         groups = DEFAULT_GROUPS if self.spec else ()
         hardware = Hardware(self.spec or ChipSpec(), NoFault())
         stored = jax.tree.map(jnp.asarray, program_bert(params, hardware, groups, gates))
-        evaluator = engine.Evaluator(stored=stored, chunk=1, **self.held)
+        evaluator = engine.Evaluator(stored=stored, chunk=1, **self._prepared)
         (outcome,) = evaluator.outcomes(0, range(1), Faults(rate_table(0.0)))
         return outcome.logits[0]
+
+    @functools.cached_property
+    def _prepared(self) -> dict[str, Any]:
+        batches = make_batches(self.examples, self.config.pad_token_id)
+        network = engine.Network(self.config)
+        _, blocks = engine.fit_memory(network, batches)
+        return {
+            "network": network,
+            "batches": batches,
+            "blocks": engine.to_device(batches, blocks),
+        }
 
     def score(
         self, params: Any, gates: Gates, task: Task, split: Split, order: Sequence[int]
     ) -> dict[str, float]:
-        """The task's score and metrics."""
+        """Compute the task's score and metrics."""
         answers = predictions_of(task, self.logits(params, gates)[None], order)
         found = scores(task, answers, split.labels, split.parts)
         return {

@@ -16,19 +16,22 @@ from rerax.models.bert.config import BertConfig
 from rerax.models.bert.model import Bert, Product, float_product
 from rerax.models.bert.names import TIES
 from rerax.paths import kernels_named, with_leaves
-from rerax.pruning.budget import Units, expand, mask, meet_budget, rank_units
-from rerax.train.order import Batch
+from rerax.pruning.budget import meet_budget, rank_units
+from rerax.pruning.masks import mask
+from rerax.pruning.ties import Units, expand
+from rerax.train.batches import Batch
 from rerax.train.recipe import Recipe
 
 
-class State(NamedTuple):
-    """All that a run carries from step to step.
+class TrainState(NamedTuple):
+    """What a step changes: weights, gates, and what the optimiser remembers.
 
     Attributes:
         params: float32 weights.
-        units: numbers behind the gates ({} without gates).
-        optimiser: of weights and units.
-        importance: sum of the squared derivative of the loss by each unit's step.
+        units: trainable numbers behind the gates (`pruning.ties`), {} without gates.
+        optimiser: its own state, of weights and units.
+        importance: of every line, the sum over the steps of the squared derivative of the loss by
+            whether it is open.
         step: steps done.
     """
 
@@ -40,8 +43,8 @@ class State(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Trainer:
-    """What is static about a run; hashable, so that it can be a static argument of `jit`.
+class StepSetup:
+    """What is the same in every step; hashable, so that it can be a static argument of `jit`.
 
     Attributes:
         config: shape of the BERT.
@@ -55,16 +58,16 @@ class Trainer:
 
     @property
     def matrices(self) -> tuple[str, ...]:
-        """Names of the gated matrices."""
+        """Name the gated matrices."""
         return tuple(name for name, _ in self.shapes)
 
     def gates(self, units: Units) -> dict[str, dict[str, Array]]:
-        """Gates of every row and column."""
+        """Give the gates of every row and column."""
         return expand(units, self.matrices, TIES[self.recipe.tie]) if self.shapes else {}
 
 
-def optimiser(recipe: Recipe) -> optax.GradientTransformation:
-    """AdamW with warm-up, linear decay and clipping for `params`, Adam for `units`."""
+def make_optimiser(recipe: Recipe) -> optax.GradientTransformation:
+    """Make AdamW with warm-up, linear decay and clipping for `params`, Adam for `units`."""
     warm = round(recipe.warmup * recipe.steps)
     rise = optax.linear_schedule(0.0, recipe.lr, warm)
     fall = optax.linear_schedule(recipe.lr, 0.0, recipe.steps - warm)
@@ -73,12 +76,12 @@ def optimiser(recipe: Recipe) -> optax.GradientTransformation:
         optax.adamw(
             optax.join_schedules([rise, fall], [warm]) if warm else fall,
             weight_decay=recipe.weight_decay,
-            mask=decays,
+            mask=decay_mask,
         ),
     )
 
     def gate_rate(count: Array) -> Array:
-        moving = (count >= recipe.observing) & (count < recipe.settled)
+        moving = (count >= recipe.observe_steps) & (count < recipe.settle_step)
         return jnp.where(moving & (recipe.sparsity is not None), recipe.gate_lr, 0.0)
 
     labels = {"params": "weights", "units": "gates"}
@@ -88,27 +91,28 @@ def optimiser(recipe: Recipe) -> optax.GradientTransformation:
     )
 
 
-def decays(params: Any) -> Any:
-    """True for the leaves that weight decay acts on: kernels and tables."""
+def decay_mask(params: Any) -> Any:
+    """Mark the leaves that weight decay acts on: kernels and tables."""
     return jax.tree_util.tree_map_with_path(
         lambda path, _: path[-1].key in ("kernel", "table"), params
     )
 
 
-def start(trainer: Trainer, params: Any, units: Units) -> State:
-    """State before the first step; copies, because a step takes its state's memory over."""
+def initial_state(setup: StepSetup, params: Any, units: Units) -> TrainState:
+    """Make the state before the first step, of copies: a step takes its state's memory over."""
     params, units = jax.tree.map(lambda a: jnp.array(a, jnp.float32), (params, units))
-    opened = optimiser(trainer.recipe).init({"params": params, "units": units})
-    return State(params, units, opened, jax.tree.map(jnp.zeros_like, units), jnp.int32(0))
+    moments = make_optimiser(setup.recipe).init({"params": params, "units": units})
+    return TrainState(params, units, moments, jax.tree.map(jnp.zeros_like, units), jnp.int32(0))
 
 
-def product_of(recipe: Recipe) -> Product:
-    """The matrix product that training runs through."""
+def matrix_product(recipe: Recipe) -> Product:
+    """Choose the matrix product of training: its precision, and whether it rounds to codes."""
     exact = float_product if recipe.dtype == "float32" else _mixed_products
     return exact if recipe.bits is None else _quantised(exact, recipe.bits)
 
 
 def _quantised(exact: Product, bits: int) -> Product:
+    # Gradients pass straight through the rounding.
     def product(names: tuple[str, ...], x: Array, kernels: tuple) -> tuple[Array, ...]:
         rounded = tuple(rounded_weights(kernel, bits) for kernel in kernels)
         return exact(names, rounded_inputs(x), rounded)
@@ -122,35 +126,35 @@ def _mixed_products(names: tuple[str, ...], x: Array, kernels: tuple) -> tuple[A
 
 @jax.custom_vjp
 def _mixed_product(x: Float[Array, "*B R"], kernel: Float[Array, "R C"]) -> Float[Array, "*B C"]:
-    """Product of bfloat16 factors with float32 sums, in both directions."""
-    return jnp.dot(_short(x), _short(kernel), preferred_element_type=jnp.float32)
+    """Multiply bfloat16 factors with float32 sums, forwards and backwards."""
+    return jnp.dot(_bfloat16(x), _bfloat16(kernel), preferred_element_type=jnp.float32)
 
 
 def _mixed_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    x, kernel = _short(x), _short(kernel)
+    x, kernel = _bfloat16(x), _bfloat16(kernel)
     return jnp.dot(x, kernel, preferred_element_type=jnp.float32), (x, kernel)
 
 
 def _mixed_backward(saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
     x, kernel = saved
     rows = dy.reshape(-1, dy.shape[-1])
-    short = _short(rows)
-    dx = jnp.dot(short, kernel.T, preferred_element_type=jnp.float32)
-    dk = jnp.dot(x.reshape(-1, x.shape[-1]).T, short, preferred_element_type=jnp.float32)
+    rounded = _bfloat16(rows)
+    dx = jnp.dot(rounded, kernel.T, preferred_element_type=jnp.float32)
+    dk = jnp.dot(x.reshape(-1, x.shape[-1]).T, rounded, preferred_element_type=jnp.float32)
     return dx.reshape(x.shape), dk
 
 
 _mixed_product.defvjp(_mixed_forward, _mixed_backward)
 
 
-def _short(a: Array) -> Array:
+def _bfloat16(a: Array) -> Array:
     return a.astype(jnp.bfloat16)
 
 
-def loss_of(
-    trainable: Mapping[str, Any], trainer: Trainer, batch: Batch, key: Key[Array, ""]
+def batch_loss(
+    trainable: Mapping[str, Any], setup: StepSetup, batch: Batch, key: Key[Array, ""]
 ) -> Float[Array, ""]:
-    """Mean loss of a batch.
+    """Compute the mean loss of a batch.
 
     Cross-entropy, or squared error for regression; with a teacher,
     (1 - distil) x that + distil x temperature^2 x KL(teacher, student) at the temperature
@@ -158,53 +162,59 @@ def loss_of(
 
     Args:
         trainable: {"params", "units"}.
-        trainer: static description.
+        setup: static description.
         batch: sentences.
         key: of this step's dropout.
     """
-    recipe = trainer.recipe
-    variables = {"params": mask(trainable["params"], trainer.gates(trainable["units"]))}
-    model = Bert(trainer.config, product_of(recipe))
+    recipe = setup.recipe
+    variables = {"params": mask(trainable["params"], setup.gates(trainable["units"]))}
+    model = Bert(setup.config, matrix_product(recipe))
     logits = model.apply(
         variables, batch.ids, batch.types, batch.mask, train=True, rngs={"dropout": key}
     )
-    if trainer.config.num_labels == 1:
+    if setup.config.num_labels == 1:
         hard = jnp.square(logits[:, 0] - batch.labels)
-        soft = jnp.square(logits - batch.teacher).sum(-1)
+        soft = jnp.square(logits - batch.teacher_logits).sum(-1)
     else:
         hard = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
         t = recipe.temperature
-        teacher = jax.nn.log_softmax(batch.teacher / t)
+        teacher = jax.nn.log_softmax(batch.teacher_logits / t)
         distance = jnp.exp(teacher) * (teacher - jax.nn.log_softmax(logits / t))
         soft = t**2 * distance.sum(-1)
     each = (1 - recipe.distil) * hard + recipe.distil * soft
     return (each * batch.weight).sum() / batch.weight.sum()
 
 
-@functools.partial(jax.jit, static_argnames="trainer", donate_argnames="state")
+@functools.partial(jax.jit, static_argnames="setup", donate_argnames="state")
 def train_step(
-    trainer: Trainer, state: State, batch: Batch, root: Key[Array, ""]
-) -> tuple[State, Float[Array, ""]]:
-    """State after one more step, and the loss before it."""
+    setup: StepSetup, state: TrainState, batch: Batch, root: Key[Array, ""]
+) -> tuple[TrainState, Float[Array, ""]]:
+    """Train one step: give the state after it, and the loss before it."""
     trainable = {"params": state.params, "units": state.units}
     key = keys.training_key(root, "dropout", state.step.astype(jnp.uint32))
-    loss, slopes = jax.value_and_grad(loss_of)(trainable, trainer, batch, key)
-    # A gate's derivative is its step's, times the logistic function of the gate.
+    loss, gradients = jax.value_and_grad(batch_loss)(trainable, setup, batch, key)
+    # The gradient of a unit has passed through the derivative of softplus (`pruning.masks.step`);
+    # importance is without that factor, which says nothing of the line.
     importance = jax.tree.map(
-        lambda total, slope, unit: total + jnp.square(slope / jax.nn.sigmoid(unit)),
+        lambda total, gradient, unit: total + jnp.square(gradient / jax.nn.sigmoid(unit)),
         state.importance,
-        slopes["units"],
+        gradients["units"],
         state.units,
     )
     with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
-        updates, opened = optimiser(trainer.recipe).update(slopes, state.optimiser, trainable)
-    updates["params"] = hold_closed(updates["params"], trainer.gates(state.units))
+        updates, moments = make_optimiser(setup.recipe).update(
+            gradients, state.optimiser, trainable
+        )
+    updates["params"] = freeze_closed(updates["params"], setup.gates(state.units))
     moved = optax.apply_updates(trainable, updates)
-    return State(moved["params"], moved["units"], opened, importance, state.step + 1), loss
+    return TrainState(moved["params"], moved["units"], moments, importance, state.step + 1), loss
 
 
-def hold_closed(updates: Any, gates: Mapping[str, Mapping[str, Array]]) -> Any:
-    """Updates with those of closed weights at zero: such a weight keeps its value."""
+def freeze_closed(updates: Any, gates: Mapping[str, Mapping[str, Array]]) -> Any:
+    """Set the updates of weights under closed gates to zero, so that these keep their values.
+
+    Their gradient is zero, but weight decay and the optimiser's momentum would move them.
+    """
     held = {}
     for name, (path, update) in kernels_named(updates, gates).items():
         row, column = (gates[name][side] >= 0 for side in ("row", "column"))
@@ -212,15 +222,15 @@ def hold_closed(updates: Any, gates: Mapping[str, Mapping[str, Array]]) -> Any:
     return with_leaves(updates, held)
 
 
-@functools.partial(jax.jit, static_argnames="trainer")
-def rank_gates(trainer: Trainer, importance: Units) -> Units:
-    """First values of the units, from what was measured while all gates were open."""
-    recipe = trainer.recipe
-    return rank_units(importance, dict(trainer.shapes), recipe.scope, TIES[recipe.tie])
+@functools.partial(jax.jit, static_argnames="setup")
+def rank_gates(setup: StepSetup, importance: Units) -> Units:
+    """Give the units their first values, from what was measured while all gates were open."""
+    recipe = setup.recipe
+    return rank_units(importance, dict(setup.shapes), recipe.scope, TIES[recipe.tie])
 
 
-@functools.partial(jax.jit, static_argnames="trainer")
-def close_gates(trainer: Trainer, units: Units, to_free: Mapping[str, Int32[Array, ""]]) -> Units:
-    """Units at the price at which `to_free` weights of each budget are freed."""
-    recipe = trainer.recipe
-    return meet_budget(units, to_free, dict(trainer.shapes), recipe.scope, TIES[recipe.tie])
+@functools.partial(jax.jit, static_argnames="setup")
+def close_gates(setup: StepSetup, units: Units, to_free: Mapping[str, Int32[Array, ""]]) -> Units:
+    """Close as many lines as free `to_free` weights of each budget."""
+    recipe = setup.recipe
+    return meet_budget(units, to_free, dict(setup.shapes), recipe.scope, TIES[recipe.tie])

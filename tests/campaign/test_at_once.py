@@ -14,27 +14,27 @@ import pytest
 from folders import PAIRS, POINT, fill, make_rows, names, same
 from paths import RESULTS
 
-from rerax.campaign import block_file, store
-from rerax.campaign import merge as merging
-from rerax.campaign.block import SCHEMA, Block
-from rerax.campaign.block_file import write_rows
-from rerax.campaign.compact import compact
-from rerax.campaign.export import export_csv
+from rerax.campaign import maintain, store
+from rerax.campaign.block import Block
+from rerax.campaign.maintain import compact, export_csv, merge
 from rerax.campaign.manifest import (
+    add_provenance,
+    open_folder,
     read_manifest,
     read_provenance,
     read_references,
     write_manifest,
 )
-from rerax.campaign.merge import merge
+from rerax.campaign.schema import SCHEMA
 from rerax.io import whole_file
+from rerax.sealed import write_sealed
 
 COMMITTED = RESULTS / "sst2_encodings"
 POINT_HASH = POINT.hash[:16]
 
 
 def begin(path, chips=0, point=POINT, pairs=PAIRS, **changes):
-    store.open_folder(path, 0, 1, pairs)
+    open_folder(path, 0, 1, pairs)
     fill(path, chips, point, **changes)
     return path
 
@@ -61,7 +61,7 @@ def once(monkeypatch, module, name, before):
 # beside others ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("moment", ["check_footer", "read_block"])
+@pytest.mark.parametrize("moment", ["_listed", "read_block"])
 def test_a_reader_beside_a_compaction_misses_nothing(tmp_path, monkeypatch, moment):
     begin(tmp_path, 96)
     once(monkeypatch, store, moment, lambda: compact(tmp_path))
@@ -71,7 +71,7 @@ def test_a_reader_beside_a_compaction_misses_nothing(tmp_path, monkeypatch, mome
 @pytest.mark.parametrize("moment", ["survey", "once_each"])
 def test_a_merge_of_a_folder_at_work_misses_nothing(tmp_path, monkeypatch, moment):
     a, b = begin(tmp_path / "a", 96), begin(tmp_path / "b", 40)
-    once(monkeypatch, merging, moment, lambda: compact(a))
+    once(monkeypatch, maintain, moment, lambda: compact(a))
     merge([a, b], tmp_path / "out")
     assert store.read_rows(tmp_path / "out")["chip"].to_pylist() == list(range(96))
 
@@ -83,15 +83,17 @@ def test_a_folder_that_never_holds_still_is_an_error(tmp_path, monkeypatch):
         raise FileNotFoundError
 
     monkeypatch.setattr(store, "check_footer", gone)
-    with pytest.raises(OSError, match="keeps changing while it is read: wait"):
-        store.read_rows(tmp_path)
+    monkeypatch.setattr(store, "read_block", gone)
+    for look in (store.survey, store.read_rows):
+        with pytest.raises(OSError, match="keeps changing while it is read: wait"):
+            look(tmp_path)
 
 
 def test_pairs_that_are_added_during_a_merge_stay(tmp_path, monkeypatch):
     a, out = begin(tmp_path / "a", 32), begin(tmp_path / "out")
     other = replace(POINT, task="rte")
     new = {"rte/minilm": PAIRS["sst2/minilm"]}
-    once(monkeypatch, merging, "make_folder", lambda: begin(out, 16, other, new))
+    once(monkeypatch, maintain, "make_folder", lambda: begin(out, 16, other, new))
     merge([a], out)
     assert set(read_manifest(out)["pairs"]) == {"sst2/minilm", "rte/minilm"}
     assert len(store.read_rows(out)) == 48
@@ -102,7 +104,7 @@ def test_a_block_that_another_process_has_made_again_is_not_set_aside(tmp_path, 
     file = tmp_path / names(tmp_path)[0]
     good = file.read_bytes()
     flip(file)
-    real = block_file.read_block
+    real = store.read_block
 
     def read(*arguments):
         try:
@@ -159,7 +161,7 @@ def test_a_million_chips_are_in_order(tmp_path):
         store.write_block(tmp_path, block, make_rows(block))
     chips = list(range(999_968, 1_000_032))
     assert store.read_rows(tmp_path)["chip"].to_pylist() == chips
-    assert compact(tmp_path).after == 1
+    assert compact(tmp_path)[1] == 1
     assert store.read_rows(tmp_path)["chip"].to_pylist() == chips
 
 
@@ -203,7 +205,7 @@ def test_a_merge_mends_the_folder_that_it_fills(tmp_path):
 def test_a_source_that_contradicts_itself_writes_nothing(tmp_path):
     a = begin(tmp_path / "a", 8)
     block = Block(POINT_HASH, 0, 31)
-    write_rows(a / block.name, make_rows(block, stuck_at_0=9))
+    write_sealed(a / block.name, make_rows(block, stuck_at_0=9))
     with pytest.raises(ValueError, match="disagrees"):
         merge([a], tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -250,7 +252,7 @@ def test_a_merge_keeps_the_fuller_pair_and_each_line_once(tmp_path):
     less = {"sst2/minilm": {k: v for k, v in PAIRS["sst2/minilm"].items() if k != "labels"}}
     a, b = begin(tmp_path / "a", 8), begin(tmp_path / "b", 8, pairs=less)
     for folder in (a, b):
-        store.add_provenance(folder, {"run": 1})
+        add_provenance(folder, {"run": 1})
     merge([a, b], tmp_path / "out")
     assert read_manifest(tmp_path / "out")["pairs"] == PAIRS
     assert read_provenance(tmp_path / "out") == [{"run": 1}]
@@ -322,7 +324,7 @@ def test_columns_of_a_manifest_must_be_columns(tmp_path, columns):
 )
 def test_a_line_of_the_log_says_what_can_be_used(tmp_path, line, left):
     begin(tmp_path)
-    store.add_provenance(tmp_path, line)
+    add_provenance(tmp_path, line)
     with (tmp_path / "_provenance.jsonl").open("a") as log:
         log.write("1" * 5000 + "\n")
     assert read_provenance(tmp_path) == [left]
@@ -333,6 +335,6 @@ def test_an_old_side_file_with_no_numbers_is_made_again(tmp_path):
     (tmp_path / "old" / "_references.json").write_text('{"cpu": {"x": NaN}}')
     manifest = read_manifest(tmp_path / "old")
     with pytest.warns(UserWarning, match="computed again"):
-        store.open_folder(tmp_path / "old", 0, 1, manifest["pairs"])
+        open_folder(tmp_path / "old", 0, 1, manifest["pairs"])
     assert read_references(tmp_path / "old") == {}
     assert len(pd.read_parquet(tmp_path / "old")) == 320

@@ -24,23 +24,28 @@ from paths import PYTHONPATH, RESULTS
 
 from rerax import io as files
 from rerax.campaign import store
-from rerax.campaign.block import FIRST_COLUMNS, SCHEMA, Block
-from rerax.campaign.block_file import Fixed, is_sealed, write_rows
-from rerax.campaign.compact import compact
-from rerax.campaign.export import export_csv
+from rerax.campaign.block import Block, block_of, blocks_of
+from rerax.campaign.maintain import compact, export_csv
 from rerax.campaign.manifest import (
     PROVENANCE,
+    Fixed,
+    add_provenance,
+    check_folder,
     check_target,
+    open_folder,
     read_manifest,
     read_plans,
     read_provenance,
     read_references,
+    write_references,
 )
+from rerax.campaign.schema import FIRST_COLUMNS, SCHEMA, narrow
 from rerax.cli import main
 from rerax.cli.bench import _write
 from rerax.models.bert.planning import save_plan
 from rerax.report import write_page
 from rerax.report.figures import _save
+from rerax.sealed import is_sealed, write_sealed
 
 COMMITTED = RESULTS / "sst2_encodings"
 
@@ -92,11 +97,11 @@ def test_what_cannot_be_read_is_no_damage(folder, monkeypatch, code, told):
 
 @pytest.mark.parametrize("name", ["_campaign.json", "_references.json"])
 def test_side_files_that_cannot_be_read_stay_too(folder, monkeypatch, name):
-    store.write_references(folder, {"cpu": {"x": 0.5}})
+    write_references(folder, {"cpu": {"x": 0.5}})
     before = content(folder)
     refuse(monkeypatch, name, errno.EIO)
     with pytest.raises(OSError, match=f"{name} could not be read"):
-        store.write_references(folder, {"cpu": {"y": 0.5}})
+        write_references(folder, {"cpu": {"y": 0.5}})
     monkeypatch.undo()
     assert content(folder) == before
 
@@ -213,7 +218,7 @@ def of_another_point(folder):
 def rows_of(**changes):
     def write(folder):
         block = Block(POINT.hash[:16], 0, 31)
-        write_rows(folder / block.name, make_rows(block, **changes))
+        write_sealed(folder / block.name, make_rows(block, **changes))
 
     return write
 
@@ -330,7 +335,7 @@ def edit(file, **changes):
 
 def test_an_edited_manifest_is_refused(folder):
     edit(folder / "_campaign.json", seed=1)
-    for check in (lambda: store.check_folder(folder, 1, 1, PAIRS), lambda: read_manifest(folder)):
+    for check in (lambda: check_folder(folder, 1, 1, PAIRS), lambda: read_manifest(folder)):
         with pytest.raises(ValueError, match="damaged or was edited: restore it"):
             check()
 
@@ -376,7 +381,7 @@ def test_a_newer_manifest_is_refused_by_every_command(
 
 @pytest.mark.parametrize("wrong", ["value", "removed", "no json", "list"])
 def test_references_that_were_edited_are_computed_again(folder, wrong):
-    store.write_references(folder, {"cpu": {"x": 0.5}})
+    write_references(folder, {"cpu": {"x": 0.5}})
     file = folder / "_references.json"
     kept = json.loads(file.read_text())
     changed = {
@@ -388,7 +393,7 @@ def test_references_that_were_edited_are_computed_again(folder, wrong):
     with pytest.warns(UserWarning, match="_references.json is damaged or was edited"):
         assert read_references(folder) == {}
     with pytest.warns(UserWarning, match="edited"):
-        store.write_references(folder, {"cpu": {"x": 0.5}})
+        write_references(folder, {"cpu": {"x": 0.5}})
     assert read_references(folder) == {"cpu": {"x": 0.5}}
 
 
@@ -402,11 +407,11 @@ def test_plans_that_were_edited_are_found_again(folder):
 
 
 def test_a_torn_line_does_not_swallow_the_next(folder):
-    store.add_provenance(folder, {"run": 1})
+    add_provenance(folder, {"run": 1})
     with (folder / PROVENANCE).open("ab") as log:
         log.write(b'{"run": 2, "half\xc3')
     for run in (3, 4):
-        store.add_provenance(folder, {"run": run})
+        add_provenance(folder, {"run": run})
     with (folder / PROVENANCE).open("ab") as log:
         log.write(b"[1]\n7\n")
     assert read_provenance(folder) == [{"run": 1}, {"run": 3}, {"run": 4}]
@@ -464,7 +469,7 @@ def test_a_run_lists_its_folder_a_fixed_number_of_times(tmp_path, monkeypatch):
         listed.clear()
         settings = quick_campaign.Settings(chips=chips)
         points = quick_campaign.POINTS[:2]
-        quick_campaign.run(quick_campaign.SUBJECT, points, settings, tmp_path / "c")
+        quick_campaign.run(quick_campaign.WORKLOAD, points, settings, tmp_path / "c")
         counts.append(len(listed))
     assert counts[1] == counts[2] < 10
 
@@ -533,12 +538,12 @@ OLDER = pa.schema([field for field in SCHEMA if field.name not in ("faulty", "fl
 
 def older_folder(path):
     """A folder begun before two of today's columns."""
-    store.open_folder(path, 0, 1, PAIRS)
+    open_folder(path, 0, 1, PAIRS)
     from rerax.campaign.manifest import write_manifest
 
     write_manifest(path, {**read_manifest(path), "columns": OLDER.names})
-    for block in store.blocks_of(POINT, 40):
-        write_rows(path / block.name, make_rows(block), OLDER)
+    for block in blocks_of(POINT, 40):
+        write_sealed(path / block.name, narrow(make_rows(block), OLDER))
 
 
 def test_a_folder_keeps_the_columns_it_was_begun_with(tmp_path):
@@ -546,14 +551,14 @@ def test_a_folder_keeps_the_columns_it_was_begun_with(tmp_path):
     rows = store.read_rows(tmp_path / "a")
     assert rows.schema.equals(SCHEMA)
     assert rows["flipped"].null_count == len(rows) == 40
-    store.open_folder(tmp_path / "a", 0, 1, PAIRS)
+    open_folder(tmp_path / "a", 0, 1, PAIRS)
     fill(tmp_path / "a", 96)
     compact(tmp_path / "a")
     assert {tuple(pq.read_schema(f).names) for f in (tmp_path / "a").glob("*.parquet")} == {
         tuple(OLDER.names)
     }
     whole = tmp_path / "whole"
-    store.open_folder(whole, 0, 1, PAIRS)
+    open_folder(whole, 0, 1, PAIRS)
     fill(whole, 96)
     assert same(store.read_rows(tmp_path / "a"), store.read_rows(whole))
     assert list(pd.read_parquet(tmp_path / "a").columns) == OLDER.names
@@ -575,11 +580,11 @@ def test_a_campaign_of_the_first_format_is_read_and_grown(tmp_path):
     before, old = store.read_rows(out), content(out)
     assert store.unsealed(out) == len(list(out.glob("*.parquet")))
     manifest = read_manifest(out)
-    store.open_folder(out, manifest["seed"], manifest["semantics"], manifest["pairs"])
+    open_folder(out, manifest["seed"], manifest["semantics"], manifest["pairs"])
     assert read_manifest(out)["format"] == 2
     assert read_references(out) == json.loads((COMMITTED / "_references.json").read_text())
     first = sorted(out.glob("*.parquet"))[0]
-    block = store.block_of(first.name)
+    block = block_of(first.name)
     grown = Block(block.point, 0, 31)
     rows = store.read_rows(out, [block])
     more = rows.set_column(

@@ -10,18 +10,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from folders import POINT
-from quick_campaign import SUBJECT
+from quick_campaign import WORKLOAD
 
-from rerax.campaign import devices
-from rerax.campaign.block import Block
 from rerax.campaign.worker import Worker
+from rerax.evaluate import devices
 from rerax.models.bert.config import BertConfig
 
-BASE = replace(SUBJECT, config=BertConfig(), labels=np.zeros(872), words=17_000)
+BASE = replace(WORKLOAD, config=BertConfig(), labels=np.zeros(872), words=17_000)
 
 
-def blocks(n, point=POINT):
-    return [(point, Block(point.hash[:16], 32 * i, 32 * i + 31)) for i in range(n)]
+def devices_for(workload, blocks, chips_a_block=32):
+    """Devices asked for so many blocks."""
+    size = (workload.config, workload.tokens, POINT.spec)
+    return devices.one_device_a_core(*size, chips_a_block * blocks, blocks)
 
 
 @pytest.fixture
@@ -37,34 +38,34 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("work", "count"),
+    ("blocks", "chips", "count"),
     [
-        (blocks(1), 1),  # of one block, one chip after the other
-        (blocks(3), 3),
-        (blocks(20), 8),
-        (blocks(20, replace(POINT, rate=0.0)), 1),  # whose chips are one chip
+        (1, 32, 1),  # of one block, one chip after the other
+        (3, 32, 3),
+        (20, 32, 8),
+        (20, 0, 1),  # of rate 0, whose chips are one chip
     ],
 )
-def test_no_more_devices_than_blocks_and_cores(machine, work, count):
-    assert devices.one_device_a_core(BASE, work) == count
+def test_no_more_devices_than_blocks_and_cores(machine, blocks, chips, count):
+    assert devices_for(BASE, blocks, chips) == count
     assert machine == ({} if count == 1 else {"jax_num_cpu_devices": count})
 
 
 def test_small_work_is_not_worth_compiling_twice(machine):
     small = replace(BASE, config=BertConfig(hidden_size=60, intermediate_size=120))
-    assert devices.one_device_a_core(small, blocks(4)) == 1
-    assert devices.one_device_a_core(small, blocks(4000)) == 8
+    assert devices_for(small, 4) == 1
+    assert devices_for(small, 4000) == 8
 
 
 def test_memory_bounds_them(machine, monkeypatch):
-    from rerax.campaign.estimate import device_bytes, peak_bytes
+    from rerax.evaluate.cost import device_bytes, peak_bytes
 
-    spec = POINT.spec
-    room = peak_bytes(BASE, spec) + 2.5 * device_bytes(BASE, spec)
+    size = (BASE.config, BASE.tokens, POINT.spec)
+    room = peak_bytes(*size) + 2.5 * device_bytes(*size)
     monkeypatch.setattr(devices, "free_memory", lambda: room)
-    assert devices.one_device_a_core(BASE, blocks(20)) == 3
+    assert devices_for(BASE, 20) == 3
     monkeypatch.setattr(devices, "free_memory", lambda: 1 << 20)
-    assert devices.one_device_a_core(BASE, blocks(20)) == 1
+    assert devices_for(BASE, 20) == 1
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_memory_bounds_them(machine, monkeypatch):
 )
 def test_what_the_user_says_goes_first(machine, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
-    assert devices.one_device_a_core(BASE, blocks(20)) == 1
+    assert devices_for(BASE, 20) == 1
     assert machine == {}
 
 
@@ -86,7 +87,7 @@ def test_where_jax_has_started_nothing_changes(monkeypatch):
     before = jax.device_count()
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     monkeypatch.setattr(devices, "cores", lambda: 8)
-    devices.one_device_a_core(BASE, blocks(20))
+    devices_for(BASE, 20)
     assert jax.device_count() == before
 
 
@@ -101,7 +102,7 @@ def test_one_device_makes_a_reference_score_for_all():
     """Or each would compile for it at the same time, and the first rows come late."""
     made, known = [], {}
 
-    def facts(point, block):
+    def facts(point, chips):
         made.append(point)
         time.sleep(0.05)
         return {"score": np.array([0.5])}
@@ -109,8 +110,7 @@ def test_one_device_makes_a_reference_score_for_all():
     worker = SimpleNamespace(making={}, facts=facts)
     with ThreadPoolExecutor(3) as pool:
         asked = [
-            pool.submit(Worker._made_once, worker, "of the point", known, POINT, Block("", 0, 0))
-            for _ in range(3)
+            pool.submit(Worker._made_once, worker, "of the point", known, POINT) for _ in range(3)
         ]
     assert [one.result() for one in asked] == [0.5] * 3
     assert made == [POINT]

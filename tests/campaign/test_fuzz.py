@@ -19,10 +19,13 @@ from folders import PAIRS, fill
 from rerax.campaign import store
 from rerax.campaign.manifest import (
     add_plans,
+    add_provenance,
+    open_folder,
     read_manifest,
     read_plans,
     read_provenance,
     read_references,
+    write_references,
 )
 
 TIMES = int(os.environ.get("RERAX_FUZZ", "1"))
@@ -131,7 +134,7 @@ def keep(tally, name):
 
 def test_changed_blocks(tmp_path):
     """Each is left out and named, or its rows are what they were."""
-    store.open_folder(tmp_path, 0, 1, PAIRS)
+    open_folder(tmp_path, 0, 1, PAIRS)
     block = fill(tmp_path, 32)[0]
     file = tmp_path / block.name
     original, draw, tally = file.read_bytes(), random.Random(17), Counter()
@@ -156,8 +159,8 @@ def test_changed_blocks(tmp_path):
 
 def test_a_change_that_is_not_seen_would_be_noticed(tmp_path, monkeypatch):
     """Planted: reading without the file's checksum, as earlier versions did, takes wrong rows."""
-    monkeypatch.setattr("rerax.campaign.block_file._is_broken", lambda data: False)
-    monkeypatch.setattr("rerax.campaign.block_file.pq.ParquetFile", _without_checksums())
+    monkeypatch.setattr("rerax.sealed._is_broken", lambda data: False)
+    monkeypatch.setattr("rerax.sealed.pq.ParquetFile", _without_checksums())
     monkeypatch.setitem(globals(), "BLOCKS", 1000)
     with pytest.raises(AssertionError):
         test_changed_blocks(tmp_path)
@@ -180,11 +183,11 @@ READERS = {
 
 def test_changed_files_beside_the_rows(tmp_path):
     """Each is refused in one line, or made anew with a word, or says what it said."""
-    store.open_folder(tmp_path, 0, 1, PAIRS)
-    store.write_references(tmp_path, {"cpu": {"x": 0.1 + 0.2, "y": 0.5}, "gpu": {"x": 0.25}})
+    open_folder(tmp_path, 0, 1, PAIRS)
+    write_references(tmp_path, {"cpu": {"x": 0.1 + 0.2, "y": 0.5}, "gpu": {"x": 0.25}})
     add_plans(tmp_path, {"a" * 64: "query=msb:2x3:pruned", "b" * 64: "none"})
     for run in range(3):
-        store.add_provenance(tmp_path, {"run": run, "sources": {"sst2/minilm": {"model": "m"}}})
+        add_provenance(tmp_path, {"run": run, "sources": {"sst2/minilm": {"model": "m"}}})
     draw, tally = random.Random(18), Counter()
     originals = {name: (tmp_path / name).read_bytes() for name in READERS}
     meant = {name: read(tmp_path) for name, read in READERS.items()}

@@ -24,9 +24,8 @@ import typer
 from folders import PAIRS, POINT, fill
 from paths import PYTHONPATH, ROOT
 
-from rerax.campaign import store
-from rerax.campaign.manifest import add_plans, sealed
-from rerax.campaign.source import read_subject
+from rerax.campaign.manifest import add_plans, add_provenance, open_folder, sealed, write_references
+from rerax.campaign.workload import read_workload
 from rerax.cli import app, main
 from rerax.glue.data import load_tokenizer, read_split, tokenise
 from rerax.glue.tasks import TASKS, find_task
@@ -140,7 +139,7 @@ def test_configurations(model, tmp_path):
         end = outcome(lambda: convert.load(folder))
         tally[end[:60]] += 1
         if end == "taken":
-            end = outcome(lambda: read_subject(str(folder), "sst2", "m", data=str(data)).load())
+            end = outcome(lambda: read_workload(str(folder), "sst2", "m", data=str(data)).load())
             tally[end[:60]] += 1
     settle(tally)
 
@@ -302,7 +301,7 @@ def bases(model, tmp_path, monkeypatch):
     """A line of each command, and what is put behind it so that nothing long begins."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    store.open_folder(tmp_path / "rows", 0, 1, PAIRS)
+    open_folder(tmp_path / "rows", 0, 1, PAIRS)
     fill(tmp_path / "rows", 8)
     data = tiny.write_sst2(tmp_path / "data", n=2)
     (tmp_path / "file").write_text("x")
@@ -407,11 +406,11 @@ NAMES_BESIDE = ("_campaign.json", "_references.json", "_plans.json", "_provenanc
 @pytest.fixture
 def beside(tmp_path):
     """A folder with all its files beside the rows, and those files."""
-    store.open_folder(tmp_path / "rows", 0, 1, PAIRS, {"nyu-mll/glue sst2": "a" * 64})
+    open_folder(tmp_path / "rows", 0, 1, PAIRS, {"nyu-mll/glue sst2": "a" * 64})
     fill(tmp_path / "rows", 8)
-    store.write_references(tmp_path / "rows", {"cpu": {"x": 0.5}})
+    write_references(tmp_path / "rows", {"cpu": {"x": 0.5}})
     add_plans(tmp_path / "rows", {"a" * 64: "none"})
-    store.add_provenance(tmp_path / "rows", RUN)
+    add_provenance(tmp_path / "rows", RUN)
     files = [tmp_path / "rows" / name for name in NAMES_BESIDE]
     return {file: file.read_bytes() for file in files}
 

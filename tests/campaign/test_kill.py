@@ -11,7 +11,9 @@ from folders import make_rows, same
 from forked import fork
 
 from rerax.campaign import store
-from rerax.campaign.compact import compact
+from rerax.campaign.block import blocks_of
+from rerax.campaign.maintain import compact
+from rerax.campaign.manifest import open_folder, read_references
 from rerax.crossbar.spec import SEMANTICS
 
 KILLS = 20
@@ -61,7 +63,7 @@ def test_killed_at_random_moments_over_and_over(tmp_path):
     finish(start(alone, 150, tmp_path / "alone.log"))
     assert same(store.read_rows(out), store.read_rows(alone))
     assert one_row_a_chip(out, 150)
-    assert store.read_references(out) == store.read_references(alone)
+    assert read_references(out) == read_references(alone)
     blocks = []
     for folder in (out, alone):
         compact(folder)
@@ -85,7 +87,7 @@ def test_two_processes_on_one_folder(tmp_path):
         ]
         assert [finish(process) for process in both] == ["", ""]
         assert one_row_a_chip(out, 100)
-        expected = (make_rows(b, p) for p in quick_campaign.POINTS for b in store.blocks_of(p, 100))
+        expected = (make_rows(b, p) for p in quick_campaign.POINTS for b in blocks_of(p, 100))
         whole = pa.concat_tables(expected).sort_by(
             [("point_hash", "ascending"), ("chip", "ascending")]
         )
@@ -106,9 +108,9 @@ def test_rows_of_another_platform_are_kept(tmp_path):
     """What another one has begun is gone on with."""
     out, log = tmp_path / "out", tmp_path / "log"
     point = quick_campaign.POINTS[1]
-    block = store.blocks_of(point, 8)[0]
-    pairs = {"sst2/minilm": quick_campaign.SUBJECT.pair(8)}
-    store.open_folder(out, 0, SEMANTICS, pairs)
+    block = blocks_of(point, 8)[0]
+    pairs = {"sst2/minilm": quick_campaign.WORKLOAD.pair(8)}
+    open_folder(out, 0, SEMANTICS, pairs)
     store.write_block(out, block, make_rows(block, point, "gpu", score=0.5))
     finish(start(out, 32, log))
     of_point = [line for line in computed(log) if line[0] == point.hash[:16]]

@@ -12,6 +12,7 @@ from arrays import write_map
 import rerax
 from rerax.campaign import store
 from rerax.campaign.point import Point
+from rerax.campaign.schema import SCHEMA
 from rerax.models.bert.scope import Scope
 
 # One sampler to compile, and one length; two chunks, of which the second is not full.
@@ -46,7 +47,7 @@ def without_hashes_of_time(rows):
 
 def test_memory_and_folder_hold_the_same_rows(tmp_path):
     rows = sweep()
-    assert rows.schema == store.SCHEMA
+    assert rows.schema == SCHEMA
     assert rows["chip"].to_pylist() == [0, 1, 2, 0, 1, 2]
     assert rows["rate"].to_pylist() == [0.0] * 3 + [0.05] * 3
     again = sweep(out=tmp_path / "rows")

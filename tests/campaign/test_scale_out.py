@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import sys
 import threading
 import time
 import types
@@ -14,10 +15,13 @@ from folders import POINT, make_rows, same
 from forked import fork
 from team_campaign import PROGRAM as TEAM
 
-from rerax.campaign import crew, store
+from rerax.campaign import store
+from rerax.campaign.block import BLOCK, Block, missing
+from rerax.campaign.distributed import Processes, joined
 from rerax.campaign.grid import expand
-from rerax.campaign.manifest import read_provenance
-from rerax.campaign.team import Team, joined
+from rerax.campaign.manifest import read_provenance, read_references
+from rerax.campaign.runner import run, spans
+from rerax.campaign.workload import Settings
 
 
 def free_address():
@@ -65,7 +69,7 @@ def flags(tmp_path_factory):
 SWEEP = """
 import sys
 import jax
-from rerax.campaign import devices
+from rerax.evaluate import devices
 jax.config.update("jax_disable_most_optimizations", True)  # of compiling, which is the most of it
 devices.LEAST_OPERATIONS = float(sys.argv.pop(1))
 devices.cores = lambda: 2
@@ -121,7 +125,7 @@ def test_processes_killed_and_started_again_in_another_number(start, tmp_path):
 
     rows = store.read_rows(out)
     expected = pa.concat_tables(
-        make_rows(store.Block(point.hash[:16], 0, 299), point) for point in quick_campaign.POINTS
+        make_rows(Block(point.hash[:16], 0, 299), point) for point in quick_campaign.POINTS
     )
     order = [("point_hash", "ascending"), ("chip", "ascending")]
     assert same(rows.sort_by(order), expected.sort_by(order))
@@ -159,13 +163,12 @@ def test_processes_that_do_not_belong_together(start, tmp_path, outs, chips, sai
 ENDING = """
 import sys, time, types
 import quick_campaign
-from rerax.campaign.subject import Progress
+from rerax.campaign.workload import Progress
 from rerax.cli import main
 
 class Worker(quick_campaign.Worker):
     @classmethod
-    def start(cls, subject, settings, points, tell, total):
-        cls.tell = staticmethod(tell)
+    def start(cls, workload, settings, points):
         return cls()
 
     def rows(self, point, block, known):
@@ -174,7 +177,7 @@ class Worker(quick_campaign.Worker):
             time.sleep(1)
             raise OSError("no room here")
         while True:
-            self.tell(Progress(0, 1, point))
+            yield Progress(0, 1, point)
             time.sleep(0.1)
 
 module = types.ModuleType("rerax.campaign.worker")
@@ -215,27 +218,38 @@ def test_a_process_that_ends_early_takes_the_others_along_in_order(
 
 def test_blocks_fill_wide_lanes():
     zero, *rest = expand(POINT, {"rate": (0.0, 0.1, 0.2)})
-    work = store.missing([], [zero, *rest], 150)
-    assert [len(blocks) for _, blocks in crew.spans(work, 1)] == [5] + 10 * [1]
-    assert [len(blocks) for _, blocks in crew.spans(work, 64)] == [5, 2, 2, 1, 2, 2, 1]
+    work = missing([], [zero, *rest], 150)
+    assert [len(blocks) for _, blocks in spans(work, 1)] == [5] + 10 * [1]
+    assert [len(blocks) for _, blocks in spans(work, 64)] == [5, 2, 2, 1, 2, 2, 1]
     gaps = [work[5], work[7], work[8], work[10]]
-    assert [len(blocks) for _, blocks in crew.spans(gaps, 128)] == [1, 2, 1]
+    assert [len(blocks) for _, blocks in spans(gaps, 128)] == [1, 2, 1]
     for lanes in (1, 64, 1000):
-        dealt = [(point, b) for point, blocks in crew.spans(work, lanes) for b in blocks]
+        dealt = [(point, b) for point, blocks in spans(work, lanes) for b in blocks]
         assert dealt == work
 
 
-def workers(n, rows):
-    """Stand-ins for the workers of so many devices."""
-    pace = types.SimpleNamespace(step=lambda chips, point: None)
-    subject = quick_campaign.SUBJECT
-    return [
-        types.SimpleNamespace(platform="cpu", pace=pace, subject=subject, rows=rows)
-        for _ in range(n)
-    ]
+@pytest.fixture
+def fill(monkeypatch):
+    """Runs a campaign on stand-ins for so many devices, of which `rows` gives the rows."""
+
+    def made(devices, rows, chips, out, lanes=1):
+        def evaluate(*arguments):
+            yield from ()
+            return rows(*arguments)
+
+        worker = types.SimpleNamespace(
+            platform="cpu", workload=quick_campaign.WORKLOAD, lanes=lanes, rows=evaluate
+        )
+        worker.check_labels, worker.provenance = lambda *_: None, dict
+        worker.on_each_device = lambda: [worker] * devices
+        module = types.SimpleNamespace(Worker=types.SimpleNamespace(start=lambda *_: worker))
+        monkeypatch.setitem(sys.modules, "rerax.campaign.worker", module)
+        return run(quick_campaign.WORKLOAD, [POINT], Settings(chips), out)
+
+    return made
 
 
-def test_devices_work_side_by_side(tmp_path):
+def test_devices_work_side_by_side(fill, tmp_path):
     meeting = threading.Barrier(4, timeout=30)  # of all devices at once, over and over
 
     def rows(point, block, known):
@@ -243,15 +257,13 @@ def test_devices_work_side_by_side(tmp_path):
         known[block.name] = 0.5
         return make_rows(block, point)
 
-    work = store.missing([], [POINT], 8 * store.BLOCK)
-    assert crew.fill(workers(4, rows), crew.spans(work, 1), tmp_path) == []
-    assert len(store.read_rows(tmp_path)) == 8 * store.BLOCK
-    assert len(store.read_references(tmp_path)["cpu"]) == 8
-    kept = pa.concat_tables(crew.fill(workers(4, rows), crew.spans(work, 1), None))
-    assert same(kept.sort_by("chip"), store.read_rows(tmp_path))
+    assert same(fill(4, rows, 8 * BLOCK, tmp_path), store.read_rows(tmp_path))
+    assert len(store.read_rows(tmp_path)) == 8 * BLOCK
+    assert len(read_references(tmp_path)["cpu"]) == 8
+    assert same(fill(4, rows, 8 * BLOCK, None), store.read_rows(tmp_path))
 
 
-def test_a_device_that_fails_stops_the_others(tmp_path):
+def test_a_device_that_fails_stops_the_others(fill, tmp_path):
     failed = threading.Event()
 
     def rows(point, block, known):
@@ -262,13 +274,12 @@ def test_a_device_that_fails_stops_the_others(tmp_path):
         time.sleep(0.05)
         return make_rows(block, point)
 
-    work = store.missing([], [POINT], 200 * store.BLOCK)
     with pytest.raises(OSError, match="no space left"):
-        crew.fill(workers(2, rows), crew.spans(work, 1), tmp_path)
+        fill(2, rows, 200 * BLOCK, tmp_path)
     assert len(store.scan(tmp_path)) < 10
 
 
-def test_spans_of_wide_lanes_are_written_as_blocks(tmp_path):
+def test_spans_of_wide_lanes_are_written_as_blocks(fill, tmp_path):
     """The block that was cut is completed, not begun again."""
     seen = []
 
@@ -277,11 +288,9 @@ def test_spans_of_wide_lanes_are_written_as_blocks(tmp_path):
         return make_rows(block, point)
 
     for chips in (40, 150):
-        here = store.scan(tmp_path)
-        work = store.missing(here, [POINT], chips)
-        crew.fill(workers(1, rows), crew.spans(work, 96), tmp_path, here)
+        fill(1, rows, chips, tmp_path, lanes=96)
     assert seen == [(0, 39), (40, 127), (128, 149)]
-    assert same(store.read_rows(tmp_path), make_rows(store.Block("", 0, 149)))
+    assert same(store.read_rows(tmp_path), make_rows(Block("", 0, 149)))
 
 
 @pytest.mark.parametrize(
@@ -300,8 +309,8 @@ def test_flags_that_join_nothing(given, said):
         pass
 
 
-def test_a_process_alone_is_a_team():
-    with joined() as team:
-        assert team == Team(0, 1)
-        assert team.leads
-        assert team.share([1, 2, 3]) == [1, 2, 3]
+def test_a_process_alone_shares_with_nobody():
+    with joined() as own:
+        assert own == Processes(0, 1)
+        assert own.leads
+        assert own.share([1, 2, 3]) == [1, 2, 3]

@@ -6,9 +6,9 @@ import tiny
 from commands import refused, without
 from light import COMMAND, run_steps
 
-from rerax.campaign import stopping
+from rerax.campaign.manifest import read_provenance
 from rerax.cli import main
-from rerax.stats import chips_for_mean, skewness, standard_error
+from rerax.stats import chips_for_mean, skewness, standard_error, stopping
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_a_sweep_stops_at_looks_and_says_so(flags, tmp_path, capsys):
         assert int(row.split()[1]) == chips[float(row.split()[0])]
     note = "chips added at 64, 128, 140 until the SE is at most 0.36; yield intervals are Clopper"
     assert note in " ".join(table.split())
-    assert stopping.recorded(out) == stopping.Rule(0.0036, 140)
+    assert stopping.recorded(read_provenance(out)) == stopping.Rule(0.0036, 140)
     rule = {"--until-se", "--max-chips"}
     fixed = [*without(flags(), *rule), "--chips", "64", "--out", str(tmp_path / "fixed")]
     assert main(fixed) == 0

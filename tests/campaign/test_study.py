@@ -1,4 +1,4 @@
-"""Studies as Python files, campaigns over several subjects, and what a dry run foretells."""
+"""Studies as Python files, campaigns over several workloads, and what a dry run foretells."""
 
 import shutil
 import time
@@ -10,13 +10,12 @@ import pytest
 import tiny
 
 from rerax.campaign import store
-from rerax.campaign.forecast import forecast
 from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
-from rerax.campaign.several import shares_of
-from rerax.campaign.study import models_by_name, read_study
-from rerax.campaign.subject import Settings
+from rerax.campaign.runner import dry_run
+from rerax.campaign.workload import Settings, workloads_of
 from rerax.cli import main
+from rerax.cli.study import models_by_name, read_study
 from rerax.glue import data as glue
 
 HEAD = "from rerax import Point\nfrom rerax.campaign.grid import expand\n"
@@ -78,7 +77,7 @@ def test_a_study_and_comma_lists_make_the_same_campaign(quick, study, home, tmp_
 def test_a_new_task_is_growth_and_a_changed_one_is_refused_at_once(
     quick, study, home, tmp_path, capsys
 ):
-    """Subject after subject; a pair that differs stops the run before anything is computed."""
+    """Workload after workload; a pair that differs stops the run before anything is computed."""
     out = tmp_path / "out"
     one = 'def points():\n    return [Point("sst2", "tiny", 0.02, matrices="classifier")]\n'
     assert main(["sweep", str(study(one)), "--out", str(out), *FLAGS]) == 0
@@ -166,7 +165,7 @@ def test_bad_lists_of_models(tmp_path, capsys, flags, said):
 def test_two_kinds_of_inputs_need_two_names(home):
     points = [Point("sst2", "tiny", 0.0, input_bits=bits) for bits in (8, None)]
     with pytest.raises(ValueError, match=r"input_bits of sst2/tiny is .* give the model two names"):
-        shares_of(points, {"tiny": str(home / "models" / "tiny")}, data=str(home / "data"))
+        workloads_of(points, {"tiny": str(home / "models" / "tiny")}, data=str(home / "data"))
 
 
 # the dry run ----------------------------------------------------------------------------------
@@ -201,25 +200,25 @@ def test_five_hundred_points_are_planned_quickly(home, tmp_path):
     assert len(points) == 500
     models, data = {"tiny": str(home / "models" / "tiny")}, str(home / "data")
     start = time.perf_counter()
-    shares = shares_of(points, models, data=data, max_length=32)
-    parts = forecast(shares, Settings(chips=64), tmp_path / "out")
+    parts = workloads_of(points, models, data=data, max_length=32)
+    costs = dry_run(parts, Settings(chips=64), tmp_path / "out")
     taken = time.perf_counter() - start
-    assert parts[0].chips - parts[0].done == 32_000
+    assert costs[0].chips - costs[0].done == 32_000
     assert taken < 5
 
 
 def test_more_work_takes_more_time_and_memory(home, tmp_path):
     models, data = {"tiny": str(home / "models" / "tiny")}, str(home / "data")
     points = [Point("sst2", "tiny", rate) for rate in (0.0, 0.1)]
-    shares = shares_of(points, models, data=data, max_length=32)
-    few, many = (forecast(shares, Settings(chips=n), tmp_path / "out")[0] for n in (10, 1000))
+    parts = workloads_of(points, models, data=data, max_length=32)
+    few, many = (dry_run(parts, Settings(chips=n), tmp_path / "out")[0] for n in (10, 1000))
     assert few.seconds is not None
     assert many.seconds is not None
     assert few.seconds < many.seconds
     assert few.peak == many.peak  # memory does not grow with the chips
     wide = [replace(point, bits_per_cell=4) for point in points]
     assert (
-        forecast(shares_of(wide, models, data=data, max_length=32), Settings(), tmp_path / "o")[
+        dry_run(workloads_of(wide, models, data=data, max_length=32), Settings(), tmp_path / "o")[
             0
         ].peak
         < few.peak

@@ -11,6 +11,7 @@ import tiny
 from rerax.models.bert.names import TIES, gated_shapes
 from rerax.pruning import budget as pruning
 from rerax.pruning.gates import freed_share, freed_weights, open_gates
+from rerax.pruning.ties import expand, units_of, weights_of_units
 
 SHAPES = gated_shapes(tiny.random_params(), ("encoder", "pooler"))
 SPARSITIES = (0.0, 0.1, 0.21, 0.35, 0.5, 0.8, 0.95)
@@ -20,7 +21,7 @@ BUDGETS = [("matrix", "all"), ("matrix", "none"), ("global", "ffn")]
 
 def random_units(seed, tie):
     """Units with many equal values, so that budgets must be met inside a tie."""
-    opened = pruning.units_of(open_gates(SHAPES), TIES[tie])
+    opened = units_of(open_gates(SHAPES), TIES[tie])
     rng = np.random.default_rng(seed)
     return {u: jnp.asarray(np.round(rng.normal(0.3, 0.5, a.shape), 1), jnp.float32)
             for u, a in opened.items()}  # fmt: skip
@@ -34,7 +35,7 @@ def _met(units, to_free, scope, tie):
 def met(units, sparsity, scope, tie):
     need = pruning.weights_to_free(SHAPES, sparsity, scope)
     moved = _met(units, {name: jnp.int32(weights) for name, weights in need.items()}, scope, tie)
-    return jax.device_get(pruning.expand(moved, tuple(SHAPES), TIES[tie]))
+    return jax.device_get(expand(moved, tuple(SHAPES), TIES[tie]))
 
 
 @pytest.mark.parametrize(("scope", "tie"), BUDGETS)
@@ -43,7 +44,7 @@ def test_the_freed_share_is_what_was_asked_or_a_line_more(scope, tie):
         gates = met(random_units(seed, tie), sparsity, scope, tie)
         freed = freed_weights(gates)
         if scope == "global":
-            line = max(pruning.weights_of_units(SHAPES, TIES[tie]).values())
+            line = max(weights_of_units(SHAPES, TIES[tie]).values())
             total = sum(int(np.prod(shape)) for shape in SHAPES.values())
             most = sparsity + max(0.005, line / total)
             assert sparsity <= freed_share(gates) <= most
@@ -62,13 +63,13 @@ def test_no_side_of_a_matrix_is_closed_beyond_the_floor(scope, tie):
     units = {u: a - 100 if u.startswith(("key.", "query_key")) else a for u, a in units.items()}
     for gate in met(units, 0.8, scope, tie).values():
         for side in gate.values():
-            assert ((np.asarray(side) >= 0).mean(-1) >= pruning.FLOOR).all()
+            assert ((np.asarray(side) >= 0).mean(-1) >= pruning.MIN_OPEN_SHARE).all()
 
 
 def test_units_can_be_vmapped():
     shapes = {"pooler": (11, 5)}
     need = pruning.weights_to_free(shapes, 0.35, "matrix")
-    opened = pruning.units_of(open_gates(shapes), {})
+    opened = units_of(open_gates(shapes), {})
     rng = np.random.default_rng(0)
     stacked = {u: jnp.asarray(rng.normal(size=(3, *a.shape)), jnp.float32)
                for u, a in opened.items()}  # fmt: skip

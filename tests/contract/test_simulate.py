@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import rerax
-from rerax.campaign.simulate import hash_of
 from rerax.crossbar.spec import ChipSpec
 from rerax.hardware import Hardware
+from rerax.simulation.simulate import hash_of
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(40, 6)).astype(np.float32), RNG.integers(0, 3, 40)

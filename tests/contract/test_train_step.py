@@ -15,12 +15,22 @@ from rerax.crossbar.quantise import quantise, rounded_weights
 from rerax.crossbar.spec import ChipSpec
 from rerax.models.bert.model import Bert
 from rerax.models.bert.names import TIES, gated_shapes
-from rerax.pruning import budget as pruning
+from rerax.pruning.budget import weights_to_free
 from rerax.pruning.gates import freed_share, open_cells, open_gates
-from rerax.train.order import Batch
+from rerax.pruning.masks import mask
+from rerax.pruning.ties import expand, units_of
+from rerax.train.batches import Batch
 from rerax.train.recipe import Recipe
 from rerax.train.score import Scorer
-from rerax.train.step import Trainer, close_gates, decays, loss_of, product_of, start, train_step
+from rerax.train.step import (
+    StepSetup,
+    batch_loss,
+    close_gates,
+    decay_mask,
+    initial_state,
+    matrix_product,
+    train_step,
+)
 
 # Dropout doubles the time to compile: what it does is in tests/unit/bert, and runs have it on.
 CONFIG = dataclasses.replace(
@@ -46,10 +56,12 @@ def recipe(**changes):
     return Recipe(**{"task": "sst2", "steps": 100, "lr": 1e-3, "warmup": 0.0, **changes})
 
 
-TRAINER = Trainer(CONFIG, recipe(weight_decay=0.1), SHAPES)
+TRAINER = StepSetup(CONFIG, recipe(weight_decay=0.1), SHAPES)
 LEARNER = {"distil": 0.7, "temperature": 3.0}
-LEARNERS = {d: Trainer(CONFIG, recipe(dtype=d, **LEARNER), SHAPES) for d in ("float32", "bfloat16")}
-slopes_of = jax.jit(jax.value_and_grad(loss_of), static_argnums=1)
+LEARNERS = {
+    d: StepSetup(CONFIG, recipe(dtype=d, **LEARNER), SHAPES) for d in ("float32", "bfloat16")
+}
+gradients_of = jax.jit(jax.value_and_grad(batch_loss), static_argnums=1)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -67,15 +79,15 @@ def random_gates(seed, closed=0.3):
 
 
 def test_open_gates_are_bit_identical_to_none():
-    b, masked = batch(), pruning.mask(PARAMS, open_gates(dict(SHAPES)))
+    b, masked = batch(), mask(PARAMS, open_gates(dict(SHAPES)))
     plain = forward(Bert(CONFIG), {"params": PARAMS}, b.ids, b.types, b.mask)
     gated = forward(Bert(CONFIG), {"params": masked}, b.ids, b.types, b.mask)
     assert np.asarray(plain).tobytes() == np.asarray(gated).tobytes()
 
 
 def test_closed_weights_are_bit_identical_after_100_steps_and_open_ones_move():
-    units = pruning.units_of(random_gates(1), TIES["all"])
-    state = start(TRAINER, PARAMS, units)
+    units = units_of(random_gates(1), TIES["all"])
+    state = initial_state(TRAINER, PARAMS, units)
     for step in range(100):
         state, _ = train_step(TRAINER, state, batch(seed=step % 7), ROOT)
     gates = jax.device_get(TRAINER.gates(state.units))
@@ -96,14 +108,14 @@ def test_a_closed_gate_that_would_help_reopens():
     carries = jnp.where(jnp.arange(30) < 10, jnp.where(jnp.arange(30) % 2, 1.0, -1.0), 0.0)
     params["head"]["classifier"]["kernel"] = jnp.stack([carries, -carries], 1)
     b = batch(32)
-    b = b._replace(teacher=forward(Bert(CONFIG), {"params": params}, b.ids, b.types, b.mask))
+    b = b._replace(teacher_logits=forward(Bert(CONFIG), {"params": params}, b.ids, b.types, b.mask))
     shapes = (("pooler", (30, 30)),)
     gates = open_gates(dict(shapes))
     gates["pooler"]["column"] = np.full(30, 0.05, np.float32)
     gates["pooler"]["column"][:3] = -0.05
     choices = {"lr": 1e-9, "sparsity": 0.1, "distil": 1.0, "gate_lr": 0.01}
-    trainer = Trainer(CONFIG, recipe(observe=0.0, settle=1.0, **choices), shapes)
-    state = start(trainer, params, pruning.units_of(gates, TIES["all"]))
+    trainer = StepSetup(CONFIG, recipe(observe=0.0, settle=1.0, **choices), shapes)
+    state = initial_state(trainer, params, units_of(gates, TIES["all"]))
     to_free = {"pooler": np.int32(90)}
     losses = []
     for _ in range(60):
@@ -120,23 +132,25 @@ def test_a_closed_gate_that_would_help_reopens():
 def test_gradients_are_finite_at_every_sparsity(dtype):
     rng = np.random.default_rng(0)
     for i, sparsity in enumerate(np.linspace(0, 0.95, 20)):
-        units = pruning.units_of(open_gates(dict(SHAPES)), TIES["all"])
+        units = units_of(open_gates(dict(SHAPES)), TIES["all"])
         units = jax.tree.map(lambda a: a + rng.normal(size=a.shape).astype(np.float32), units)
-        need = pruning.weights_to_free(dict(SHAPES), sparsity, "matrix")
+        need = weights_to_free(dict(SHAPES), sparsity, "matrix")
         units = close_gates(TRAINER, units, {k: np.int32(v) for k, v in need.items()})
         trainable = {"params": PARAMS, "units": units}
-        loss, slopes = slopes_of(trainable, LEARNERS[dtype], batch(seed=i), ROOT)
+        loss, slopes = gradients_of(trainable, LEARNERS[dtype], batch(seed=i), ROOT)
         for leaf in jax.tree.leaves((loss, slopes)):
             assert np.isfinite(leaf).all(), sparsity
         assert any(np.asarray(leaf).any() for leaf in slopes["units"].values())
 
 
 def test_bfloat16_products_stay_near_float32_ones():
-    units = pruning.units_of(open_gates(dict(SHAPES)), TIES["all"])
+    units = units_of(open_gates(dict(SHAPES)), TIES["all"])
     found = []
     for dtype in LEARNERS:
         parts = [
-            slopes_of({"params": PARAMS, "units": units}, LEARNERS[dtype], batch(seed=seed), ROOT)
+            gradients_of(
+                {"params": PARAMS, "units": units}, LEARNERS[dtype], batch(seed=seed), ROOT
+            )
             for seed in range(4)
         ]
         loss = np.mean([float(loss) for loss, _ in parts])
@@ -149,7 +163,7 @@ def test_bfloat16_products_stay_near_float32_ones():
 
 
 def test_decay_acts_on_kernels_and_tables_alone():
-    flags = decays(PARAMS)
+    flags = decay_mask(PARAMS)
     flat = jax.tree_util.tree_flatten_with_path(flags)[0]
     for path, on in flat:
         assert on == (path[-1].key in ("kernel", "table"))
@@ -176,20 +190,24 @@ def test_the_loss_is_that_of_its_formula(labels):
     b = b._replace(weight=b.weight.at[6:].set(0))
     variables, units = {"params": params}, {}
     if gates:
-        units = pruning.units_of(gates, TIES["all"])
-        gates = pruning.expand(units, tuple(gates), TIES["all"])
-        variables["params"] = pruning.mask(params, gates)
+        units = units_of(gates, TIES["all"])
+        gates = expand(units, tuple(gates), TIES["all"])
+        variables["params"] = mask(params, gates)
     own = np.asarray(forward(Bert(config), variables, b.ids, b.types, b.mask), float)
-    teacher, t, distil = np.asarray(b.teacher, float), LEARNER["temperature"], LEARNER["distil"]
+    teacher, t, distil = (
+        np.asarray(b.teacher_logits, float),
+        LEARNER["temperature"],
+        LEARNER["distil"],
+    )
     if len(labels) == 1:
         b = b._replace(labels=b.labels.astype(jnp.float32))
         hard, soft = (own[:, 0] - np.asarray(b.labels)) ** 2, (own - teacher)[:, 0] ** 2
-        loss = jax.jit(loss_of, static_argnums=1)
+        loss = jax.jit(batch_loss, static_argnums=1)
     else:
         hard = -np.log(softmax(own)[np.arange(8), np.asarray(b.labels)])
         p, q = softmax(teacher / t), softmax(own / t)
         soft = t**2 * (p * np.log(p / q)).sum(-1)
-        loss = lambda *given: slopes_of(*given)[0]  # noqa: E731
+        loss = lambda *given: gradients_of(*given)[0]  # noqa: E731
     found = loss({"params": params, "units": units}, trainer, b, ROOT)
     expected = ((1 - distil) * hard + distil * soft)[:6].mean()
     np.testing.assert_allclose(found, expected, rtol=1e-4)
@@ -215,7 +233,7 @@ def test_the_quantised_forward_is_the_fault_free_chip():
     ids, types = jnp.stack(examples.ids), jnp.stack(examples.types)
 
     def logits(recipe):
-        model = Bert(CONFIG, product_of(recipe))
+        model = Bert(CONFIG, matrix_product(recipe))
         return forward(model, {"params": PARAMS}, ids, types, ids >= 0)
 
     off = np.abs(logits(recipe()) - chip).max()
@@ -227,7 +245,7 @@ def test_two_devices_agree_with_one():
     assert mesh.size == 2
     states = []
     for spread in (False, True):
-        state = start(TRAINER, PARAMS, pruning.units_of(random_gates(1), TIES["all"]))
+        state = initial_state(TRAINER, PARAMS, units_of(random_gates(1), TIES["all"]))
         if spread:
             state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
         for i in range(2):

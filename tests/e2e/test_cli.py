@@ -18,7 +18,7 @@ from commands import refused, without
 from light import COMMAND, run_steps
 from safetensors.numpy import load_file, save_file
 
-from rerax.campaign import block_file
+from rerax import sealed
 from rerax.cli import app, main
 
 
@@ -421,7 +421,7 @@ def test_another_campaigns_folder(capsys, flags, model, tmp_path):
 
 def test_a_disk_that_fills_up(capsys, flags, tmp_path, monkeypatch):
     """The first point's block is kept, the second one's write fails half-way."""
-    real, written = block_file.whole_file, []
+    real, written = sealed.whole_file, []
 
     @contextlib.contextmanager
     def fill(file):
@@ -433,7 +433,7 @@ def test_a_disk_that_fills_up(capsys, flags, tmp_path, monkeypatch):
             yield out
 
     with monkeypatch.context() as patch:
-        patch.setattr(block_file, "whole_file", fill)
+        patch.setattr(sealed, "whole_file", fill)
         assert main(flags()) == 2
     error = capsys.readouterr().err.strip()
     assert "No space left on device" in error
@@ -452,7 +452,7 @@ def test_interruption_keeps_finished_blocks(capsys, flags, tmp_path, monkeypatch
     def interrupt(self, point, block, known):
         if point.rate > 0:
             raise KeyboardInterrupt
-        return real(self, point, block, known)
+        return (yield from real(self, point, block, known))
 
     monkeypatch.setattr(worker.Worker, "rows", interrupt)
     assert main(flags()) == 130

@@ -45,9 +45,9 @@ def clean_score(where, max_examples=None, **fixed):
 
     import rerax
 
-    subject, inputs = rerax_sweep.prepare(*where, max_examples)
-    arguments = (inputs.params, inputs.config, inputs.examples, subject.labels)
-    rows = rerax.sweep(*arguments, rates=(0.0,), chips=1, order=subject.order, **fixed)
+    workload, inputs = rerax_sweep.prepare(*where, max_examples)
+    arguments = (inputs.params, inputs.config, inputs.examples, workload.labels)
+    rows = rerax.sweep(*arguments, rates=(0.0,), chips=1, order=workload.order, **fixed)
     return rows["score"][0].as_py(), inputs
 
 

@@ -9,9 +9,8 @@ import unoptimised
 
 from rerax import demo
 from rerax.campaign.point import Point
-from rerax.campaign.run import run
-from rerax.campaign.source import read_subject
-from rerax.campaign.subject import Settings
+from rerax.campaign.runner import run
+from rerax.campaign.workload import Settings, read_workload
 from rerax.cli import main
 from rerax.demo import CHIPS, ENCODINGS, MODEL, RATES
 from rerax.demo.sentences import BAD, GOOD, TURNS, make_sentences, words, write_data
@@ -52,9 +51,9 @@ def test_the_demo_is_a_thousand_chips():
 
 def test_shipped_model(tmp_path):
     write_data(tmp_path / "data")
-    subject = read_subject(str(MODEL), "sst2", "demo", data=str(tmp_path / "data"), max_length=64)
+    workload = read_workload(str(MODEL), "sst2", "demo", data=str(tmp_path / "data"), max_length=64)
     points = [Point(task="sst2", model="demo", rate=rate) for rate in (0.0, 0.1)]
-    rows = run(subject, points, Settings(chips=4), tmp_path / "rows").to_pandas()
+    rows = run(workload, points, Settings(chips=4), tmp_path / "rows").to_pandas()
     assert (rows.float_score >= 0.97).all()
     assert (rows[rows.rate == 0].score >= 0.97).all()
     assert rows[rows.rate > 0].score.mean() < 0.95  # faults must be seen to hurt

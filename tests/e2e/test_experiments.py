@@ -15,10 +15,10 @@ import pytest
 import tiny
 from paths import HELPERS, ROOT
 
-import rerax
 from rerax.cli import main
+from rerax.models.bert.folder import Model, save_model
 from rerax.models.bert.names import gated_shapes
-from rerax.pruning.gates import open_gates, save_gates, with_zeros
+from rerax.pruning.gates import open_gates
 
 EXPERIMENTS = ROOT / "experiments"
 if not EXPERIMENTS.is_dir():
@@ -93,8 +93,7 @@ def work(tmp_path_factory):
     for sparsity in (0.21, 0.35):
         out, gates = folder / f"sst2-1-{100 * sparsity:.0f}", closed(params, sparsity)
         tiny.write_model(out, CONFIG)
-        rerax.save(out, CONFIG, with_zeros(params, gates))
-        save_gates(out, params, gates)
+        save_model(out, Model(CONFIG, params, gates))
     return folder
 
 

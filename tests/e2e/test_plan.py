@@ -10,18 +10,19 @@ import tiny
 import unoptimised
 
 import rerax
-from rerax.campaign.run import tree_hash
+from rerax.campaign.sweep import tree_hash
 from rerax.cli import main
 from rerax.crossbar.quantise import quantise
 from rerax.crossbar.spec import ENCODINGS, ChipSpec
 from rerax.faults import fault_model
 from rerax.hardware import Hardware
 from rerax.models.bert import crossbars, planning
+from rerax.models.bert.folder import Model, save_model
 from rerax.models.bert.names import gated_shapes
 from rerax.models.bert.planning import Design, account, save_plan, total
 from rerax.models.bert.sensitivity import input_power
 from rerax.protection import protection
-from rerax.pruning.gates import open_gates, save_gates, with_zeros
+from rerax.pruning.gates import open_gates, with_zeros
 
 GROUPS = ("encoder", "pooler", "classifier")
 CHANCES = fault_model("uniform").odds(1e-2, 904 / 1079)
@@ -58,8 +59,7 @@ def _one_clean_pass():
 @pytest.fixture(scope="module")
 def model(tmp_path_factory, gates):
     folder = tiny.write_model(tmp_path_factory.mktemp("models") / "pruned")
-    rerax.save(folder, tiny.CONFIG, with_zeros(PARAMS, gates))
-    save_gates(folder, PARAMS, gates)
+    save_model(folder, Model(tiny.CONFIG, PARAMS, gates))
     return folder
 
 

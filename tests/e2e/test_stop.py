@@ -76,8 +76,8 @@ from rerax.cli import main
 
 class Worker(quick_campaign.Worker):
     @classmethod
-    def start(cls, subject, *_):
-        cls.hashes = {"model_hash": subject.model_hash, "data_hash": subject.data_hash}
+    def start(cls, workload, *_):
+        cls.hashes = {"model_hash": workload.model_hash, "data_hash": workload.data_hash}
         return cls()
 
     def rows(self, point, block, known):

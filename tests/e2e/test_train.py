@@ -21,9 +21,10 @@ from rerax.cli import main
 from rerax.crossbar.spec import ChipSpec
 from rerax.glue.tasks import find_task
 from rerax.models.bert import convert
-from rerax.pruning.gates import freed_share, load_gates
-from rerax.train import folder as train_folder
-from rerax.train import run as train_run
+from rerax.models.bert.folder import Model, load_model
+from rerax.pruning.gates import freed_share
+from rerax.train import inputs as train_inputs
+from rerax.train import loop as train_loop
 from rerax.train.score import Scorer
 
 CONFIG = dataclasses.replace(tiny.CONFIG, num_hidden_layers=2)
@@ -86,9 +87,9 @@ def refused(capsys, arguments):
 
 
 def test_the_folder_is_a_model_with_zeros_written_out(trained, model):
-    config, params = convert.load(trained)
+    params = convert.load(trained)[1]
+    config, whole, gates = load_model(trained)
     assert config.labels == CONFIG.labels
-    whole, gates = load_gates(trained, params)
     freed = freed_share(gates)
     assert 0.3 <= freed <= 0.3 + 1 / 30
     kernels = [p["encoder"]["query"]["kernel"] for p in (params, whole)]
@@ -115,7 +116,7 @@ def test_the_log_tells_loss_score_and_sparsity(trained):
     assert scores[-1]["before"] == scores[0]["score"]
     assert scores[0]["freed"] == 0
     assert scores[-1]["best"] == max(r["score"] for r in scores[2:])  # the ramp ends at step 6
-    _, gates = load_gates(trained, convert.load(trained)[1])
+    gates = load_model(trained).gates
     assert scores[-1]["freed"] == freed_share(gates)
     assert any("loss" in r and np.isfinite(r["loss"]) for r in records)
     assert convert.load(trained / "best")[0] == convert.load(trained)[0]
@@ -144,7 +145,7 @@ def test_sweep_takes_the_folder_as_it_is(trained, data, tmp_path, monkeypatch, c
     more = ["--rates", "0,0.02", "--chips", "2", "--max-length", "32", "--quiet"]
     assert main([str(a) for a in (*arguments, *more)]) == 0
     rows = pd.read_parquet(out)
-    _, gates = load_gates(trained, convert.load(trained)[1])
+    gates = load_model(trained).gates
     sizes = {n: np.prod(g["row"].shape) * g["column"].shape[-1] for n, g in gates.items()}
     on_chip = sum(sizes.values()) + 30 * 30 + 30 * 2  # pooler and classifier have no gates here
     np.testing.assert_allclose(
@@ -167,15 +168,15 @@ class Killed(Exception):
 @pytest.mark.parametrize("step", [1, 6, 8, 11])
 def test_a_killed_run_goes_on_to_the_same_bits(step, trained, flags, tmp_path, monkeypatch):
     out = tmp_path / "run"
-    real = train_run.train_step
+    real = train_loop.train_step
 
-    def kill(trainer, state, batch, root):
+    def kill(setup, state, batch, root):
         if int(state.step) == step:
             raise Killed
-        return real(trainer, state, batch, root)
+        return real(setup, state, batch, root)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_run, "train_step", kill)
+        patch.setattr(train_loop, "train_step", kill)
         with pytest.raises(Killed):
             main(flags(out))
     with (out / "training" / "log.jsonl").open("a") as stream:
@@ -196,15 +197,15 @@ def test_a_checkpoint_cut_short_is_named_and_its_predecessor_kept(
     trained, flags, tmp_path, monkeypatch
 ):
     out = tmp_path / "run"
-    real = train_run.train_step
+    real = train_loop.train_step
 
-    def kill(trainer, state, batch, root):
+    def kill(setup, state, batch, root):
         if int(state.step) == 11:
             raise Killed
-        return real(trainer, state, batch, root)
+        return real(setup, state, batch, root)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_run, "train_step", kill)
+        patch.setattr(train_loop, "train_step", kill)
         with pytest.raises(Killed):
             main(flags(out))
     checkpoints = out / "training" / "checkpoints"
@@ -290,16 +291,16 @@ def test_bad_input_is_one_line_and_nothing_is_written(flags, data, model, tmp_pa
 def test_an_interrupted_run_says_what_is_kept(flags, trained, tmp_path, monkeypatch, capsys):
     """Nothing before the first checkpoint, so that the same command starts anew; then its step."""
     out = tmp_path / "out"
-    real = train_run.train_step
+    real = train_loop.train_step
 
     def stopped_at(last, arguments):
-        def step(trainer, state, batch, root):
+        def step(setup, state, batch, root):
             if int(state.step) == last:
                 raise KeyboardInterrupt
-            return real(trainer, state, batch, root)
+            return real(setup, state, batch, root)
 
         with monkeypatch.context() as patch:
-            patch.setattr(train_run, "train_step", step)
+            patch.setattr(train_loop, "train_step", step)
             assert main(arguments) == 130
         return capsys.readouterr().err.strip()
 
@@ -337,11 +338,11 @@ def test_a_run_tells_what_takes_long(flags, tmp_path, monkeypatch, capsys):
 @pytest.fixture
 def quick(monkeypatch):
     """Steps and answers that cost nothing, for tests whose subject is not what a step does."""
-    real = train_run.train_step.__wrapped__
+    real = train_loop.train_step.__wrapped__
 
-    def step(trainer, state, batch, root):
+    def step(setup, state, batch, root):
         if state.step == 0:
-            jax.eval_shape(lambda *arrays: real(trainer, *arrays), state, batch, root)
+            jax.eval_shape(lambda *arrays: real(setup, *arrays), state, batch, root)
         drawn = np.random.default_rng(int(state.step))
 
         def moved(leaf):
@@ -351,17 +352,17 @@ def quick(monkeypatch):
         state = state._replace(params=params, importance=importance, step=state.step + 1)
         return state, jnp.float32(0.5)
 
-    monkeypatch.setattr(train_run, "train_step", step)
+    monkeypatch.setattr(train_loop, "train_step", step)
     quick_answers.use(monkeypatch)
-    fresh = jax.jit(train_run.init_params, static_argnums=0)  # one program, not one an operation
-    monkeypatch.setattr(train_run, "init_params", fresh)
+    fresh = jax.jit(train_inputs.init_params, static_argnums=0)  # one program, not one an operation
+    monkeypatch.setattr(train_inputs, "init_params", fresh)
 
 
 def test_gates_go_on_from_the_folder_that_they_came_from(
     quick, trained, flags, tmp_path, monkeypatch, capsys
 ):
     """A further stage begins at the first one's sparsity and never opens up on the way."""
-    monkeypatch.setattr(train_run, "LOG_STEPS", 1)
+    monkeypatch.setattr(train_loop, "LOG_STEPS", 1)
     out = tmp_path / "more"
     assert main(flags(out, model=trained, sparsity="0.5")) == 0
     freed = [r["freed"] for r in log(out)]
@@ -371,7 +372,7 @@ def test_gates_go_on_from_the_folder_that_they_came_from(
     assert "gate the same matrices, or start from a dense model" in message
     still = tmp_path / "still"
     assert main(flags(still, model=trained, sparsity=None)) == 0
-    found = [load_gates(f, convert.load(f)[1])[1] for f in (trained, still)]
+    found = [load_model(f).gates for f in (trained, still)]
     for name in found[0]:
         for side in ("row", "column"):
             np.testing.assert_array_equal(found[0][name][side], found[1][name][side])
@@ -385,7 +386,7 @@ def test_dense_quantised_training_of_a_new_head(quick, flags, tmp_path, monkeypa
         specs.append(spec)
         return Scorer(config, examples, spec)
 
-    monkeypatch.setattr(train_run, "Scorer", watched)
+    monkeypatch.setattr(train_loop, "Scorer", watched)
     body, out = tmp_path / "body", tmp_path / "out"
     convert.save(body, CONFIG, {**tiny.random_params(CONFIG), "head": {}})
     tiny.write_tokenizer(body)
@@ -420,7 +421,7 @@ def test_a_head_is_kept_where_names_say_what_it_means(names, labels, order, keep
     lost = not keeps_head and len(names) == 2  # a head that might have been right
     words = pytest.warns(UserWarning, match="a new classifier is drawn")
     with words if lost else contextlib.nullcontext():
-        got = train_run._outputs(find_task("sst2"), config, head, labels)
+        got = train_inputs._outputs(find_task("sst2"), config, head, labels)
     assert got[1:] == (order, keeps_head)
     assert got[0].labels == (labels or (names if keeps_head else ("negative", "positive")))
 
@@ -428,15 +429,15 @@ def test_a_head_is_kept_where_names_say_what_it_means(names, labels, order, keep
 def test_labels_that_are_not_the_tasks_are_refused():
     for head in ({}, {"pooler": {}, "classifier": {}}):
         with pytest.raises(ValueError, match="labels good,bad are not sst2's"):
-            train_run._outputs(find_task("sst2"), CONFIG, {"head": head}, ("good", "bad"))
+            train_inputs._outputs(find_task("sst2"), CONFIG, {"head": head}, ("good", "bad"))
 
 
 def test_a_teacher_whose_outputs_mean_something_else_is_refused(monkeypatch, tmp_path):
     def named(*names):
         config = dataclasses.replace(CONFIG, labels=names)
-        read = (config, {"head": {"pooler": {}, "classifier": {}}}, None)
-        monkeypatch.setattr(train_run, "_load", lambda _: read)
-        return train_run._read_teacher(find_task("sst2"), str(tmp_path))
+        read = Model(config, {"head": {"pooler": {}, "classifier": {}}}, None)
+        monkeypatch.setattr(train_inputs, "load_model", lambda _: read)
+        return train_inputs._read_teacher(find_task("sst2"), str(tmp_path))
 
     assert named("POSITIVE", "NEGATIVE")[-1] == (1, 0)
     with pytest.warns(UserWarning, match="LABEL_1, which says nothing: taken in GLUE's order"):
@@ -451,5 +452,5 @@ def test_a_full_disk_leaves_no_half_written_model(flags, tmp_path, monkeypatch, 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(train_folder, "save_gates", full)
+    monkeypatch.setattr("rerax.models.bert.folder.save_gates", full)
     assert "No space left" in refused(capsys, flags(out))

@@ -4,8 +4,9 @@ import numpy as np
 import pyarrow as pa
 
 from rerax.campaign import store
-from rerax.campaign.block import Block
+from rerax.campaign.block import Block, missing
 from rerax.campaign.point import Point
+from rerax.campaign.schema import SCHEMA
 
 POINT = Point(task="sst2", model="minilm", rate=1e-3)
 PAIRS = {
@@ -45,11 +46,11 @@ def make_rows(block: Block, point: Point = POINT, platform: str = "cpu", **chang
         }
         for chip in range(block.first, block.last + 1)
     ]
-    return pa.Table.from_pylist(rows, schema=store.SCHEMA)
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 def fill(path, chips: int, point: Point = POINT, **changes) -> list[Block]:
-    blocks = [block for _, block in store.missing(store.scan(path), [point], chips)]
+    blocks = [block for _, block in missing(store.scan(path), [point], chips)]
     for block in blocks:
         store.write_block(path, block, make_rows(block, point, **changes))
     return blocks

@@ -11,6 +11,6 @@ import quick_campaign  # noqa: E402, F401
 import transformers.models.auto.tokenization_auto  # noqa: E402
 import transformers.tokenization_utils_tokenizers  # noqa: E402, F401
 
-import rerax.campaign.several  # noqa: E402
+import rerax.campaign.runner  # noqa: E402
 import rerax.campaign.worker  # noqa: E402
 import rerax.cli  # noqa: E402, F401

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from rerax.campaign.block import SCHEMA
 from rerax.campaign.point import Point
+from rerax.campaign.schema import SCHEMA
 
 POINT = Point(task="sst2", model="minilm", rate=1e-3)
 

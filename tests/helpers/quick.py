@@ -16,7 +16,7 @@ WITHOUT_OPTIMISING = {"xla_backend_optimization_level": 0}
 class Halves(faults.FaultModel):
     """The bit below the top one is inverted in a tenth of the words, by array and chip.
 
-    At rate 0 it is in none. For tests whose subject is not the sampler.
+    At rate 0 it is in none. For tests whose workload is not the sampler.
     """
 
     has_polarity = False

@@ -13,12 +13,13 @@ import numpy as np
 from folders import POINT, make_rows
 
 from rerax.campaign.grid import expand
-from rerax.campaign.run import run
-from rerax.campaign.subject import Settings, Subject
+from rerax.campaign.runner import run
+from rerax.campaign.workload import Progress, Settings, Workload
+from rerax.models.bert.config import BertConfig
 
 PROGRAM = "import sys, quick_campaign; quick_campaign.main(*sys.argv[1:])"
 POINTS = expand(POINT, {"rate": (0.0, *(k / 100 for k in range(1, 10)))})
-SUBJECT = Subject(
+WORKLOAD = Workload(
     task="sst2",
     model="minilm",
     model_hash="a" * 64,
@@ -26,7 +27,7 @@ SUBJECT = Subject(
     order=(0, 1),
     labels=np.zeros(9),
     parts=(("validation", 9),),
-    config=None,
+    config=BertConfig(),
     load=lambda: None,
 )
 
@@ -35,10 +36,7 @@ class Worker:
     """Stands in for the one that computes."""
 
     platform = "cpu"
-    subject = SUBJECT
-    pace = types.SimpleNamespace(
-        total=0, step=lambda chips, point: None, others=lambda point, left: None
-    )
+    workload = WORKLOAD
     lanes = 1
     log: Path
     seconds: float
@@ -47,7 +45,7 @@ class Worker:
     def start(cls, *_):
         return cls()
 
-    def crew(self):
+    def on_each_device(self):
         return [self]
 
     def check_labels(self, point, known):
@@ -61,6 +59,7 @@ class Worker:
         time.sleep(self.seconds)
         with self.log.open("a") as log:
             log.write(f"{point.hash[:16]} {block.first} {block.last}\n")
+        yield Progress(block.chips, block.chips, point)
         return make_rows(block, point)
 
 
@@ -70,4 +69,4 @@ def main(out, chips, log, seconds="0", order=""):
     module.Worker = Worker
     sys.modules[module.__name__] = module
     points = POINTS[::-1] if order else POINTS
-    run(SUBJECT, points, Settings(chips=int(chips)), Path(out))
+    run(WORKLOAD, points, Settings(chips=int(chips)), Path(out))

@@ -5,7 +5,7 @@ Its arguments are HOST:PORT PROCESSES PROCESS and those of the other.
 
 import quick_campaign
 
-from rerax.campaign.team import joined
+from rerax.campaign.distributed import joined
 
 PROGRAM = "import sys, team_campaign; team_campaign.main(*sys.argv[1:])"
 

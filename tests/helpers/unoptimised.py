@@ -3,8 +3,8 @@
 import jax
 from quick import WITHOUT_OPTIMISING
 
-from rerax.campaign import lens
 from rerax.evaluate import engine
+from rerax.inspect import export, read
 from rerax.train import step
 
 
@@ -17,9 +17,9 @@ _PROGRAMS = {
     "rerax.evaluate.engine.chunk_logits": _again(engine.chunk_logits, "network", "chunk"),
     "rerax.evaluate.prefix_cache.clean_entry": _again(engine.clean_entry, "network"),
     "rerax.evaluate.prefix_cache.clean_advance": _again(engine.clean_advance, "network"),
-    "rerax.campaign.lens._read": _again(lens._read, "hardware"),
-    "rerax.campaign.lens._disturb": _again(lens._disturb, "hardware"),
-    "rerax.train.run.train_step": _again(step.train_step, "trainer", donate_argnames="state"),
+    "rerax.inspect.read._read": _again(read._read, "hardware"),
+    "rerax.inspect.export._disturb": _again(export._disturb, "hardware"),
+    "rerax.train.loop.train_step": _again(step.train_step, "setup", donate_argnames="state"),
 }
 
 

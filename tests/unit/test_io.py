@@ -10,11 +10,16 @@ from folders import PAIRS, POINT, fill, make_rows
 
 from rerax import io as files
 from rerax.campaign import store
-from rerax.campaign.block import Block
-from rerax.campaign.compact import compact
-from rerax.campaign.export import export_csv
-from rerax.campaign.manifest import read_provenance
-from rerax.campaign.merge import merge
+from rerax.campaign.block import Block, blocks_of
+from rerax.campaign.maintain import compact, export_csv, merge
+from rerax.campaign.manifest import (
+    add_provenance,
+    check_folder,
+    open_folder,
+    read_provenance,
+    read_references,
+    write_references,
+)
 
 
 @pytest.fixture
@@ -35,23 +40,23 @@ def test_a_local_path_is_a_plain_path(tmp_path):
 def test_a_campaign_lives_in_an_object_store(bucket):
     out = files.place(f"{bucket}/a")
     assert store.scan(out) == []
-    store.check_folder(out, 0, 1, PAIRS)
-    store.open_folder(out, 0, 1, PAIRS)
+    check_folder(out, 0, 1, PAIRS)
+    open_folder(out, 0, 1, PAIRS)
     fill(out, 40)
     fill(out, 70)
     ranges = [(0, 31), (32, 39), (40, 63), (64, 69)]
     assert [name for name in names(out) if name[0] != "_"] == [
-        store.Block(POINT.hash[:16], *ends).name for ends in ranges
+        Block(POINT.hash[:16], *ends).name for ends in ranges
     ]
     assert store.read_rows(out)["chip"].to_pylist() == list(range(70))
     pd.testing.assert_frame_equal(pd.read_parquet(str(out)), store.read_rows(out).to_pandas())
     with pytest.raises(ValueError, match="seed is 0 there and 1 now"):
-        store.check_folder(out, 1, 1, PAIRS)
+        check_folder(out, 1, 1, PAIRS)
 
 
 def test_a_block_is_one_put(bucket, monkeypatch):
     out = files.place(bucket)
-    block = store.blocks_of(POINT, 32)[0]
+    block = blocks_of(POINT, 32)[0]
     puts = []
     real = type(out.fs).pipe_file
     monkeypatch.setattr(
@@ -89,21 +94,21 @@ def test_damage_is_set_aside_there_too(bucket):
 
 def test_references_and_runs_are_kept_there_too(bucket):
     out = files.place(bucket)
-    store.write_references(out, {"cpu": {"x": 0.5}})
-    store.write_references(out, {"cpu": {"y": 0.25}, "gpu": {"x": 1.0}})
-    assert store.read_references(out) == {"cpu": {"x": 0.5, "y": 0.25}, "gpu": {"x": 1.0}}
+    write_references(out, {"cpu": {"x": 0.5}})
+    write_references(out, {"cpu": {"y": 0.25}, "gpu": {"x": 1.0}})
+    assert read_references(out) == {"cpu": {"x": 0.5, "y": 0.25}, "gpu": {"x": 1.0}}
     for run in (1, 2):
-        store.add_provenance(out, {"run": run})
+        add_provenance(out, {"run": run})
     assert [entry["run"] for entry in read_provenance(out)] == [1, 2]
 
 
 def test_folders_are_kept_in_order_there_too(bucket, tmp_path):
     out, local = files.place(f"{bucket}/a"), tmp_path / "local"
     for path, chips in ((out, 40), (local, 128)):
-        store.open_folder(path, 0, 1, PAIRS)
+        open_folder(path, 0, 1, PAIRS)
         fill(path, chips)
     merge([local], out)
-    assert compact(out).after == 1
+    assert compact(out)[1] == 1
     assert [b.last for b in store.scan(out)] == [127]
     assert export_csv(out, files.place(f"{bucket}/rows.csv")) == 128
     assert export_csv(out, tmp_path / "rows.csv") == 128
@@ -114,7 +119,7 @@ def test_the_command_line_takes_urls(bucket, capsys):
     from rerax.cli import main
 
     out = files.place(bucket)
-    store.open_folder(out, 0, 1, PAIRS)
+    open_folder(out, 0, 1, PAIRS)
     fill(out, 8)
     assert main(["report", bucket]) == 0
     assert main(["compact", bucket]) == 0
@@ -144,12 +149,12 @@ def test_pairs_and_references_of_two_processes_are_both_kept(tmp_path):
     """Another process writes between reading and writing, which the lock keeps apart."""
     import threading
 
-    store.open_folder(tmp_path, 0, 1, PAIRS)
+    open_folder(tmp_path, 0, 1, PAIRS)
     pair = PAIRS["sst2/minilm"]
 
     def add(i):
-        store.open_folder(tmp_path, 0, 1, {f"sst2/m{i}": pair})
-        store.write_references(tmp_path, {"cpu": {f"h{i}": float(i)}})
+        open_folder(tmp_path, 0, 1, {f"sst2/m{i}": pair})
+        write_references(tmp_path, {"cpu": {f"h{i}": float(i)}})
 
     threads = [threading.Thread(target=add, args=(i,)) for i in range(16)]
     for thread in threads:
@@ -157,12 +162,12 @@ def test_pairs_and_references_of_two_processes_are_both_kept(tmp_path):
     for thread in threads:
         thread.join()
     assert len(json.loads((tmp_path / "_campaign.json").read_text())["pairs"]) == 17
-    assert len(store.read_references(tmp_path)["cpu"]) == 16
+    assert len(read_references(tmp_path)["cpu"]) == 16
 
 
 def test_a_cut_line_of_the_log_is_left_out(tmp_path):
-    store.open_folder(tmp_path, 0, 1, PAIRS)
-    store.add_provenance(tmp_path, {"run": 1})
+    open_folder(tmp_path, 0, 1, PAIRS)
+    add_provenance(tmp_path, {"run": 1})
     with (tmp_path / "_provenance.jsonl").open("a") as log:
         log.write('{"run": ')
     assert read_provenance(tmp_path) == [{"run": 1}]

@@ -9,8 +9,8 @@ import pytest
 
 from rerax import progress
 from rerax.campaign.point import Point
-from rerax.campaign.subject import Progress
-from rerax.campaign.worker import _Pace
+from rerax.campaign.runner import Runner
+from rerax.campaign.workload import Progress, Settings
 from rerax.progress import Lines, reporter, say
 
 POINT = Point(task="sst2", model="m", rate=1e-3)
@@ -107,11 +107,11 @@ def test_what_takes_long_is_named_once_without_being_told_again():
 def test_of_several_processes_one_waits_for_the_others():
     """Its own share ends, then theirs counts: down to nothing, and no number runs backwards."""
     watch = Watch()
-    pace = _Pace(0, watch.report.tell)
+    runner = Runner([], Settings())
     for left in (64, 40, 32):  # none of the chips were its own
         watch.now += 10
-        pace.others(POINT, left)
-    pace.others(POINT, 0)
+        watch.report.tell(runner._waiting(POINT, left))
+    watch.report.tell(runner._waiting(POINT, 0))
     watch.close(40)
     said = [text.split(" (")[0] for _, text in watch.lines]
     assert said == [
@@ -120,21 +120,17 @@ def test_of_several_processes_one_waits_for_the_others():
         "32 of 64 chips, 20 s left",
         "64 of 64 chips, after 40 s",
     ]
-    told = []
-    pace = _Pace(10, told.append)
-    pace.step(10, POINT)
-    pace.others(POINT, 5)
-    pace.others(POINT, 0)
-    pace.total += 20  # more chips, as a rule asks for them
-    pace.step(8, POINT)
+    runner = Runner([], Settings())
+    told = [runner._told(Progress(10, 32, POINT))]
+    told += [runner._waiting(POINT, left) for left in (5, 0)]
+    runner._total += 20  # more chips, as a rule asks for them
+    told.append(runner._told(Progress(8, 32, POINT)))
     assert [(p.done, p.total) for p in told] == [(10, 10), (10, 15), (15, 15), (23, 35)]
 
 
 def test_the_words_of_a_point():
     assert Progress(0, 1, POINT).text == "sst2 offset uniform rate 1e-3"
-    told = []
-    _Pace(4, told.append).at("compiling", POINT)
-    assert told[0].text == "compiling, sst2 offset uniform rate 1e-3"
+    assert Progress(0, 4, POINT, "compiling").text == "compiling, sst2 offset uniform rate 1e-3"
 
 
 class Broken(io.StringIO):

@@ -63,7 +63,7 @@ TIES: dict[str, dict[str, tuple[Side, Side]]] = {
         "value_output": (("value", "column"), ("attention_output", "row")),
     },
 }
-"""Lines that are one dimension of the network, and so may share one unit (`pruning.budget`)."""
+"""Lines that are one dimension of the network, and so may share one unit (`pruning.ties`)."""
 
 
 def leaf_of(matrix: str) -> str:

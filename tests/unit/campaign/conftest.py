@@ -3,12 +3,12 @@
 import pytest
 from folders import PAIRS
 
-from rerax.campaign import store
+from rerax.campaign.manifest import open_folder
 
 
 @pytest.fixture
 def folder(tmp_path):
     """A campaign folder without rows."""
     path = tmp_path / "campaign"
-    store.open_folder(path, 0, 1, PAIRS)
+    open_folder(path, 0, 1, PAIRS)
     return path

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 from folders import POINT, fill, make_rows, names, same
 
-from rerax.campaign import compact as compaction
-from rerax.campaign import store
-from rerax.campaign.block import Block
-from rerax.campaign.compact import compact
+from rerax.campaign import maintain, store
+from rerax.campaign.block import Block, blocks_of
+from rerax.campaign.maintain import compact
+from rerax.sealed import write_sealed
 
 OTHER = replace(POINT, rate=0.5)
 
@@ -19,15 +19,14 @@ def test_blocks_of_a_point_become_one_file(folder):
     fill(folder, 104)
     fill(folder, 64, OTHER)
     rows, frame = store.read_rows(folder), pd.read_parquet(folder)
-    done = compact(folder)
-    assert (done.before, done.after) == (7, 2)
+    assert compact(folder) == (7, 2)
     assert names(folder) == sorted(
         Block(p.hash[:16], first, last).name for p, first, last in ((POINT, 0, 103), (OTHER, 0, 63))
     )
     assert same(store.read_rows(folder), rows)
     pd.testing.assert_frame_equal(pd.read_parquet(folder), frame)
     again = {f: f.stat().st_mtime_ns for f in folder.iterdir()}
-    assert compact(folder).after == 2
+    assert compact(folder)[1] == 2
     assert {f: f.stat().st_mtime_ns for f in folder.iterdir()} == again
 
 
@@ -44,7 +43,7 @@ def test_a_compacted_folder_is_done_and_grows(folder):
 
 
 def test_a_missing_block_parts_two_files(folder):
-    for block in store.blocks_of(POINT, 160):
+    for block in blocks_of(POINT, 160):
         if block.first != 64:
             store.write_block(folder, block, make_rows(block))
     compact(folder)
@@ -53,7 +52,7 @@ def test_a_missing_block_parts_two_files(folder):
 
 
 def test_no_file_grows_without_bound(folder, monkeypatch):
-    monkeypatch.setattr(compaction, "MOST_CHIPS", 64)
+    monkeypatch.setattr(maintain, "MOST_CHIPS", 64)
     fill(folder, 160)
     compact(folder)
     assert [b.chips for b in store.scan(folder)] == [64, 64, 32]
@@ -90,7 +89,7 @@ def test_what_is_damaged_or_left_over_is_dealt_with(folder):
     leftover.write_bytes(b"half")
     with pytest.warns(UserWarning, match="set aside"):
         done = compact(folder)
-    assert (done.before, done.after, done.leftovers) == (3, 2, 1)
+    assert done == (3, 2)
     assert (folder / "_aside" / f"{blocks[1].name}.damaged").exists()
     assert not leftover.exists()
 
@@ -104,7 +103,7 @@ def test_blocks_that_overlap_become_one_in_which_each_chip_is_once(folder):
     """As two runs leave them that began at once with other numbers of chips."""
     for ends in ((0, 7), (0, 15), (8, 31), (32, 63)):
         block = Block(POINT.hash[:16], *ends)
-        store.write_rows(folder / block.name, make_rows(block))
+        write_sealed(folder / block.name, make_rows(block))
     compact(folder)
     assert names(folder) == [Block(POINT.hash[:16], 0, 63).name]
     assert pd.read_parquet(folder).chip.tolist() == list(range(64))

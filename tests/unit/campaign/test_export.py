@@ -6,8 +6,9 @@ import pyarrow.csv as pacsv
 import pytest
 from folders import POINT, fill, names
 
-from rerax.campaign import store
-from rerax.campaign.export import export_csv
+from rerax.campaign.block import blocks_of
+from rerax.campaign.maintain import export_csv
+from rerax.campaign.schema import SCHEMA
 
 
 def test_every_row_and_column_reads_back(folder, tmp_path):
@@ -19,7 +20,7 @@ def test_every_row_and_column_reads_back(folder, tmp_path):
     assert export_csv(folder, file) == 45
     found = pacsv.read_csv(file).to_pandas()
     expected = pd.read_parquet(folder)
-    assert list(found.columns) == store.SCHEMA.names
+    assert list(found.columns) == SCHEMA.names
     for name in ("chip", "score", "rate", "sa1_share", "point_hash", "degenerate", "stuck_at_0"):
         assert found[name].tolist() == expected[name].tolist(), name
     assert found.input_bits.isna().sum() == 5
@@ -39,7 +40,7 @@ def test_an_old_file_is_replaced_whole_or_not_at_all(folder, tmp_path, monkeypat
     assert file.read_text() == "old"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["campaign", "rows.csv"]
     assert export_csv(folder, file) == 8
-    assert names(folder) == [b.name for b in store.blocks_of(POINT, 8)]
+    assert names(folder) == [b.name for b in blocks_of(POINT, 8)]
 
 
 def test_nothing_to_export(folder, tmp_path):

@@ -9,15 +9,20 @@ from folders import PAIRS, POINT, fill, make_rows, names, same
 
 from rerax.campaign import store
 from rerax.campaign.block import Block
-from rerax.campaign.compact import compact
-from rerax.campaign.manifest import read_provenance
-from rerax.campaign.merge import merge
+from rerax.campaign.maintain import compact, merge
+from rerax.campaign.manifest import (
+    add_provenance,
+    open_folder,
+    read_provenance,
+    read_references,
+    write_references,
+)
 
 OTHER = replace(POINT, rate=0.5)
 
 
 def campaign(path, *requests, pairs=PAIRS, seed=0, semantics=1, **changes):
-    store.open_folder(path, seed, semantics, pairs)
+    open_folder(path, seed, semantics, pairs)
     for point, chips in requests:
         pair = pairs.get(f"{point.task}/{point.model}", {})
         hashes = {name: pair[name] for name in ("model_hash", "data_hash") if name in pair}
@@ -35,8 +40,8 @@ def test_folders_come_together_and_stay_as_they_are(tmp_path):
     new = {"rte/minilm": PAIRS["sst2/minilm"]}
     c = campaign(tmp_path / "c", (replace(POINT, task="rte"), 3), pairs=new)
     for i, path in enumerate((a, b, c)):
-        store.write_references(path, {"cpu": {f"h{i}": 0.5 + i}})
-        store.add_provenance(path, {"run": i})
+        write_references(path, {"cpu": {f"h{i}": 0.5 + i}})
+        add_provenance(path, {"run": i})
     before = content(a, b, c)
     out = tmp_path / "out"
     assert merge([a, b, c], out) == 5
@@ -45,7 +50,7 @@ def test_folders_come_together_and_stay_as_they_are(tmp_path):
     assert same(store.read_rows(out), store.read_rows(whole))
     assert len(pd.read_parquet(out)) == 81
     assert json.loads((out / "_campaign.json").read_text())["pairs"] == PAIRS | new
-    assert store.read_references(out) == {"cpu": {"h0": 0.5, "h1": 1.5, "h2": 2.5}}
+    assert read_references(out) == {"cpu": {"h0": 0.5, "h1": 1.5, "h2": 2.5}}
     assert [entry["run"] for entry in read_provenance(out)] == [0, 1, 2]
     assert content(a, b, c) == before
     again = content(out)

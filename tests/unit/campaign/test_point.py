@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerax.campaign.point import Point, digest, parse_rates, parse_share, rate_and_share
+from rerax.campaign.point import Point, parse_rates, parse_share, rate_and_share
+from rerax.sealed import digest
 
 POINT = Point(task="sst2", model="minilm", rate=1e-3)
 

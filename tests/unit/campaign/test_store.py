@@ -10,21 +10,29 @@ from folders import PAIRS, POINT, fill, make_rows, names
 
 from rerax import io as files
 from rerax.campaign import store
-from rerax.campaign.block_file import write_rows
-from rerax.campaign.compact import compact
-from rerax.campaign.store import Block
+from rerax.campaign.block import Block, blocks_of, missing
+from rerax.campaign.maintain import compact
+from rerax.campaign.manifest import (
+    add_provenance,
+    check_folder,
+    open_folder,
+    read_references,
+    write_references,
+)
+from rerax.campaign.schema import SCHEMA
+from rerax.sealed import write_sealed
 
 # blocks ---------------------------------------------------------------------------------------
 
 
 def test_a_request_for_certain_chips_is_cut_where_numbers_are_left_out():
-    blocks = store.blocks_of(POINT, (3, 30, 31, 32, 33, 70))
+    blocks = blocks_of(POINT, (3, 30, 31, 32, 33, 70))
     assert [(b.first, b.last) for b in blocks] == [(3, 3), (30, 31), (32, 33), (70, 70)]
-    assert store.blocks_of(POINT, range(70)) == store.blocks_of(POINT, 70)
+    assert blocks_of(POINT, range(70)) == blocks_of(POINT, 70)
 
 
 def test_a_request_is_cut_into_blocks_of_32():
-    blocks = store.blocks_of(POINT, 70)
+    blocks = blocks_of(POINT, 70)
     assert [(b.first, b.last) for b in blocks] == [(0, 31), (32, 63), (64, 69)]
     assert blocks[0].name == f"{POINT.hash[:16]}-000000-000031.parquet"
     assert sum(b.chips for b in blocks) == 70
@@ -34,7 +42,7 @@ def test_only_what_is_missing_is_work(folder):
     other = replace(POINT, rate=0.5)
     assert len(fill(folder, 40)) == 2
     assert fill(folder, 40) == fill(folder, 16) == fill(folder, 33) == []
-    work = store.missing(store.scan(folder), [other, POINT], 70)
+    work = missing(store.scan(folder), [other, POINT], 70)
     assert [(p.rate, b.first, b.last) for p, b in work] == [
         (0.5, 0, 31), (0.5, 32, 63), (0.5, 64, 69), (1e-3, 40, 63), (1e-3, 64, 69),
     ]  # fmt: skip
@@ -55,7 +63,7 @@ def test_growth_adds_ranges_and_changes_nothing(folder):
 def test_a_block_that_contradicts_another_is_refused(folder):
     fill(folder, 8)
     before = names(folder)
-    block = store.blocks_of(POINT, 32)[0]
+    block = blocks_of(POINT, 32)[0]
     with pytest.raises(ValueError, match=r"chip 0 disagrees with .* in stuck_at_0"):
         store.write_block(folder, block, make_rows(block, stuck_at_0=77))
     assert names(folder) == before
@@ -67,20 +75,20 @@ def test_pandas_reads_the_folder_at_once(folder):
     (folder / "_notes.txt").write_text("not a row")
     frame = pd.read_parquet(folder)
     pd.testing.assert_frame_equal(frame, store.read_rows(folder).to_pandas())
-    assert list(frame.columns) == store.SCHEMA.names
+    assert list(frame.columns) == SCHEMA.names
     assert len(frame) == 45
 
 
 def test_rows_come_back_as_they_were(folder):
     fill(folder, 40)
-    expected = pyarrow.concat_tables(make_rows(b) for b in store.blocks_of(POINT, 40))
+    expected = pyarrow.concat_tables(make_rows(b) for b in blocks_of(POINT, 40))
     found = store.read_rows(folder)
-    assert found.schema.equals(store.SCHEMA)
+    assert found.schema.equals(SCHEMA)
     assert repr(found.to_pylist()) == repr(expected.to_pylist())
 
 
 def test_an_empty_folder_has_no_rows(folder):
-    assert store.read_rows(folder).equals(store.SCHEMA.empty_table())
+    assert store.read_rows(folder).equals(SCHEMA.empty_table())
     assert store.scan(folder / "nowhere") == []
 
 
@@ -114,7 +122,7 @@ def test_blocks_of_two_platforms_may_differ_in_scores_only(folder):
     store.write_block(folder, cut, other)
     rows = store.read_rows(folder, [cut, block])
     assert rows["platform"].to_pylist() == ["cpu"] * 32  # the full block's row is kept
-    write_rows(folder / cut.name, make_rows(cut, platform="gpu", cells=801))
+    write_sealed(folder / cut.name, make_rows(cut, platform="gpu", cells=801))
     with pytest.raises(ValueError, match=r"000007\.parquet: chip 0 .* in cells"):
         store.read_rows(folder, [cut, block])
 
@@ -122,7 +130,7 @@ def test_blocks_of_two_platforms_may_differ_in_scores_only(folder):
 def test_blocks_of_one_platform_must_agree_in_scores(folder):
     block, cut = Block(POINT.hash[:16], 0, 31), Block(POINT.hash[:16], 0, 7)
     store.write_block(folder, block, make_rows(block))
-    write_rows(folder / cut.name, make_rows(cut, score=0.5))
+    write_sealed(folder / cut.name, make_rows(cut, score=0.5))
     with pytest.raises(ValueError, match=r"000007\.parquet: chip 0 .* in score"):
         store.scan(folder)
     assert len(names(folder)) == 2
@@ -181,7 +189,7 @@ def test_garbled_blocks_on_opening_cost_nothing_else(folder, bad):
 
 def test_a_block_that_another_process_replaces_is_read_under_its_new_name(folder, monkeypatch):
     fill(folder, 8)
-    real, told = store._read_blocks, []
+    real, told = store.sound_rows, []
 
     def slow(path, blocks, *rest):
         if not told:
@@ -190,7 +198,7 @@ def test_a_block_that_another_process_replaces_is_read_under_its_new_name(folder
             compact(folder)  # which deletes the block that is about to be read
         return real(path, blocks, *rest)
 
-    monkeypatch.setattr(store, "_read_blocks", slow)
+    monkeypatch.setattr(store, "sound_rows", slow)
     assert len(store.read_rows(folder)) == 32
 
 
@@ -250,7 +258,7 @@ def test_a_run_killed_before_the_rename_leaves_nothing_behind(folder, monkeypatc
     assert len(pd.read_parquet(folder)) == 32
     with files.whole_file(folder / "other") as out:  # another process, at work
         out.write(b"half")
-        store.open_folder(folder, 0, 1, PAIRS)
+        open_folder(folder, 0, 1, PAIRS)
         assert not leftover.exists()
         assert len(list(folder.glob("_writing*"))) == 1
     assert (folder / "other").read_bytes() == b"half"
@@ -269,7 +277,7 @@ def test_a_full_disk_costs_only_the_block_that_was_written(folder, monkeypatch, 
         fill(folder, 64)
     assert raised.value.errno == errno.ENOSPC
     with pytest.raises(OSError, match="No space left"):
-        store.write_references(folder, {"cpu": {"x": 0.5}})
+        write_references(folder, {"cpu": {"x": 0.5}})
     monkeypatch.undo()
     assert not list(folder.glob("_writing*"))
     assert len(store.read_rows(folder)) == len(pd.read_parquet(folder)) == chips
@@ -280,8 +288,8 @@ def test_a_full_disk_costs_only_the_block_that_was_written(folder, monkeypatch, 
 
 def test_growth_adds_pairs_to_the_manifest(folder):
     more = {"rte/minilm": PAIRS["sst2/minilm"]}
-    store.open_folder(folder, 0, 1, more)
-    store.open_folder(folder, 0, 1, PAIRS)
+    open_folder(folder, 0, 1, more)
+    open_folder(folder, 0, 1, PAIRS)
     assert json.loads((folder / "_campaign.json").read_text())["pairs"] == PAIRS | more
     assert [entry.name for entry in folder.iterdir()] == ["_campaign.json"]
 
@@ -306,7 +314,7 @@ def test_another_campaign_is_refused_with_a_diff(folder, seed, semantics, change
     before = (folder / "_campaign.json").read_bytes()
     pairs = {"sst2/minilm": PAIRS["sst2/minilm"] | change, "new/model": {}}
     with pytest.raises(ValueError, match=told) as raised:
-        store.open_folder(folder, seed, semantics, pairs)
+        open_folder(folder, seed, semantics, pairs)
     assert "\n" not in str(raised.value)
     assert "--out" in str(raised.value)
     assert (folder / "_campaign.json").read_bytes() == before
@@ -316,33 +324,33 @@ def test_a_folder_that_is_no_campaign_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     for path in (tmp_path, tmp_path / "thesis.tex"):
         with pytest.raises(ValueError, match="no campaign folder: give a new --out"):
-            store.open_folder(path, 0, 1, PAIRS)
+            open_folder(path, 0, 1, PAIRS)
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_an_empty_folder_or_a_killed_start_is_a_new_campaign(tmp_path):
     (tmp_path / "_writing-7-0a.part").write_text("{")
-    store.open_folder(tmp_path, 0, 1, PAIRS)
+    open_folder(tmp_path, 0, 1, PAIRS)
     assert [entry.name for entry in tmp_path.iterdir()] == ["_campaign.json"]
 
 
 def test_checking_writes_nothing(tmp_path):
-    store.check_folder(tmp_path / "new", 0, 1, PAIRS)
+    check_folder(tmp_path / "new", 0, 1, PAIRS)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_garbled_manifest_is_refused(folder):
     (folder / "_campaign.json").write_text('{"seed":')
     with pytest.raises(ValueError, match=r"_campaign\.json is not JSON"):
-        store.check_folder(folder, 0, 1, PAIRS)
+        check_folder(folder, 0, 1, PAIRS)
 
 
 def test_references_and_provenance_are_kept_beside_the_rows(folder):
-    assert store.read_references(folder) == {}
-    store.write_references(folder, {"cpu": {"x": 0.1 + 0.2}})
-    assert store.read_references(folder) == {"cpu": {"x": 0.1 + 0.2}}
+    assert read_references(folder) == {}
+    write_references(folder, {"cpu": {"x": 0.1 + 0.2}})
+    assert read_references(folder) == {"cpu": {"x": 0.1 + 0.2}}
     for run in (1, 2):
-        store.add_provenance(folder, {"run": run})
+        add_provenance(folder, {"run": run})
     lines = (folder / "_provenance.jsonl").read_text().splitlines()
     assert [json.loads(line)["run"] for line in lines] == [1, 2]
     assert store.scan(folder) == []

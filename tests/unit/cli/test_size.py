@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from commands import refused
 
-from rerax.campaign import manifest, stopping, store
-from rerax.campaign.point import Point
+from rerax.campaign import manifest
+from rerax.campaign.manifest import add_provenance
 from rerax.cli import main
-from rerax.stats import chips_for_mean, chips_for_yield
+from rerax.stats import chips_for_mean, chips_for_yield, stopping
 from rerax.stats.share import clopper_pearson
 
 
@@ -55,24 +55,20 @@ def test_bad_sizes(capsys, arguments, said):
 
 
 def test_a_torn_line_of_provenance_is_passed_over(tmp_path):
-    assert stopping.recorded(tmp_path) is None
-    store.add_provenance(tmp_path, {"host": "a"})
+    assert stopping.recorded(manifest.read_provenance(tmp_path)) is None
+    add_provenance(tmp_path, {"host": "a"})
     for rule in (stopping.Rule(0.01, 128), stopping.Rule(0.002, 512), stopping.Rule(0.01, 64)):
-        store.add_provenance(tmp_path, {"stopping": rule.record()})
+        add_provenance(tmp_path, {"stopping": rule.record()})
     with (tmp_path / manifest.PROVENANCE).open("a") as file:
         file.write('{"stopping": {"until')
-    assert stopping.recorded(tmp_path) == stopping.Rule(0.002, 512)
+    assert stopping.recorded(manifest.read_provenance(tmp_path)) == stopping.Rule(0.002, 512)
 
 
 def test_settled_points_take_no_more_chips():
-    points = [Point("sst2", "m", rate) for rate in (1e-3, 1e-2)]
-    seen = []
-
-    def scores_of(going, chips):
-        seen.append(([point.rate for point in going], chips))
-        draws = (np.random.default_rng(0).normal(0, 10 * point.rate, 1000) for point in going)
-        return [scores[:chips] for scores in draws]
-
-    chips = stopping.settle(points, stopping.Rule(0.01, 200), scores_of)
-    assert list(chips.values()) == [64, 128]
-    assert seen == [([1e-3, 1e-2], 64), ([1e-2], 128)]
+    rule, scores = stopping.Rule(0.01, 200), np.random.default_rng(0).normal(0, 1, 1000)
+    for spread, looks in ((0.01, [64]), (0.1, [64, 128]), (1.0, [64, 128, 200])):
+        seen, chips = [], 64
+        while chips is not None:
+            seen.append(chips)
+            chips = rule.next_look(spread * scores[:chips])
+        assert seen == looks

@@ -13,18 +13,18 @@ from made_rows import POINT, make_rows
 import rerax
 from rerax.campaign import store
 from rerax.campaign.grid import expand
+from rerax.campaign.manifest import add_provenance, open_folder, read_provenance
 from rerax.campaign.point import Point
-from rerax.campaign.source import read_subject
-from rerax.campaign.subject import Settings
 from rerax.campaign.worker import Worker
+from rerax.campaign.workload import Settings, read_workload
 from rerax.cli import main
-from rerax.cli.flags import run_and_print
 from rerax.crossbar.spec import SEMANTICS, ChipSpec
 from rerax.hardware import Hardware
 from rerax.models.bert.crossbars import program_bert
+from rerax.models.bert.folder import Model, save_model
 from rerax.models.bert.names import gated_shapes
 from rerax.protection import left_bare, protection
-from rerax.pruning.gates import open_gates, save_gates, with_zeros
+from rerax.pruning.gates import open_gates
 from rerax.report import make_page, print_table
 
 PARAMS = tiny.random_params()
@@ -106,8 +106,7 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     for name in ("dense", "pruned"):
         tiny.write_model(folder / name)
-    rerax.save(folder / "pruned", tiny.CONFIG, with_zeros(PARAMS, closed()))
-    save_gates(folder / "pruned", PARAMS, closed())
+    save_model(folder / "pruned", Model(tiny.CONFIG, PARAMS, closed()))
     return folder
 
 
@@ -128,19 +127,21 @@ def test_the_commands_refuse_a_dense_model(models, data, tmp_path, capsys):
 
 def test_what_stays_unprotected_is_told_at_the_start(models, data):
     """And recorded, which is what the table and the report read."""
-    subject = read_subject(str(models / "pruned"), "sst2", "pruned", data=str(data), max_length=32)
+    workload = read_workload(
+        str(models / "pruned"), "sst2", "pruned", data=str(data), max_length=32
+    )
     points = expand(
         Point("sst2", "pruned", 0.0, matrices="pooler,classifier"),
         {"protection": ("none", "msb:1x3:pruned", "msb:1x3:lsb"), "rate": (0.0, 0.1)},
     )
     with pytest.warns(UserWarning, match="unprotected") as told:
-        worker = Worker.start(subject, Settings(), points, lambda progress: None, 0)
+        worker = Worker.start(workload, Settings(), points)
     assert [str(warning.message) for warning in told] == [
         "msb:1x3:pruned leaves classifier unprotected: without gates they have no freed cells"
     ]
     expected = {"sst2/pruned": {"msb:1x3:pruned": ["classifier"]}}
     assert worker.provenance()["unprotected"] == expected
-    plain = Worker.start(subject, Settings(), points[:1], lambda progress: None, 0)
+    plain = Worker.start(workload, Settings(), points[:1])
     assert plain.provenance()["unprotected"] == {}
 
 
@@ -158,10 +159,10 @@ def test_the_plan_says_what_it_leaves(models, tmp_path, capsys):
 def test_the_table_of_a_folder_says_it(tmp_path, capsys):
     """After a sweep, whether it had work or not, and in the report."""
     out, point = tmp_path / "rows", replace(POINT, protection="msb:2x3:pruned")
-    store.open_folder(out, 0, SEMANTICS, folders.PAIRS)
+    open_folder(out, 0, SEMANTICS, folders.PAIRS)
     folders.fill(out, 4, point)
-    store.add_provenance(out, {"unprotected": {"sst2/minilm": {point.protection.text: BARE}}})
-    run_and_print(lambda tell: store.read_rows(out), "1%", quiet=True, out=out)
+    add_provenance(out, {"unprotected": {"sst2/minilm": {point.protection.text: BARE}}})
+    print_table(store.read_rows(out), runs=read_provenance(out))
     assert f"msb:2x3:pruned {TOLD}\n" in capsys.readouterr().out
     page = tmp_path / "page.html"
     assert main(["report", str(out), "--html", str(page)]) == 0

@@ -1,4 +1,4 @@
-"""Gates in the forward and backward pass, and small budgets, met as plain loops meet them."""
+"""Small budgets, met as plain loops meet them."""
 
 import functools
 
@@ -9,8 +9,9 @@ import pytest
 from quick import WITHOUT_OPTIMISING
 
 from rerax.models.bert.names import TIES
-from rerax.pruning import budget as pruning
+from rerax.pruning import budget
 from rerax.pruning.gates import freed_weights, open_gates
+from rerax.pruning.ties import expand, units_of
 
 SHAPES = {
     "query": (2, 6, 6),
@@ -25,63 +26,27 @@ SMALL = {"ffn_in": (2, 12, 7), "pooler": (11, 5)}
 FLAT = {"query": (6, 4), "pooler": (11, 5)}
 
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
 def random_units(seed, shapes=SMALL, tie="none"):
     """Units with many equal values, so that budgets must be met inside a tie."""
     rng = np.random.default_rng(seed)
-    opened = pruning.units_of(open_gates(shapes), TIES[tie])
+    opened = units_of(open_gates(shapes), TIES[tie])
     return {u: jnp.asarray(np.round(rng.normal(0.3, 0.5, a.shape), 1), jnp.float32)
             for u, a in opened.items()}  # fmt: skip
 
 
 @functools.partial(jax.jit, static_argnames=("scope", "tie"), compiler_options=WITHOUT_OPTIMISING)
 def met(units, to_free, scope, tie="none"):
-    return pruning.meet_budget(units, to_free, SMALL, scope, TIES[tie])
+    return budget.meet_budget(units, to_free, SMALL, scope, TIES[tie])
 
 
 @jax.jit
 def met_by_all(units, to_free):
-    return pruning.meet_budget(units, to_free, FLAT, "global", {})
+    return budget.meet_budget(units, to_free, FLAT, "global", {})
 
 
 def needed(sparsity, scope, shapes=SMALL):
-    need = pruning.weights_to_free(shapes, sparsity, scope)
+    need = budget.weights_to_free(shapes, sparsity, scope)
     return {name: jnp.int32(weights) for name, weights in need.items()}
-
-
-def test_the_mask_is_hard_and_its_gradient_is_that_of_softplus():
-    """Against a reference written out by hand, in float64."""
-    rng = np.random.default_rng(0)
-    kernel, row, column, x, dy = (
-        rng.normal(size=shape) for shape in ((5, 4), (5,), (4,), (3, 5), (3, 4))
-    )
-    opened = np.outer(row >= 0, column >= 0)
-    dm = x.T @ dy  # derivative by the masked kernel
-    expected = (
-        dm * opened,
-        ((dm * kernel) @ (column >= 0)) * sigmoid(row),
-        ((row >= 0) @ (dm * kernel)) * sigmoid(column),
-    )
-    float32 = [jnp.asarray(a, jnp.float32) for a in (kernel, row, column, x, dy)]
-
-    @functools.partial(jax.value_and_grad, argnums=(0, 1, 2))
-    def loss(kernel, row, column, x, dy):
-        return (dy * (x @ pruning.masked(kernel, row, column))).sum()
-
-    value, slopes = jax.jit(loss)(*float32)
-    np.testing.assert_allclose(value, (dy * (x @ (kernel * opened))).sum(), rtol=1e-4)
-    for got, wanted in zip(slopes, expected, strict=True):
-        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
-
-
-def test_open_gates_leave_a_kernel_as_it_is():
-    kernel = np.random.default_rng(0).normal(size=(6, 7)).astype(np.float32)
-    kernel[0, 0] = -0.0
-    masked = jax.jit(pruning.masked)(kernel, jnp.ones(6), jnp.zeros(7))
-    assert np.asarray(masked).tobytes() == kernel.tobytes()
 
 
 def closed_by_loops(units, shapes, need):
@@ -125,7 +90,7 @@ def test_each_matrix_of_each_layer_closes_the_lines_of_plain_loops(sparsity, low
     units = {u: v - 9.0 if lowest and u.endswith(lowest) else v for u, v in units.items()}
     moved = met(units, needed(sparsity, "matrix"), "matrix")
     for matrix, shape in SMALL.items():
-        need = pruning.weights_to_free(SMALL, sparsity, "matrix")[matrix]
+        need = budget.weights_to_free(SMALL, sparsity, "matrix")[matrix]
         own = {u: np.asarray(v) for u, v in units.items() if u.startswith(matrix)}
         after = {u: np.asarray(moved[u]) for u in own}
         for layer in range(shape[0] if len(shape) == 3 else 1):
@@ -146,8 +111,8 @@ def test_the_lowest_lines_are_closed_and_all_others_open():
     shapes = {"pooler": (4, 4)}
     units = {"pooler.row": jnp.array([0.1, 0.9, 0.5, 0.8]),
              "pooler.column": jnp.array([0.7, 0.2, 0.6, 0.95])}  # fmt: skip
-    need = pruning.weights_to_free(shapes, 0.5, "matrix")  # 8 of 16: one row, one column: 7
-    meet = jax.jit(lambda u: pruning.meet_budget(u, need, shapes, "matrix", {}))
+    need = budget.weights_to_free(shapes, 0.5, "matrix")  # 8 of 16: one row, one column: 7
+    meet = jax.jit(lambda u: budget.meet_budget(u, need, shapes, "matrix", {}))
     moved = meet(units)
     assert (np.asarray(moved["pooler.row"]) < 0).tolist() == [True, False, True, False]
     assert (np.asarray(moved["pooler.column"]) < 0).tolist() == [False, True, False, False]
@@ -167,25 +132,11 @@ def test_a_tied_line_stops_when_the_first_of_its_matrices_has_enough():
         "ffn_in.row": jnp.array([[0.15, 0.9, 0.91, 0.92]]),  # 5 of ffn_in
         "ffn_out.column": jnp.array([[0.6, 0.7, 0.93, 0.94]]),
     }
-    need = pruning.weights_to_free(shapes, 0.5, "matrix")  # 10 of 20
-    meet = jax.jit(lambda u: pruning.meet_budget(u, need, shapes, "matrix", TIES["ffn"]))
+    need = budget.weights_to_free(shapes, 0.5, "matrix")  # 10 of 20
+    meet = jax.jit(lambda u: budget.meet_budget(u, need, shapes, "matrix", TIES["ffn"]))
     moved = {u: np.flatnonzero(np.asarray(v)[0] < 0).tolist() for u, v in meet(units).items()}
     # ffn_in: hidden 0, row 0, hidden 1: 20 - 3 x 3 = 11. ffn_out: 8 by those, and a column: 11.
     assert moved == {"ffn_hidden": [0, 1], "ffn_in.row": [0], "ffn_out.column": [0]}
-
-
-def test_tied_lines_share_one_number_and_untied_ones_do_not():
-    assert set(pruning.members(tuple(SHAPES), TIES["all"])) == {
-        "query.row", "key.row", "value.row", "attention_output.column", "ffn_in.row",
-        "ffn_out.column", "pooler.row", "pooler.column", "ffn_hidden", "query_key", "value_output",
-    }  # fmt: skip
-    units = random_units(3, SHAPES, "all")
-    gates = pruning.expand(units, tuple(SHAPES), TIES["all"])
-    for unit, sides in pruning.members(tuple(SHAPES), TIES["all"]).items():
-        for matrix, side in sides:
-            assert gates[matrix][side] is units[unit]
-    jax.tree.map(np.testing.assert_array_equal, pruning.units_of(gates, TIES["all"]), units)
-    assert len(pruning.members(tuple(SHAPES), {})) == 2 * len(SHAPES)
 
 
 def test_first_values_follow_importance_for_each_freed_weight():
@@ -193,7 +144,7 @@ def test_first_values_follow_importance_for_each_freed_weight():
     importance = {"ffn_in.row": [[3.0, 9.0]], "ffn_out.column": [[1.5, 6.0]],
                   "ffn_hidden": [[8.0, 2.0, 40.0]]}  # fmt: skip
     importance = {unit: jnp.array(value) for unit, value in importance.items()}
-    rank = jax.jit(lambda i: pruning.rank_units(i, shapes, "matrix", TIES["ffn"]))
+    rank = jax.jit(lambda i: budget.rank_units(i, shapes, "matrix", TIES["ffn"]))
     # Lines free 3, 3 and 4 weights: 1, 3 / 0.5, 2 / 2, 0.5, 10 a weight.
     order = {
         unit: np.round(np.asarray(ranks) * 7 - 0.5).tolist()
@@ -213,20 +164,20 @@ def test_budgets_that_cannot_be_are_refused():
         (0.995, "matrix", "is more than query .* can free .* give at most"),
     ):
         with pytest.raises(ValueError, match=message):
-            pruning.weights_to_free(SHAPES, sparsity, scope)
-    assert pruning.weights_to_free(SHAPES, 0.35, "matrix")["query"] == 13  # of 6 x 6
-    assert pruning.weights_to_free(SMALL, 0.5, "global") == {"global": 112}  # 2 x 84 + 55
+            budget.weights_to_free(SHAPES, sparsity, scope)
+    assert budget.weights_to_free(SHAPES, 0.35, "matrix")["query"] == 13  # of 6 x 6
+    assert budget.weights_to_free(SMALL, 0.5, "global") == {"global": 112}  # 2 x 84 + 55
 
 
 def test_a_share_not_met_would_be_caught(monkeypatch):
     """Plant it: a controller that is content with one line too few."""
-    real = pruning._least
+    real = budget._bisect
     monkeypatch.setattr(
-        pruning,
-        "_least",
+        budget,
+        "_bisect",
         lambda enough, count, shape: jnp.maximum(real(enough, count, shape) - 1, 0),
     )
     need = needed(0.35, "matrix")
-    meet = jax.jit(lambda units: pruning.meet_budget(units, need, SMALL, "matrix", {}))
-    freed = freed_weights(jax.device_get(pruning.expand(meet(random_units(0)), tuple(SMALL), {})))
+    meet = jax.jit(lambda units: budget.meet_budget(units, need, SMALL, "matrix", {}))
+    freed = freed_weights(jax.device_get(expand(meet(random_units(0)), tuple(SMALL), {})))
     assert any((freed[name] < int(need[name])).any() for name in SMALL)

@@ -5,13 +5,13 @@ import pyarrow as pa
 import pytest
 from made_rows import POINT, campaign, make_rows, places
 
-from rerax.campaign.stopping import Rule
 from rerax.report import findings
 from rerax.report.compare import make_panels
 from rerax.report.format import hundredths, interval
 from rerax.report.heat_maps import make_heat_maps
 from rerax.report.summary import differ_beyond_chance, summarise_points
 from rerax.stats import paired_difference, wilson
+from rerax.stats.stopping import Rule
 
 
 def told(rows, budget=0.01):

@@ -11,12 +11,12 @@ import pytest
 from made_rows import POINT, campaign, make_rows, places
 from paths import RESULTS
 
-from rerax.campaign.stopping import Rule
 from rerax.campaign.store import read_rows
 from rerax.cli import main
 from rerax.report import make_page, summarise_points, write_page
 from rerax.report.format import hundredths, interval
 from rerax.stats import paired_difference, passes, summarise, wilson
+from rerax.stats.stopping import Rule
 from rerax.values import rate_text
 
 ENCODINGS = RESULTS / "sst2_encodings"

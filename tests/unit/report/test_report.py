@@ -9,9 +9,8 @@ import pyarrow as pa
 import pytest
 import scipy.stats
 
-from rerax.campaign import store
 from rerax.campaign.point import Point
-from rerax.campaign.stopping import Rule
+from rerax.campaign.schema import SCHEMA
 from rerax.report import (
     figure_score_against_rate,
     make_page,
@@ -20,6 +19,7 @@ from rerax.report import (
     write_page,
 )
 from rerax.report.summary import doubt_text
+from rerax.stats.stopping import Rule
 
 POINT = Point(task="sst2", model="minilm", rate=1e-3)
 
@@ -41,7 +41,7 @@ def make_rows(point: Point, scores, platform="cpu", float_score=0.9, degenerate=
         }
         for chip, score in enumerate(scores)
     ]
-    return pa.Table.from_pylist(rows, schema=store.SCHEMA)
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 def printed(rows: pa.Table, **options) -> str:

@@ -2,23 +2,16 @@
 
 import json
 
-import jax.numpy as jnp
-import numpy as np
 import pytest
-import tiny
 
-from rerax.models.bert import convert
-from rerax.models.bert.names import gated_shapes
-from rerax.pruning.gates import FILE, open_gates
-from rerax.train.folder import RunFolder, save_model
-from rerax.train.kept import kept_step, kept_words
+from rerax.train.folder import TrainingFolder, how_to_resume
 
 IDENTITY = {"task": "sst2", "steps": 100, "lr": 1e-3}
 
 
 @pytest.fixture
 def run(tmp_path):
-    run = RunFolder(tmp_path / "run")
+    run = TrainingFolder(tmp_path / "run")
     run.open(IDENTITY, resume=False)
     return run
 
@@ -29,7 +22,7 @@ def test_a_run_is_taken_up_by_the_same_identity_alone(run):
         run.open(IDENTITY, resume=False)
     with pytest.raises(ValueError, match=r"holds another run: lr was 0.001 and is 0.01: "):
         run.open({**IDENTITY, "lr": 0.01}, resume=True)
-    run.recipe.write_text("{")
+    run.recipe_file.write_text("{")
     with pytest.raises(ValueError, match=r"recipe.json is garbled: give a new folder"):
         run.open(IDENTITY, resume=True)
 
@@ -37,62 +30,29 @@ def test_a_run_is_taken_up_by_the_same_identity_alone(run):
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ValueError, match="is not empty and holds no run: give a new folder"):
-        RunFolder(tmp_path).open(IDENTITY, resume=True)
+        TrainingFolder(tmp_path).open(IDENTITY, resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_the_log_is_cut_back_to_a_step_and_passes_over_a_torn_line(run):
-    assert run.records() == []
+    assert run.read_log() == []
     for step in (10, 20, 30):
-        run.tell({"step": step, "loss": 1 / step})
-    with run.log.open("a") as log:
+        run.append_log({"step": step, "loss": 1 / step})
+    with run.log_file.open("a") as log:
         log.write('{"step": 4')
-    assert [record["step"] for record in run.records()] == [10, 20, 30]
+    assert [record["step"] for record in run.read_log()] == [10, 20, 30]
     run.cut_log(20)
-    assert run.log.read_text().splitlines() == [
+    assert run.log_file.read_text().splitlines() == [
         json.dumps({"step": step, "loss": 1 / step}) for step in (10, 20)
     ]
 
 
-def test_the_last_two_checkpoints_are_kept_and_the_newest_is_read(run):
-    state = {"weights": jnp.arange(3.0), "step": jnp.int32(0)}
-    assert run.load_state(state) is None
-    for step in (1, 2, 3):
-        run.save_state(step, {"weights": jnp.arange(3.0) * step, "step": jnp.int32(step)})
-    assert kept_step(run.path) == 3
-    assert kept_words(run.path).startswith("the state of step 3 is kept, the same command with")
-    found = run.load_state(state)
-    assert found["weights"].tolist() == [0, 3, 6]
-    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["2", "3"]
-    for path in (run.checkpoints / "3").rglob("*"):
-        if path.is_file():
-            path.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"3 is cut short .*: remove it, .* goes on from step 2"):
-        run.load_state(state)
-    run.drop_checkpoints()
-    assert kept_step(run.path) is None
-
-
 def test_a_run_without_a_checkpoint_can_be_forgotten(run, tmp_path):
-    assert kept_words(run.path).endswith("the same command with --resume starts anew")
+    assert how_to_resume(run.path).endswith("the same command with --resume starts anew")
     (run.path / "mine.txt").write_text("mine")
-    run.forget()
-    assert run.recipe.is_file()  # somebody else has put something there
+    run.remove_if_useless()
+    assert run.recipe_file.is_file()  # somebody else has put something there
     (run.path / "mine.txt").unlink()
-    run.forget()
+    run.remove_if_useless()
     assert not run.path.exists()
-    assert kept_words(tmp_path / "run").endswith("nothing is kept: the same command starts anew")
-
-
-def test_a_saved_model_has_zeros_under_closed_gates_and_the_gates_beside_it(tmp_path):
-    params = tiny.random_params()
-    gates = open_gates(gated_shapes(params, ("pooler",)))
-    gates["pooler"]["row"][::3] = -1
-    save_model(tmp_path / "m", tiny.CONFIG, params, gates, None)
-    kernel = convert.load(tmp_path / "m")[1]["head"]["pooler"]["kernel"]
-    assert not kernel[::3].any()
-    np.testing.assert_array_equal(kernel[1::3], params["head"]["pooler"]["kernel"][1::3])
-    assert (tmp_path / "m" / FILE).is_file()
-    save_model(tmp_path / "m", tiny.CONFIG, params, None, None)  # a dense one in its place
-    assert not (tmp_path / "m" / FILE).exists()
-    assert convert.load(tmp_path / "m")[1]["head"]["pooler"]["kernel"][::3].all()
+    assert how_to_resume(tmp_path / "run").endswith("nothing is kept: the same command starts anew")

@@ -21,7 +21,7 @@ from rerax.models.bert.model import (
     float_product,
     init_params,
 )
-from rerax.pruning.budget import mask
+from rerax.pruning.masks import mask
 
 CONFIG = dataclasses.replace(tiny.CONFIG, num_hidden_layers=1)
 EMBEDDINGS, ENCODER, HEAD = tiny.random_params(CONFIG).values()

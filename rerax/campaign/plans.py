@@ -1,0 +1,172 @@
+"""Points whose protection is `plan`: resolved to the allocation itself, before anything else.
+
+The allocation, not the word, is what a point's hash is made of. A folder remembers what was
+asked and found, so that a finished campaign is recognised without planning again. No JAX here.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rerax.campaign.manifest import read_plans
+from rerax.campaign.point import Point
+from rerax.campaign.workload import Workload
+from rerax.io import Place
+from rerax.models.bert.names import matrices_of
+from rerax.protection import Plan, Protection, left_bare, protection
+from rerax.sealed import digest
+from rerax.values import check_real
+
+if TYPE_CHECKING:
+    from rerax.models.bert.planning import Design
+
+
+def is_open(scheme: Protection) -> bool:
+    """Whether a protection is a plan that is to be found, and not in a file."""
+    return isinstance(scheme, Plan) and not scheme.file
+
+
+def check_design_rate(rate: float) -> float:
+    """The rate to plan for.
+
+    Raises:
+        ValueError: outside (0, 0.5).
+    """
+    check_real("plan-rate", rate)
+    if not 0 < rate < 0.5:
+        raise ValueError(f"plan-rate {rate:g} is outside (0, 0.5): give a rate to plan for")
+    return rate
+
+
+def check_flags(points: Sequence[Point], plan_rate: float | None, sensitivity: str | None) -> None:
+    """Refuse the flags of a plan where none is to be found, and a rate that is none to plan for.
+
+    Raises:
+        ValueError: which flag to leave out, or the rate.
+    """
+    if plan_rate is not None:
+        check_design_rate(plan_rate)
+    if not any(is_open(p.protection) for p in points) and (plan_rate or sensitivity):
+        flag = "plan-rate" if plan_rate else "sensitivity"
+        raise ValueError(f"--{flag} is for a plan: leave it out, or ask for --protection plan")
+
+
+def with_allocations(
+    points: Sequence[Point],
+    workload: Workload,
+    plan_rate: float | None = None,
+    sensitivity: str | None = None,
+    out: Place | None = None,
+    find: bool = True,
+) -> tuple[tuple[Point, ...], dict[str, str]]:
+    """Points of a plan with their allocation, any other as it is; and the plans made or found.
+
+    A plan is made once for all rates of a model, spec and fault model.
+
+    Args:
+        points: the points of a run.
+        workload: their model.
+        plan_rate: design rate; by default the highest rate of the points below 0.5.
+        sensitivity: .npz file (`models.bert.sensitivity`); None takes the default.
+        out: campaign folder that may know the plan.
+        find: make the plans that are not known; else such points stay as they are.
+
+    Returns:
+        The points, and {hash of what was asked: allocation} of this run's plans.
+
+    Raises:
+        ValueError: a plan without a design rate, a bad file, or flags of a plan without one.
+    """
+    check_flags(points, plan_rate, sensitivity)
+    known = {} if out is None else read_plans(out)
+    design, made, done = None, {}, []
+    for point in points:
+        if is_open(point.protection):
+            rate = _design_rate(point, points, plan_rate)
+            asked = _request(replace(point, rate=rate, faulty=None), workload, sensitivity)
+            if asked not in known and not find:
+                done.append(point)
+                continue
+            if asked not in known:
+                design = design or _design(workload, sensitivity)
+                known[asked] = _allocate(design, replace(point, rate=rate))
+            made[asked] = known[asked]
+            point = replace(point, protection=protection(known[asked]))
+        elif isinstance(point.protection, Plan):
+            point = replace(point, protection=point.protection.read())
+        done.append(point)
+    _check_gates(done, workload)
+    return tuple(done), made
+
+
+def with_plans(
+    parts: Sequence[tuple[Workload, Sequence[Point]]],
+    plan_rate: float | None,
+    sensitivity: str | None,
+    out: Place,
+    find: bool = True,
+) -> tuple[list[tuple[Workload, Sequence[Point]]], dict[str, str]]:
+    """Resolve the plans of several workloads' points (`with_allocations`)."""
+    check_flags([point for _, own in parts for point in own], plan_rate, sensitivity)
+    resolved: list[tuple[Workload, Sequence[Point]]] = []
+    plans: dict[str, str] = {}
+    for workload, own in parts:
+        mine = any(is_open(point.protection) for point in own)
+        how = (plan_rate, sensitivity) if mine else (None, None)
+        points, found = with_allocations(own, workload, *how, out, find)
+        resolved.append((workload, points))
+        plans |= found
+    return resolved, plans
+
+
+def _check_gates(points: Sequence[Point], workload: Workload) -> None:
+    """Refuse protections without room, where the model's gates are known before it is loaded.
+
+    Raises:
+        ValueError: see `protection.left_bare`.
+    """
+    if workload.gated is None:
+        return
+    for point in points:
+        matrices = matrices_of(point.matrices)
+        left_bare(point.protection, {name: name in workload.gated for name in matrices})
+
+
+def _request(point: Point, workload: Workload, sensitivity: str | None) -> str:
+    """Hash of all that decides a plan."""
+    weights = None
+    if sensitivity is not None:
+        try:
+            weights = hashlib.sha256(Path(sensitivity).read_bytes()).hexdigest()
+        except OSError as error:
+            raise ValueError(
+                f"sensitivity {sensitivity} cannot be read ({error.strerror}): give an .npz file"
+            ) from None
+    return digest([point.identity(), workload.model_hash, weights])
+
+
+def _design(workload: Workload, sensitivity: str | None) -> "Design":
+    from rerax.models.bert.planning import Design
+
+    inputs = workload.complete().load()
+    return Design(inputs.params, inputs.config, inputs.gates, sensitivity)
+
+
+def _allocate(design: "Design", point: Point) -> str:
+    share = 0.0 if point.sa1_share is None else float(point.sa1_share)
+    chances = point.fault.odds(point.rate, share)
+    erasures = isinstance(point.protection, Plan) and point.protection.erasures
+    return design.allocate(point.spec, point.matrices, chances, erasures).text
+
+
+def _design_rate(point: Point, points: Sequence[Point], given: float | None) -> float:
+    if given is not None:
+        return check_design_rate(given)
+    plain = replace(point, rate=0.0, faulty=None)  # one plan, wherever faults act
+    same = [p.rate for p in points if replace(p, rate=0.0, faulty=None) == plain]
+    rates = [rate for rate in same if 0 < rate < 0.5]
+    if not rates:
+        raise ValueError("plan needs a rate between 0 and 0.5 to plan for: give --plan-rate")
+    return max(rates)

@@ -1,0 +1,452 @@
+"""A campaign's run: find what its folder lacks, evaluate it block by block, hand over the rows.
+
+Importing this module costs nothing; JAX and the evaluator are imported once there is work.
+"""
+
+import contextlib
+import datetime
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from rerax.campaign import store
+from rerax.campaign.block import BLOCK, Block, missing
+from rerax.campaign.distributed import Chips, Processes, current_processes
+from rerax.campaign.grid import chips_of
+from rerax.campaign.manifest import (
+    MANIFEST,
+    Fixed,
+    add_plans,
+    add_provenance,
+    check_folder,
+    fixed_by,
+    open_folder,
+    read_provenance,
+    read_references,
+    write_references,
+)
+from rerax.campaign.point import Point
+from rerax.campaign.workload import Progress, Settings, Workload
+from rerax.crossbar.spec import SEMANTICS
+from rerax.evaluate.cost import operations, peak_bytes
+from rerax.evaluate.devices import one_device_a_core
+from rerax.faults import FAULTS
+from rerax.io import Place
+from rerax.protection import PROTECTIONS
+from rerax.stats.stopping import Rule
+
+if TYPE_CHECKING:
+    from rerax.campaign.worker import Worker
+
+Part = tuple[Workload, Sequence[Point]]
+"""A workload and its points."""
+OPERATIONS_A_SECOND = 1.5e11
+"""A guess for two CPU cores with 8-bit dot products: a MiniLM, SST-2, `experiments/cost.py`."""
+START_SECONDS = 15
+"""Loading and compiling, once a workload."""
+
+
+def run(
+    workload: Workload,
+    points: Sequence[Point],
+    settings: Settings,
+    out: Place | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    plans: Mapping[str, str] | None = None,
+    rule: Rule | None = None,
+) -> pa.Table:
+    """Evaluate what a folder lacks of some points of one workload, and give the rows of all.
+
+    Args:
+        on_progress: told after every dispatch.
+        workload, points, settings, out, plans, rule: see `Runner`.
+
+    Raises:
+        ValueError, OSError: see `Runner`.
+    """
+    runner = Runner([(workload, points)], settings, out, plans or {}, rule)
+    for progress in runner.run():
+        on_progress(progress)
+    return runner.rows
+
+
+@dataclass
+class Runner:
+    """A run of a campaign, workload after workload.
+
+    Attributes:
+        parts: workloads and their points.
+        settings: chips, seed and pace.
+        out: the campaign folder (`io.place`); None keeps rows in memory only.
+        plans: allocations to keep in the folder (`plans.with_allocations`).
+        rule: decides the chips of each point, in place of the settings.
+        processes: those that share the campaign, joined before.
+        rows: once it has run, the chips asked of every point, in the order of the points, in the
+            schema of `schema.SCHEMA`.
+
+    Raises:
+        ValueError: bad input, or a folder of another campaign; nothing has been written.
+    """
+
+    parts: Sequence[Part]
+    settings: Settings
+    out: Place | None = None
+    plans: Mapping[str, str] = field(default_factory=dict)
+    rule: Rule | None = None
+    processes: Processes = field(default_factory=current_processes)
+    rows: pa.Table = None
+    _done: int = 0
+    _total: int = 0
+    _finished: list[Block] = field(default_factory=list)
+    _fresh: list[pa.Table] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        if self.out is None:
+            return
+        for _, points in self.parts:
+            for point in points:
+                FAULTS.check_registered(point.fault)
+                PROTECTIONS.check_registered(point.protection)
+        check_folder(self.out, self.settings.seed, SEMANTICS, pairs_of(self.parts))
+
+    def run(self) -> Iterator[Progress]:
+        """Evaluate what lacks.
+
+        Yields:
+            How far the whole run is, after every dispatch and where something takes long.
+
+        Raises:
+            ValueError: bad input; nothing has been written.
+            OSError: the disk is full; finished blocks stay readable.
+        """
+        self._finished = [] if self.out is None else store.scan(self.out)
+        requests = [self._first_request(points) for _, points in self.parts]
+        self._total = sum(_chips(missing(self._finished, *request)) for request in requests)
+        tables = []
+        for (workload, points), request in zip(self.parts, requests, strict=True):
+            workers: list[Worker] = []
+            found: dict[str, pa.Table] = {}  # rows of points that have chips enough
+            going, chips = request
+            tries = 0
+            while going:
+                work = self.processes.agree(self._finished, going, chips)
+                if work:
+                    workers = workers or self._start(workload, points, work)
+                    todo = self._todo(workers[0], work)
+                    try:
+                        own = [self._work(worker, todo) for worker in workers]
+                        for step in own[0] if len(own) == 1 else _side_by_side(own, todo):
+                            yield self._told(step)
+                    finally:
+                        self._keep_pace(workers[0], todo)
+                    if self.out is not None:
+                        for point, left in self.processes.wait(self.out, going, chips):
+                            yield self._waiting(point, left)
+                    self._finished = [*self._finished, *(block for _, block in work)]
+                rows = self._rows_of(going, chips)
+                if rows is None:  # a block that looked finished was garbled inside: set aside
+                    tries += 1
+                    if self.out is None or self.processes.count > 1 or tries == store.TRIES:
+                        raise OSError(f"{self.out} has lost rows while it was filled: run again")
+                    self._finished = store.scan(self.out)
+                    continue
+                found |= rows
+                going, chips, more = self._next_request(going, chips, found)
+                self._total += more
+            tables += [found[point.hash] for point in points]
+        self.rows = pa.concat_tables(tables)
+
+    def _first_request(self, points: Sequence[Point]) -> tuple[list[Point], Chips]:
+        chips = chips_of(points, self.settings.chips) if self.rule is None else self.rule.looks[0]
+        return list(points), chips
+
+    def _next_request(
+        self, points: Sequence[Point], chips: Chips, found: Mapping[str, pa.Table]
+    ) -> tuple[list[Point], Chips, int]:
+        """Points that need more chips by the rule, how many, and what of that lacks."""
+        if self.rule is None:
+            return [], chips, 0
+        looks = {p: self.rule.next_look(found[p.hash]["score"].to_numpy()) for p in points}
+        going = [point for point, look in looks.items() if look is not None]
+        more = max((look for look in looks.values() if look is not None), default=0)
+        return going, more, _chips(missing(self._finished, going, more))
+
+    def _start(
+        self, workload: Workload, points: Sequence[Point], work: Sequence[tuple[Point, Block]]
+    ) -> "list[Worker]":
+        """Load a workload on every device, and open the folder once that has succeeded."""
+        workload = workload.complete()
+        if self.settings.all_cores and self.processes.count == 1:
+            spec = max((point.spec for point, _ in work), key=lambda spec: spec.cells_per_weight)
+            chips = sum(block.chips for point, block in work if point.rate)
+            one_device_a_core(workload.config, workload.tokens, spec, chips, len(work))
+        from rerax.campaign.worker import Worker
+
+        worker = Worker.start(workload, self.settings, points)
+        references = {} if self.out is None else read_references(self.out)
+        worker.check_labels(points[0], references.get(worker.platform, {}))
+        if self.out is not None:
+            if self.processes.leads:
+                pair = pairs_of([(workload, points)])
+                open_folder(self.out, self.settings.seed, SEMANTICS, pair, workload.requests)
+                add_plans(self.out, self.plans)
+                add_provenance(self.out, {**worker.provenance(), **self._provenance()})
+            self.processes.follow((self.out / MANIFEST).is_file)
+        elif self.processes.count > 1:
+            raise ValueError("out is missing: processes share a campaign through its folder")
+        return worker.on_each_device()
+
+    def _provenance(self) -> dict[str, Any]:
+        stopping = {} if self.rule is None else {"stopping": self.rule.record()}
+        count = self.processes.count
+        return {**stopping, **({} if count == 1 else {"processes": count})}
+
+    def _todo(self, worker: "Worker", work: Sequence[tuple[Point, Block]]) -> "_Todo":
+        """What this process is to evaluate of some blocks."""
+        known = {} if self.out is None else read_references(self.out)
+        return _Todo(
+            list(reversed(self.processes.share(spans(work, worker.lanes)))),
+            dict(known.get(worker.platform, {})),
+            Fixed() if self.out is None else fixed_by(self.out),
+        )
+
+    def _keep_pace(self, worker: "Worker", todo: "_Todo") -> None:
+        """Add a line to the folder's provenance: chips and seconds, by which runs are foretold."""
+        if self.out is None or not todo.chips:
+            return
+        entry = {
+            "pair": worker.workload.name,
+            "platform": worker.platform,
+            "chips": todo.chips,
+            "seconds": round(time.monotonic() - todo.begun, 3),
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        with contextlib.suppress(OSError):  # a full disk has been told of already
+            add_provenance(self.out, entry)
+
+    def _work(self, worker: "Worker", todo: "_Todo") -> Iterator[Progress]:
+        """Evaluate span after span on one device until none is left."""
+        while todo.spans:
+            try:
+                point, blocks = todo.spans.pop()
+            except IndexError:  # another device was quicker
+                return
+            span = Block(blocks[0].point, blocks[0].first, blocks[-1].last)
+            before = len(todo.known)
+            rows = yield from worker.rows(point, span, todo.known)
+            with self._lock:
+                todo.chips += span.chips if point.rate else 0
+                if self.out is not None and len(todo.known) > before:
+                    write_references(self.out, {worker.platform: dict(todo.known)})
+            if self.out is None:
+                self._fresh.append(rows)
+                continue
+            for block in blocks:
+                part = rows.slice(block.first - span.first, block.chips)
+                store.write_block(self.out, block, part, self._finished, todo.fixed)
+
+    def _told(self, step: Progress) -> Progress:
+        """A worker's dispatch as progress of the whole run."""
+        self.processes.check()
+        self._done += step.done
+        self._total = max(self._total, self._done)
+        return replace(step, done=self._done, total=self._total)
+
+    def _waiting(self, point: Point, left: int) -> Progress:
+        """How far a run is when other processes still owe some chips."""
+        self._total = max(self._total, self._done + left)
+        self._done = self._total - left
+        return Progress(self._done, self._total, point)
+
+    def _rows_of(self, points: Sequence[Point], chips: Chips) -> dict[str, pa.Table] | None:
+        """Rows of the chips asked of each point, by its hash; None where some lack."""
+        if self.out is None:
+            rows = pa.concat_tables(self._fresh)
+        else:
+            wanted = {point.hash[:16] for point in points}
+            rows = store.read_rows(self.out, points=wanted, mend=True)
+        asked = np.arange(chips) if isinstance(chips, int) else np.array(chips)
+        hashes, chip = np.array(rows["point_hash"].to_pylist(), object), rows["chip"].to_numpy()
+        found, among = {}, np.isin(chip, asked)
+        for point in points:
+            mine = np.flatnonzero((hashes == point.hash) & among)
+            if len(mine) < len(asked):
+                return None
+            found[point.hash] = rows.take(mine[np.argsort(chip[mine])])
+        return found
+
+
+@dataclass
+class _Todo:
+    """What the devices of one process share.
+
+    Attributes:
+        spans: consecutive blocks of a point that one device evaluates at a time, the next one last.
+        known: reference scores by hash.
+        fixed: what the folder fixes.
+        chips: chips evaluated so far; those of rate 0 are one chip, and are not counted.
+        begun: when, by the monotonic clock.
+    """
+
+    spans: list[tuple[Point, list[Block]]]
+    known: dict[str, float]
+    fixed: Fixed
+    chips: int = 0
+    begun: float = field(default_factory=time.monotonic)
+
+
+def _side_by_side(workers: Sequence[Iterator[Progress]], todo: _Todo) -> Iterator[Progress]:
+    """What workers tell, each in a thread of its own.
+
+    After an error or an interrupt the others end with the span that they are at.
+    """
+    told: SimpleQueue[Progress | None] = SimpleQueue()
+
+    def drive(worker: Iterator[Progress]) -> None:
+        try:
+            for progress in worker:
+                told.put(progress)
+        except BaseException:
+            todo.spans.clear()
+            raise
+        finally:
+            told.put(None)
+
+    with ThreadPoolExecutor(len(workers), "device") as pool:
+        ends = [pool.submit(drive, worker) for worker in workers]
+        try:
+            for _ in ends:
+                yield from iter(told.get, None)
+        finally:
+            todo.spans.clear()
+    for end in ends:
+        end.result()
+
+
+def spans(work: Sequence[tuple[Point, Block]], lanes: int) -> list[tuple[Point, list[Block]]]:
+    """Group blocks so that they fill the lanes of a device, where these are wider than a block.
+
+    All blocks of rate 0 are one group: their chips are one chip.
+
+    Args:
+        work: blocks in the order of their points.
+        lanes: chips that a device evaluates side by side.
+    """
+    found: list[tuple[Point, list[Block]]] = []
+    for point, block in work:
+        if found:
+            before, blocks = found[-1]
+            chips = blocks[-1].last + 1 - blocks[0].first
+            follows = before == point and blocks[-1].last + 1 == block.first
+            if follows and (chips + BLOCK <= lanes or point.rate == 0):
+                blocks.append(block)
+                continue
+        found.append((point, [block]))
+    return found
+
+
+def pairs_of(parts: Sequence[Part]) -> dict[str, Any]:
+    """What a folder fixes for some workloads."""
+    return {workload.name: workload.pair(points[0].input_bits) for workload, points in parts}
+
+
+def _chips(work: Sequence[tuple[Point, Block]]) -> int:
+    return sum(block.chips for _, block in work)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one workload of a run would cost.
+
+    Attributes:
+        workload: model and task.
+        points: how many.
+        chips: chips asked for, over all points.
+        done: those of them that the folder has.
+        seconds: time for the others, None where it cannot be told.
+        measured: whether the time comes from this folder's own runs.
+        peak: memory at the most, in bytes.
+    """
+
+    workload: Workload
+    points: int
+    chips: int
+    done: int
+    seconds: float | None
+    measured: bool
+    peak: float
+
+    @property
+    def text(self) -> str:
+        """The cost in a line."""
+        todo = self.chips - self.done
+        line = (
+            f"{self.workload.name}: {self.points} points, {self.chips} chips: {self.done} done, "
+            f"{todo} to do"
+        )
+        if not todo:
+            return line
+        if self.seconds is None:
+            when = "time unknown"
+        else:
+            how = "at this folder's pace" if self.measured else "guessed for two CPU cores"
+            when = f"about {_duration(self.seconds)} ({how})"
+        return f"{line}, {when}, about {self.peak / 1e9:.1f} GB of memory"
+
+
+def dry_run(parts: Sequence[Part], settings: Settings, out: Place) -> list[Cost]:
+    """Say what a run would cost; nothing is written.
+
+    Args:
+        parts: workloads and their points.
+        settings: chips, seed and pace.
+        out: the campaign folder, which need not exist.
+
+    Raises:
+        ValueError: a folder of another campaign.
+    """
+    check_folder(out, settings.seed, SEMANTICS, pairs_of(parts))
+    here, runs, costs = store.survey(out).blocks, read_provenance(out), []
+    for workload, points in parts:
+        chips = chips_of(points, settings.chips)
+        asked = len(points) * (chips if isinstance(chips, int) else len(chips))
+        work = missing(here, points, chips)
+        passes = sum(block.chips if point.rate else 1 for point, block in work)
+        pace, seconds = _seconds_a_chip(runs, workload.name), None
+        if pace is not None:
+            seconds = passes * pace
+        elif workload.words:
+            whole = passes * operations(workload.config, workload.tokens)
+            seconds = START_SECONDS + whole / OPERATIONS_A_SECOND
+        size = (workload.config, workload.tokens)
+        peak = max((peak_bytes(*size, point.spec) for point in points), default=0.0)
+        done = asked - _chips(work)
+        costs.append(Cost(workload, len(points), asked, done, seconds, pace is not None, peak))
+    return costs
+
+
+def _seconds_a_chip(runs: Sequence[Mapping[str, Any]], pair: str) -> float | None:
+    """Seconds a chip over all runs of a pair, compiling included; None where none has ended."""
+    own = [run for run in runs if run.get("pair") == pair and run.get("chips") and "seconds" in run]
+    chips = sum(run["chips"] for run in own)
+    return sum(run["seconds"] for run in own) / chips if chips else None
+
+
+def _duration(seconds: float) -> str:
+    """Seconds in words.
+
+    Example:
+        >>> _duration(40.0), _duration(400.0), _duration(40_000.0)
+        ('40 s', '7 min', '11.1 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

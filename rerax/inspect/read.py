@@ -1,0 +1,77 @@
+"""What one chip of a campaign reads: its codes and its faulty cells."""
+
+import functools
+from dataclasses import replace
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from rerax.campaign.worker import Worker, rates_of
+from rerax.crossbar import keys
+from rerax.crossbar.crossbar import Crossbar
+from rerax.faults.mask import Faults
+from rerax.faults.read_out import Counts
+from rerax.hardware import Hardware
+from rerax.inspect.recorded import RecordedChip
+from rerax.models.bert.crossbars import crossbars_by_section, fault_mask
+from rerax.models.stored import kept_codes, read_codes
+
+
+def read_chip(
+    worker: Worker, recorded: RecordedChip, rate: float | None = None
+) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, dict[str, Counts]]]:
+    """Codes that the chip reads, zeros behind closed gates, and its faulty cells.
+
+    Args:
+        worker: evaluates the row's workload.
+        recorded: which chip.
+        rate: another rate than the row's.
+
+    Returns:
+        {section: {matrix: [layers, R, C] int8}} and counts [layers]; one layer outside the
+        encoder.
+    """
+    stored = worker.prepared(recorded.point).stored
+    chip, faults = chip_and_faults(worker, recorded, rate)
+    codes: dict[str, dict[str, np.ndarray]] = {}
+    counts: dict[str, dict[str, Counts]] = {}
+    for section, matrices in crossbars_by_section(stored).items():
+        read = {
+            name: [
+                jax.device_get(_read(stored.hardware, layer, chip, faults))
+                for layer in layers_of(crossbar)
+            ]
+            for name, crossbar in matrices.items()
+        }
+        codes[section] = {name: np.stack([c for c, _ in each]) for name, each in read.items()}
+        counts[section] = {
+            name: Counts(*map(np.stack, zip(*(n for _, n in each), strict=True)))
+            for name, each in read.items()
+        }
+    return codes, counts
+
+
+def chip_and_faults(
+    worker: Worker, recorded: RecordedChip, rate: float | None = None
+) -> tuple[keys.Chip, Faults]:
+    """The chip, and its faults."""
+    point, layers = recorded.point, worker.inputs.config.num_hidden_layers
+    rates = rates_of(point if rate is None else replace(point, rate=rate))
+    mask = None if point.faulty is None else fault_mask(point.faulty, point.matrices, layers)
+    return keys.chip(recorded.settings.seed, recorded.chip), Faults(rates, mask)
+
+
+def layers_of(crossbar: Crossbar) -> list[Crossbar]:
+    """A matrix in each of its layers."""
+    if not np.ndim(crossbar.layer):
+        return [crossbar]
+    return [jax.tree.map(lambda a, i=i: a[i], crossbar) for i in range(len(crossbar.layer))]
+
+
+@functools.partial(jax.jit, static_argnames="hardware")
+def _read(
+    hardware: Hardware, crossbar: Crossbar, chip: keys.Chip, faults: Faults
+) -> tuple[Array, Counts]:
+    codes, counts = read_codes(crossbar, chip, faults, hardware)
+    return kept_codes(crossbar, codes), counts

@@ -1,0 +1,1 @@
+"""Scores of faulty chips by any function of any model's parameters, in memory or a folder."""

@@ -1,0 +1,174 @@
+"""What a training run reads: model, teacher and sentences, all checked before anything is written.
+
+A classifier is kept where the names of its outputs say what they mean; otherwise it is drawn anew.
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from rerax.crossbar import keys
+from rerax.glue import data as glue
+from rerax.glue.label_order import label_order, named_order
+from rerax.glue.tasks import Task, find_task
+from rerax.models.bert import convert
+from rerax.models.bert.config import BertConfig
+from rerax.models.bert.folder import Model, files_hash, load_model
+from rerax.models.bert.model import init_params
+from rerax.models.bert.names import gated_shapes
+from rerax.pruning.budget import weights_to_free
+from rerax.pruning.gates import FILE
+from rerax.train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    """All that a training run reads.
+
+    Attributes:
+        recipe: the run's choices.
+        task: the task.
+        model: where training starts, with the task's labels; gates are those of its folder.
+        order: GLUE label id of each output.
+        train, dev: the splits.
+        train_tokens, dev_tokens: the same, tokenised.
+        source: folder whose tokenizer goes with the trained model.
+        teacher: model to imitate, and GLUE label id of each of its outputs, if any.
+        identity: all that decides the result, for a resumed run to compare.
+    """
+
+    recipe: Recipe
+    task: Task
+    model: Model
+    order: tuple[int, ...]
+    train: glue.Split
+    dev: glue.Split
+    train_tokens: glue.Examples
+    dev_tokens: glue.Examples
+    source: Path
+    teacher: tuple[Model, tuple[int, ...]] | None
+    identity: Mapping[str, Any]
+
+
+def read_training_inputs(
+    recipe: Callable[[int], Recipe],
+    model: str,
+    task: str,
+    *,
+    data: str = glue.HUB,
+    train_split: str = "train",
+    max_examples: int | None = None,
+    max_length: int | None = None,
+    labels: tuple[str, ...] | None = None,
+    teacher: str | None = None,
+) -> TrainingInputs:
+    """Read and check model, teacher and sentences.
+
+    Args:
+        recipe: gives the recipe for a number of training sentences.
+        model: Hugging Face folder or hub id to start from, with or without a classifier.
+        task: GLUE task.
+        data: folder with <task>/<split>.parquet, or hub id.
+        train_split: split to learn from; the task's validation split gives the scores.
+        max_examples: use only the first so many training sentences.
+        max_length: most tokens of a sentence; by default as `glue.data.length_limit` says.
+        labels: names of the outputs in order.
+        teacher: folder or hub id of the model to distil from.
+
+    Raises:
+        ValueError: bad model, data or choice: the value, the rule, the fix.
+    """
+    what = find_task(task)
+    directory = convert.locate(model)
+    positions = convert.read_config(directory).max_position_embeddings
+    max_length = glue.length_limit(max_length, positions)
+    train = glue.read_split(what, data, train_split, max_examples)
+    dev = glue.read_split(what, data, "validation")
+    chosen = recipe(len(train.labels))
+    config, params, gates = load_model(directory)
+    config, order, keeps_classifier = _outputs(what, config, params, labels)
+    if not keeps_classifier:
+        params = _with_new_classifier(config, params, chosen.seed)
+    _check_gates(chosen, params, gates)
+    tokenizer = glue.load_tokenizer(directory)
+
+    def tokens(split: glue.Split) -> glue.Examples:
+        return glue.tokenise(
+            split,
+            tokenizer,
+            max_length=max_length,
+            positions=config.max_position_embeddings,
+            vocab_size=config.vocab_size,
+        )
+
+    identity = {
+        **chosen.to_json(),
+        "model": files_hash(directory),
+        "labels": list(order),
+        "train data": train.digest(max_length),
+        "validation data": dev.digest(max_length),
+        "teacher": None if teacher is None else files_hash(convert.locate(teacher)),
+    }
+    return TrainingInputs(
+        chosen, what, Model(config, params, gates), order, train, dev, tokens(train), tokens(dev),
+        directory, None if teacher is None else _read_teacher(what, teacher), identity,
+    )  # fmt: skip
+
+
+def _outputs(
+    task: Task, config: BertConfig, params: Any, labels: tuple[str, ...] | None
+) -> tuple[BertConfig, tuple[int, ...], bool]:
+    """Name the outputs: config with their names, their GLUE ids, whether the classifier is kept."""
+    names = task.labels or ("score",)
+    fits = "classifier" in params["head"] and config.num_labels == task.num_labels
+    if fits and (labels or named_order(task, config.labels) is not None):
+        order, _ = label_order(task, config.labels, labels)
+        kept = config if labels is None else dataclasses.replace(config, labels=labels)
+        return kept, order, True
+    order, _ = label_order(task, names, labels)  # the head that is there says nothing of the task
+    if fits and task.labels:
+        warnings.warn(
+            f"the model's outputs are named {', '.join(config.labels)}, not {', '.join(names)}: a "
+            "new classifier is drawn (--labels keeps the one that is there)",
+            stacklevel=2,
+        )
+    return dataclasses.replace(config, labels=labels or names), order, False
+
+
+def _with_new_classifier(config: BertConfig, params: Any, seed: int) -> Any:
+    """Draw a new classifier, and a new pooler where there is none."""
+    key = keys.training_key(keys.root_key(seed), "head", 0)
+    new = jax.device_get(init_params(config, key))["head"]
+    head = {"pooler": params["head"].get("pooler", new["pooler"]), "classifier": new["classifier"]}
+    return {**params, "head": head}
+
+
+def _check_gates(recipe: Recipe, params: Any, gates: Any) -> None:
+    if recipe.sparsity is None:
+        return
+    shapes = gated_shapes(params, recipe.gates)
+    weights_to_free(shapes, recipe.sparsity, recipe.scope)  # raises where it is out of reach
+    if gates is not None and set(gates) != set(shapes):
+        raise ValueError(
+            f"gates {','.join(recipe.gates)} are not those in the model's {FILE} "
+            f"({', '.join(sorted(gates))}): gate the same matrices, or start from a dense model"
+        )
+
+
+def _read_teacher(task: Task, teacher: str) -> tuple[Model, tuple[int, ...]]:
+    model = load_model(convert.locate(teacher))
+    if set(model.params["head"]) != {"pooler", "classifier"}:
+        raise ValueError(f"{teacher} has no classifier: distil from one trained on {task.name}")
+    try:
+        order, warning = label_order(task, model.config.labels)
+    except ValueError as error:
+        why = str(error).partition(": give ")[0]
+        raise ValueError(f"{teacher}: {why}: mend id2label in its config.json") from None
+    if warning:
+        warnings.warn(f"{teacher}: {warning.partition(' (')[0]}", stacklevel=2)
+    return model, order
