@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def is_open(scheme: Protection) -> bool:
-    """Whether a protection is a plan that is to be found, and not in a file."""
+    """Tell whether a protection is a plan that is to be found, and not in a file."""
     return isinstance(scheme, Plan) and not scheme.file
 
 
 def check_design_rate(rate: float) -> float:
-    """The rate to plan for.
+    """Refuse a rate that no plan can be made for, and give any other.
 
     Raises:
         ValueError: outside (0, 0.5).
@@ -61,7 +61,7 @@ def with_allocations(
     out: Place | None = None,
     find: bool = True,
 ) -> tuple[tuple[Point, ...], dict[str, str]]:
-    """Points of a plan with their allocation, any other as it is; and the plans made or found.
+    """Replace `plan` in points by the allocation found for it, and give the plans of this run.
 
     A plan is made once for all rates of a model, spec and fault model.
 
@@ -135,7 +135,7 @@ def _check_gates(points: Sequence[Point], workload: Workload) -> None:
 
 
 def _request(point: Point, workload: Workload, sensitivity: str | None) -> str:
-    """Hash of all that decides a plan."""
+    """Hash all that decides a plan."""
     weights = None
     if sensitivity is not None:
         try:

@@ -147,7 +147,7 @@ def _check_others(
 
 
 def tree_hash(tree: Any) -> str:
-    """SHA-256 of a nested structure of arrays and plain values."""
+    """Hash a nested structure of arrays and plain values (SHA-256)."""
     if isinstance(tree, Mapping):
         return digest({str(key): tree_hash(tree[key]) for key in tree})
     if isinstance(tree, list | tuple):
