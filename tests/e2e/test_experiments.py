@@ -32,7 +32,7 @@ STUDY = f"{FEW} --out OUT"
 REDUCED = {
     "ageing": STUDY,
     "agreement": "--chips 2 --out OUT/agreement.json",
-    "campaign": "--work FOLDER --chips 32 --repeats 1 --out OUT/campaign.json",
+    "campaign": "--work FOLDER --chips 32 --blocks 13 --repeats 1 --out OUT/campaign.json",
     "cost": "--rounds 1 --memory few:1 --out OUT/cost.json",
     "coverage": "--campaigns 20 --max-chips 64 --out OUT/coverage.json",
     "demo_model": "--steps 4",
