@@ -1,21 +1,32 @@
-"""Measured chips: a Parquet file with one row for every stuck cell found on them. No JAX here.
+"""Measured chips: a file with one row for every stuck cell found on them. No JAX here.
+
+It is CSV (`.csv`) or Parquet (`cell_table`); the same content gives the same cells.
 
 Its columns are `chip` (a number), `matrix`, `layer` (0 outside the encoder), `wordline` and
 `bitline` (physical addresses in the matrix's base array) and `level` (what the cell reads).
 """
 
 import functools
-import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from rerax.crossbar.spec import ChipSpec
 
 PREFIX = "map:"
-_NUMBERS = ("chip", "layer", "wordline", "bitline", "level")
+COLUMNS = ("chip", "matrix", "layer", "wordline", "bitline", "level")
+HIGHEST = {
+    "chip": 2**32 - 1,
+    **dict.fromkeys(("layer", "wordline", "bitline"), 2**31 - 1),
+    "level": 15,
+}
+"""What the columns of numbers hold at most."""
+
+Numbers = Mapping[str, np.ndarray]
+"""Those columns, by name."""
 
 Shapes = Mapping[str, tuple[int, int, int]]
 """Layers, rows and columns of matrices by name."""
@@ -68,57 +79,59 @@ def read_map(path: str) -> ChipMap:
     """
     file = Path(path)
     if not file.is_file():
-        raise ValueError(f"{path or 'map:'} is no file: give map:FILE, a Parquet file of cells")
+        raise ValueError(
+            f"{path or 'map:'} is no file: give map:FILE, a CSV or Parquet file of cells"
+        )
     stat = file.stat()
     return _read(path, stat.st_mtime_ns, stat.st_size)
 
 
 @functools.lru_cache(maxsize=4)
 def _read(path: str, _modified: int, _size: int) -> ChipMap:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from rerax.faults.cell_table import read_table
 
-    content = Path(path).read_bytes()
-    try:
-        table = pq.read_table(pa.BufferReader(content))
-    except pa.ArrowException:
-        raise ValueError(f"{path} is not a Parquet file: write the map with pyarrow") from None
-    for name in ("matrix", *_NUMBERS):
-        if name not in table.column_names:
-            raise ValueError(
-                f"{path} has no column {name}: give chip, matrix, layer, wordline, bitline, level"
-            )
-        if table[name].null_count:
-            raise ValueError(f"{path} has an empty {name}: give every cell its whole address")
-    if not len(table):
-        raise ValueError(f"{path} has no rows, and so no chips: give a row for each stuck cell")
-    numbers = {}
-    for name in _NUMBERS:
-        if not pa.types.is_integer(table[name].type):
-            raise ValueError(f"{path}: {name} is {table[name].type}: give whole numbers")
-        highest = 15 if name == "level" else 2**32 - 1 if name == "chip" else 2**31 - 1
-        values = table[name].to_numpy()
-        bad = values[(values < 0) | (values > highest)]
-        if bad.size:
-            raise ValueError(
-                f"{path}: {name} {bad[0]} is outside 0..{highest}: give one in the range"
-            )
-        numbers[name] = values.astype(np.int64)
-    names, matrix = np.unique(table["matrix"].to_pylist(), return_inverse=True)
+    table = read_table(path)
+    table.check(COLUMNS)
+    numbers = {name: table.whole(name, HIGHEST[name]) for name in HIGHEST}
+    return make_map(path, table.digest, *table.names("matrix"), numbers)
+
+
+def make_map(
+    path: str, digest: str, names: tuple[str, ...], matrix: np.ndarray, numbers: Numbers
+) -> ChipMap:
+    """Put the cells of some chips in order.
+
+    Args:
+        path: the file that they are from.
+        digest: SHA-256 of its bytes.
+        names: names of matrices, sorted.
+        matrix: [E] the place in `names` of each cell's matrix.
+        numbers: [E] chip, layer, wordline, bitline and level of each cell.
+
+    Raises:
+        ValueError: a cell that is there twice.
+    """
     keys = ("bitline", "wordline", "layer", "matrix", "chip")  # the last one sorts first
     order = np.lexsort([matrix if key == "matrix" else numbers[key] for key in keys])
     columns = {name: values[order] for name, values in {**numbers, "matrix": matrix}.items()}
-    found = ChipMap(
-        path,
-        hashlib.sha256(content).hexdigest(),
-        np.unique(numbers["chip"]),
-        tuple(map(str, names)),
-        **columns,
-    )
+    found = ChipMap(path, digest, np.unique(numbers["chip"]), names, **columns)
     same = np.all([columns[key][1:] == columns[key][:-1] for key in keys], axis=0)
     if same.any():
         raise ValueError(f"{found.where(int(same.argmax()))} is there twice: give each cell once")
     return found
+
+
+def highest_level(bitline: Any, columns: int, spec: ChipSpec) -> Any:
+    """Find the highest level of cells, that of SA1: the top cell of a group may hold fewer bits.
+
+    Args:
+        bitline: of each cell.
+        columns: of its matrix.
+        spec: how weights become cells.
+    """
+    _, slice_ = spec.locate(bitline, columns)
+    tops = [(1 << spec.bits_of_cell(cell)) - 1 for cell in range(spec.cells_per_group)]
+    return np.array(tops)[slice_ % spec.cells_per_group]
 
 
 def check_map(chips: ChipMap, shapes: Shapes, spec: ChipSpec, others: Collection[str] = ()) -> None:
@@ -149,9 +162,7 @@ def check_map(chips: ChipMap, shapes: Shapes, spec: ChipSpec, others: Collection
                     f"{chips.where(int(outside[0]))}: {what} is outside 0..{n - 1}: "
                     "give addresses of the base array of this model, bits and cells"
                 )
-        _, slice_ = spec.locate(chips.bitline[mine], columns)
-        tops = [(1 << spec.bits_of_cell(cell)) - 1 for cell in range(spec.cells_per_group)]
-        top = np.array(tops)[slice_ % spec.cells_per_group]
+        top = highest_level(chips.bitline[mine], columns, spec)
         high = np.flatnonzero(chips.level[mine] > top)
         if high.size:
             raise ValueError(

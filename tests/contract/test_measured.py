@@ -78,3 +78,16 @@ def test_codes_of_a_layer_are_read_through_the_map(tmp_path):
         assert counts == expected[matrix].counts
         other = "key" if matrix == "query" else "query"
         np.testing.assert_array_equal(got[other][0], codes)
+
+
+def test_csv_and_parquet_hold_the_same_cells(tmp_path):
+    spec = ChipSpec()
+    words = jnp.asarray(np.random.default_rng(1).integers(0, 256, (1, *SHAPE), np.uint8))
+    found = []
+    for name in ("lot.parquet", "lot.csv"):
+        fault = random_map(tmp_path / name, spec)
+        rates = jax.tree.map(jnp.asarray, rate_table(0.1, fault=fault))
+        places = [Site(jnp.uint32(c), IDS[m], layer) for c, m, layer in (PLACES[0], PLACES[-1])]
+        found.append([fault.disturb(words, array_key(0), rates, spec, at) for at in places])
+    jax.tree.map(np.testing.assert_array_equal, *found)
+    assert all(one.known.any() for one in found[0])

@@ -1,13 +1,15 @@
 """Keys and cells of one array, as tests of fault models look at them."""
 
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from scipy import stats
 
 from rerax.crossbar import keys
 from rerax.crossbar.crossbar import Crossbar
+from rerax.faults.cell_table import write_table
 from rerax.faults.mask import Faults
 from rerax.hardware import Hardware
 from rerax.models.bert.names import IDS
@@ -38,12 +40,12 @@ MAP_COLUMNS = ("chip", "matrix", "layer", "wordline", "bitline", "level")
 
 
 def write_map(path, cells, **changes):
-    """A Parquet file of measured cells, given as tuples; columns may be replaced, None drops."""
+    """A file of measured cells, given as tuples; columns may be replaced, None drops."""
     columns = dict(zip(MAP_COLUMNS, map(list, zip(*cells, strict=True)), strict=True))
     columns = {
         name: values for name, values in {**columns, **changes}.items() if values is not None
     }
-    pq.write_table(pa.table(columns), path)
+    write_table(Path(path), pa.table(columns))
     return str(path)
 
 

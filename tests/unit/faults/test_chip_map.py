@@ -57,13 +57,13 @@ def test_a_changed_file_is_read_again(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"level": None}, "has no column level: give chip, matrix, layer"),
+        ({"level": None}, "has no column level, only chip, matrix, layer, wordline, bitline: give"),
         ({"wordline": [0, -1, 2, 3]}, "wordline -1 is outside 0..2147483647: give"),
         ({"chip": [0, 2**32, 2, 3]}, "chip 4294967296 is outside 0..4294967295: give"),
         ({"level": [0, 16, 0, 0]}, "level 16 is outside 0..15: give"),
         ({"bitline": [0.0, 1.0, 2.0, 3.0]}, "bitline is double: give whole numbers"),
         ({"layer": ["0", "0", "0", "0"]}, "layer is string: give whole numbers"),
-        ({"bitline": [0, None, 2, 3]}, "has an empty bitline: give"),
+        ({"bitline": [0, None, 2, 3]}, "has an empty bitline in row 2: give"),
         ({"chip": [], "matrix": [], "layer": [], "wordline": [], "bitline": [], "level": []},
          "has no rows"),
         ({"chip": [1] * 4, "matrix": ["key"] * 4, "layer": [0] * 4, "wordline": [5, 6, 5, 7],
@@ -83,12 +83,15 @@ def test_bad_files_are_refused(tmp_path, changes, said):
     assert "\n" not in str(error.value)
 
 
-def test_what_is_no_parquet_file_is_refused(tmp_path):
-    (tmp_path / "lot.csv").write_text("chip,matrix\n")
-    with pytest.raises(ValueError, match="is not a Parquet file"):
-        read_map(str(tmp_path / "lot.csv"))
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "lot.txt").write_text("chip,matrix\n")
+    with pytest.raises(ValueError, match=r"is not a Parquet file, and not called .csv: write"):
+        read_map(str(tmp_path / "lot.txt"))
     with pytest.raises(ValueError, match="is no file: give map:FILE"):
         read_map(str(tmp_path / "nowhere"))
+    (tmp_path / "lot.parquet").write_bytes(b"PAR1torn")
+    with pytest.raises(ValueError, match="is no readable Parquet file"):
+        read_map(str(tmp_path / "lot.parquet"))
 
 
 @pytest.mark.parametrize(
