@@ -16,6 +16,7 @@ from rerax.cli import (  # noqa: F401 (they add commands)
     bench,
     chip,
     folders,
+    map,
     plan,
     report,
     size,

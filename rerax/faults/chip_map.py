@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from rerax.crossbar.spec import ChipSpec
 
@@ -162,13 +163,28 @@ def check_map(chips: ChipMap, shapes: Shapes, spec: ChipSpec, others: Collection
                     f"{chips.where(int(outside[0]))}: {what} is outside 0..{n - 1}: "
                     "give addresses of the base array of this model, bits and cells"
                 )
-        top = highest_level(chips.bitline[mine], columns, spec)
-        high = np.flatnonzero(chips.level[mine] > top)
-        if high.size:
-            raise ValueError(
-                f"{chips.where(int(mine[high[0]]))}: level {chips.level[mine[high[0]]]} is above "
-                f"{top[high[0]]}, the cell's highest: give the level that it reads"
-            )
+        check_levels(chips, mine, highest_level(chips.bitline[mine], columns, spec))
+
+
+def check_levels(
+    chips: ChipMap, cells: Int[np.ndarray, "N"], highest: Int[np.ndarray, "N"]
+) -> None:
+    """Refuse levels that cells do not have.
+
+    Args:
+        chips: the map.
+        cells: places of some of its cells.
+        highest: level of each of them.
+
+    Raises:
+        ValueError: a level above it.
+    """
+    high = np.flatnonzero(chips.level[cells] > highest)
+    if high.size:
+        raise ValueError(
+            f"{chips.where(int(cells[high[0]]))}: level {chips.level[cells[high[0]]]} is above "
+            f"{highest[high[0]]}, the cell's highest: give the level that it reads"
+        )
 
 
 def realised_rate(chips: ChipMap, shapes: Shapes, spec: ChipSpec) -> float:

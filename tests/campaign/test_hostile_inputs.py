@@ -305,6 +305,9 @@ def bases(model, tmp_path, monkeypatch):
     fill(tmp_path / "rows", 8)
     data = tiny.write_sst2(tmp_path / "data", n=2)
     (tmp_path / "file").write_text("x")
+    (tmp_path / "lot.csv").write_text(
+        "chip,matrix,layer,wordline,bitline,level\n0,pooler,0,1,1,1\n"
+    )
     copy_of(model, (tmp_path / "broken"))
     asked = ["--model", str(model), "--task", "sst2", "--data", str(data), "--max-length", "16"]
     return {
@@ -318,6 +321,7 @@ def bases(model, tmp_path, monkeypatch):
         "compact": (["rows"], []),
         "export": (["rows", "--csv", "rows.csv"], []),
         "size": (["--half-width", "0.01", "--sd", "0.05"], []),
+        "map": (["lot.csv"], []),
         "demo": (["--no-open"], ["--out", "file/out"]),
     }
 

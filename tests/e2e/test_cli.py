@@ -478,8 +478,13 @@ def bad_elsewhere(flags):
         "bench": [("--rates", "2"), ("--protection", "rust")],
         "train": [("--encoding", "gray"), ("--lr", "0"), ("--gates", "brain"), ("--task", "x")],
         "size": [("--yield", "2"), ("--half-width", "x")],
+        "map": [("--low", "2"), ("--tile", "8"), ("--out", "lot.txt"), ("--floor-plan", "none")],
     }
-    wanted = {"plan": ["--model", "m"], "train": ["--model", "m", "--out", "o", "--task", "rte"]}
+    wanted = {
+        "plan": ["--model", "m"],
+        "train": ["--model", "m", "--out", "o", "--task", "rte"],
+        "map": ["lot.csv"],
+    }
     return [
         *(dry, [*dry, "--plan-rate", "0.1"], ["sweep", "--nothing"]),
         *([key, *wanted.get(key, ()), *pair] for key, pairs in other.items() for pair in pairs),
@@ -493,7 +498,7 @@ def test_commands_that_need_no_model_import_nothing_heavy(flags, model, data, tm
         f"from rerax import Point\nMODELS = {{'tiny': {str(model)!r}}}\nDATA = {str(data)!r}\n\n\n"
         "def points():\n    return [Point('sst2', 'tiny', 0.0)]\n"
     )
-    out = str(tmp_path / "out")
+    out, lot = str(tmp_path / "out"), write_map(tmp_path / "lot.csv", [(0, "pooler", 0, 3, 7, 1)])
     named = [[command.callback.__name__] for command in app.registered_commands]
     commands = {
         0: [
@@ -504,6 +509,7 @@ def test_commands_that_need_no_model_import_nothing_heavy(flags, model, data, tm
             ["merge", out, "--out", str(tmp_path / "merged")],
             ["compact", out],
             ["export", out, "--csv", str(tmp_path / "rows.csv")],
+            ["map", lot, "--model", str(model), "--out", f"{lot}.csv"],
             flags(),
         ],
         2: [*(flags(**{name: value}) for name, value in BAD_VALUES), *bad_elsewhere(flags)],
