@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from rerax.crossbar.spec import ChipSpec
-from rerax.evaluate.cost import device_bytes, operations, peak_bytes
+from rerax.evaluate.resources import device_bytes, operations, peak_bytes
 from rerax.models.bert.config import BertConfig
 
 FLAG = "xla_force_host_platform_device_count"

@@ -71,7 +71,7 @@ def program(
         ValueError: a selection of nothing, or of a leaf that is no matrix of finite floats; no
             room for the protection; two arrays of one identity.
     """
-    stored = lay_out(params, hardware, select, gates, ids)
+    stored = program_tree(params, hardware, select, gates, ids)
     if not stored.crossbars:
         known = ", ".join(stored.left[:4])
         raise ValueError(
@@ -86,7 +86,7 @@ def program(
     return stored
 
 
-def lay_out(
+def program_tree(
     params: Any,
     hardware: AHardware,
     select: ASelect,

@@ -12,9 +12,9 @@ from jaxtyping import Int8
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.base import (
     KNOWLEDGE,
-    Lines,
+    GatedLines,
     Protection,
-    Stored,
+    StoredMatrix,
     protection,
     register_protection,
 )
@@ -81,8 +81,8 @@ class Allocation(Protection):
             scheme.check(spec)
 
     def store(
-        self, codes: Int8[np.ndarray, "*L R C"], lines: Lines, spec: ChipSpec, matrix: str
-    ) -> Stored:
+        self, codes: Int8[np.ndarray, "*L R C"], lines: GatedLines, spec: ChipSpec, matrix: str
+    ) -> StoredMatrix:
         """As that matrix's protection does."""
         return self.of(matrix).store(codes, lines, spec, matrix)
 
@@ -125,8 +125,8 @@ class Plan(Protection):
         return "map at reading" if self.erasures else "nothing"
 
     def store(
-        self, codes: Int8[np.ndarray, "*L R C"], lines: Lines, spec: ChipSpec, matrix: str
-    ) -> Stored:
+        self, codes: Int8[np.ndarray, "*L R C"], lines: GatedLines, spec: ChipSpec, matrix: str
+    ) -> StoredMatrix:
         """Refuse it.
 
         Raises:

@@ -13,7 +13,7 @@ from rerax.registry import Entry, Registry
 from rerax.values import check_integer
 
 
-class Stored(NamedTuple):
+class StoredMatrix(NamedTuple):
     """A matrix, or one matrix in every layer, as it lies on crossbars.
 
     Attributes:
@@ -37,11 +37,11 @@ KNOWLEDGE = ("nothing", "polarity", "rate", "map at reading", "map at writing")
 commoner; their rate; which cells are stuck, and at what, when they are read or before they are
 written."""
 
-Lines = tuple[np.ndarray, np.ndarray] | None
+GatedLines = tuple[np.ndarray, np.ndarray] | None
 """Open rows [*L, R] and columns [*L, C] of a gated matrix; None: the matrix has no gates."""
 
 
-def all_lines(lines: Lines, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def all_lines(lines: GatedLines, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Give open rows and columns of a matrix [*L, R, C]; without gates all are."""
     return lines or (np.ones(shape[:-1], bool), np.ones((*shape[:-2], shape[-1]), bool))
 
@@ -93,8 +93,8 @@ class Protection:
         """
 
     def store(
-        self, codes: Int8[np.ndarray, "*L R C"], lines: Lines, spec: ChipSpec, matrix: str
-    ) -> Stored:
+        self, codes: Int8[np.ndarray, "*L R C"], lines: GatedLines, spec: ChipSpec, matrix: str
+    ) -> StoredMatrix:
         """Lay out a matrix, once for each model, on the host.
 
         Raises:
@@ -102,7 +102,7 @@ class Protection:
         """
         from rerax.crossbar.encoding import encode
 
-        return Stored(encode(codes, spec))
+        return StoredMatrix(encode(codes, spec))
 
     def write(
         self,

@@ -40,7 +40,7 @@ class Votes(NamedTuple):
     closest: bool = False
 
 
-def plain(spec: ChipSpec) -> Votes:
+def no_copies(spec: ChipSpec) -> Votes:
     """No copies."""
     return Votes((1,) * spec.group_bits)
 
@@ -63,11 +63,11 @@ def squared_error(
 
     words = encode(stored.astype(np.int8)[:, None], spec)[:, :, 0]
     rows = range(1 if spec.polarity == "plain" else 2)  # an even one and an odd one
-    each = [_of_row(row, words, votes, chances, spec) for row in rows]
+    each = [_error_in_row(row, words, votes, chances, spec) for row in rows]
     return np.asarray(np.mean(each, axis=0))
 
 
-def _of_row(
+def _error_in_row(
     row: int, words: np.ndarray, votes: Votes, chances: Odds, spec: ChipSpec
 ) -> Float[np.ndarray, "256"]:
     """The same of a weight in an even or odd row."""
@@ -223,12 +223,12 @@ def _transition(
         mine = depths[first : first + spec.bits_of_cell(cell)]
         level = (1 << len(mine)) - 1
         even, odd = (mask >> first & level for mask in turned)
-        whole = np.kron(_cell(mine, whole_cells, chances, erasures, (even, odd)), whole)
+        whole = np.kron(_cell_transition(mine, whole_cells, chances, erasures, (even, odd)), whole)
     return whole
 
 
 @functools.lru_cache(maxsize=4096)
-def _cell(
+def _cell_transition(
     depths: tuple[int, ...],
     whole_cells: bool,
     chances: Odds,

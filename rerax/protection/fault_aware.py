@@ -10,14 +10,14 @@ from jaxtyping import Int8, UInt8
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.base import (
     ColumnVotes,
-    Lines,
+    GatedLines,
     Protection,
-    Stored,
+    StoredMatrix,
     all_lines,
     register_protection,
 )
 from rerax.protection.cost import Ledger, unprotected_ledger
-from rerax.protection.expected_error import plain
+from rerax.protection.expected_error import no_copies
 from rerax.values import is_whole
 
 WAYS = ("closest", "sign", "bit")
@@ -76,8 +76,8 @@ class FaultAware(Protection):
         return "sign" in self.ways or "bit" in self.ways
 
     def store(
-        self, codes: Int8[np.ndarray, "*L R C"], lines: Lines, spec: ChipSpec, matrix: str
-    ) -> Stored:
+        self, codes: Int8[np.ndarray, "*L R C"], lines: GatedLines, spec: ChipSpec, matrix: str
+    ) -> StoredMatrix:
         """Plain words, and the open rows and columns, whose errors count."""
         plain = super().store(codes, lines, spec, matrix)
         return plain._replace(extra=all_lines(lines, codes.shape))
@@ -92,13 +92,13 @@ class FaultAware(Protection):
         matrix: str,
     ) -> tuple[Any, Any]:
         """Words to be written, and the flips of every column of every block."""
-        from rerax.protection.flips import write_around
+        from rerax.protection.column_flips import write_around
 
         return write_around(words, stuck, held, extra, spec, self.ways, self.rows)
 
     def recover(self, arrays: list[Any], extra: Any, spec: ChipSpec, matrix: str) -> Any:
         """Words with their flips undone."""
-        from rerax.protection.flips import unflipped
+        from rerax.protection.column_flips import unflipped
 
         _, flips = extra
         return unflipped(arrays[0].words, flips, spec, self.rows)
@@ -109,7 +109,7 @@ class FaultAware(Protection):
         """Of `closest` alone: no copies."""
         if self.flips:
             return None
-        return [(np.flatnonzero(column), plain(spec)._replace(closest=True))]
+        return [(np.flatnonzero(column), no_copies(spec)._replace(closest=True))]
 
     def ledger(
         self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec, matrix: str

@@ -32,7 +32,7 @@ DEPTHS = (3, 5, 7)
 """Images of a bit that the planner tries."""
 
 
-class Codes(NamedTuple):
+class MatrixProfile(NamedTuple):
     """What the planner knows of one matrix.
 
     Attributes:
@@ -50,7 +50,7 @@ class Codes(NamedTuple):
 
 
 def allocate(
-    matrices: Mapping[str, Codes], chances: Odds, spec: ChipSpec, erasures: bool = False
+    matrices: Mapping[str, MatrixProfile], chances: Odds, spec: ChipSpec, erasures: bool = False
 ) -> Allocation:
     """The allocation of least expected damage at no extra cell.
 
@@ -76,7 +76,7 @@ def allocate(
     return Allocation.make(chosen)
 
 
-def damage(scheme: Protection, known: Codes, chances: Odds, spec: ChipSpec) -> float:
+def damage(scheme: Protection, known: MatrixProfile, chances: Odds, spec: ChipSpec) -> float:
     """Expected damage of one matrix, the rounding that makes room for copies included.
 
     Args:
@@ -91,7 +91,7 @@ def damage(scheme: Protection, known: Codes, chances: Odds, spec: ChipSpec) -> f
     return _damage(scheme, known, weight_table(known), chances, spec)
 
 
-def weight_table(known: Codes) -> Float[np.ndarray, "L C 256"]:
+def weight_table(known: MatrixProfile) -> Float[np.ndarray, "L C 256"]:
     """Kept weights of each code in each column, times the column's sensitivity."""
     layers, _, columns = known.codes.shape
     table = np.zeros((layers, columns, 256))
@@ -104,7 +104,7 @@ def weight_table(known: Codes) -> Float[np.ndarray, "L C 256"]:
     return table * known.sensitivity[:, :, None]
 
 
-def _candidates(known: Codes, spec: ChipSpec, erasures: bool) -> list[Protection]:
+def _candidates(known: MatrixProfile, spec: ChipSpec, erasures: bool) -> list[Protection]:
     """Everything that fits the matrix in all of its layers."""
     found: list[Protection] = [Unprotected()]
     lines = list(zip(known.row, known.column, strict=True))
@@ -124,10 +124,10 @@ def _candidates(known: Codes, spec: ChipSpec, erasures: bool) -> list[Protection
                     for depth in DEPTHS
                     if depth <= depths[-1]
                 ]
-    return found if erasures else found + _codes(known, spec)
+    return found if erasures else found + _error_correcting(known, spec)
 
 
-def _codes(known: Codes, spec: ChipSpec) -> list[Protection]:
+def _error_correcting(known: MatrixProfile, spec: ChipSpec) -> list[Protection]:
     """Codes whose check bits fit the matrix in all of its layers."""
     lines = list(zip(known.row, known.column, strict=True))
     found: list[Protection] = []
@@ -153,7 +153,7 @@ def _further_bits(scheme: Protection) -> float:
 
 
 def _damage(
-    scheme: Protection, known: Codes, table: np.ndarray, chances: Odds, spec: ChipSpec
+    scheme: Protection, known: MatrixProfile, table: np.ndarray, chances: Odds, spec: ChipSpec
 ) -> float:
     total = 0.0
     told = scheme.expected_error(_share(known), chances, spec)
@@ -170,7 +170,7 @@ def _damage(
     return total
 
 
-def _share(known: Codes) -> Float[np.ndarray, "256"]:
+def _share(known: MatrixProfile) -> Float[np.ndarray, "256"]:
     """Share of each code among the kept weights of a matrix."""
     kept = known.row[:, :, None] & known.column[:, None, :]
     counts = np.bincount(known.codes[kept].astype(np.int64) + 128, minlength=256)

@@ -64,7 +64,7 @@ def summarise(
     Raises:
         ValueError: no score, or one that is not finite.
     """
-    scores = _checked(scores)
+    scores = _checked_scores(scores)
     n, mean, worst = len(scores), float(np.mean(scores)), float(np.min(scores))
     if n == 1:
         return Summary(n, mean, None, None, worst)
@@ -204,7 +204,7 @@ def quantiles(
 
     Source: Hyndman and Fan, The American Statistician 50, 1996, definition 8.
     """
-    scores = _checked(scores)
+    scores = _checked_scores(scores)
     return tuple(np.quantile(scores, probabilities, method="median_unbiased").tolist())
 
 
@@ -230,7 +230,7 @@ def paired_difference(
     Raises:
         ValueError: no common chip, a chip that is named twice, or scores that are none.
     """
-    scores, other_scores = _checked(scores), _checked(other_scores)
+    scores, other_scores = _checked_scores(scores), _checked_scores(other_scores)
     for numbers, found in ((chips, scores), (other_chips, other_scores)):
         if len(numbers) != len(found):
             raise ValueError(f"{len(numbers)} chips have {len(found)} scores: give one for each")
@@ -243,7 +243,7 @@ def paired_difference(
     return summarise(scores[mine] - other_scores[theirs], level)
 
 
-def _checked(scores: Any) -> Float[np.ndarray, " chips"]:
+def _checked_scores(scores: Any) -> Float[np.ndarray, " chips"]:
     """Scores as an array."""
     try:
         scores = np.asarray(scores)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from rerax.stats.planning import looks, stop_here
+from rerax.stats.sample_size import looks, stop_here
 from rerax.values import check_integer, check_real
 
 

@@ -31,7 +31,7 @@ POINTS_PER_CHUNK, OTHER_POINTS_PER_CHUNK = {"cpu": 1024}, 1 << 15
 
 
 @runtime_checkable
-class Limits(Protocol):
+class HazardLimits(Protocol):
     """How far up the hazard axis points count; it may differ from place to place."""
 
     @property
@@ -54,7 +54,7 @@ class Limits(Protocol):
 
 
 @dataclass(frozen=True)
-class Everywhere:
+class TableLimits:
     """The table's own limits at every place."""
 
     rates: RateTable
@@ -102,7 +102,7 @@ def sample(
     key: Key[Array, ""],
     rates: RateTable,
     grid: Grid,
-    limits: Limits | None = None,
+    limits: HazardLimits | None = None,
 ) -> UInt8[Array, "P Y X"]:
     """Faulty units of a grid.
 
@@ -115,7 +115,7 @@ def sample(
     Returns:
         States in the grid's planes, 0 healthy, 1 stuck at 0, 3 stuck at 1.
     """
-    limits = limits or Everywhere(rates)
+    limits = limits or TableLimits(rates)
     planes, size = grid.planes, grid.rows * grid.width
     counts_key, points_key, units_key = purpose_keys(key, 3)
     drawn = jnp.arange(INTERVALS, dtype=jnp.int32) < limits.intervals

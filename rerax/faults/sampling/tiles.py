@@ -42,7 +42,7 @@ class TileLimits(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _ByTile:
+class _LimitsByTile:
     """Limits [I, J] of every tile of one array."""
 
     at: TileLimits
@@ -87,7 +87,7 @@ def clustered_cells(
         raise ValueError("the rates have no tile limits: make them by rate_table(.., fault=fault)")
     multiplier = tile_multipliers(key, spec, *shape)
     at = TileLimits(*(jnp.asarray(table)[multiplier] for table in rates.tables))
-    return sample(key, rates, Cells(spec, *shape), _ByTile(at, spec, rates.axis))
+    return sample(key, rates, Cells(spec, *shape), _LimitsByTile(at, spec, rates.axis))
 
 
 def tile_multipliers(

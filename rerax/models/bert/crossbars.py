@@ -22,7 +22,7 @@ from rerax.models.stored import (
     kept_codes,
     matrix_ledgers,
 )
-from rerax.models.tree import lay_out
+from rerax.models.tree import program_tree
 from rerax.protection import Ledger, Protection, left_bare
 from rerax.pruning.gates import Gates
 
@@ -51,7 +51,7 @@ def program_bert(
     gated = {name: gate for name, gate in (gates or {}).items() if name in found}
     axes = {path_of(name): "io" if SECTION[name] != "encoder" else "lio" for name in found}
     ids = {path_of(name): IDS[name] for name in found}
-    return lay_out(params, hardware, lambda path, _: axes.get(path, False), gated, ids)
+    return program_tree(params, hardware, lambda path, _: axes.get(path, False), gated, ids)
 
 
 def path_of(matrix: str) -> str:

@@ -4,9 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rerax.crossbar.array_id import ArrayId
 
-Side = tuple[str, str]
-"""(matrix, "row" or "column")."""
-
 GROUPS: dict[str, tuple[str, ...]] = {
     "encoder": ("query", "key", "value", "attention_output", "ffn_in", "ffn_out"),
     "pooler": ("pooler",),
@@ -54,7 +51,7 @@ SECTION = {
 READ_TOGETHER = ("query", "key", "value")
 """Matrices that read the same input and are multiplied as one."""
 
-TIES: dict[str, dict[str, tuple[Side, Side]]] = {
+TIES: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
     "none": {},
     "ffn": {"ffn_hidden": (("ffn_in", "column"), ("ffn_out", "row"))},
     "all": {
@@ -63,7 +60,8 @@ TIES: dict[str, dict[str, tuple[Side, Side]]] = {
         "value_output": (("value", "column"), ("attention_output", "row")),
     },
 }
-"""Lines that are one dimension of the network, and so may share one unit (`pruning.ties`)."""
+"""Pairs of (matrix, "row" or "column") that are one dimension of the network, and so may share one
+unit (`pruning.ties`)."""
 
 
 def leaf_of(matrix: str) -> str:

@@ -8,9 +8,9 @@ from jaxtyping import Int8, UInt8
 
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.base import (
-    Lines,
+    GatedLines,
     Protection,
-    Stored,
+    StoredMatrix,
     all_lines,
     register_protection,
     without_ending,
@@ -130,8 +130,8 @@ class Code(Protection):
             )
 
     def store(
-        self, codes: Int8[np.ndarray, "*L R C"], lines: Lines, spec: ChipSpec, matrix: str
-    ) -> Stored:
+        self, codes: Int8[np.ndarray, "*L R C"], lines: GatedLines, spec: ChipSpec, matrix: str
+    ) -> StoredMatrix:
         """Words with check bits in them, or a further array that holds these.
 
         Raises:

@@ -93,11 +93,11 @@ def check_numbers(
     else:
         if asked.into == "spare":
             height = spare_rows(row.size, asked, spec)
-            parts = [_bits(np.arange(height), np.arange(column.size), column.size, spec)]
+            parts = [_bit_numbers(np.arange(height), np.arange(column.size), column.size, spec)]
         else:
             parts = [
-                _bits(np.flatnonzero(~row), np.arange(column.size), column.size, spec),
-                _bits(np.flatnonzero(row), np.flatnonzero(~column), column.size, spec),
+                _bit_numbers(np.flatnonzero(~row), np.arange(column.size), column.size, spec),
+                _bit_numbers(np.flatnonzero(row), np.flatnonzero(~column), column.size, spec),
             ]
         planned, unused = _strata(parts, shape)
         if spec.bits_per_cell > 1:
@@ -195,7 +195,7 @@ def stack_checks(layouts: list[CheckPlacement]) -> CheckPlacement:
     return CheckPlacement(*(np.stack(same).astype(np.int32) for same in zip(*found, strict=True)))
 
 
-def _bits(rows: np.ndarray, columns: np.ndarray, width: int, spec: ChipSpec) -> np.ndarray:
+def _bit_numbers(rows: np.ndarray, columns: np.ndarray, width: int, spec: ChipSpec) -> np.ndarray:
     """[rows, bits of a line] numbers of all bits of some weights, weight by weight."""
     planes = spec.groups * spec.group_bits
     line = np.arange(planes)[None, None, :] * width + columns[None, :, None]

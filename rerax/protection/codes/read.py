@@ -59,7 +59,7 @@ def read_decoded(
     """
     read = _code_words(base.words, host.words, layout)
     fixed = read.words ^ find_wrong(read, asked, spec).words
-    return _rows(fixed, layout) & ~jnp.uint8((1 << asked.low) - 1)
+    return _at_own_rows(fixed, layout) & ~jnp.uint8((1 << asked.low) - 1)
 
 
 def read_with_erasures(
@@ -69,13 +69,13 @@ def read_with_erasures(
     read = _code_words(base.words, host.words, layout)
     stuck = _code_words(base.known, host.known, layout)
     fixed = _with_erasures(read, stuck, asked, spec)
-    return _rows(fixed, layout) & ~jnp.uint8((1 << asked.low) - 1)
+    return _at_own_rows(fixed, layout) & ~jnp.uint8((1 << asked.low) - 1)
 
 
 def find_wrong(read: CodeWords, asked: CheckSpec, spec: ChipSpec) -> Wrong:
     """Look up the syndromes of code words."""
     syndrome = read.checks ^ checks_of(read.words, asked, spec)
-    packed, checks, known = _tables(asked, spec)
+    packed, checks, known = _syndrome_tables(asked, spec)
     fixes = [jnp.asarray(table).take(syndrome, mode="clip") for table in packed]
     words = [
         (fixes[i // MEMBERS] >> jnp.uint32(8 * (i % MEMBERS))).astype(jnp.uint8)
@@ -122,7 +122,7 @@ def write_around(
         nearest_word(wanted.words, fixed[0] & ~top, fixed[1], spec),
         nearest_word(wanted.words, *fixed, spec),
     ]
-    goal = _codes(wanted.words, spec)
+    goal = _decoded(wanted.words, spec)
     members = (jnp.asarray(layout.rows) < NOWHERE)[:, :, None]
     least = jnp.full(goal.shape[1:], jnp.iinfo(jnp.int32).max)
     best = wanted
@@ -133,7 +133,7 @@ def write_around(
             (checks & ~here.checks) | (reads.checks & here.checks),
         )
         found = (read.words ^ find_wrong(read, asked, spec).words) & ~given
-        error = jnp.sum(jnp.where(members, (_codes(found, spec) - goal) ** 2, 0), axis=0)
+        error = jnp.sum(jnp.where(members, (_decoded(found, spec) - goal) ** 2, 0), axis=0)
         better = error < least
         least = jnp.minimum(error, least)
         best = CodeWords(
@@ -141,7 +141,7 @@ def write_around(
         )
     open_row = jnp.zeros(words.shape[1], bool).at[jnp.ravel(layout.rows)].set(True, mode="drop")
     kept = open_row[None, :, None] & (jnp.asarray(layout.at)[0, :1, :1].max(1) >= 0)[:, None, :]
-    written = jnp.where(kept, _rows(best.words, layout) | (words & given), words)
+    written = jnp.where(kept, _at_own_rows(best.words, layout) | (words & given), words)
     number = jnp.arange(asked.code.check, dtype=jnp.uint16)
     # A loop, or XLA would decode anew for every bit that is looked up.
     bits = lax.map(lambda j: (best.checks >> j & jnp.uint16(1)).astype(jnp.uint8), number)
@@ -172,7 +172,7 @@ def _with_erasures(
     return best
 
 
-def _codes(words: UInt8[Array, "G w B C"], spec: ChipSpec) -> Int32[Array, "w B C"]:
+def _decoded(words: UInt8[Array, "G w B C"], spec: ChipSpec) -> Int32[Array, "w B C"]:
     groups, *shape = words.shape
     flat = words.reshape(groups, -1, shape[-1])
     return decode(flat, spec).reshape(shape).astype(jnp.int32)
@@ -192,13 +192,15 @@ def _code_words(
     return CodeWords(taken.reshape(words.shape[0], *rows.shape, words.shape[2]), checks)
 
 
-def _rows(words: UInt8[Array, "G w B C"], layout: CheckPlacement) -> UInt8[Array, "G R C"]:
+def _at_own_rows(words: UInt8[Array, "G w B C"], layout: CheckPlacement) -> UInt8[Array, "G R C"]:
     """Words of members at their own rows."""
     flat = words.reshape(words.shape[0], -1, words.shape[-1])
     return flat.take(jnp.asarray(layout.place), axis=1, mode="clip")
 
 
-def _tables(asked: CheckSpec, spec: ChipSpec) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+def _syndrome_tables(
+    asked: CheckSpec, spec: ChipSpec
+) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """By syndrome: corrections of members, four to a 32-bit number; of check bits; if any."""
     data, checks, known = asked.code.fixes
     packed = [np.zeros(len(data), np.uint32) for _ in range(-(-asked.weights // MEMBERS))]

@@ -42,9 +42,9 @@ def code_ledger(row: np.ndarray, column: np.ndarray, asked: CheckSpec, spec: Chi
     bits = check_bits(row, column, asked, spec)
     if asked.into == "spare":
         cells = spec.cells(spare_rows(row.size, asked, spec), column.size)
-        return plain + Ledger(spare=cells, reads=_cells(bits, spec))
+        return plain + Ledger(spare=cells, reads=_cells_for(bits, spec))
     if asked.into == "pruned":
-        cells = _cells(bits, spec)
+        cells = _cells_for(bits, spec)
         return plain + Ledger(free=-cells, copies=cells, reads=cells)
     # Low cells that hold no own bit any more; with several bits a cell the topmost may hold both.
     given = plain.weights * spec.groups * (asked.low // spec.bits_per_cell)
@@ -52,7 +52,7 @@ def code_ledger(row: np.ndarray, column: np.ndarray, asked: CheckSpec, spec: Chi
     return plain + Ledger(used=-given, copies=taken, left_over=given - taken, reads=taken - given)
 
 
-def _cells(bits: int, spec: ChipSpec) -> int:
+def _cells_for(bits: int, spec: ChipSpec) -> int:
     """Cells that hold so many bits, laid one after another through whole words."""
     words, rest = divmod(bits, spec.group_bits)
     return words * spec.cells_per_group + -(-rest // spec.bits_per_cell)

@@ -8,7 +8,7 @@ from jaxtyping import Int64
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.cost import Misses
 from rerax.protection.msb.placement import CopyPlacement, CopySpec, copied_cells, copy_cells
-from rerax.protection.msb.swap import join, split
+from rerax.protection.msb.swap import cell_address, cell_number
 
 
 def count_misses(
@@ -52,7 +52,7 @@ def _freed_images(
     freed = layout.freed
     kept = np.asarray(freed.kept)
     kept = kept[kept < len(freed.place)]
-    own = join(
+    own = cell_number(
         np.flatnonzero(row)[None, :, None],
         np.array(copied_cells(asked, 0, spec))[:, None, None],
         kept[None, None, :],
@@ -75,14 +75,16 @@ def _low_images(
     for group, p in itertools.product(range(spec.groups), range(len(asked.depths))):
         first = group * spec.cells_per_group
         own = first + (spec.group_bits - 1 - p) // c
-        images = [join(rows[:, None], own, columns[None, :], spec, total)]
+        images = [cell_number(rows[:, None], own, columns[None, :], spec, total)]
         for q in range(asked.rounds):
             if p >= asked.bits_in(q):
                 images.append(np.full((len(rows), len(columns)), -1))
                 continue
             n = sum(asked.bits_in(i) for i in range(q)) + p
             slice_ = first + low.bit[n][columns] // c
-            at = join(layout.rows[q][rows][:, None], slice_, low.column[n][columns], spec, total)
+            at = cell_number(
+                layout.rows[q][rows][:, None], slice_, low.column[n][columns], spec, total
+            )
             images.append(at)
         found.append(np.stack(images).reshape(len(images), -1))
     return np.concatenate(found, axis=1).astype(np.int64)
@@ -91,7 +93,7 @@ def _low_images(
 def _misses(
     images: Int64[np.ndarray, "I n"], weight: np.ndarray, rows: int, columns: int, spec: ChipSpec
 ) -> Misses:
-    row, slice_, column = split(images, spec, columns)
+    row, slice_, column = cell_address(images, spec, columns)
     bitline = spec.bitline(column, slice_, columns)
     same_row, same_bitline, beside = np.zeros((3, images.shape[1]), bool)
     for a, b in itertools.combinations(range(len(images)), 2):

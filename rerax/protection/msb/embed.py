@@ -9,21 +9,21 @@ from jaxtyping import Int8, UInt8
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.base import (
     ColumnVotes,
-    Lines,
+    GatedLines,
     Protection,
-    Stored,
+    StoredMatrix,
     all_lines,
     check_copies,
     register_protection,
     without_ending,
 )
 from rerax.protection.cost import Ledger, Misses, unprotected_ledger
-from rerax.protection.expected_error import Votes, plain
+from rerax.protection.expected_error import Votes, no_copies
 from rerax.protection.msb.diversity import count_misses
 from rerax.protection.msb.placement import (
     CopySpec,
     images_meet,
-    lay_out,
+    lay_out_copies,
     low_bits,
     served_columns,
     voted_bits,
@@ -124,8 +124,8 @@ class MsbEmbed(Protection):
             )
 
     def store(
-        self, codes: Int8[np.ndarray, "*L R C"], lines: Lines, spec: ChipSpec, matrix: str
-    ) -> Stored:
+        self, codes: Int8[np.ndarray, "*L R C"], lines: GatedLines, spec: ChipSpec, matrix: str
+    ) -> StoredMatrix:
         """Words with copies in them.
 
         Raises:
@@ -188,7 +188,7 @@ class MsbEmbed(Protection):
             return None  # bits of a cell whose copies are apart
         kept, asked = np.flatnonzero(column), self.copy_spec
         if not gated and self.needs_gates:
-            return [(kept, plain(spec)._replace(closest=self.closest))]
+            return [(kept, no_copies(spec)._replace(closest=self.closest))]
         served = served_columns(asked, spec, row, column)
         low = low_bits(asked, int(column.sum()), served)
         return [
@@ -198,7 +198,7 @@ class MsbEmbed(Protection):
 
     def misses(self, row: np.ndarray, column: np.ndarray, spec: ChipSpec) -> Misses:
         """Voted bits whose images are not kept apart."""
-        layout = lay_out(row, column, self.copy_spec, spec)
+        layout = lay_out_copies(row, column, self.copy_spec, spec)
         return count_misses(layout, row, column, self.copy_spec, spec)
 
     def check_room(self, row: np.ndarray, column: np.ndarray, spec: ChipSpec, matrix: str) -> None:

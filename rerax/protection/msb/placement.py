@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rerax.crossbar.spec import ChipSpec
-from rerax.protection.msb.swap import join, lines_of, meets_own, split, swap
+from rerax.protection.msb.swap import cell_address, cell_number, lines_of_cells, meets_own, swap
 
 AnyArray = Any  # of NumPy, or of JAX inside jit
 
@@ -120,12 +120,12 @@ class CopyPlacement(NamedTuple):
 
     Attributes:
         rows: [K, R] wordline on which each round keeps an open row's copies.
-        rank: [R] place of each open row among the open ones.
+        place: [R] place of each open row among the open ones.
         freed, low: the two purses; None where one never pays.
     """
 
     rows: AnyArray
-    rank: AnyArray
+    place: AnyArray
     freed: Freed | None
     low: Low | None
 
@@ -146,7 +146,9 @@ def voted_bits(asked: CopySpec, spec: ChipSpec) -> list[int]:
     return masks
 
 
-def lay_out(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec) -> CopyPlacement:
+def lay_out_copies(
+    row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec
+) -> CopyPlacement:
     """Places for all copies of one matrix.
 
     Args:
@@ -156,16 +158,16 @@ def lay_out(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec
     """
     open_rows, open_columns = np.flatnonzero(row), np.flatnonzero(column)
     rows = np.zeros((asked.rounds, row.size), np.int32)
-    rows[:, open_rows] = _turned(open_rows, asked.rounds)
-    rank = np.zeros(row.size, np.int32)
-    rank[open_rows] = np.arange(len(open_rows))
+    rows[:, open_rows] = _shifted_rows(open_rows, asked.rounds)
+    place = np.zeros(row.size, np.int32)
+    place[open_rows] = np.arange(len(open_rows))
     served = served_columns(asked, spec, row, column)
     freed = low = None
     if asked.freed:
-        freed = _freed(row, column, rows, open_columns[:served], asked, spec)
+        freed = _place_in_freed(row, column, rows, open_columns[:served], asked, spec)
     if asked.low:
-        low = _low(open_columns, served, asked, column.size)
-    return stack([CopyPlacement(rows, rank, freed, low)], one=True)
+        low = _place_in_low(open_columns, served, asked, column.size)
+    return stack_copies([CopyPlacement(rows, place, freed, low)], one=True)
 
 
 def served_columns(asked: CopySpec, spec: ChipSpec, row: np.ndarray, column: np.ndarray) -> int:
@@ -204,7 +206,7 @@ def copied_cells(asked: CopySpec, round_: int, spec: ChipSpec) -> tuple[int, ...
     )
 
 
-def _turned(open_rows: np.ndarray, rounds: int) -> np.ndarray:
+def _shifted_rows(open_rows: np.ndarray, rounds: int) -> np.ndarray:
     """[K, r] the open row on whose wordline each round keeps the copies of each open row.
 
     Rounds are turned apart by equal parts of the matrix, so by tiles wherever it has them.
@@ -213,7 +215,7 @@ def _turned(open_rows: np.ndarray, rounds: int) -> np.ndarray:
     return np.stack([np.roll(open_rows, -(q + 1) * step) for q in range(rounds)])
 
 
-def _freed(
+def _place_in_freed(
     row: np.ndarray,
     column: np.ndarray,
     rows: np.ndarray,
@@ -242,12 +244,12 @@ def _freed(
     )
     open_rows = np.flatnonzero(row)
     planned = run_cells(plain, rows[:, open_rows], asked, spec)
-    lines = functools.partial(lines_of, spec=spec, columns=column.size)
+    lines = functools.partial(lines_of_cells, spec=spec, columns=column.size)
     own = meets_own(_own_cells(open_rows, kept, asked, spec, column.size), lines)
     settled = swap(planned, own, lines, _unused(planned, row, column, asked, spec))
     moved = np.nonzero(settled != planned)
     fix = np.stack([moved[0], moved[1], open_rows[moved[2]], moved[3]])
-    return plain._replace(fix=fix, fix_at=np.stack(split(settled[moved], spec, column.size)))
+    return plain._replace(fix=fix, fix_at=np.stack(cell_address(settled[moved], spec, column.size)))
 
 
 def run_cells(freed: Freed, turned: np.ndarray, asked: CopySpec, spec: ChipSpec) -> np.ndarray:
@@ -270,7 +272,7 @@ def run_cells(freed: Freed, turned: np.ndarray, asked: CopySpec, spec: ChipSpec)
         p = np.arange(len(copied) * c)[None, :]
         on_line = p < freed.quota[q]
         x = np.where(on_line, freed.start[q] + p, 0)
-        beside = join(
+        beside = cell_number(
             turned[q][:, None],
             hosts[x % len(hosts)],
             freed.columns[x // len(hosts)] if len(freed.columns) else 0,
@@ -280,7 +282,7 @@ def run_cells(freed: Freed, turned: np.ndarray, asked: CopySpec, spec: ChipSpec)
         y = np.where(
             on_line, 0, freed.base[q] + rank * (p.size - freed.quota[q]) + p - freed.quota[q]
         )
-        below = join(
+        below = cell_number(
             freed.rows[y // (len(hosts) * columns_of_matrix)] if len(freed.rows) else 0,
             hosts[y % len(hosts)],
             y // len(hosts) % columns_of_matrix,
@@ -306,8 +308,8 @@ def copy_cells(
     at = run_cells(freed, np.asarray(layout.rows)[:, open_rows], asked, spec)
     round_, which, moved_row, place = freed.fix
     row_at, slice_at, column_at = freed.fix_at
-    moved_to = join(row_at, slice_at, column_at, spec, len(freed.place))
-    at[round_, which, layout.rank[moved_row], place] = moved_to
+    moved_to = cell_number(row_at, slice_at, column_at, spec, len(freed.place))
+    at[round_, which, layout.place[moved_row], place] = moved_to
     return at
 
 
@@ -316,7 +318,9 @@ def _own_cells(
 ) -> np.ndarray:
     """[X, r, c] the cells that are copied."""
     slices = np.array(copied_cells(asked, 0, spec))
-    return join(open_rows[None, :, None], slices[:, None, None], kept[None, None, :], spec, columns)
+    return cell_number(
+        open_rows[None, :, None], slices[:, None, None], kept[None, None, :], spec, columns
+    )
 
 
 def _unused(
@@ -326,18 +330,18 @@ def _unused(
     freed = ~(row[:, None] & column[None, :])
     slices = np.array(host_slices(asked, spec))
     r, c = np.nonzero(freed)
-    every = join(r[:, None], slices[None, :], c[:, None], spec, column.size).ravel()
+    every = cell_number(r[:, None], slices[None, :], c[:, None], spec, column.size).ravel()
     return np.setdiff1d(every, at[at >= 0], assume_unique=True)
 
 
-def _low(open_columns: np.ndarray, served: int, asked: CopySpec, columns: int) -> Low:
+def _place_in_low(open_columns: np.ndarray, served: int, asked: CopySpec, columns: int) -> Low:
     """Low bits: copies of a bit go one after another through the open columns, plane by plane."""
     c, rest = len(open_columns), len(open_columns) - served
     given = low_bits(asked, c, served)
     numbers = [(q, p) for q in range(asked.rounds) for p in range(asked.bits_in(q))]
     x = np.arange(len(numbers))[:, None] * rest + np.arange(rest)[None, :]
     plane = x // max(c, 1)
-    host = (x + _turns(x, plane, numbers, served, c)[plane]) % max(c, 1)
+    host = (x + _shifts(x, plane, numbers, served, c)[plane]) % max(c, 1)
     column = np.zeros((len(numbers), columns), np.int64)
     bit = np.zeros((len(numbers), columns), np.int64)
     column[:, open_columns[served:]] = open_columns[host]
@@ -363,7 +367,10 @@ def images_meet(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: Chip
     served = served_columns(asked, spec, row, column)
     if served == len(open_columns):
         return False
-    low, turned = _low(open_columns, served, asked, column.size), _turned(open_rows, asked.rounds)
+    low, turned = (
+        _place_in_low(open_columns, served, asked, column.size),
+        _shifted_rows(open_rows, asked.rounds),
+    )
     own = open_columns[served:]
     numbers = [(q, p) for q in range(asked.rounds) for p in range(asked.bits_in(q))]
     for n, (q, p) in enumerate(numbers):
@@ -378,7 +385,7 @@ def images_meet(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: Chip
     return False
 
 
-def _turns(
+def _shifts(
     x: np.ndarray, plane: np.ndarray, numbers: list[tuple[int, int]], served: int, c: int
 ) -> np.ndarray:
     """By how many columns each plane of low bits is turned, so that images keep apart.
@@ -407,7 +414,7 @@ def _turns(
     return turns
 
 
-def stack(layouts: list[CopyPlacement], one: bool = False) -> CopyPlacement:
+def stack_copies(layouts: list[CopyPlacement], one: bool = False) -> CopyPlacement:
     """One layout for the layers of a matrix; lists are filled up to the longest.
 
     With `one` there is a single layer, and its arrays do not lead with [L].

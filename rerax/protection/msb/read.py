@@ -104,17 +104,17 @@ def _from_freed(
     longest, a_weight = len(copied_cells(asked, 0, spec)) * width, len(host_slices(asked, spec))
     before = -(-longest // (words.shape[2] * a_weight))  # more lines, so that no slice is cut
     closed = words.take(_with_room(freed.rows, before, before), axis=1, mode="clip")
-    closed = _cells(closed, asked, spec).ravel()
+    closed = _host_levels(closed, asked, spec).ravel()
     room = -(-longest // a_weight)
     beside = words.take(_with_room(freed.columns, 0, room), axis=-1, mode="clip")
-    beside = _cells(beside, asked, spec).reshape(rows, -1)
+    beside = _host_levels(beside, asked, spec).reshape(rows, -1)
     origin = before * words.shape[2] * a_weight
     copied = [copied_cells(asked, q, spec) for q in range(asked.rounds)]  # the first copies most
 
     def runs(round_: tuple[Array, ...]) -> tuple[Array, Array]:
         cells, start, quota, base, partners = round_
         on_line = lax.dynamic_slice_in_dim(beside, start, longest, axis=1).take(partners, axis=0)
-        begin = origin + base + layout.rank * (cells * served - quota) - quota
+        begin = origin + base + layout.place * (cells * served - quota) - quota
         return on_line, jax.vmap(lambda b: lax.dynamic_slice_in_dim(closed, b, longest))(begin)
 
     cells = jnp.asarray([len(those) for those in copied])
@@ -123,7 +123,7 @@ def _from_freed(
     images = []
     for q in range(asked.rounds):
         run = jnp.where(jnp.arange(longest)[None, :] < freed.quota[q], on_line[q], below[q])
-        images.append(_image(run, served, width, copied[q], spec))
+        images.append(_image_of_run(run, served, width, copied[q], spec))
     return _with_fixes(jnp.stack(images), words, freed, asked, spec)
 
 
@@ -133,7 +133,9 @@ def _with_room(lines: AnyArray, before: int, behind: int) -> Int32[Array, " n"]:
     return jnp.pad(jnp.asarray(lines), (before, behind), constant_values=none)
 
 
-def _cells(words: UInt8[Array, "G R C"], asked: CopySpec, spec: ChipSpec) -> UInt8[Array, "R C S"]:
+def _host_levels(
+    words: UInt8[Array, "G R C"], asked: CopySpec, spec: ChipSpec
+) -> UInt8[Array, "R C S"]:
     """Levels of the cells that may hold copies, weight by weight."""
     places = zip(*(_bits_of(slice_, spec) for slice_ in host_slices(asked, spec)), strict=True)
     group, shift, mask = (jnp.asarray(numbers, jnp.uint8)[:, None, None] for numbers in places)
@@ -148,7 +150,7 @@ def _bits_of(slice_: int, spec: ChipSpec) -> tuple[int, int, int]:
     return group, cell * spec.bits_per_cell, (1 << spec.bits_of_cell(cell)) - 1
 
 
-def _image(
+def _image_of_run(
     run: UInt8[Array, "R n"],
     served: Array,
     width: int,

@@ -49,7 +49,7 @@ def shortage(
     """
     if fits(row, column, asked, spec):
         return None
-    short = _short(row, column, asked, spec)
+    short = _bits_missing(row, column, asked, spec)
     fewer = len(asked.depths) - 1
     while fewer and not fits(row, column, replace(asked, depths=asked.depths[:fewer]), spec):
         fewer -= 1
@@ -58,10 +58,10 @@ def shortage(
 
 def fits(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec) -> bool:
     """Whether the copies asked for have room."""
-    return _short(row, column, asked, spec) <= 0
+    return _bits_missing(row, column, asked, spec) <= 0
 
 
-def _short(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec) -> int:
+def _bits_missing(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec) -> int:
     rows, columns = int(row.sum()), int(column.sum())
     if rows * columns == 0:
         return 0

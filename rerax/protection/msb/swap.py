@@ -15,18 +15,18 @@ TURNS = 48  # attempts for a large matrix, of which each meets another partner
 EVERY = 4096  # pools up to this size try all partners
 
 
-def join(row: Any, slice_: Any, column: Any, spec: ChipSpec, columns: int) -> np.ndarray:
+def cell_number(row: Any, slice_: Any, column: Any, spec: ChipSpec, columns: int) -> np.ndarray:
     """Number of a cell."""
     return np.asarray((row * spec.cells_per_weight + slice_) * columns + column)
 
 
-def split(cell: np.ndarray, spec: ChipSpec, columns: int) -> tuple[np.ndarray, ...]:
+def cell_address(cell: np.ndarray, spec: ChipSpec, columns: int) -> tuple[np.ndarray, ...]:
     """Row, slice and column of a cell number."""
     line = cell // columns
     return line // spec.cells_per_weight, line % spec.cells_per_weight, cell % columns
 
 
-Line = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+LineLookup = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Wordlines and bitlines of cells."""
 
 
@@ -56,13 +56,13 @@ Meets = Callable[[tuple[np.ndarray, ...], np.ndarray, np.ndarray, Near], np.ndar
 are index, wordline, bitline, and what is near."""
 
 
-def lines_of(cell: np.ndarray, spec: ChipSpec, columns: int) -> tuple[np.ndarray, np.ndarray]:
+def lines_of_cells(cell: np.ndarray, spec: ChipSpec, columns: int) -> tuple[np.ndarray, np.ndarray]:
     """Wordline and bitline of cell numbers."""
-    row, slice_, column = split(cell, spec, columns)
+    row, slice_, column = cell_address(cell, spec, columns)
     return row, spec.bitline(column, slice_, columns)
 
 
-def meets_own(own: np.ndarray, lines: Line) -> Meets:
+def meets_own(own: np.ndarray, lines: LineLookup) -> Meets:
     """Say how copies of the cells `own` [X, r, c] meet them."""
 
     def meets(
@@ -76,7 +76,7 @@ def meets_own(own: np.ndarray, lines: Line) -> Meets:
 def swap(
     at: np.ndarray,
     meets: Meets,
-    lines: Line,
+    lines: LineLookup,
     unused: np.ndarray,
     every: int = EVERY,
     tile: tuple[int, int] | None = None,
@@ -104,7 +104,7 @@ def swap(
 class _Pool:
     """All copies, and the unused cells behind them, as places that can be traded."""
 
-    def __init__(self, at: np.ndarray, meets: Meets, lines: Line, unused: np.ndarray) -> None:
+    def __init__(self, at: np.ndarray, meets: Meets, lines: LineLookup, unused: np.ndarray) -> None:
         self.at, self.meets, self.lines = at.copy(), meets, lines
         self.row, self.bitline = (line.copy() for line in lines(at))
         self.copies = np.flatnonzero(at >= 0)
