@@ -27,7 +27,7 @@ class OpenLines(NamedTuple):
 
 
 def open_lines(gate: Mapping[str, np.ndarray]) -> OpenLines | None:
-    """Open lines behind the gates of a matrix (or stack); None where all are open.
+    """Find the open lines behind the gates of a matrix (or stack); None where all are open.
 
     Args:
         gate: {"row": [*L, R], "column": [*L, C]}.
@@ -37,6 +37,6 @@ def open_lines(gate: Mapping[str, np.ndarray]) -> OpenLines | None:
 
 
 def masked_codes(codes: Int8[Array, "R C"], lines: OpenLines) -> Int8[Array, "R C"]:
-    """Codes with zeros in closed rows and columns."""
+    """Set the codes in closed rows and columns to zero."""
     row, column = (side.astype(codes.dtype) for side in lines)
     return codes * row[:, None] * column[None, :]

@@ -18,7 +18,7 @@ def disturb_bits(
     spec: ChipSpec,
     site: Site | None = None,
 ) -> ReadOut:
-    """What an array reads when its faults act in the chosen bits of its words alone.
+    """Read an array whose faults act in the chosen bits of its words alone.
 
     Args:
         fault: the fault model.

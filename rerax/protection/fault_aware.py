@@ -78,7 +78,7 @@ class FaultAware(Protection):
     def store(
         self, codes: Int8[np.ndarray, "*L R C"], lines: GatedLines, spec: ChipSpec, matrix: str
     ) -> StoredMatrix:
-        """Plain words, and the open rows and columns, whose errors count."""
+        """Encode plain words, beside the open rows and columns, whose errors count."""
         plain = super().store(codes, lines, spec, matrix)
         return plain._replace(extra=all_lines(lines, codes.shape))
 
@@ -91,13 +91,13 @@ class FaultAware(Protection):
         spec: ChipSpec,
         matrix: str,
     ) -> tuple[Any, Any]:
-        """Words to be written, and the flips of every column of every block."""
+        """Choose the words to be written, and the flips of every column of every block."""
         from rerax.protection.column_flips import write_around
 
         return write_around(words, stuck, held, extra, spec, self.ways, self.rows)
 
     def recover(self, arrays: list[Any], extra: Any, spec: ChipSpec, matrix: str) -> Any:
-        """Words with their flips undone."""
+        """Undo the flips of words."""
         from rerax.protection.column_flips import unflipped
 
         _, flips = extra
@@ -106,7 +106,7 @@ class FaultAware(Protection):
     def votes(
         self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec
     ) -> ColumnVotes | None:
-        """Of `closest` alone: no copies."""
+        """Say that nothing is voted, of `closest` alone."""
         if self.flips:
             return None
         return [(np.flatnonzero(column), no_copies(spec)._replace(closest=True))]
@@ -114,7 +114,7 @@ class FaultAware(Protection):
     def ledger(
         self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec, matrix: str
     ) -> Ledger:
-        """The plain array, and the bits of its flips."""
+        """Count the plain array, and the bits of its flips."""
         bits = ("sign" in self.ways) + ("bit" in self.ways) * spec.group_bits
         blocks = -(-row.size // self.rows)
         return unprotected_ledger(row, column, spec) + Ledger(

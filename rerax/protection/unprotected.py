@@ -18,7 +18,7 @@ class Unprotected(Protection):
     def votes(
         self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec
     ) -> ColumnVotes:
-        """None."""
+        """Say that nothing is voted."""
         return [(np.flatnonzero(column), no_copies(spec))]
 
 

@@ -77,7 +77,7 @@ def hold_listed(
 
 
 def _levels(rates: RateTable, site: Site, grid: Cells) -> UInt8[Array, "S R C"]:
-    """One more than the level that each cell is stuck at; 0 where it is healthy."""
+    """Find one more than the level that each cell is stuck at; 0 where it is healthy."""
     tables = jax.tree.map(jnp.asarray, rates.tables)
     row = jnp.searchsorted(tables.chips, site.chip)
     last = len(tables.chips) - 1

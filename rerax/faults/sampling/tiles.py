@@ -43,7 +43,7 @@ class TileLimits(NamedTuple):
 
 @dataclass(frozen=True)
 class _LimitsByTile:
-    """Limits [I, J] of every tile of one array."""
+    """Hazard limits [I, J] of every tile of one array."""
 
     at: TileLimits
     spec: ChipSpec
@@ -93,7 +93,7 @@ def clustered_cells(
 def tile_multipliers(
     key: Key[Array, ""], spec: ChipSpec, rows: int, columns: int
 ) -> UInt8[Array, "I J"]:
-    """Which of the ascending multipliers (`gamma.multipliers`) each tile of an array has.
+    """Draw which of the ascending multipliers (`gamma.multipliers`) each tile of an array has.
 
     Args:
         key: the array's key.
@@ -124,7 +124,7 @@ def tile_limits(shape: float, rate: float) -> TileLimits:
 
 
 def _row(hazard: Decimal) -> tuple[int, int, bool, int]:
-    """Intervals begun, limit in the last, and what lies above rate 0.5, for one hazard."""
+    """Find intervals begun, the limit in the last, and what lies above rate 0.5, of a hazard."""
     full, h = 2**32 - 1, Fraction(hazard)
     if h >= EDGES[-1]:
         above = limit_of(1 - 2 * survival(min(hazard, FAR)))

@@ -48,7 +48,7 @@ class Wrong(NamedTuple):
 def read_decoded(
     base: ReadOut, host: ReadOut, layout: CheckPlacement, asked: CheckSpec, spec: ChipSpec
 ) -> UInt8[Array, "G R C"]:
-    """Words of open rows after decoding; those of closed lines mean nothing.
+    """Decode the words of open rows; those of closed lines mean nothing.
 
     Args:
         base: as read from the matrix's own array.
@@ -65,7 +65,7 @@ def read_decoded(
 def read_with_erasures(
     base: ReadOut, host: ReadOut, layout: CheckPlacement, asked: CheckSpec, spec: ChipSpec
 ) -> UInt8[Array, "G R C"]:
-    """The same with bits known to be stuck filled by 0 and by 1, and the nearer result taken."""
+    """Decode twice, with known stuck bits filled by 0 and by 1, and take the nearer result."""
     read = _code_words(base.words, host.words, layout)
     stuck = _code_words(base.known, host.known, layout)
     fixed = _with_erasures(read, stuck, asked, spec)
@@ -151,7 +151,7 @@ def write_around(
 def _with_erasures(
     read: CodeWords, stuck: CodeWords, asked: CheckSpec, spec: ChipSpec
 ) -> UInt8[Array, "G w B C"]:
-    """Words put right, with what is known to be stuck filled by 0 and by 1."""
+    """Correct words twice, known stuck bits filled by 0 and by 1, and take the nearer result."""
     top = jnp.uint8((1 << asked.bits) - 1 << spec.group_bits - asked.bits)
     unsure = CodeWords(stuck.words & top, stuck.checks)
     best, least = read.words, jnp.full(read.checks.shape, 255, jnp.uint8)
@@ -181,7 +181,7 @@ def _decoded(words: UInt8[Array, "G w B C"], spec: ChipSpec) -> Int32[Array, "w 
 def _code_words(
     words: UInt8[Array, "G R C"], host: UInt8[Array, "H S C"], layout: CheckPlacement
 ) -> CodeWords:
-    """Members and check bits of all code words, zeros where there is no row."""
+    """Collect members and check bits of all code words, zeros where there is no row."""
     rows = jnp.asarray(layout.rows)
     taken = words.take(rows.ravel(), axis=1, mode="fill", fill_value=0)
     at = jnp.maximum(jnp.asarray(layout.at), 0)
@@ -193,7 +193,7 @@ def _code_words(
 
 
 def _at_own_rows(words: UInt8[Array, "G w B C"], layout: CheckPlacement) -> UInt8[Array, "G R C"]:
-    """Words of members at their own rows."""
+    """Put the words of members back at their own rows."""
     flat = words.reshape(words.shape[0], -1, words.shape[-1])
     return flat.take(jnp.asarray(layout.place), axis=1, mode="clip")
 
@@ -201,7 +201,7 @@ def _at_own_rows(words: UInt8[Array, "G w B C"], layout: CheckPlacement) -> UInt
 def _syndrome_tables(
     asked: CheckSpec, spec: ChipSpec
 ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-    """By syndrome: corrections of members, four to a 32-bit number; of check bits; if any."""
+    """Tabulate by syndrome corrections of members, four to a 32-bit number, and of check bits."""
     data, checks, known = asked.code.fixes
     packed = [np.zeros(len(data), np.uint32) for _ in range(-(-asked.weights // MEMBERS))]
     for i in range(asked.weights):

@@ -26,7 +26,7 @@ def read_voted(
     asked: CopySpec,
     spec: ChipSpec,
 ) -> UInt8[Array, "G R C"]:
-    """Words of kept weights after the vote; those of closed weights mean nothing.
+    """Vote the words of kept weights with their copies; those of closed weights mean nothing.
 
     Args:
         words: as read from the array.
@@ -56,7 +56,7 @@ def read_voted(
 def read_images(
     words: UInt8[Array, "G R C"], layout: CopyPlacement, asked: CopySpec, spec: ChipSpec
 ) -> UInt8[Array, "K G R C"]:
-    """Copies of every kept weight's top bits, at their own positions in a word.
+    """Read the copies of every kept weight's top bits, put at their own positions in a word.
 
     Lines that do not exist (NOWHERE) read as the last one here: clamped look-ups are twice as
     fast as filled ones, and only closed weights see them.
@@ -96,7 +96,7 @@ def _from_freed(
     asked: CopySpec,
     spec: ChipSpec,
 ) -> UInt8[Array, "K G R c"]:
-    """Images of the served columns alone: runs of cells, then the copies that traded places."""
+    """Read the images of served columns: runs of cells, then the copies that traded places."""
     freed = layout.freed
     assert freed is not None
     rows, width = words.shape[1], freed.kept.shape[0]
@@ -128,7 +128,7 @@ def _from_freed(
 
 
 def _with_room(lines: AnyArray, before: int, behind: int) -> Int32[Array, " n"]:
-    """Numbers of lines, with some on either side whose cells nobody uses."""
+    """Pad numbers of lines on either side with lines that do not exist, whose cells nobody uses."""
     none = jnp.iinfo(jnp.int32).max
     return jnp.pad(jnp.asarray(lines), (before, behind), constant_values=none)
 
@@ -136,7 +136,7 @@ def _with_room(lines: AnyArray, before: int, behind: int) -> Int32[Array, " n"]:
 def _host_levels(
     words: UInt8[Array, "G R C"], asked: CopySpec, spec: ChipSpec
 ) -> UInt8[Array, "R C S"]:
-    """Levels of the cells that may hold copies, weight by weight."""
+    """Unpack the levels of the cells that may hold copies, weight by weight."""
     places = zip(*(_bits_of(slice_, spec) for slice_ in host_slices(asked, spec)), strict=True)
     group, shift, mask = (jnp.asarray(numbers, jnp.uint8)[:, None, None] for numbers in places)
     of_group = words if len(words) == 1 else words.take(group[:, 0, 0], axis=0)
@@ -145,7 +145,7 @@ def _host_levels(
 
 
 def _bits_of(slice_: int, spec: ChipSpec) -> tuple[int, int, int]:
-    """Group of a slice, where its cell's bits begin in a word, and a mask of their number."""
+    """Find a slice's group, where its cell's bits begin in a word, and a mask of their number."""
     group, cell = divmod(slice_, spec.cells_per_group)
     return group, cell * spec.bits_per_cell, (1 << spec.bits_of_cell(cell)) - 1
 
@@ -157,7 +157,7 @@ def _image_of_run(
     copied: tuple[int, ...],
     spec: ChipSpec,
 ) -> UInt8[Array, "G R c"]:
-    """Copied cells of a run, put where they belong in a word."""
+    """Pack the copied cells of a run into the words that they are copies of."""
     image = [jnp.zeros((run.shape[0], width), jnp.uint8)] * spec.groups
     for i, slice_ in enumerate(copied):
         group, shift, mask = _bits_of(slice_, spec)
@@ -173,7 +173,7 @@ def _with_fixes(
     asked: CopySpec,
     spec: ChipSpec,
 ) -> UInt8[Array, "K G R c"]:
-    """The copies that traded places, in place of what the runs gave for them."""
+    """Replace what the runs gave for the copies that traded places by those copies."""
     if freed.fix.shape[-1] == 0:
         return images
     bits = jnp.asarray([_bits_of(s, spec) for s in range(spec.cells_per_weight)], jnp.int32)

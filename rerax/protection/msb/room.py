@@ -16,7 +16,7 @@ from rerax.protection.msb.placement import (
 
 
 def embedded_ledger(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec) -> Ledger:
-    """Ledger of a matrix that holds the copies asked for; they must fit."""
+    """Count what a matrix stores that holds the copies asked for; they must fit."""
     plain = unprotected_ledger(row, column, spec)
     rows, columns = int(row.sum()), int(column.sum())
     served = served_columns(asked, spec, row, column)
@@ -42,7 +42,7 @@ def embedded_ledger(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: 
 def shortage(
     row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec
 ) -> tuple[int, int] | None:
-    """Bits that do not fit, and the most bits that could be voted as deep; None if all fit.
+    """Count the bits that do not fit, and the most that could be voted as deep; None if all fit.
 
     Copies without low bits fit when freed cells serve all kept weights; those with low bits fit
     when each group keeps at least the bits that are voted.

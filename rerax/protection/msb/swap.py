@@ -16,12 +16,12 @@ EVERY = 4096  # pools up to this size try all partners
 
 
 def cell_number(row: Any, slice_: Any, column: Any, spec: ChipSpec, columns: int) -> np.ndarray:
-    """Number of a cell."""
+    """Number a cell by its row, slice and column."""
     return np.asarray((row * spec.cells_per_weight + slice_) * columns + column)
 
 
 def cell_address(cell: np.ndarray, spec: ChipSpec, columns: int) -> tuple[np.ndarray, ...]:
-    """Row, slice and column of a cell number."""
+    """Find row, slice and column of a cell number."""
     line = cell // columns
     return line // spec.cells_per_weight, line % spec.cells_per_weight, cell % columns
 
@@ -57,7 +57,7 @@ are index, wordline, bitline, and what is near."""
 
 
 def lines_of_cells(cell: np.ndarray, spec: ChipSpec, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Wordline and bitline of cell numbers."""
+    """Find wordline and bitline of cell numbers."""
     row, slice_, column = cell_address(cell, spec, columns)
     return row, spec.bitline(column, slice_, columns)
 
@@ -81,7 +81,7 @@ def swap(
     every: int = EVERY,
     tile: tuple[int, int] | None = None,
 ) -> np.ndarray:
-    """Trade places until no two images of a cell share a line, as far as that can be had.
+    """Trade places of copies until no two images of a cell share a line, as far as that can be had.
 
     Args:
         at: [K, X, r, c] cell number of every copy, -1 where a round has none.
@@ -131,7 +131,7 @@ class _Pool:
                 bad = bad[self.clashes(bad, self.cells(bad), near) > 0]
 
     def cells(self, place: np.ndarray) -> np.ndarray:
-        """The cell at each place of the pool."""
+        """Look up the cell at each place of the pool."""
         n = len(self.copies)
         found = np.empty(len(place), np.int64)
         copy = place < n
@@ -140,7 +140,7 @@ class _Pool:
         return found
 
     def clashes(self, place: np.ndarray, cell: np.ndarray, near: Near) -> np.ndarray:
-        """Images that each copy would share a line with in a cell; none for unused places."""
+        """Count the images that each copy would share a line with in a cell; 0 if unused."""
         found = np.zeros(len(place), np.int64)
         copy = place < len(self.copies)
         number = self.copies[place[copy]]
@@ -156,7 +156,7 @@ class _Pool:
         return found
 
     def trade(self, one: np.ndarray, other: np.ndarray, near: Near) -> np.ndarray:
-        """Exchange the cells of pairs where that lessens their clashes; who took part."""
+        """Exchange the cells of pairs where that lessens their clashes; give what moved."""
         mine, theirs = self.cells(one), self.cells(other)
         now = self.clashes(one, mine, near) + self.clashes(other, theirs, near)
         then = self.clashes(one, theirs, near) + self.clashes(other, mine, near)

@@ -30,7 +30,7 @@ def write_copies(
     spec: ChipSpec,
     rewritten: bool = False,
 ) -> StoredMatrix:
-    """Words with copies in freed cells and low bits, where they are, and the bits complemented.
+    """Encode words, write copies into freed cells and low bits, and say where these are.
 
     A copy is complemented as the bit that it is a copy of, and the first, third, .. copy of an
     alternating bit the other way.
@@ -73,7 +73,7 @@ def write_copies(
 def rounded_codes(
     codes: Int8[np.ndarray, "*L R C"], low: int, spec: ChipSpec
 ) -> Int8[np.ndarray, "*L R C"]:
-    """The nearest codes whose words have `low` zero bits at the bottom, half to even.
+    """Round codes to the nearest whose words have `low` zero bits at the bottom, half to even.
 
     Codes beyond the largest such word saturate.
     """

@@ -136,5 +136,5 @@ def write_around(
 
 
 def _copied_bits(asked: CopySpec, spec: ChipSpec) -> int:
-    """Top bits of a group that have copies."""
+    """Count the top bits of a group that have copies."""
     return max(voted_bits(asked, spec)).bit_count()
