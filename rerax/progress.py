@@ -32,7 +32,7 @@ class ProgressLike(Protocol):
 
 @contextlib.contextmanager
 def reporter(quiet: bool = False, unit: str = "chips") -> Iterator[Callable[[ProgressLike], None]]:
-    """Context that gives a function to be told of progress (on standard error).
+    """Give, as a context, a function that reports progress on standard error.
 
     Args:
         quiet: say nothing.
@@ -60,7 +60,7 @@ def _is_terminal() -> bool:
 
 
 def _harmless(tell: Callable[[ProgressLike], None]) -> Callable[[ProgressLike], None]:
-    """What tells until it fails."""
+    """Make a function that tells until it fails, and then no more."""
     works = True
 
     def told(progress: ProgressLike) -> None:

@@ -65,7 +65,7 @@ class BenchCase:
         return sum(crossbar.words.size // crossbar.words.shape[1] for crossbar in encoder)
 
     def chips(self, rate: float, groups: int = 1) -> Work:
-        """The work of so many lane groups of chips.
+        """Make the work of so many lane groups of chips.
 
         Args:
             rate: fault rate.
@@ -111,7 +111,7 @@ def random_inputs(
     seed: int = 0,
     lengths: tuple[int, int] = LENGTHS,
 ) -> Inputs:
-    """A random model and random sentences: the work is that of real ones.
+    """Draw a random model and random sentences: they take the work of real ones.
 
     Args:
         config: the model's shape.

@@ -38,7 +38,7 @@ def curves(
     rounds: int = 5,
     tell: Callable[[str], None] = lambda name: None,
 ) -> list[Curve]:
-    """Measure them on random models.
+    """Measure how a chip's time grows, on random models.
 
     Args:
         config: the shape to begin with.

@@ -39,7 +39,7 @@ class Roofline:
 
 
 def measure_roofline() -> Roofline:
-    """The best of a few tries of large products and of a large copy."""
+    """Measure the roofline: the best of a few tries of large products and of a large copy."""
     side = SIDE.get(jax.default_backend(), OTHER_SIDE)
     rates = {name: 2 * side**3 / _best(_product(name, side)) for name in FORMATS}
     if jax.default_backend() != "cpu":
@@ -60,7 +60,7 @@ def _product(name: str, side: int) -> Work:
 
 
 def _bandwidth(size: int, times: int) -> float:
-    """Bytes a second when an array of so many bytes is read and written over and over."""
+    """Measure bytes a second of an array of so many bytes, read and written over and over."""
     array = jnp.ones(size // 4, jnp.float32)
     copy = jax.jit(lambda a: lax.fori_loop(0, times, lambda _, a: a + jnp.float32(1), a))
     return 2 * size * times / _best(lambda: copy(array))
@@ -72,7 +72,7 @@ def _best(work: Work) -> float:
 
 
 def describe() -> dict[str, str | int]:
-    """The device, the processor and the cores that may be used; no name of the machine."""
+    """Describe device, processor and the cores that may be used; no name of the machine."""
     device = jax.local_devices()[0]
     affinity = getattr(os, "sched_getaffinity", None)
     return {

@@ -114,7 +114,7 @@ def print_bench(found: dict[str, Any], wide: bool = False) -> None:
 
 
 def _table_lines(chip: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """The lines of one chip: the whole, then its stages."""
+    """Write the table's lines of one chip: the whole, then its stages."""
     lanes, whole = chip["lanes"], chip["seconds_a_chip"]
     floor = sum(stage["floor"] for stage in chip["stages"]) / lanes
     head = (chip["protection"], rate_text(chip["rate"]), "whole chip", f"{1e3 * whole:.1f}", "")
@@ -134,7 +134,7 @@ def _table_lines(chip: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def _end_to_end(chip: dict[str, Any]) -> str:
-    """How much of the chip's whole time its products would need at the measured rate."""
+    """Say how much of the chip's whole time its products would need at the measured rate."""
     (least,) = (s["floor"] for s in chip["stages"] if s["name"] == "crossbar products")
     share = least / chip["lanes"] / chip["seconds_a_chip"]
     return (

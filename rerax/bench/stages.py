@@ -93,14 +93,14 @@ def take_apart(
 
 
 def over_lanes(case: BenchCase, one: Callable[[Array], Any]) -> Any:
-    """`one` of each chip of a lane group."""
+    """Compute `one` for each chip of a lane group."""
     if case.network.lanes == 1:
         return one(jnp.uint32(0))
     return jax.vmap(one, axis_name="lanes")(jnp.arange(case.network.lanes, dtype=jnp.uint32))
 
 
 def reading(case: BenchCase, rate: float) -> Work:
-    """Reads the codes of all encoder layers, one after the other."""
+    """Make the work of reading the codes of all encoder layers, one after the other."""
     network, hardware = case.network, case.stored.hardware
     rates = jax.tree.map(jnp.asarray, rate_table(rate))
     axis = None if network.lanes == 1 else "lanes"
@@ -132,7 +132,7 @@ def reading(case: BenchCase, rate: float) -> Work:
 def _through_split(
     case: BenchCase, make: Callable[[int, int], tuple[Any, Callable[[Any], Any]]]
 ) -> Work:
-    """Something done once for each layer, lane and batch of the split, on its shapes.
+    """Make work that is done for each layer, lane and batch of the split, on its shapes.
 
     Args:
         case: what is timed.
@@ -209,7 +209,7 @@ def _cells_a_layer(case: BenchCase) -> int:
 
 
 def _floor_of_faults(case: BenchCase, roofline: Roofline) -> tuple[float, str]:
-    """States of cells written and read once, words read and written once."""
+    """Compute the floor: states of cells written and read once, words read and written once."""
     moved = 2 * _cells_a_layer(case) * INT8 + 2 * _words(case)
     return moved / roofline.bandwidth, "a byte a cell and the words, written and read once"
 
@@ -242,7 +242,7 @@ def _floor_of_mixing(case: BenchCase, roofline: Roofline) -> tuple[float, str]:
 
 
 def _floor_of_rest(case: BenchCase, roofline: Roofline) -> tuple[float, str]:
-    """The stream and the inner vectors of the FFN in float, read and written between products."""
+    """Compute the floor: stream and inner vectors of the FFN, in float, moved between products."""
     config = case.network.config
     a_token = 2 * FLOAT * (6 * config.hidden_size + 2 * config.intermediate_size)
     moved = a_token * case.batches.tokens * config.num_hidden_layers * case.network.lanes

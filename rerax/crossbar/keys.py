@@ -104,7 +104,7 @@ def array_key(
 
 
 def spare_key(chip_key: Key[Array, ""], j: int) -> Key[Array, ""]:
-    """Derive the key that stands in the chip's place for its spare crossbars number `j`."""
+    """Derive the key of a chip's spare crossbars number `j`, to be used like the chip's own."""
     return jax.random.fold_in(chip_key, _SPARE + j)
 
 

@@ -62,7 +62,7 @@ class Outcome(NamedTuple):
 
 
 def _clean_chip() -> tuple[Array, Array]:
-    """A root key and a number: the clean chip reads alike whatever they are."""
+    """Give a root key and a number: the clean chip reads alike whatever they are."""
     return keys.root_key(0), jnp.uint32(0)
 
 
@@ -70,7 +70,7 @@ def _clean_chip() -> tuple[Array, Array]:
 def clean_prefix(
     network: Network, stored: StoredModel, shard: Shard, faults: Faults
 ) -> CleanPrefix:
-    """The clean chip's stream into layer 0.
+    """Compute the clean chip's stream into layer 0.
 
     Args:
         network: static description.
@@ -94,7 +94,7 @@ def extend_prefix(
     prefix: CleanPrefix,
     layer: Int32[Array, ""],
 ) -> CleanPrefix:
-    """The clean chip's stream into a further layer; see `clean_prefix`.
+    """Compute the clean chip's stream into a further layer; see `clean_prefix`.
 
     It runs what chips themselves run, in as many lanes: that is why the bits are theirs.
     """
@@ -117,7 +117,7 @@ def chunk_logits(
     faults: Faults,
     prefix: CleanPrefix | None = None,
 ) -> tuple[tuple[Float[Array, "chunk n B N"], ...], dict[str, dict[str, Counts]]]:
-    """`chip_logits` of a range of chips.
+    """Compute the logits of a range of chips on one shard (`chip_logits`).
 
     The buffers have room for `chunk` chips (a multiple of the lane width); what lies beyond the
     range is not computed and holds zeros.
@@ -141,7 +141,7 @@ def chunk_logits(
 
 
 def to_device(batches: Batches, shards: int = 1) -> tuple[Shard, ...]:
-    """Batches as device arrays, cut into `shards` shards of equal static shape.
+    """Put batches on the device, cut into `shards` shards of equal static shape.
 
     Args:
         batches: all batches of a split.
@@ -164,7 +164,7 @@ def to_device(batches: Batches, shards: int = 1) -> tuple[Shard, ...]:
 
 
 def lane_width(config: BertConfig, backend: str) -> int:
-    """Chips in one `vmap`: a constant of backend and model width, so that scores are too.
+    """Choose the chips in one `vmap`, by backend and model width alone, so that scores are fixed.
 
     Args:
         config: the model's shape.
@@ -178,7 +178,7 @@ def lane_width(config: BertConfig, backend: str) -> int:
 def fit_memory(
     network: Network, batches: Batches, chunk: int | None = None, limit: int = STREAM_BYTES
 ) -> tuple[int, int]:
-    """Chips a dispatch, and shards of examples: the two sizes that change no bit.
+    """Choose chips a dispatch, and shards of examples: the two sizes that change no bit.
 
     Args:
         network: static description.
@@ -201,7 +201,7 @@ def fit_memory(
 
 
 def platform_name(lanes: int | None = None) -> str:
-    """On what scores are computed; within one platform they are bit-equal.
+    """Name what scores are computed on; within one platform they are bit-equal.
 
     Args:
         lanes: lane width if the user overrides the backend's.
@@ -264,7 +264,7 @@ class Evaluator:
         faults: Faults,
         prefixes: tuple[CleanPrefix, ...] | None = None,
     ) -> Iterator[Outcome]:
-        """Logits of chips, a chunk at a time.
+        """Compute the logits of chips, a chunk at a time.
 
         Args:
             seed: the campaign's seed.
@@ -292,7 +292,7 @@ class Evaluator:
 
 
 def _in_order(parts: list[tuple[np.ndarray, ...]], batches: Batches) -> np.ndarray:
-    """Logits [chips, E, N] in the split's order, from those of every shard and bucket."""
+    """Put logits [chips, E, N] in the split's order, from those of every shard and bucket."""
     chips, labels = parts[0][0].shape[0], parts[0][0].shape[-1]
     logits = np.zeros((chips, batches.examples, labels), np.float32)
     for k, bucket in enumerate(batches.buckets):

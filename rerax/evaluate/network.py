@@ -32,7 +32,7 @@ from rerax.models.stored import StoredModel, read_codes
 
 @dataclass(frozen=True)
 class Network:
-    """All that is static about an evaluation beside the hardware: a compiled program each.
+    """What is static about an evaluation, beside the hardware: each is compiled by itself.
 
     Attributes:
         config: shape of the BERT.
@@ -85,7 +85,7 @@ ReadSection = Callable[[Section], tuple[dict[str, Int8[Array, "R C"]], dict[str,
 
 
 def reader(hardware: Hardware, chip: Chip, faults: Faults) -> ReadSection:
-    """What reads a section as one chip holds it."""
+    """Make a function that reads a section as one chip holds it."""
 
     def read_section(section: Section) -> tuple[dict, dict]:
         read = {name: read_codes(c, chip, faults, hardware) for name, c in section.items()}
@@ -101,7 +101,7 @@ def chip_logits(
     read_section: ReadSection,
     prefix: CleanPrefix | None = None,
 ) -> tuple[tuple[Float[Array, "n B N"], ...], dict[str, dict[str, Counts]]]:
-    """Logits of one chip on one shard of examples, and its faulty cells.
+    """Compute the logits of one chip on one shard of examples, and count its faulty cells.
 
     Args:
         network: static description.
@@ -135,7 +135,7 @@ def chip_logits(
 def embed(
     network: Network, stored: StoredModel, shard: Shard, read_section: ReadSection
 ) -> tuple[tuple[Array, ...], dict[str, Counts]]:
-    """The stream into layer 0, and the faulty cells of the tables."""
+    """Compute the stream into layer 0, and count the faulty cells of the tables."""
     section = crossbars_by_section(stored)["embeddings"]
     codes, counts = read_section(section)
     params = params_outside(stored)["embeddings"]
@@ -155,7 +155,7 @@ def through_layers(
     stream: tuple[Array, ...],
     span: tuple[int | Array, int | Array],
 ) -> tuple[tuple[Array, ...], dict[str, Counts]]:
-    """The stream behind the layers of a span, and their counts [L], 0 in all others.
+    """Compute the stream behind the layers of a span, and their counts [L], 0 in all others.
 
     Args:
         network: static description.

@@ -39,7 +39,7 @@ def clean_prefixes(
     kept: PrefixCache | None = None,
     host_bytes: int = HOST_BYTES,
 ) -> PrefixCache | None:
-    """Streams of the clean chip into a layer, from kept ones of a layer before it if there are any.
+    """Compute the clean chip's streams into a layer, on from kept ones of an earlier layer.
 
     Args:
         evaluator: the model and the examples.
@@ -73,7 +73,7 @@ def clean_prefixes(
 
 
 def stream_bytes(network: Network, shards: tuple[Shard, ...]) -> int:
-    """Bytes of the residual stream of one lane group over all shards."""
+    """Count the bytes of the residual stream of one lane group over all shards."""
     tokens = sum(bucket.ids.size for shard in shards for bucket in shard)
     itemsize = jnp.dtype(network.dtype).itemsize
     return tokens * network.config.hidden_size * itemsize * network.lanes

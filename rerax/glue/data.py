@@ -204,7 +204,7 @@ def check_columns(task: Task, columns: Sequence[str], where: str) -> None:
 
 
 def _task_columns(task: Task, table: pa.Table) -> pa.Table:
-    """The task's columns without categories, text as large strings however Arrow holds it."""
+    """Take the task's columns without categories, text as large strings however Arrow holds it."""
     found = {}
     for name in (*task.fields, "label"):
         column = table[name]
@@ -236,7 +236,7 @@ def _from_folder(task: Task, data: Path, part: str) -> pa.Table | None:
 
 
 def _read_file(task: Task, file: Path) -> pa.Table:
-    """The task's columns of one file; what else is in it may be anything."""
+    """Read the task's columns of one file; what else is in it may be anything."""
     parquet = pq.ParquetFile(file)
     check_columns(task, parquet.schema_arrow.names, str(file))
     table = parquet.read(columns=[*task.fields, "label"])
@@ -290,7 +290,7 @@ def _checked_labels(task: Task, table: pa.Table, where: str) -> np.ndarray:
 
 
 def load_tokenizer(directory: str | Path) -> Any:
-    """The Hugging Face tokenizer of a model directory.
+    """Load the Hugging Face tokenizer of a model directory.
 
     Raises:
         ValueError: the directory holds none, or one that cannot be read.
@@ -346,7 +346,7 @@ def _normaliser(tokenizer: Any) -> Callable[[str], str]:
 def tokenise(
     split: Split, tokenizer: Any, *, max_length: int, positions: int, vocab_size: int
 ) -> Examples:
-    """Token ids of a split, cut to `max_length` by shortening the longer sentence first.
+    """Tokenise a split, cut to `max_length` by shortening the longer sentence first.
 
     Args:
         split: the sentences.
@@ -381,7 +381,7 @@ def tokenise(
 
 
 def length_limit(max_length: int | None, positions: int) -> int:
-    """Most tokens of an example: as asked, else 128 or as many as the model has positions.
+    """Choose the most tokens of an example: as asked, else 128 or the model's positions.
 
     The lesser of the two is said, since sentences may be cut there.
 

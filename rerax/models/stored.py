@@ -266,7 +266,7 @@ class _StoredImage(NamedTuple):
 
 
 def _image_in(crossbar: Crossbar, number: int, spec: ChipSpec) -> _StoredImage:
-    """The base array (number 0) or a spare one: of odd arrays, alternating bits are turned."""
+    """Pick what an array holds, 0 being the base array; odd ones complement alternating bits."""
     if number and crossbar.spare is not None:
         plain, rows = spec.polarity == "plain", crossbar.spare.shape[1]
         return _StoredImage(crossbar.spare, None if plain else complement(rows, spec)[None])
@@ -292,7 +292,7 @@ def _read_arrays(
     rates: RateTable,
     spec: ChipSpec,
 ) -> tuple[list[ReadOut], UInt8[Array, "G R C"]]:
-    """What the base array and its spare ones read, and bits of the base array's stuck cells.
+    """Read the base array and its spare ones; return that and the base array's stuck bits.
 
     What is known of them in a `ReadOut` is what the test found.
     """
@@ -315,7 +315,7 @@ def _read_arrays(
 
 
 def kept_codes(crossbar: Crossbar, codes: Int8[Array, "R C"]) -> Int8[Array, "R C"]:
-    """Codes with zeros behind closed lines: those take no part, whatever is read from them."""
+    """Set codes behind closed lines to zero: those take no part, whatever is read from them."""
     return codes if crossbar.lines is None else masked_codes(codes, crossbar.lines)
 
 
@@ -358,7 +358,7 @@ def open_rows_and_columns(
 
 
 def closed_share(shapes: Iterable[tuple[tuple[int, ...], Gate]]) -> float:
-    """Share of the weights of some matrices that lie under a closed gate.
+    """Compute the share of the weights of some matrices that lie under a closed gate.
 
     Args:
         shapes: shape [*L, R, C] and gates of each.

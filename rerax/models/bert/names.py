@@ -65,12 +65,12 @@ unit (`pruning.ties`)."""
 
 
 def leaf_of(matrix: str) -> str:
-    """Name of the leaf that holds a matrix."""
+    """Name the leaf that holds a matrix."""
     return "table" if SECTION[matrix] == "embeddings" else "kernel"
 
 
 def matrices_of(groups: Iterable[str]) -> tuple[str, ...]:
-    """Matrices of some groups, in the order of `MATRICES`."""
+    """List the matrices of some groups, in the order of `MATRICES`."""
     chosen = {name for group in groups for name in GROUPS[group]}
     return tuple(name for name in MATRICES if name in chosen)
 
@@ -97,7 +97,7 @@ def check_gateable(groups: Sequence[str]) -> None:
 
 
 def gated_shapes(params: Mapping, groups: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Shapes [*L, R, C] of the matrices of some groups: encoder, pooler, classifier.
+    """List the shapes [*L, R, C] of the matrices of some groups: encoder, pooler, classifier.
 
     Raises:
         ValueError: a group that is unknown or cannot be gated, or none.

@@ -26,7 +26,7 @@ from rerax.pruning.gates import Gates, open_cells, with_zeros
 
 @dataclass(frozen=True)
 class ModelProfile:
-    """A model as the planner sees it.
+    """What the planner has to know of a model.
 
     Attributes:
         params: its float parameters (`rerax.models.bert.model`).
@@ -46,7 +46,7 @@ class ModelProfile:
         return input_power(with_zeros(self.params, self.gates or {}), self.config)
 
     def matrices(self, spec: ChipSpec, groups: tuple[str, ...]) -> dict[str, MatrixProfile]:
-        """Codes, open lines and sensitivity of every matrix on crossbars.
+        """Compute codes, open lines and sensitivity of every matrix on crossbars.
 
         Raises:
             ValueError: a bad file of sensitivities, an unknown group.
@@ -76,7 +76,7 @@ class ModelProfile:
     def allocate(
         self, spec: ChipSpec, groups: tuple[str, ...], chances: Odds, erasures: bool = False
     ) -> Allocation:
-        """The allocation of least expected damage (`protection.planner.allocate`)."""
+        """Choose the allocation of least expected damage (`protection.planner.allocate`)."""
         return allocate(self.matrices(spec, groups), chances, spec, erasures)
 
 
@@ -101,7 +101,7 @@ class Account(NamedTuple):
 def account(
     scheme: Protection, matrices: Mapping[str, MatrixProfile], chances: Odds, spec: ChipSpec
 ) -> dict[str, Account]:
-    """What a protection stores in every matrix of a model, and what it saves.
+    """Account for a protection: what it stores in every matrix, and the damage that it saves.
 
     Args:
         scheme: the protection.
@@ -135,7 +135,7 @@ def _account(
 
 
 def total(accounts: Mapping[str, Account]) -> Account:
-    """All matrices added up."""
+    """Add up the accounts of all matrices."""
     ledger, misses, plain, protected = Ledger(), Misses(), 0.0, 0.0
     for one in accounts.values():
         ledger += one.ledger
