@@ -215,6 +215,7 @@ def _writing(file: Any) -> contextlib.AbstractContextManager[IO[bytes]]:
 
 @contextlib.contextmanager
 def _renamed(file: Path) -> Iterator[IO[bytes]]:
+    """Write a temporary file and rename it: readers see the old content or the whole new one."""
     temporary, out, owner = _begin(file.parent)
     try:
         with out:

@@ -101,6 +101,7 @@ def _bar_reporter(unit: str) -> Iterator[Callable[[ProgressLike], None]]:
 
 @contextlib.contextmanager
 def _line_reporter(unit: str) -> Iterator[Callable[[ProgressLike], None]]:
+    """Report in plain lines; a thread writes them when they are due, also between two reports."""
     lines = LineReporter(unit)
     ended = threading.Event()
 

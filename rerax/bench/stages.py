@@ -148,6 +148,7 @@ def _through_split(
 
 
 def _repeated(case: BenchCase, do: Callable[[Any], Any]) -> Callable[[Any, Array], Any]:
+    """Compile `do` in a loop, so that what is timed is the work and not its dispatch."""
     lanes = case.network.lanes
 
     @jax.jit
@@ -170,6 +171,7 @@ def _repeated(case: BenchCase, do: Callable[[Any], Any]) -> Callable[[Any, Array
 
 
 def _products(case: BenchCase) -> Work:
+    """Make the work of the encoder's integer products, on ones of the split's shapes."""
     section = crossbars_by_section(case.stored)["encoder"]
     sizes = {name: crossbar.words.shape[-2:] for name, crossbar in section.items()}
     together = [sizes.pop(name) for name in READ_TOGETHER if name in sizes]
@@ -187,6 +189,7 @@ def _products(case: BenchCase) -> Work:
 
 
 def _attention(case: BenchCase) -> Work:
+    """Make the work of attention between its products, on ones of the split's shapes."""
     config = case.network.config
     layer = EncoderLayer(config, dtype=jnp.dtype(case.network.dtype))
     size = config.hidden_size

@@ -131,6 +131,7 @@ def scores(
 
 @functools.partial(jax.jit, static_argnames=("task", "matched"))
 def _scores_of_one(task: Task, predictions: Array, labels: Array, matched: int) -> dict[str, Array]:
+    """Score one chip: `matched` says how many examples belong to the first part."""
     first, rest = slice(0, matched), slice(matched, None)
     degenerate = is_degenerate(predictions)
     out: dict[str, Any] = {}

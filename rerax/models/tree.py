@@ -225,6 +225,7 @@ def _as_leaf(weights: Array, leaf: Leaf) -> Array:
 
 
 def _check(crossbars: dict[str, Crossbar], gated: Mapping[str, Any]) -> None:
+    """Refuse gates off the crossbars, and arrays of one identity, whose stuck cells were alike."""
     outside = [path for path in gated if path not in crossbars]
     if outside:
         raise ValueError(f"{outside[0]} has gates and is not on crossbars: let select take it")

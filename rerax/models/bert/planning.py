@@ -120,6 +120,7 @@ def account(
 def _account(
     scheme: Protection, matrix: str, known: MatrixProfile, chances: Odds, spec: ChipSpec
 ) -> Account:
+    """Account for one matrix; without the gates that a protection needs it is unprotected."""
     ledger, misses = Ledger(), Misses()
     if scheme.needs_gates and not known.gated:
         scheme = Unprotected()  # nothing was freed

@@ -40,6 +40,7 @@ def input_power(params: Params, config: BertConfig) -> dict[str, np.ndarray]:
 
 
 def _powers(config: BertConfig, params: Params, ids: Array) -> dict[str, Array]:
+    """Run a float pass whose products record the mean square of what they are given."""
     types, mask = jnp.zeros_like(ids), jnp.ones(ids.shape, bool)
 
     def layer(x: Array, of_layer: Params) -> tuple[Array, dict[str, Array]]:
@@ -59,6 +60,7 @@ def _powers(config: BertConfig, params: Params, ids: Array) -> dict[str, Array]:
 
 
 def _recording() -> tuple[dict[str, Array], Product]:
+    """Make a product that records the mean square of its inputs, and the record."""
     found: dict[str, Array] = {}
 
     def product(

@@ -71,6 +71,7 @@ def write_checks(
 def _write_layer(
     codes: np.ndarray, row: np.ndarray, column: np.ndarray, asked: CheckSpec, spec: ChipSpec
 ) -> StoredMatrix:
+    """Encode one layer, and set its check bits in its own words or in a spare array's."""
     words = encode(rounded_codes(codes, asked.low, spec), spec)
     layout = lay_out_checks(row, column, asked, spec)
     checks = check_words(words, layout.rows, asked, spec)

@@ -234,8 +234,7 @@ def _place_in_freed(
     asked: CopySpec,
     spec: ChipSpec,
 ) -> Freed:
-    # Rounds use up a wordline's cells in closed columns one after the other; what is left of a run
-    # then goes to the closed rows, and copies that still meet an image of their bit are traded.
+    """Place the copies of the columns `kept` in freed cells: in runs, then trade what clashes."""
     closed_rows, closed_columns = np.flatnonzero(~row), np.flatnonzero(~column)
     run = np.array([len(copied_cells(asked, q, spec)) * len(kept) for q in range(asked.rounds)])
     line = len(host_slices(asked, spec)) * len(closed_columns)

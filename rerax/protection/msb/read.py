@@ -80,6 +80,7 @@ def read_images(
 def _from_low(
     turned: UInt8[Array, "G R C"], round_: int, low: Low, asked: CopySpec, spec: ChipSpec
 ) -> UInt8[Array, "G R C"]:
+    """Read a round's copies from low bits, bit by bit; zeros where freed cells serve the column."""
     first = sum(asked.bits_in(q) for q in range(round_))
     served = low.served[None, None, :].astype(jnp.uint8)
     image = jnp.zeros_like(turned)

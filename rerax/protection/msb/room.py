@@ -62,6 +62,7 @@ def fits(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec) -
 
 
 def _bits_missing(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec) -> int:
+    """Count the bits for which there is no room; 0 or less: all fit."""
     rows, columns = int(row.sum()), int(column.sum())
     if rows * columns == 0:
         return 0

@@ -111,6 +111,7 @@ def _write_freed(
     spec: ChipSpec,
     turned: int,
 ) -> None:
+    """Write the copies in freed cells, a round and a copied cell at a time."""
     assert layout.freed is not None
     at = copy_cells(layout, row, asked, spec)
     own = words[:, np.flatnonzero(row)][:, :, layout.freed.kept]
@@ -140,6 +141,7 @@ def _write_low(
     spec: ChipSpec,
     turned: int,
 ) -> None:
+    """Write the copies in low bits, which `rounded_codes` has left 0."""
     low = layout.low
     assert low is not None
     rows, columns = np.flatnonzero(row), np.flatnonzero(low.served)
