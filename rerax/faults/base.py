@@ -31,7 +31,7 @@ class Odds:
         at_0, at_1: probability that it is stuck at its lowest, at its highest level.
         flip: probability that one of its bits reads inverted.
         known: whether a tester would find its stuck cells.
-        by_wordline: whether all cells of a wordline are stuck alike.
+        by_wordline: whether all cells of a wordline within one tile are stuck alike.
     """
 
     at_0: float = 0.0

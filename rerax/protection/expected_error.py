@@ -3,7 +3,8 @@
 In closed form, from the odds of one cell. Faults of different cells are taken as independent: the
 cells of a weight, and the images of a bit, lie on different bitlines, and images on different
 wordlines and tiles as far as placement can have it. Broken wordlines are the exception: they hold
-all cells of a weight alike (`Odds.by_wordline`), so there the states of a whole word are listed.
+the cells of a weight alike (`Odds.by_wordline`), all of them or those of one tile (`line_parts`),
+so there the states of whole words are listed.
 
 Otherwise a table (`transition`) gives the probability of every word read for every word stored,
 the Kronecker product of tables of single cells; mean and variance of the code read follow from it.
@@ -12,7 +13,8 @@ NumPy only.
 
 import functools
 import itertools
-from math import comb
+from collections import Counter
+from math import comb, gcd
 from typing import NamedTuple
 
 import numpy as np
@@ -80,15 +82,52 @@ def _error_in_row(
     values = word_values(spec, votes.low)
     erasures = votes.erasures and chances.known
     turned = tuple(spec.inverted | (row + image) % 2 * spec.alternating for image in range(2))
-    if chances.by_wordline:
+    parts = line_parts(spec) if chances.by_wordline else ()
+    if parts:
         chance, reads = _outcomes(spec.group_bits, votes.depths, chances, erasures, turned)
-        read = sum(value[reads[:, word]] for value, word in zip(values, words, strict=True))
-        return np.asarray(chance @ (read - CODES) ** 2.0)
+        error = np.zeros(256)
+        for share, masks in parts:
+            for p, here in zip(chance, reads, strict=True) if _is_cut(masks, spec) else [(1, 0)]:
+                both = [here & ~mask | reads & mask for mask in masks]  # in the other tile, here
+                read = sum(v[b[:, w]] for v, b, w in zip(values, both, words, strict=True))
+                error += share * p * (chance @ (read - CODES) ** 2.0)
+        return error
     transition = _transition(votes.depths, votes.whole_cells, chances, erasures, turned, spec)
     means = [(transition @ value)[word] for value, word in zip(values, words, strict=True)]
     squares = [(transition @ value**2)[word] for value, word in zip(values, words, strict=True)]
     spread = sum(square - mean**2 for square, mean in zip(squares, means, strict=True))
     return np.asarray((sum(means) - CODES) ** 2 + spread)
+
+
+@functools.lru_cache(maxsize=64)
+def line_parts(spec: ChipSpec) -> tuple[tuple[float, tuple[int, ...]], ...]:
+    """List in how many ways a broken wordline can hold the cells of a weight.
+
+    A line ends at the edge of its tile, which may lie between the cells of a weight. Shares are
+    those of a matrix of many columns.
+
+    Returns:
+        For each way, the share of the weights, and of each group the bits that lie in the first
+        one of two tiles: all bits where the weight lies in one. Empty where each cell is on a line
+        segment of its own: in layout `separate`, and in tiles narrower than a weight.
+    """
+    width, tile = spec.cells_per_weight, spec.tile[1]
+    if spec.layout == "separate" or width > tile:
+        return ()
+    columns = tile // gcd(width, tile)
+    first = Counter(min(width, tile - column * width % tile) for column in range(columns))
+    found = []
+    for cells, count in first.items():
+        masks = [0] * spec.groups
+        for group, cell in (divmod(k, spec.cells_per_group) for k in range(cells)):
+            masks[group] |= ((1 << spec.bits_of_cell(cell)) - 1) << cell * spec.bits_per_cell
+        found.append((count / columns, tuple(masks)))
+    return tuple(found)
+
+
+def _is_cut(masks: tuple[int, ...], spec: ChipSpec) -> bool:
+    """Tell whether the edge of a tile lies between the cells of the weight."""
+    return any(mask != (1 << spec.group_bits) - 1 for mask in masks)
 
 
 class Settled(NamedTuple):
@@ -124,11 +163,19 @@ def settled_bits(votes: Votes, row: int, chances: Odds, spec: ChipSpec) -> Settl
         TypeError: two groups, and more than `MOST_SETTLED` settled cells are too common.
     """
     turned = tuple(spec.inverted | (row + image) % 2 * spec.alternating for image in range(2))
-    whole = [(range(spec.group_bits), votes.depths)]
-    if not chances.by_wordline:
-        edges = [spec.bits_per_cell * cell for cell in range(spec.cells_per_group)]
-        ends = [*edges[1:], spec.group_bits]
-        whole = [(range(a, b), votes.depths[a:b]) for a, b in zip(edges, ends, strict=True)]
+    if chances.by_wordline and line_parts(spec):
+        states = _settled_together(range(spec.group_bits), votes.depths, votes, chances, turned)
+        cases = [
+            (share * p * q, [[x & m | y & ~m for m in masks] for x, y in ((here, there), (h, t))])
+            for share, masks in line_parts(spec)
+            for q, there, t in (states if _is_cut(masks, spec) else [(1.0, 0, 0)])
+            for p, here, h in states
+        ]
+        both = np.array([case for _, case in cases], np.uint8)
+        return Settled(np.array([p for p, _ in cases]), both[:, 0], both[:, 1])
+    edges = [spec.bits_per_cell * cell for cell in range(spec.cells_per_group)]
+    ends = [*edges[1:], spec.group_bits]
+    whole = [(range(a, b), votes.depths[a:b]) for a, b in zip(edges, ends, strict=True)]
     parts = [_settled_together(bits, depths, votes, chances, turned) for bits, depths in whole]
     chance, count = np.ones(1), np.zeros(1, int)
     bits, held = np.zeros((2, 1, spec.groups), np.uint8)
@@ -204,10 +251,28 @@ def transition(turned: int, chances: Odds, spec: ChipSpec) -> Float[np.ndarray, 
     return _transition((1,) * spec.group_bits, True, chances, False, (turned, turned), spec)
 
 
-def alike(turned: int, chances: Odds, bits: int) -> list[tuple[float, np.ndarray]]:
-    """List what a weight of a broken wordline can be: the chance, and what each word reads then."""
-    found = _outcomes(bits, (1,) * bits, chances, False, (turned, turned))
-    return list(zip(*found, strict=True))
+def on_broken_wordlines(
+    turned: int, chances: Odds, spec: ChipSpec
+) -> list[tuple[float, list[np.ndarray]]]:
+    """List what a weight on broken wordlines can be, without copies.
+
+    Args:
+        turned: bits that are stored complemented.
+        chances: odds of a cell, `by_wordline`.
+        spec: encoding and cells.
+
+    Returns:
+        For each case its probability, and for each group what every word of it reads; empty where
+        cells are independent (`line_parts`).
+    """
+    words = spec.group_bits
+    own = list(zip(*_outcomes(words, (1,) * words, chances, False, (turned, turned)), strict=True))
+    return [
+        (share * p * q, [here & mask | there & ~mask for mask in masks])
+        for share, masks in line_parts(spec)
+        for q, there in (own if _is_cut(masks, spec) else [(1.0, own[0][1])])
+        for p, here in own
+    ]
 
 
 @functools.lru_cache(maxsize=4096)

@@ -164,6 +164,14 @@ def test_metadata_is_counted_to_the_bit():
         (ChipSpec("offset", 6, 1, polarity="alternate"), "msb:2x3:pruned:closest", "uniform"),
         (ChipSpec("twos_complement", 6, 2), "msb:2x2:pruned:erasures:closest", "uniform"),
         (ChipSpec("offset", 6, 1), "msb:1x3:lsb:closest", "wordline"),
+        # Broken wordlines in tiles whose edges lie between the cells of a weight, or in many tiles.
+        (ChipSpec("differential", 6, 1, (32, 32)), "none", "wordline"),
+        (ChipSpec("differential", 6, 1, (32, 32)), "msb:1x3:lsb", "wordline"),
+        (ChipSpec("differential", 6, 1, (32, 32)), "closest", "wordline"),
+        (ChipSpec("offset", 7, 1, (32, 32)), "code:hamming:4:pruned", "wordline"),
+        (ChipSpec("offset", 6, 1, (32, 32)), "none", "wordline"),
+        (ChipSpec("offset", 6, 1, (32, 32), "separate"), "closest", "wordline"),
+        (ChipSpec("differential", 6, 2, (32, 32), "separate"), "none", "wordline"),
     ],
 )
 def test_the_expected_error_is_what_chips_have(spec, name, fault):
@@ -189,7 +197,8 @@ def test_the_expected_error_is_what_chips_have(spec, name, fault):
     read = quickly(lambda n: read_codes(crossbar, rerax.chip(0, n), rates, stored.hardware)[0])
     found = [((np.asarray(read(np.uint32(n)), int) - written) ** 2)[kept].sum() for n in range(60)]
     assert abs(np.mean(found) - wanted) < 5 * np.std(found, ddof=1) / np.sqrt(60)
-    assert wanted < 0.7 * damage(protection("none"), known, chances, spec)
+    bare = damage(protection("none"), known, chances, spec)
+    assert wanted == bare if name == "none" else wanted < 0.9 * bare
 
 
 def test_no_closed_form_is_claimed_for_flips():
@@ -199,3 +208,10 @@ def test_no_closed_form_is_claimed_for_flips():
     for name in ("sign", "closest+bit"):
         with pytest.raises(TypeError, match="is not known"):
             damage(protection(name), known, rerax.Uniform().odds(0.02, 0.8), ChipSpec())
+    with pytest.raises(TypeError, match="codes in two groups on broken wordlines is not known"):
+        damage(
+            protection("code:hamming:4:pruned"),
+            known,
+            rerax.Wordline().odds(0.02, 0.8),
+            ChipSpec("differential"),
+        )
