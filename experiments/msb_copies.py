@@ -32,7 +32,7 @@ from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Uniform
-from rerax.models.bert.planning import Design, account, total
+from rerax.models.bert.planning import ModelProfile, account, total
 from rerax.protection import protection
 from rerax.report import PointSummary
 from rerax.report.format import hundredths, interval
@@ -48,7 +48,7 @@ SHARE = 904 / 1079
 def schemes_of(study: Study, task: str, kind: str, schemes: Sequence[str]) -> list[dict[str, Any]]:
     """Every scheme on one model: whether it fits, its reads, the damage it is expected to leave."""
     inputs, spec = study.inputs(task, kind), ChipSpec()
-    design = Design(inputs.params, inputs.config, inputs.gates)
+    design = ModelProfile(inputs.params, inputs.config, inputs.gates)
     known, found = design.matrices(spec, GROUPS), []
     for scheme in ("none", *schemes):
         one: dict[str, Any] = {"model": f"{task}-{kind}", "scheme": scheme, "fits": True}

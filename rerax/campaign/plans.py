@@ -20,7 +20,7 @@ from rerax.sealed import digest
 from rerax.values import check_real
 
 if TYPE_CHECKING:
-    from rerax.models.bert.planning import Design
+    from rerax.models.bert.planning import ModelProfile
 
 
 def is_open(scheme: Protection) -> bool:
@@ -147,14 +147,14 @@ def _request(point: Point, workload: Workload, sensitivity: str | None) -> str:
     return digest([point.identity(), workload.model_hash, weights])
 
 
-def _design(workload: Workload, sensitivity: str | None) -> "Design":
-    from rerax.models.bert.planning import Design
+def _design(workload: Workload, sensitivity: str | None) -> "ModelProfile":
+    from rerax.models.bert.planning import ModelProfile
 
     inputs = workload.complete().load()
-    return Design(inputs.params, inputs.config, inputs.gates, sensitivity)
+    return ModelProfile(inputs.params, inputs.config, inputs.gates, sensitivity)
 
 
-def _allocate(design: "Design", point: Point) -> str:
+def _allocate(design: "ModelProfile", point: Point) -> str:
     share = 0.0 if point.sa1_share is None else float(point.sa1_share)
     chances = point.fault.odds(point.rate, share)
     erasures = isinstance(point.protection, Plan) and point.protection.erasures

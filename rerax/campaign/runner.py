@@ -35,8 +35,8 @@ from rerax.campaign.manifest import (
 from rerax.campaign.point import Point
 from rerax.campaign.workload import Progress, Settings, Workload
 from rerax.crossbar.spec import SEMANTICS
-from rerax.evaluate.cost import operations, peak_bytes
 from rerax.evaluate.devices import one_device_a_core
+from rerax.evaluate.resources import operations, peak_bytes
 from rerax.faults import FAULTS
 from rerax.io import Place
 from rerax.protection import PROTECTIONS

@@ -66,7 +66,7 @@ class Worker:
     platform: str
     device: jax.Device | None = None
     programmed: dict[Any, Any] = field(default_factory=dict)
-    kept: dict[Any, prefix_cache.Kept | None] = field(default_factory=dict)
+    kept: dict[Any, prefix_cache.PrefixCache | None] = field(default_factory=dict)
     floats: dict[str, float] = field(default_factory=dict)
     maps: dict[str, str] = field(default_factory=dict)
     bare: dict[str, list[str]] = field(default_factory=dict)
@@ -274,9 +274,9 @@ class Worker:
 
     def outcomes(self, point: Point, chips: range) -> Iterator[engine.Outcome]:
         """Evaluate some chips, and yield the answers and faulty cells of each dispatch."""
-        mask, entries = self._restricted(point)
+        mask, prefixes = self._restricted(point)
         faults = Faults(rates_of(point), mask)
-        return self.prepared(point).outcomes(self.settings.seed, chips, faults, entries)
+        return self.prepared(point).outcomes(self.settings.seed, chips, faults, prefixes)
 
     def _scored(self, logits: np.ndarray) -> dict[str, Any]:
         task, labels = find_task(self.workload.task), self.workload.labels
@@ -286,7 +286,9 @@ class Worker:
             return {**scored, "correct": None, "prediction": list(answers.astype(np.float16))}
         return {**scored, "correct": correct_bits(answers, labels), "prediction": None}
 
-    def _restricted(self, point: Point) -> tuple[FaultMask | None, tuple[engine.Entry, ...] | None]:
+    def _restricted(
+        self, point: Point
+    ) -> tuple[FaultMask | None, tuple[engine.CleanPrefix, ...] | None]:
         """Find where the point's faults act, and the clean streams from which its chips start."""
         scope, layers = point.faulty, self.inputs.config.num_hidden_layers
         if scope is None:
@@ -296,9 +298,9 @@ class Worker:
         if first is None or not self.settings.reuse:
             return mask, None
         evaluator = self.prepared(point)
-        kept = prefix_cache.clean_entries(evaluator, first, mask, self.kept.get("last"))
+        kept = prefix_cache.clean_prefixes(evaluator, first, mask, self.kept.get("last"))
         self.kept["last"] = kept
-        return mask, None if kept is None else kept.entries
+        return mask, None if kept is None else kept.prefixes
 
     def prepared(self, point: Point) -> engine.Evaluator:
         """Put model and examples on the device as a point has them; the last are kept."""

@@ -21,7 +21,7 @@ from rerax.campaign.workload import MOST_CHIPS
 from rerax.crossbar.keys import chip
 from rerax.crossbar.spec import SEMANTICS
 from rerax.evaluate.engine import platform_name
-from rerax.evaluate.simulation import Score, Scores, numbers_of, scorer
+from rerax.evaluate.scorer import Score, Scores, numbers_of, scorer
 from rerax.faults import DEFAULT_SA1_SHARE, FAULTS, Measured
 from rerax.faults.mask import Faults
 from rerax.faults.read_out import Counts

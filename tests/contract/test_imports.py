@@ -50,7 +50,7 @@ WITH_JAX = {
     "protection.codes.expected",
     "protection.codes.read",
     "protection.codes.write",
-    "protection.flips",
+    "protection.column_flips",
     "protection.msb.read",
     "protection.msb.write",
     "protection.msb.write_around",

@@ -11,7 +11,12 @@ from rerax.crossbar.encoding import encode
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Odds
 from rerax.protection.codes.block_code import CheckSpec
-from rerax.protection.expected_error import CODES, alike, transition, word_values
+from rerax.protection.expected_error import (
+    CODES,
+    on_broken_wordlines,
+    transition,
+    word_values,
+)
 from rerax.protection.msb.write import rounded_codes
 
 
@@ -25,19 +30,31 @@ def decoded_error(
         share: [256] share of each code among the weights of its code words.
         chances: odds of a cell.
         spec: encoding and cells.
+
+    Raises:
+        TypeError: two groups on broken wordlines.
     """
+    if chances.by_wordline and spec.groups > 1:  # both groups fail together, and their code words
+        raise TypeError(
+            "the expected error of codes in two groups on broken wordlines is not known: give "
+            "another encoding or fault"
+        )
     top = (1 << (spec.bits - 1)) - 1
     codes = np.clip(CODES, -top, top).astype(np.int8)[:, None]
     words = encode(rounded_codes(codes, asked.low, spec), spec)[:, :, 0]
     turned = {spec.inverted, spec.inverted | spec.alternating}  # in even rows and in odd ones
     rows = [_states(bits, chances, spec) for bits in turned]
-    own = [_Group(asked, word, share, rows, chances, spec) for word in words]
+    own = []
+    for group, word in enumerate(words):
+        mine = [[(chance, tables[group]) for chance, tables in states] for states in rows]
+        own.append(_Group(asked, word, share, mine, chances, spec))
     error = np.zeros(256)
     for states in rows:
-        for chance, table in states:
+        values = word_values(spec, asked.low)
+        for chance, tables in states:
             moments = [
-                group.moments(table, value)
-                for group, value in zip(own, word_values(spec, asked.low), strict=True)
+                one.moments(table, value)
+                for one, table, value in zip(own, tables, values, strict=True)
             ]
             mean = sum(first for first, _ in moments)
             spread = sum(second - first**2 for first, second in moments)
@@ -45,15 +62,18 @@ def decoded_error(
     return error
 
 
-States = list[tuple[float, np.ndarray]]
-"""What the cells of a weight can be, and the chance of every word read for every word stored."""
+def _states(turned: int, chances: Odds, spec: ChipSpec) -> list[tuple[float, list[np.ndarray]]]:
+    """List what the cells of a weight can be.
 
-
-def _states(turned: int, chances: Odds, spec: ChipSpec) -> States:
-    if not chances.by_wordline:
-        return [(1.0, transition(turned, chances, spec))]
-    each = alike(turned, chances, spec.group_bits)
-    return [(chance, np.eye(len(read))[read]) for chance, read in each]
+    Returns:
+        For each case its probability, and for each group [w, w] the probability of every word read
+        for every word stored.
+    """
+    each = on_broken_wordlines(turned, chances, spec) if chances.by_wordline else []
+    if not each:
+        return [(1.0, [transition(turned, chances, spec)] * spec.groups)]
+    whole = np.eye(1 << spec.group_bits)
+    return [(chance, [whole[read] for read in reads]) for chance, reads in each]
 
 
 class _Group:
@@ -64,7 +84,7 @@ class _Group:
         asked: CheckSpec,
         words: np.ndarray,
         share: np.ndarray,
-        rows: list[States],
+        rows: list[list[tuple[float, np.ndarray]]],
         chances: Odds,
         spec: ChipSpec,
     ) -> None:
@@ -90,7 +110,7 @@ class _Group:
         self.too_many, self.odd_only = t, odd_only
 
     def moments(self, table: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and mean square of what a group of each code adds to the code read."""
+        """Compute mean and mean square of what a group of each code adds to the code read."""
         top = np.arange(len(value)) >> self.low << self.low
         fails, adds = self._chances()
         found = []
@@ -105,7 +125,7 @@ class _Group:
         return found[0], found[1]
 
     def _chances(self) -> tuple[np.ndarray, np.ndarray]:
-        """By own wrong bits: that there are too many, and that the decoder adds some then."""
+        """Compute, by own wrong bits, P(too many wrong) and P(the decoder adds some then)."""
         own = np.arange(self.bits + 1)
         total = own[:, None] + np.arange(len(self.rest))[None, :]
         many = (total > self.too_many) * self.rest[None, :]
@@ -113,7 +133,7 @@ class _Group:
         return many.sum(1), self.miscorrects * counted.sum(1)
 
     def _spread(self, value: np.ndarray, wrong: int) -> np.ndarray:
-        """Mean value of each word read when right bits of it may have been turned."""
+        """Average the value of each word over what a failing decoder turns of its right bits."""
         words = np.arange(len(value))
         for bit in range(self.bits):
             if not wrong >> bit & 1:

@@ -1,6 +1,7 @@
 """Expected damage against all outcomes one by one, and the planner's choice against all others."""
 
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -15,7 +16,7 @@ from rerax.protection import Allocation, Code, Duplicate, MsbEmbed, Plan, Unprot
 from rerax.protection.expected_error import CODES, Votes, squared_error
 from rerax.protection.msb.placement import low_bits, served_columns
 from rerax.protection.msb.write import rounded_codes
-from rerax.protection.planner import Codes, _candidates, allocate, damage
+from rerax.protection.planner import MatrixProfile, _candidates, allocate, damage
 
 ROWS, COLUMNS = 40, 32
 
@@ -29,11 +30,28 @@ def matrix(spec, closed=0.4, gated=True, seed=0):
     top = 2 ** (spec.bits - 1) - 1
     codes = np.clip(np.rint(rng.normal(0, top / 3, (1, ROWS, COLUMNS))), -top, top)
     codes = np.where(row[:, :, None] & column[:, None, :], codes, 0).astype(np.int8)
-    return Codes(codes, row, column, gated, rng.uniform(0.5, 2, (1, COLUMNS)))
+    return MatrixProfile(codes, row, column, gated, rng.uniform(0.5, 2, (1, COLUMNS)))
 
 
 def by_enumeration(code, stored, votes, chances, spec):
-    """E[(code read - code)^2] over everything that the cells of a weight can be, one by one."""
+    """E[(code read - code)^2] over everything that the cells of a weight can be, one by one.
+
+    On broken wordlines the mean over columns, of which some lie in two tiles.
+    """
+    columns = range(spec.tile[1] if chances.by_wordline else 1)
+    each = [_in_column(n, code, stored, votes, chances, spec) for n in columns]
+    return sum(each) / len(each)
+
+
+@functools.cache
+def _in_tiles(column, spec):
+    """Tile of each cell of a weight, numbered from its first one."""
+    bitlines = range(column * spec.cells_per_weight, (column + 1) * spec.cells_per_weight)
+    return tuple(b // spec.tile[1] - bitlines[0] // spec.tile[1] for b in bitlines)
+
+
+@functools.cache
+def _of_tiles(tiles, code, stored, votes, chances, spec):
     groups = oracle.groups_of(stored, spec)
     images = []  # (group, bit, its value, the cell that shows it, for every image)
     for g, bit in itertools.product(range(len(groups)), range(spec.group_bits)):
@@ -42,7 +60,7 @@ def by_enumeration(code, stored, votes, chances, spec):
             if chances.flip:
                 shows = (g, bit, image)
             elif chances.by_wordline:
-                shows = image
+                shows = (image, tiles[g * spec.cells_per_group + cell])
             elif votes.whole_cells or image == 0:
                 shows = (g, cell, image)
             else:  # a copy of one bit, alone in a low cell
@@ -68,6 +86,10 @@ def by_enumeration(code, stored, votes, chances, spec):
         chance = math.prod(states[s] for s in outcome)
         total += chance * (oracle.code_of(read, spec) - code) ** 2
     return total
+
+
+def _in_column(column, *more):
+    return _of_tiles(_in_tiles(column, more[-1]), *more)
 
 
 UNIFORM = Odds(0.03, 0.08)
