@@ -312,7 +312,8 @@ def bases(model, tmp_path, monkeypatch):
     copy_of(model, (tmp_path / "broken"))
     asked = ["--model", str(model), "--task", "sst2", "--data", str(data), "--max-length", "16"]
     return {
-        "sweep": (["--out", "new", *asked], ["--dry-run"]),
+        # Twice, for the first may be taken as the value of a flag that has lost its own.
+        "sweep": (["--out", "new", *asked], ["--dry-run", "--dry-run"]),
         "plan": (["--protection", "msb:1x3:lsb"], ["--model", "broken"]),
         "train": ([*asked, "--out", "trained"], ["--model", "broken"]),
         "bench": (["--examples", "2"], ["--model", "broken"]),
