@@ -63,7 +63,8 @@ def test_thresholds_in_the_wrong_order_are_refused(low, high):
 
 
 def test_a_floor_plan_gives_addresses(tmp_path):
-    plan = read_floor_plan(written(tmp_path / "plan.csv", PLAN), SPEC.tile)
+    mixed = {name: [values[i] for i in (3, 1, 0, 2)] for name, values in PLAN.items()}
+    plan = read_floor_plan(written(tmp_path / "plan.csv", mixed), SPEC.tile)
     die = {
         "chip": [0, 0, 4, 4],
         "array": ["B7", "A2", "A1", "B7"],
@@ -94,6 +95,10 @@ def test_a_floor_plan_gives_addresses(tmp_path):
         ({"wordline": [0, 15, 32, 0]}, "arrays A1 and A2 of 16x20 cells overlap in query layer 1"),
         ({"bitline": [20, 39, 40, 0], "wordline": [0] * 4}, "arrays A1 and A2 .*bitlines 20 and"),
         ({"bitline": [20, 1, 40, 0], "wordline": [15, 0, 0, 0]}, "arrays A1 and A2 .* overlap in"),
+        ({"wordline": [5, 16, 32, 0]}, "arrays A1 and A2 .* overlap in"),
+        ({"wordline": [16, 5, 32, 0]}, "arrays A1 and A2 .* overlap in"),
+        ({"wordline": [0] * 4, "bitline": [5, 20, 40, 0]}, "arrays A1 and A2 .* overlap in"),
+        ({"wordline": [0] * 4, "bitline": [20, 5, 40, 0]}, "arrays A1 and A2 .* overlap in"),
         ({"wordline": [0, 16, -1, 0]}, "wordline -1 is outside 0..2147483647: give"),
         ({"bitline": ["a", "b", "c", "d"]}, "bitline is 'a' in row 1: give whole numbers"),
     ],
