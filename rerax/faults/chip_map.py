@@ -70,11 +70,12 @@ def read_map(path: str) -> ChipMap:
     if not file.is_file():
         raise ValueError(f"{path or 'map:'} is no file: give map:FILE, a Parquet file of cells")
     stat = file.stat()
-    return _read(path, stat.st_mtime_ns, stat.st_size)
+    return _read_map(path, stat.st_mtime_ns, stat.st_size)
 
 
 @functools.lru_cache(maxsize=4)
-def _read(path: str, _modified: int, _size: int) -> ChipMap:
+def _read_map(path: str, _modified: int, _size: int) -> ChipMap:
+    """Read a map; time and size are there for the cache, so that a changed file is read anew."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
