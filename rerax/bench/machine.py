@@ -41,7 +41,7 @@ class Roofline:
 def measure_roofline() -> Roofline:
     """Measure the roofline: the best of a few tries of large products and of a large copy."""
     side = SIDE.get(jax.default_backend(), OTHER_SIDE)
-    rates = {name: 2 * side**3 / _best(_product(name, side)) for name in FORMATS}
+    rates = {name: 2 * side**3 / _best(_product_work(name, side)) for name in FORMATS}
     if jax.default_backend() != "cpu":
         bandwidth = _bandwidth(OTHER_MEMORY_BYTES, OTHER_TIMES)
         return Roofline(rates, bandwidth, bandwidth)
@@ -49,7 +49,7 @@ def measure_roofline() -> Roofline:
     return Roofline(rates, _bandwidth(MEMORY_BYTES, 1), in_cache)
 
 
-def _product(name: str, side: int) -> Work:
+def _product_work(name: str, side: int) -> Work:
     # Not all alike: zeros and ones are multiplied faster where power is the limit.
     factor = jax.random.randint(jax.random.key(0), (side, side), -127, 128).astype(name)
     how = {"preferred_element_type": FORMATS[name]}

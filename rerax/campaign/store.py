@@ -38,8 +38,8 @@ from rerax.sealed import Damaged, is_sealed, read_footer, read_sealed, write_sea
 
 TRIES = 5
 """Readings of a folder whose blocks another process keeps replacing."""
-READERS = 8
-"""Files read side by side."""
+READERS, LOCAL_READERS = 16, 2
+"""Files read side by side from an object store, which is slow to answer, and from a disk."""
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -76,7 +76,7 @@ def survey(path: Place, leave_out: Collection[str] = ()) -> Survey:
         listed, foreign = _listed(path)
         listed = [block for block in listed if block.name not in leave_out]
         try:
-            told = _each(lambda block: check_footer(path, block), listed)
+            told = _each(lambda block: check_footer(path, block), listed, path, local=1)
         except FileNotFoundError:  # a longer one stands in its place: it is in the next listing
             continue
         blocks = [block for block, trouble in zip(listed, told, strict=True) if not trouble]
@@ -86,9 +86,12 @@ def survey(path: Place, leave_out: Collection[str] = ()) -> Survey:
     raise changing(path)
 
 
-def _each(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Do some work on files side by side; results come in their order."""
-    with ThreadPoolExecutor(READERS, "read") as pool:
+def _each(
+    work: Callable[[T], R], items: Iterable[T], path: Place, local: int = LOCAL_READERS
+) -> list[R]:
+    """Do some work on files of a folder side by side; results come in their order."""
+    readers = local if isinstance(path, Path) else READERS
+    with ThreadPoolExecutor(readers, "read") as pool:
         return list(pool.map(work, items))
 
 
@@ -242,7 +245,7 @@ def sound_rows(
             return error
 
     blocks, found = list(blocks), []
-    for block, rows in zip(blocks, _each(read, blocks), strict=True):
+    for block, rows in zip(blocks, _each(read, blocks, path), strict=True):
         if isinstance(rows, Damaged) and mend:
             rows = read(block)  # another process may have made it again by now
             if isinstance(rows, Damaged):

@@ -82,6 +82,7 @@ def map(
 
 
 def _thresholds(low: float | None, high: float | None) -> "Thresholds | None":
+    """Read the thresholds of conductances; None where neither is given."""
     if low is None and high is None:
         return None
     from rerax.faults.map_conversion import Thresholds
@@ -103,6 +104,7 @@ def _check_out(out: Path, *read: "str | Path | None") -> None:
 
 
 def _shapes(model: str) -> "Shapes":
+    """Read the shapes of a model's matrices from its config."""
     from rerax.models.bert import convert
 
     return convert.read_config(convert.locate(model)).matrix_shapes

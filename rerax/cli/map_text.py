@@ -136,6 +136,7 @@ def _clusters(found: "Clusters | None") -> str:
 
 
 def _print(found: "MapSummary", notes: list[str], wide: bool) -> None:
+    """Print the table of chips, or of their quantiles, and notes below it."""
     import numpy as np
 
     from rerax.report import Column, print_columns
@@ -175,4 +176,5 @@ def _print(found: "MapSummary", notes: list[str], wide: bool) -> None:
 
 
 def _number(n: int, what: str) -> str:
+    """Say how many things there are."""
     return f"{n:,} {what}" + ("s" if n != 1 else "")

@@ -63,7 +63,7 @@ def msb_encode(words: UInt[Array, "*shape"], bits: int, msbs: int) -> UInt[Array
         >>> int(msb_encode(jnp.uint8(0b10110001), 8, 2))
         2
     """
-    _check(bits, msbs)
+    _check_msbs(bits, msbs)
     return words >> jnp.asarray(bits - msbs, words.dtype)
 
 
@@ -86,7 +86,7 @@ def msb_decode(
     Raises:
         ValueError: msbs outside 1..bits, or an odd number of copies.
     """
-    _check(bits, msbs)
+    _check_msbs(bits, msbs)
     low = jnp.asarray(bits - msbs, words.dtype)
     images = jnp.concatenate([(words >> low)[None], copies])
     erased = None
@@ -96,7 +96,7 @@ def msb_decode(
     return (majority_vote(images, erased) << low) | rest
 
 
-def _check(bits: int, msbs: int) -> None:
+def _check_msbs(bits: int, msbs: int) -> None:
     if not 1 <= msbs <= bits:
         raise ValueError(f"msbs {msbs} is outside 1..{bits}: copy at least 1 bit, at most all")
 

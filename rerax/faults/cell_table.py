@@ -166,6 +166,7 @@ def read_table(path: str) -> CellTable:
 
 
 def _read_csv(content: bytes, types: dict[str, Any]) -> pa.Table:
+    """Read the bytes of a CSV file; columns not in `types`, but for names, are inferred."""
     convert = pacsv.ConvertOptions(
         column_types={**dict.fromkeys(NAMES, pa.string()), **types},
         null_values=["", "NA", "N/A", "NaN", "nan", "null", "NULL"],

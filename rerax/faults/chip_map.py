@@ -84,11 +84,12 @@ def read_map(path: str) -> ChipMap:
             f"{path or 'map:'} is no file: give map:FILE, a CSV or Parquet file of cells"
         )
     stat = file.stat()
-    return _read(path, stat.st_mtime_ns, stat.st_size)
+    return _read_map(path, stat.st_mtime_ns, stat.st_size)
 
 
 @functools.lru_cache(maxsize=4)
-def _read(path: str, _modified: int, _size: int) -> ChipMap:
+def _read_map(path: str, _modified: int, _size: int) -> ChipMap:
+    """Read a map; time and size are there for the cache, so that a changed file is read anew."""
     from rerax.faults.cell_table import read_table
 
     table = read_table(path)

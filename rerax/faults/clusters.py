@@ -104,7 +104,7 @@ def find_clusters(chips: Sequence[TileMoments]) -> Clusters | None:
 
 
 def rate_variance(shape: float, rate: float) -> float:
-    """Variance over tiles of the stuck fraction 1 - exp(-h g), g gamma of this shape and mean 1.
+    """Compute the variance over tiles of the stuck fraction 1 - exp(-h g), with g gamma of mean 1.
 
     Args:
         shape: shape A of the gamma distribution.
@@ -115,7 +115,7 @@ def rate_variance(shape: float, rate: float) -> float:
 
 
 def _shape(chips: Sequence[TileMoments]) -> float:
-    """Gamma shape at which the expected excess is what was found, inf where there is none."""
+    """Solve for the gamma shape whose expected excess is what was found; inf where none is."""
     found = sum(one.excess for one in chips)
     low, high = SMALLEST / 100, LARGEST * 100
 

@@ -134,6 +134,7 @@ class _Tiles:
 
     @classmethod
     def of(cls, extents: list[tuple[int, int]], size: tuple[int, int], path: str) -> "_Tiles":
+        """Lay tiles over arrays, given as wordlines and bitlines; refuse more than fit memory."""
         counts = [tuple(-(-n // s) for n, s in zip(one, size, strict=True)) for one in extents]
         if sum(down * across for down, across in counts) > MOST_TILES:
             raise ValueError(
@@ -153,6 +154,7 @@ class _Tiles:
 
     @property
     def cells(self) -> np.ndarray:
+        """Cells of every tile, [T]."""
         return self.height * self.width
 
     def places(self, array: np.ndarray, wordline: np.ndarray, bitline: np.ndarray) -> np.ndarray:
@@ -186,7 +188,7 @@ def _whole_lines(
     state: Int[np.ndarray, "E"],
     looked_at: Bool[np.ndarray, "E"],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which cells lie on wholly stuck segments, and how many such there are by polarity."""
+    """Find the cells on wholly stuck segments, and count such segments by polarity."""
     _, first, of_cell, counts = np.unique(
         line, return_index=True, return_inverse=True, return_counts=True
     )

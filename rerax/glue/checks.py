@@ -20,13 +20,13 @@ def read_examples(examples: Any, vocab_size: int) -> Examples:
     if isinstance(examples, Examples):
         check_ids([_tokens(i, row) for i, row in enumerate(examples.ids)], vocab_size)
         return examples
-    ids = [_tokens(i, row) for i, row in enumerate(_listed("examples", examples))]
+    ids = [_tokens(i, row) for i, row in enumerate(_as_tuple("examples", examples))]
     check_ids(ids, vocab_size)
     rows = [row.astype(np.int32) for row in ids]
     return Examples(rows, [np.zeros_like(row) for row in rows])
 
 
-def _listed(name: str, value: Any) -> Sequence[Any]:
+def _as_tuple(name: str, value: Any) -> Sequence[Any]:
     try:
         found = tuple(map(plain, plain(value)))
     except TypeError:
@@ -77,7 +77,7 @@ def read_order(task: Task, names: Sequence[str], order: Any) -> tuple[int, ...]:
     """
     if order is None:
         return label_order(task, names)[0]
-    ids = tuple(_listed("order", order))
+    ids = tuple(_as_tuple("order", order))
     known = list(map(repr, range(task.num_labels)))
     if len(names) != task.num_labels or sorted(map(repr, ids)) != known:
         raise ValueError(

@@ -124,11 +124,11 @@ def program_tree(
         axes = _axes_of(path, leaf, axes)
         array = (ids or {}).get(path, path_id(path))
         if path in gated:
-            _check_gates(path, axes, gated[path], leaf.shape)
+            _check_gated_leaf(path, axes, gated[path], leaf.shape)
         crossbars[path] = store(_as_matrix(leaf, axes), array, hardware, gated.get(path))
         rest.append(None)
         places.append(Leaf(path, axes, tuple(leaf.shape), _dtype_of(leaf)))
-    _check(crossbars, gated)
+    _check_crossbars(crossbars, gated)
     left_bare(
         hardware.protection, {c.array.name: p in gated for p, c in crossbars.items()}
     )  # raises
@@ -193,7 +193,7 @@ def _axes_of(path: str, leaf: Any, axes: Any) -> str:
     return axes
 
 
-def _check_gates(path: str, axes: str, gate: Any, shape: tuple[int, ...]) -> None:
+def _check_gated_leaf(path: str, axes: str, gate: Any, shape: tuple[int, ...]) -> None:
     """Refuse gates that `mask` would not take as lines of the same matrix, or that are NaN."""
     if axes.lstrip("l") != "io" or axes.count("l") > 1:
         raise ValueError(
@@ -203,7 +203,7 @@ def _check_gates(path: str, axes: str, gate: Any, shape: tuple[int, ...]) -> Non
     check_gate(path, gate, shape)
 
 
-def _order(axes: str) -> list[int]:
+def _axes_in_order(axes: str) -> list[int]:
     """Order axes as layers, inputs, outputs."""
     kinds = {"l": 0, "o": 2}
     return sorted(range(len(axes)), key=lambda i: kinds.get(axes[i], 1))
@@ -211,7 +211,7 @@ def _order(axes: str) -> list[int]:
 
 def _as_matrix(leaf: Any, axes: str) -> np.ndarray:
     """Reshape a leaf to a matrix [R, C], or to a stack of them [L, R, C]."""
-    array = np.asarray(leaf).transpose(_order(axes))
+    array = np.asarray(leaf).transpose(_axes_in_order(axes))
     columns = int(np.prod([n for n, a in zip(leaf.shape, axes, strict=True) if a == "o"]))
     layers = int(np.prod([n for n, a in zip(leaf.shape, axes, strict=True) if a == "l"]))
     return array.reshape((layers, -1, columns) if "l" in axes else (-1, columns))
@@ -219,12 +219,12 @@ def _as_matrix(leaf: Any, axes: str) -> np.ndarray:
 
 def _as_leaf(weights: Array, leaf: Leaf) -> Array:
     """Reshape a matrix to its leaf: the inverse of `_as_matrix`."""
-    order = _order(leaf.axes)
+    order = _axes_in_order(leaf.axes)
     moved = weights.reshape([leaf.shape[i] for i in order])
     return moved.transpose(np.argsort(order)).astype(leaf.dtype)
 
 
-def _check(crossbars: dict[str, Crossbar], gated: Mapping[str, Any]) -> None:
+def _check_crossbars(crossbars: dict[str, Crossbar], gated: Mapping[str, Any]) -> None:
     """Refuse gates off the crossbars, and arrays of one identity, whose stuck cells were alike."""
     outside = [path for path in gated if path not in crossbars]
     if outside:

@@ -119,7 +119,7 @@ class BertConfig:
         known = {k: fields[k] for k in cls.__dataclass_fields__ if fields.get(k) is not None}
         act = known.get("hidden_act", cls.hidden_act)
         act = _SAME_ACTIVATION.get(act, act) if isinstance(act, str) else act
-        labels = _labels(fields)
+        labels = _output_names(fields)
         _check_problem(fields.get("problem_type"), len(labels))
         known |= {"hidden_act": act, "labels": labels}
         _check_values({name: known.get(name, vars(cls)[name]) for name in cls.__dataclass_fields__})
@@ -211,7 +211,7 @@ def _check_problem(kind: Any, outputs: int) -> None:
         )
 
 
-def _labels(fields: Mapping[str, Any]) -> tuple[str, ...]:
+def _output_names(fields: Mapping[str, Any]) -> tuple[str, ...]:
     """Read the names of the outputs in their order, by id2label as in transformers.
 
     label2id is asked where id2label is absent or says nothing. A name with more in it than the

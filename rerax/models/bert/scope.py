@@ -49,11 +49,11 @@ class Scope:
             >>> Scope.parse("bits=7; layers=3+0").text
             'layers=0+3;bits=7'
         """
-        parts = _parts(text)
+        parts = _read_parts(text)
         return cls(
-            _numbers("layers", parts["layers"]) if "layers" in parts else None,
-            _names(parts["matrices"]) if "matrices" in parts else None,
-            _numbers("bits", parts["bits"]) if "bits" in parts else None,
+            _read_numbers("layers", parts["layers"]) if "layers" in parts else None,
+            _read_matrices(parts["matrices"]) if "matrices" in parts else None,
+            _read_numbers("bits", parts["bits"]) if "bits" in parts else None,
         )
 
     @property
@@ -170,7 +170,7 @@ def places(
     if isinstance(text, Scope):
         text.check(groups, spec, layers)
         return [text]
-    parts = _parts(text)
+    parts = _read_parts(text)
     every = {
         "layers": map(str, range(layers)),
         "matrices": Scope(layers=(0,) if "layers" in parts else None).names(groups),
@@ -188,7 +188,7 @@ def places(
     return list(scopes)
 
 
-def _parts(text: str) -> dict[str, list[str]]:
+def _read_parts(text: str) -> dict[str, list[str]]:
     parts: dict[str, list[str]] = {}
     for part in text.split(";"):
         name, sign, values = (piece.strip() for piece in part.partition("="))
@@ -201,7 +201,7 @@ def _parts(text: str) -> dict[str, list[str]]:
     return parts
 
 
-def _numbers(what: str, values: list[str]) -> tuple[int, ...]:
+def _read_numbers(what: str, values: list[str]) -> tuple[int, ...]:
     for value in values:
         if not (value.isascii() and value.isdecimal() and len(value) < 7):
             raise ValueError(
@@ -211,7 +211,7 @@ def _numbers(what: str, values: list[str]) -> tuple[int, ...]:
     return tuple(sorted({int(value) for value in values}))
 
 
-def _names(values: list[str]) -> tuple[str, ...]:
+def _read_matrices(values: list[str]) -> tuple[str, ...]:
     for value in values:
         if value not in MATRICES and value not in GROUPS:
             raise ValueError(
