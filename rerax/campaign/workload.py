@@ -13,6 +13,7 @@ from rerax.campaign.manifest import known_request
 from rerax.campaign.point import Point
 from rerax.glue import data as glue
 from rerax.glue.label_order import check_override, label_order
+from rerax.glue.selection import HUB, check_request, length_limit
 from rerax.glue.tasks import find_task
 from rerax.io import Place
 from rerax.models.bert import convert
@@ -184,7 +185,7 @@ def read_workload(
     task: str,
     name: str,
     *,
-    data: str = glue.HUB,
+    data: str = HUB,
     split: str = "validation",
     max_examples: int | None = None,
     max_length: int | None = None,
@@ -200,7 +201,7 @@ def read_workload(
         data: folder with <task>/<split>.parquet, or hub id.
         split: name of the split.
         max_examples: use only the first so many.
-        max_length: most tokens of an example; by default as `glue.data.length_limit` says.
+        max_length: most tokens of an example; by default as `glue.selection.length_limit` says.
         labels: names of the outputs in order, where config.json has others.
         out: the campaign folder; where it keeps the hash of these examples of the hub, they are
             not fetched before they are needed.
@@ -210,13 +211,13 @@ def read_workload(
     """
     what = find_task(task)
     check_override(what, labels)
-    glue.check_request(split, max_examples, max_length)
+    check_request(split, max_examples, max_length)
     directory = convert.locate(model)
     config = convert.read_config(directory)
     order, warning = label_order(what, config.labels, labels)
     if warning:
         warnings.warn(warning, stacklevel=2)
-    max_length = glue.length_limit(max_length, config.max_position_embeddings)
+    max_length = length_limit(max_length, config.max_position_embeddings)
     model_hash = files_hash(directory)
     request = f"{data} {task} {split} max-examples={max_examples} max-length={max_length}"
     on_hub = not Path(data).is_dir()

@@ -69,8 +69,8 @@ def train(
         "dtype": dtype,
     }
     with says_when_stopped(lambda: how_to_resume(out)):
-        from rerax.glue.data import check_request
         from rerax.glue.label_order import check_override
+        from rerax.glue.selection import check_request
         from rerax.glue.tasks import find_task
         from rerax.train.recipe import Recipe, make_recipe
 

@@ -15,6 +15,7 @@ import jax
 from rerax.crossbar import keys
 from rerax.glue import data as glue
 from rerax.glue.label_order import label_order, named_order
+from rerax.glue.selection import HUB, length_limit
 from rerax.glue.tasks import Task, find_task
 from rerax.models.bert import convert
 from rerax.models.bert.config import BertConfig
@@ -60,7 +61,7 @@ def read_training_inputs(
     model: str,
     task: str,
     *,
-    data: str = glue.HUB,
+    data: str = HUB,
     train_split: str = "train",
     max_examples: int | None = None,
     max_length: int | None = None,
@@ -76,7 +77,7 @@ def read_training_inputs(
         data: folder with <task>/<split>.parquet, or hub id.
         train_split: split to learn from; the task's validation split gives the scores.
         max_examples: use only the first so many training sentences.
-        max_length: most tokens of a sentence; by default as `glue.data.length_limit` says.
+        max_length: most tokens of a sentence; by default as `glue.selection.length_limit` says.
         labels: names of the outputs in order.
         teacher: folder or hub id of the model to distil from.
 
@@ -86,7 +87,7 @@ def read_training_inputs(
     what = find_task(task)
     directory = convert.locate(model)
     positions = convert.read_config(directory).max_position_embeddings
-    max_length = glue.length_limit(max_length, positions)
+    max_length = length_limit(max_length, positions)
     train = glue.read_split(what, data, train_split, max_examples)
     dev = glue.read_split(what, data, "validation")
     chosen = recipe(len(train.labels))

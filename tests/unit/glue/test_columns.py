@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rerax.glue.data import length_limit, read_split
+from rerax.glue.data import read_split
+from rerax.glue.selection import length_limit
 from rerax.glue.tasks import find_task
 
 SST2 = find_task("sst2")
