@@ -70,7 +70,7 @@ def train(
     }
     with says_when_stopped(lambda: how_to_resume(out)):
         from rerax.glue.label_order import check_override
-        from rerax.glue.selection import check_request
+        from rerax.glue.selection import Selection
         from rerax.glue.tasks import find_task
         from rerax.train.recipe import Recipe, make_recipe
 
@@ -81,7 +81,7 @@ def train(
         recipe(1)  # a bad choice is refused before anything is read
         label_names = names(labels) if labels else None
         check_override(find_task(task), label_names)
-        check_request(train_split, max_examples, max_length)
+        selection = Selection(data, train_split, max_examples, max_length, label_names)
         from rerax.train.inputs import read_training_inputs
         from rerax.train.loop import fine_tune
 
@@ -89,12 +89,8 @@ def train(
             recipe,
             model,
             task,
-            data=data,
-            train_split=train_split,
-            max_examples=max_examples,
-            max_length=max_length,
-            labels=label_names,
             teacher=distil_from,
+            **vars(selection),
         )
         with reporter(quiet, "steps") as on_progress:
             result = fine_tune(inputs, out, resume=resume, on_progress=on_progress)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Int32
 
 from rerax.glue.label_order import check_file_names
-from rerax.glue.selection import HUB, check_length, check_request
+from rerax.glue.selection import HUB, Selection, check_length
 from rerax.glue.tasks import Task, find_task
 
 LENGTHS = (
@@ -120,7 +120,7 @@ def read_split(
             out of reach. Each says what to do.
     """
     task = task if isinstance(task, Task) else find_task(task)
-    check_request(split, max_examples)
+    Selection(str(data), split, max_examples)  # raises
     tables = {}
     for i, part in enumerate(task.parts(split)):
         table = _read_part(task, data, part, optional=i > 0)
