@@ -117,6 +117,7 @@ def _flags_of(its: Parameter) -> tuple[Any, dict[str, Parameter]]:
 
 
 def _parameter(name: str, kind: Any, value: Any, info: Any) -> Parameter:
+    """Make a command's parameter of a flag; its numbers are read by `rerax.values`, not typer."""
     kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
     if info.parser is None and {int, float} & set(kinds):
         info.parser = _parser(read_whole if int in kinds else read_float)

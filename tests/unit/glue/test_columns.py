@@ -106,3 +106,8 @@ def test_the_length_is_the_lesser_of_128_and_the_positions(asked, positions, mos
 def test_more_than_the_positions_is_refused():
     with pytest.raises(ValueError, match=r"max-length 65 is outside 4\.\.64"):
         Selection(max_length=65).length(64)
+
+
+def test_folders_keep_what_was_asked_of_the_hub_by_this_text():
+    asked = Selection(max_examples=8, max_length=64, labels=("a", "b")).request("sst2")
+    assert asked == "nyu-mll/glue sst2 validation max-examples=8 max-length=64"
