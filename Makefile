@@ -84,10 +84,10 @@ wheel: $(VENV)/.dev
 	cp "$$away/deps.pth" "$$("$$away/venv/bin/python" -c 'import site; print(site.getsitepackages()[0])')/zz_deps.pth"; \
 	cd "$$away"; venv/bin/rerax --version; venv/bin/python -c "import rerax, sys; \
 	assert rerax.__file__.startswith(sys.prefix), rerax.__file__; \
-	from importlib.resources import files; \
-	assert all(files('rerax.report').joinpath(f'page.{kind}').is_file() for kind in ('css', 'js')); \
 	from rerax.demo import MODEL; assert (MODEL / 'model.safetensors').is_file(); \
-	print(rerax.load(MODEL)[0].num_labels, 'labels: the wheel works outside the tree')"
+	print(rerax.load(MODEL)[0].num_labels, 'labels: the wheel works outside the tree')"; \
+	venv/bin/rerax report $(CURDIR)/experiments/results/sst2_encodings --html page.html > table.txt; \
+	grep -q '</html>' page.html
 
 # Only Debian's package is tried, and only by a user who may install one.
 browser: $(VENV)/.dev

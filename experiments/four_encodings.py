@@ -20,9 +20,8 @@ from study import Study, by_rate, counted, facts, make_parser, markdown, new_fig
 from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
 from rerax.crossbar.spec import ENCODINGS
-from rerax.report import Line
-from rerax.report.wording import interval
-from rerax.report.wording import points as hundredths
+from rerax.report import PointSummary
+from rerax.report.format import hundredths, interval
 from rerax.stats import paired_difference
 
 NAME = "four_encodings"
@@ -37,13 +36,13 @@ def points_of(tasks: Sequence[str], kinds: Sequence[str], encodings: Sequence[st
     return [p for task, model in models for p in expand(Point(task, model, 0.0), axes)]
 
 
-def gain(line: Line, base: Line) -> dict[str, Any]:
+def gain(line: PointSummary, base: PointSummary) -> dict[str, Any]:
     """What an encoding wins over offset on the chips of the same numbers."""
     won = paired_difference(line.chips, line.scores, base.chips, base.scores)
     return {"gain": won.mean, "gain_interval": won.interval}
 
 
-def fold(lines: Sequence[Line]) -> list[dict[str, Any]]:
+def fold(lines: Sequence[PointSummary]) -> list[dict[str, Any]]:
     """One entry for each model, encoding and rate."""
     found = []
     for line in lines:

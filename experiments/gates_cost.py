@@ -114,11 +114,11 @@ def chip_ratios(args: argparse.Namespace) -> list[dict[str, Any]]:
     inputs = read_workload(args.model, "sst2", "model", data=args.data).load()
     sparsities = [float(text) for text in args.sparsities.split(",")]
     batches = make_batches(inputs.examples)
-    blocks = to_device(batches)
+    shards = to_device(batches)
 
     def runner(gates: Any) -> Callable[[], None]:
         stored = program_bert(inputs.params, Hardware(), gates=gates)
-        given = (jax.tree.map(jnp.asarray, stored), blocks[0], chip_range(0, 0, 1))
+        given = (jax.tree.map(jnp.asarray, stored), shards[0], chip_range(0, 0, 1))
         given = (*given, Faults(rate_table(1e-3)))
         call = chunk_logits.lower(Network(inputs.config), 1, *given).compile()
 

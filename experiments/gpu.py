@@ -34,7 +34,7 @@ import numpy as np
 
 import rerax
 from rerax import demo
-from rerax.bench import jobs, machine
+from rerax.bench import cases, machine
 from rerax.bench.timing import seconds
 from rerax.campaign.workload import Inputs, read_workload
 
@@ -47,18 +47,18 @@ CAMPAIGNS = {"demo": 10_000, "base": 1_000}
 """Chips of each."""
 
 
-def make_job(given: argparse.Namespace, scheme: str = "none") -> jobs.Job:
+def make_case(given: argparse.Namespace, scheme: str = "none") -> cases.BenchCase:
     """A model laid out for this backend, in lanes of the width asked for."""
-    shape, lengths = jobs.SHAPES[given.shape], (TOKENS, TOKENS + 1)
-    inputs = jobs.random_inputs(shape, given.sentences, pruned=True, lengths=lengths)
-    job = jobs.make_job(inputs, scheme)
-    lanes = given.lanes or job.network.lanes
-    return replace(job, network=replace(job.network, lanes=lanes))
+    shape, lengths = cases.SHAPES[given.shape], (TOKENS, TOKENS + 1)
+    inputs = cases.random_inputs(shape, given.sentences, pruned=True, lengths=lengths)
+    case = cases.make_case(inputs, scheme)
+    lanes = given.lanes or case.network.lanes
+    return replace(case, network=replace(case.network, lanes=lanes))
 
 
 def peaks(given: argparse.Namespace) -> dict[str, Any]:
     """Products and bytes a second, by XLA and by PyTorch."""
-    return {"xla": asdict(machine.measure_limits()), "torch": torch_products()}
+    return {"xla": asdict(machine.measure_roofline()), "torch": torch_products()}
 
 
 def torch_products() -> dict[str, float] | None:
@@ -91,11 +91,11 @@ def torch_products() -> dict[str, float] | None:
 
 def chip(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Seconds of a chip from end to end, its products a second, and what compiling took."""
-    job = make_job(given)
-    work, lanes = job.chips(RATE), job.network.lanes
+    case = make_case(given)
+    work, lanes = case.chips(RATE), case.network.lanes
     first = seconds(work)
     a_chip = min(seconds(work) for _ in range(TRIES)) / lanes
-    operations = 2 * job.batches.tokens * job.weights
+    operations = 2 * case.batches.tokens * case.weights
     return [
         {
             "lanes": lanes,
@@ -109,7 +109,7 @@ def chip(given: argparse.Namespace) -> list[dict[str, Any]]:
 
 def kernels(given: argparse.Namespace) -> dict[str, Any]:
     """Seconds that the device spends on each of its kernels in one lane group."""
-    work = make_job(given).chips(RATE)
+    work = make_case(given).chips(RATE)
     seconds(work)
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
@@ -131,14 +131,14 @@ def kernels(given: argparse.Namespace) -> dict[str, Any]:
 def points(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Seconds of a chip, by shape, dtype, protection and rate; a first call for each program."""
     found = []
-    for shape, dtype, scheme in itertools.product(jobs.SHAPES, ("float32", "bfloat16"), SCHEMES):
-        job = make_job(argparse.Namespace(**{**vars(given), "shape": shape}), scheme)
-        job = replace(job, network=replace(job.network, dtype=dtype))
-        first = seconds(job.chips(RATES[0]))
+    for shape, dtype, scheme in itertools.product(cases.SHAPES, ("float32", "bfloat16"), SCHEMES):
+        case = make_case(argparse.Namespace(**{**vars(given), "shape": shape}), scheme)
+        case = replace(case, network=replace(case.network, dtype=dtype))
+        first = seconds(case.chips(RATES[0]))
         for rate in RATES:
-            a_group = min(seconds(job.chips(rate)) for _ in range(TRIES))
+            a_group = min(seconds(case.chips(rate)) for _ in range(TRIES))
             one = {"shape": shape, "dtype": dtype, "protection": scheme, "rate": rate}
-            lanes = job.network.lanes
+            lanes = case.network.lanes
             more = {"lanes": lanes, "seconds_a_chip": a_group / lanes, "first_call_seconds": first}
             found.append({**one, **more})
     return found
@@ -186,8 +186,8 @@ def campaign_inputs(name: str, sentences: int, folder: Path) -> tuple[Inputs, np
         model, data = str(folder / "model"), str(folder / "data")
         workload = read_workload(model, "sst2", name, data=data, max_length=64)
         return workload.load(), workload.labels
-    shape, lengths = jobs.SHAPES[name], (TOKENS, TOKENS + 1)
-    return jobs.random_inputs(shape, sentences, lengths=lengths), np.arange(sentences) % 2
+    shape, lengths = cases.SHAPES[name], (TOKENS, TOKENS + 1)
+    return cases.random_inputs(shape, sentences, lengths=lengths), np.arange(sentences) % 2
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
@@ -236,8 +236,8 @@ def main() -> None:
     """Measure the parts, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", type=lambda s: s.split(","), default=list(PARTS))
-    parser.add_argument("--shape", choices=tuple(jobs.SHAPES), default="base")
-    parser.add_argument("--sentences", type=int, default=jobs.SENTENCES)
+    parser.add_argument("--shape", choices=tuple(cases.SHAPES), default="base")
+    parser.add_argument("--sentences", type=int, default=cases.SENTENCES)
     parser.add_argument("--lanes", type=int, help="chips in one vmap, if not the backend's")
     parser.add_argument("--fraction", type=int, default=1, help="1/N of the campaigns' chips")
     parser.add_argument("--out", type=Path, default=OUT)

@@ -21,8 +21,8 @@ from rerax.campaign.grid import spread
 from rerax.campaign.point import Point
 from rerax.models.bert.names import GROUPS, MATRICES
 from rerax.models.bert.scope import Scope
+from rerax.report.format import hundredths
 from rerax.report.palette import LIGHT, SHADES, shade
-from rerax.report.wording import points as hundredths
 
 NAME = "layers_and_bits"
 PARTS = {"matrices": (0.1079, "layers=each;matrices=each"), "bits": (1e-2, "bits=each")}

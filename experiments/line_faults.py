@@ -30,7 +30,7 @@ from rerax.crossbar.spec import ChipSpec
 from rerax.crossbar.voting import majority_vote
 from rerax.faults.read_out import ReadOut
 from rerax.progress import reporter
-from rerax.protection import Protection, Stored, register_protection
+from rerax.protection import Protection, StoredMatrix, register_protection
 from rerax.report import summarise_points
 
 RESULTS = Path(__file__).parent / "results"
@@ -57,16 +57,16 @@ class Naive(Protection):
 
     def store(
         self, codes: Int8[np.ndarray, "*L R C"], lines: Any, spec: ChipSpec, matrix: str
-    ) -> Stored:
+    ) -> StoredMatrix:
         """Words with copies, and the cell of every copy."""
         words = encode(codes, spec)
         if lines is None:
-            return Stored(words, None)
+            return StoredMatrix(words, None)
         shape = codes.shape
         layers = words.reshape(-1, *words.shape[-3:])  # one for a matrix that is not stacked
         rows, columns = (line.reshape(-1, line.shape[-1]) for line in lines)
         places = [self._copy(*layer, spec) for layer in zip(layers, rows, columns, strict=True)]
-        return Stored(words, np.stack(places).reshape(*shape[:-2], MSBS, COPIES, *shape[-2:]))
+        return StoredMatrix(words, np.stack(places).reshape(*shape[:-2], MSBS, COPIES, *shape[-2:]))
 
     def _copy(
         self, word: np.ndarray, row: np.ndarray, column: np.ndarray, spec: ChipSpec

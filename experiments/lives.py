@@ -8,7 +8,7 @@ from study import Study, by_rate
 
 from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
-from rerax.report import Line
+from rerax.report import PointSummary
 from rerax.stats import passes
 
 RATES = (5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2)
@@ -48,7 +48,7 @@ def read_lives(study: Study, task: str) -> Mapping[str, Lives]:
     rows["stuck"] = rows.stuck_at_0 + rows.stuck_at_1
     found = {}
     for scheme in SCHEMES:
-        own: dict[float, Line] = by_rate(lines, protection=scheme)
+        own: dict[float, PointSummary] = by_rate(lines, protection=scheme)
         rates = np.array(sorted(own))
         at = rows[rows.protection == scheme].pivot_table("stuck", "rate", "chip")
         found[scheme] = Lives(

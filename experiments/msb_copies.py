@@ -32,11 +32,10 @@ from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Uniform
-from rerax.models.bert.planning import Design, account, total
+from rerax.models.bert.planning import ModelProfile, account, total
 from rerax.protection import protection
-from rerax.report import Line
-from rerax.report.wording import interval
-from rerax.report.wording import points as hundredths
+from rerax.report import PointSummary
+from rerax.report.format import hundredths, interval
 from rerax.stats import paired_difference
 
 NAME = "msb_copies"
@@ -49,7 +48,7 @@ SHARE = 904 / 1079
 def schemes_of(study: Study, task: str, kind: str, schemes: Sequence[str]) -> list[dict[str, Any]]:
     """Every scheme on one model: whether it fits, its reads, the damage it is expected to leave."""
     inputs, spec = study.inputs(task, kind), ChipSpec()
-    design = Design(inputs.params, inputs.config, inputs.gates)
+    design = ModelProfile(inputs.params, inputs.config, inputs.gates)
     known, found = design.matrices(spec, GROUPS), []
     for scheme in ("none", *schemes):
         one: dict[str, Any] = {"model": f"{task}-{kind}", "scheme": scheme, "fits": True}
@@ -68,7 +67,7 @@ def schemes_of(study: Study, task: str, kind: str, schemes: Sequence[str]) -> li
     return found
 
 
-def add_scores(found: Sequence[dict[str, Any]], lines: Sequence[Line]) -> None:
+def add_scores(found: Sequence[dict[str, Any]], lines: Sequence[PointSummary]) -> None:
     """Put scores, and gains over no protection on the same chips, to the schemes that fit."""
     for one in found:
         own = by_rate(lines, model=one["model"], protection=one["scheme"])

@@ -53,9 +53,9 @@ def chip_runner(inputs: Any, name: str) -> Callable[[], Any]:
     """Scores one chip on the whole split."""
     stored = program_bert(inputs.params, Hardware(protection=name), gates=inputs.gates)
     stored = jax.tree.map(jnp.asarray, stored)
-    blocks = to_device(make_batches(inputs.examples))
+    shards = to_device(make_batches(inputs.examples))
     which = (chip_range(0, 0, 1), Faults(rate_table(RATE)))
-    return lambda: chunk_logits(Network(inputs.config), 1, stored, blocks[0], *which)
+    return lambda: chunk_logits(Network(inputs.config), 1, stored, shards[0], *which)
 
 
 def ratios(works: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:

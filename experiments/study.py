@@ -28,8 +28,8 @@ from rerax.hardware import Hardware
 from rerax.models.bert.crossbars import ledgers
 from rerax.progress import reporter
 from rerax.protection import Ledger
-from rerax.report import Line, summarise_points
-from rerax.report.wording import points as hundredths
+from rerax.report import PointSummary, summarise_points
+from rerax.report.format import hundredths
 
 HERE = Path(__file__).parent
 RATES = (1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 5e-2, 0.1079)
@@ -88,7 +88,7 @@ class Study:
         most = EXAMPLES if len(find_task(task).fields) == 1 else PAIRS
         return {"data": self.data, "max_examples": self.max_examples or most}
 
-    def lines(self, points: Sequence[Point], budget: float = 0.01) -> list[Line]:
+    def lines(self, points: Sequence[Point], budget: float = 0.01) -> list[PointSummary]:
         """Statistics of the points, after running what lacks of them."""
         return summarise_points(self.rows(points), budget)
 
@@ -158,7 +158,7 @@ def ledger_of(inputs: Inputs, name: str, spec: ChipSpec | None = None) -> Ledger
     return sum(itertools.chain(*found.values()), Ledger())
 
 
-def facts(line: Line) -> dict[str, Any]:
+def facts(line: PointSummary) -> dict[str, Any]:
     """A point's statistics as kept in JSON."""
     return {
         "rate": line.rate,
@@ -171,7 +171,7 @@ def facts(line: Line) -> dict[str, Any]:
     }
 
 
-def by_rate(lines: Sequence[Line], **settings: str) -> dict[float, Line]:
+def by_rate(lines: Sequence[PointSummary], **settings: str) -> dict[float, PointSummary]:
     """The points of one series, by their rate."""
     return {
         line.rate: line

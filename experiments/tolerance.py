@@ -35,11 +35,11 @@ from rerax.campaign.runner import run
 from rerax.campaign.workload import Progress, Settings, read_workload
 from rerax.crossbar.spec import ENCODINGS, ChipSpec
 from rerax.faults import Uniform
-from rerax.models.bert.planning import Design, account, total
+from rerax.models.bert.planning import ModelProfile, account, total
 from rerax.progress import reporter
 from rerax.protection import MsbEmbed, Unprotected, protection
 from rerax.protection.msb.room import fits
-from rerax.protection.planner import Codes, damage
+from rerax.protection.planner import MatrixProfile, damage
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = ("sst2", "stsb")
@@ -90,10 +90,10 @@ class Model:
         )
 
     @cached_property
-    def design(self) -> Design:
+    def design(self) -> ModelProfile:
         """For arithmetic."""
         inputs = self.workload.load()
-        return Design(inputs.params, inputs.config, inputs.gates)
+        return ModelProfile(inputs.params, inputs.config, inputs.gates)
 
     def fits(self, scheme: str, spec: ChipSpec) -> bool:
         """Whether every gated matrix has room."""
@@ -124,7 +124,7 @@ class Model:
 
 
 @functools.cache
-def matrices_of(model: Model, spec: ChipSpec) -> dict[str, Codes]:
+def matrices_of(model: Model, spec: ChipSpec) -> dict[str, MatrixProfile]:
     """Codes and sensitivities of a model."""
     return model.design.matrices(spec, GROUPS)
 

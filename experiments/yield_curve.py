@@ -16,7 +16,7 @@ from typing import Any
 from lives import SCHEMES, Lives, read_lives
 from study import Study, counted, make_parser, markdown, new_figure
 
-from rerax.report.wording import budget_text
+from rerax.report.format import budget_text
 from rerax.stats import yield_interval
 
 NAME = "yield_curve"

@@ -55,14 +55,14 @@ class StorageError(OSError):
 
 
 def in_words(error: OSError) -> str:
-    """What the system said, with the file and what to do, where it was not put so already."""
+    """Put what the system said in words, with the file and what to do."""
     if isinstance(error, StorageError) or error.errno is None or error.filename is None:
         return str(error)
     return str(storage_error(error.filename, error, "used"))
 
 
 def storage_error(file: Any, error: OSError, done: str = "written") -> StorageError:
-    """The error to raise in place of the system's own.
+    """Make the error to raise in place of the system's own.
 
     Args:
         file: what it is about.
@@ -94,7 +94,7 @@ class Place(Protocol):
 
 
 def place(text: str | Path) -> Any:
-    """The place that a path or URL means: a `pathlib.Path`, or one with the same methods.
+    """Find the place that a path or URL means: a `pathlib.Path`, or one with the same methods.
 
     Args:
         text: a path, or `s3://bucket/folder`, `gs://bucket/folder` and the like.
@@ -143,7 +143,7 @@ def make_folder(path: Place) -> None:
 
 
 def entries(path: Place) -> list[Any]:
-    """What lies in a folder, in the order of the names; nothing where it does not exist.
+    """List what lies in a folder, in the order of the names; nothing where it does not exist.
 
     Raises:
         StorageError: it may not be read.
@@ -156,7 +156,7 @@ def entries(path: Place) -> list[Any]:
 
 @contextlib.contextmanager
 def _reading(file: Place) -> Iterator[None]:
-    """Context in which the system's errors say what was read; a file that is gone stays one."""
+    """Let the system's errors, in a context, say what was read; a file that is gone stays one."""
     try:
         yield
     except FileNotFoundError:
@@ -166,7 +166,7 @@ def _reading(file: Place) -> Iterator[None]:
 
 
 def read_bytes(file: Place) -> bytes:
-    """Content of a file.
+    """Read the content of a file.
 
     Raises:
         FileNotFoundError: it is not there.
@@ -177,7 +177,7 @@ def read_bytes(file: Place) -> bytes:
 
 
 def read_tail(file: Place, most: int) -> bytes:
-    """The last so many bytes of a file, or all of a shorter one.
+    """Read the last so many bytes of a file, or all of a shorter one.
 
     Raises:
         FileNotFoundError, StorageError: see `read_bytes`.
@@ -191,7 +191,7 @@ def read_tail(file: Place, most: int) -> bytes:
 
 @contextlib.contextmanager
 def whole_file(file: Any) -> Iterator[IO[bytes]]:
-    """A file that appears under its name complete and on disk, or not at all.
+    """Open a file that appears under its name complete and on disk, or not at all.
 
     Behind a link it is the linked file that is replaced; a device or a pipe is written to.
 
@@ -215,6 +215,7 @@ def _writing(file: Any) -> contextlib.AbstractContextManager[IO[bytes]]:
 
 @contextlib.contextmanager
 def _renamed(file: Path) -> Iterator[IO[bytes]]:
+    """Write a temporary file and rename it: readers see the old content or the whole new one."""
     temporary, out, owner = _begin(file.parent)
     try:
         with out:
@@ -231,7 +232,7 @@ def _renamed(file: Path) -> Iterator[IO[bytes]]:
 
 
 def _begin(folder: Path) -> tuple[Path, IO[bytes], int | None]:
-    """A new file to write, and a descriptor that holds its lock until it has its name.
+    """Open a new file to write, and a descriptor that holds its lock until it has its name.
 
     The lock ends with the process, so others know whether its writer is still alive.
     """
@@ -264,7 +265,7 @@ def _put(file: Any) -> Iterator[Any]:
 
 
 def _sync(folder: Path) -> None:
-    """Bring the names of a folder to disk, where the file system can."""
+    """Write the names of a folder to disk, where the file system can."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -277,7 +278,7 @@ def _sync(folder: Path) -> None:
 
 
 def read_json(file: Place) -> dict[str, Any]:
-    """A JSON object from a file.
+    """Read a JSON object from a file.
 
     Raises:
         ValueError: it is none.
@@ -322,7 +323,7 @@ def append_line(file: Any, line: str) -> None:
 
 
 def read_lines(file: Place) -> list[str]:
-    """Lines of a log written by `append_line`, the oldest first."""
+    """Read the lines of a log written by `append_line`, the oldest first."""
     stem, _, suffix = file.name.rpartition(".")
     logs = [
         entry
@@ -335,7 +336,7 @@ def read_lines(file: Place) -> list[str]:
 
 @contextlib.contextmanager
 def locked(path: Place) -> Iterator[None]:
-    """One process at a time between reading a local folder's manifest and writing it anew.
+    """Lock a local folder, so that one process at a time reads its manifest and writes it anew.
 
     The lock is on the folder itself and ends with the process, so a kill leaves none behind.
     Object stores have none: there, two machines that open one campaign for the first time in the

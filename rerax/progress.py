@@ -19,7 +19,7 @@ SECONDS_BETWEEN_LOOKS = 0.5
 
 
 @runtime_checkable
-class Progress(Protocol):
+class ProgressLike(Protocol):
     """How far a run is: units done, to do in all, and what it is at, in words."""
 
     @property
@@ -31,8 +31,8 @@ class Progress(Protocol):
 
 
 @contextlib.contextmanager
-def reporter(quiet: bool = False, unit: str = "chips") -> Iterator[Callable[[Progress], None]]:
-    """Context that gives a function to be told of progress (on standard error).
+def reporter(quiet: bool = False, unit: str = "chips") -> Iterator[Callable[[ProgressLike], None]]:
+    """Give, as a context, a function that reports progress on standard error.
 
     Args:
         quiet: say nothing.
@@ -41,7 +41,7 @@ def reporter(quiet: bool = False, unit: str = "chips") -> Iterator[Callable[[Pro
     if quiet or sys.stderr is None:
         yield lambda progress: None
         return
-    with (_bar if _is_terminal() else _lines)(unit) as tell:
+    with (_bar_reporter if _is_terminal() else _line_reporter)(unit) as tell:
         yield _harmless(tell)
 
 
@@ -59,11 +59,11 @@ def _is_terminal() -> bool:
         return False
 
 
-def _harmless(tell: Callable[[Progress], None]) -> Callable[[Progress], None]:
-    """What tells until it fails."""
+def _harmless(tell: Callable[[ProgressLike], None]) -> Callable[[ProgressLike], None]:
+    """Make a function that tells until it fails, and then no more."""
     works = True
 
-    def told(progress: Progress) -> None:
+    def told(progress: ProgressLike) -> None:
         nonlocal works
         try:
             if works:
@@ -75,7 +75,7 @@ def _harmless(tell: Callable[[Progress], None]) -> Callable[[Progress], None]:
 
 
 @contextlib.contextmanager
-def _bar(unit: str) -> Iterator[Callable[[Progress], None]]:
+def _bar_reporter(unit: str) -> Iterator[Callable[[ProgressLike], None]]:
     from rich import progress as rich
     from rich.console import Console
 
@@ -100,8 +100,9 @@ def _bar(unit: str) -> Iterator[Callable[[Progress], None]]:
 
 
 @contextlib.contextmanager
-def _lines(unit: str) -> Iterator[Callable[[Progress], None]]:
-    lines = Lines(unit)
+def _line_reporter(unit: str) -> Iterator[Callable[[ProgressLike], None]]:
+    """Report in plain lines; a thread writes them when they are due, also between two reports."""
+    lines = LineReporter(unit)
     ended = threading.Event()
 
     def look() -> None:  # what takes long says nothing on its way
@@ -119,7 +120,7 @@ def _lines(unit: str) -> Iterator[Callable[[Progress], None]]:
 
 
 @dataclass
-class Lines:
+class LineReporter:
     """Plain lines, at most one in `SECONDS_BETWEEN_LINES` and each once, and the last one.
 
     Attributes:
@@ -139,7 +140,7 @@ class Lines:
     def __post_init__(self) -> None:
         self._start = self._last = self.clock()
 
-    def tell(self, progress: Progress) -> None:
+    def tell(self, progress: ProgressLike) -> None:
         """Take notice of progress."""
         with self._lock:
             self._latest = progress.done, max(progress.total, progress.done), progress.text

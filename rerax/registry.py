@@ -65,7 +65,7 @@ class Registry(Generic[Made]):
         self.entries[first] = entry
 
     def forms(self) -> dict[str, str]:
-        """Forms of all names, by what is before the colon, in order."""
+        """List the forms of all names, by what is before the colon, in order."""
         return {first: entry.form for first, entry in sorted(self.entries.items())}
 
     def make(self, name: Any) -> Made:

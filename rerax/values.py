@@ -20,7 +20,7 @@ MOST_DIGITS, ROUNDED = 7, 5  # of a rate, as written
 
 
 def printable(text: str) -> str:
-    """A text for a terminal: control characters, which could command it, as escapes.
+    """Escape the control characters of a text, which could command a terminal.
 
     Example:
         >>> printable("a[b]" + chr(27) + "c")
@@ -31,7 +31,7 @@ def printable(text: str) -> str:
 
 
 def rate_text(rate: float) -> str:
-    """A fault rate as one would give it to `--rates`, the same on every page and in every table.
+    """Write a fault rate as one would give it to `--rates`, alike on every page and in every table.
 
     Rates of more than `MOST_DIGITS` digits, which nobody gave (a map realises them), are rounded.
 
@@ -62,18 +62,18 @@ def is_real(value: Any) -> TypeGuard[float]:
 
 
 def shown(value: Any) -> str:
-    """A value of any kind in a line, cut where it is long."""
+    """Show a value of any kind in a line, cut where it is long."""
     text = " ".join(repr(value).split())
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}.."
 
 
 def type_text(value: Any) -> str:
-    """A value's type in words, where the value itself would be long."""
+    """Name a value's type in words, where the value itself would be long."""
     return f"of type {type(value).__name__}"
 
 
 def plain(value: Any) -> Any:
-    """The same as numbers and lists of Python, where it is an array or a number of a library."""
+    """Convert arrays and numbers of a library to lists and numbers of Python; keep other values."""
     return value.tolist() if hasattr(value, "tolist") else value
 
 

@@ -1,5 +1,5 @@
 """Where a chip's time goes on this machine, beside what the machine could do: `rerax bench`.
 
-`jobs` makes what is timed, `timing` times it, `machine` measures the machine's own limits,
+`cases` makes what is timed, `timing` times it, `machine` measures the machine's own limits,
 `stages` takes a chip apart and `growth` doubles the work.
 """

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from rerax.bench.jobs import Job, make_job, random_inputs
+from rerax.bench.cases import BenchCase, make_case, random_inputs
 from rerax.bench.timing import Work, medians
 from rerax.models.bert.config import BertConfig
 
@@ -38,7 +38,7 @@ def curves(
     rounds: int = 5,
     tell: Callable[[str], None] = lambda name: None,
 ) -> list[Curve]:
-    """Measure them on random models.
+    """Measure how a chip's time grows, on random models.
 
     Args:
         config: the shape to begin with.
@@ -46,7 +46,7 @@ def curves(
         rounds: how often each time is taken.
         tell: told of what is being compiled.
     """
-    start = make_job(random_inputs(config, sentences))
+    start = make_case(random_inputs(config, sentences))
     wide = [_of(shape, sentences) for shape in _wide(config)]
     families: dict[str, dict[float, Work]] = {
         "chips": {float(n): start.chips(RATE, n) for n in (1, 2, 4)},
@@ -65,8 +65,8 @@ def curves(
     ]
 
 
-def _of(config: BertConfig, sentences: int) -> Job:
-    return make_job(random_inputs(config, sentences))
+def _of(config: BertConfig, sentences: int) -> BenchCase:
+    return make_case(random_inputs(config, sentences))
 
 
 def _doubled(n: int) -> tuple[int, ...]:

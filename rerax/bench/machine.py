@@ -23,8 +23,8 @@ FORMATS = {"int8": jnp.int32, "bfloat16": jnp.float32, "float32": jnp.float32}
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Measured limits of a device.
+class Roofline:
+    """Measured roofline of a device: the most that it multiplies, and moves, in a second.
 
     Attributes:
         products: operations a second (a multiplication and an addition are two), by format.
@@ -38,15 +38,15 @@ class Limits:
     cache: float
 
 
-def measure_limits() -> Limits:
-    """The best of a few tries of large products and of a large copy."""
+def measure_roofline() -> Roofline:
+    """Measure the roofline: the best of a few tries of large products and of a large copy."""
     side = SIDE.get(jax.default_backend(), OTHER_SIDE)
     rates = {name: 2 * side**3 / _best(_product(name, side)) for name in FORMATS}
     if jax.default_backend() != "cpu":
         bandwidth = _bandwidth(OTHER_MEMORY_BYTES, OTHER_TIMES)
-        return Limits(rates, bandwidth, bandwidth)
+        return Roofline(rates, bandwidth, bandwidth)
     in_cache = _bandwidth(CACHE_BYTES, max(1, MEMORY_BYTES // CACHE_BYTES))
-    return Limits(rates, _bandwidth(MEMORY_BYTES, 1), in_cache)
+    return Roofline(rates, _bandwidth(MEMORY_BYTES, 1), in_cache)
 
 
 def _product(name: str, side: int) -> Work:
@@ -60,10 +60,10 @@ def _product(name: str, side: int) -> Work:
 
 
 def _bandwidth(size: int, times: int) -> float:
-    """Bytes a second when an array of so many bytes is read and written over and over."""
-    block = jnp.ones(size // 4, jnp.float32)
+    """Measure bytes a second of an array of so many bytes, read and written over and over."""
+    array = jnp.ones(size // 4, jnp.float32)
     copy = jax.jit(lambda a: lax.fori_loop(0, times, lambda _, a: a + jnp.float32(1), a))
-    return 2 * size * times / _best(lambda: copy(block))
+    return 2 * size * times / _best(lambda: copy(array))
 
 
 def _best(work: Work) -> float:
@@ -72,7 +72,7 @@ def _best(work: Work) -> float:
 
 
 def describe() -> dict[str, str | int]:
-    """The device, the processor and the cores that may be used; no name of the machine."""
+    """Describe device, processor and the cores that may be used; no name of the machine."""
     device = jax.local_devices()[0]
     affinity = getattr(os, "sched_getaffinity", None)
     return {

@@ -6,9 +6,9 @@ from typing import Any
 
 import jax
 
+from rerax.bench.cases import make_case
 from rerax.bench.growth import curves
-from rerax.bench.jobs import make_job
-from rerax.bench.machine import describe, measure_limits
+from rerax.bench.machine import describe, measure_roofline
 from rerax.bench.stages import take_apart
 from rerax.campaign.workload import Inputs
 from rerax.report import Column, print_columns
@@ -37,30 +37,30 @@ def measure(
         ValueError: no room for a protection.
     """
     tell("limits of this machine")
-    limits = measure_limits()
+    roofline = measure_roofline()
     chips = []
     for name in protections:
-        job = make_job(inputs, name)
+        case = make_case(inputs, name)
         for rate in rates:
             tell(f"a chip at rate {rate_text(rate)}, protection {name}")
-            whole, stages = take_apart(job, rate, limits, rounds)
+            whole, stages = take_apart(case, rate, roofline, rounds)
             chips.append(
                 {
                     "protection": name,
                     "rate": rate,
-                    "lanes": job.network.lanes,
-                    "seconds_a_chip": whole / job.network.lanes,
+                    "lanes": case.network.lanes,
+                    "seconds_a_chip": whole / case.network.lanes,
                     "stages": [asdict(stage) for stage in stages],
                 }
             )
     found = {
         "machine": describe(),
-        "limits": asdict(limits),
+        "limits": asdict(roofline),
         "model": {
             "hidden_size": inputs.config.hidden_size,
             "layers": inputs.config.num_hidden_layers,
             "sentences": len(inputs.examples),
-            "tokens": job.batches.tokens,
+            "tokens": case.batches.tokens,
         },
         "chips": chips,
     }
@@ -77,7 +77,7 @@ def print_bench(found: dict[str, Any], wide: bool = False) -> None:
         found: by `measure`.
         wide: all columns, however narrow the terminal.
     """
-    lines = [line for chip in found["chips"] for line in _lines(chip)]
+    lines = [line for chip in found["chips"] for line in _table_lines(chip)]
     texts = list(zip(*lines, strict=True))
     speeds = found["limits"]["products"].items()
     rates = ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in speeds)
@@ -113,8 +113,8 @@ def print_bench(found: dict[str, Any], wide: bool = False) -> None:
         print(f"time grows as {curve['name']} ^ {curve['exponent']:.2f}   ({times})")
 
 
-def _lines(chip: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """The lines of one chip: the whole, then its stages."""
+def _table_lines(chip: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Write the table's lines of one chip: the whole, then its stages."""
     lanes, whole = chip["lanes"], chip["seconds_a_chip"]
     floor = sum(stage["floor"] for stage in chip["stages"]) / lanes
     head = (chip["protection"], rate_text(chip["rate"]), "whole chip", f"{1e3 * whole:.1f}", "")
@@ -134,7 +134,7 @@ def _lines(chip: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def _end_to_end(chip: dict[str, Any]) -> str:
-    """How much of the chip's whole time its products would need at the measured rate."""
+    """Say how much of the chip's whole time its products would need at the measured rate."""
     (least,) = (s["floor"] for s in chip["stages"] if s["name"] == "crossbar products")
     share = least / chip["lanes"] / chip["seconds_a_chip"]
     return (

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from rerax.bench.jobs import Job, make_job
-from rerax.bench.machine import Limits
+from rerax.bench.cases import BenchCase, make_case
+from rerax.bench.machine import Roofline
 from rerax.bench.timing import Work, medians
 from rerax.crossbar import keys
 from rerax.crossbar.products import factor_format, integer_product
@@ -44,9 +44,9 @@ class Stage:
 
 
 def take_apart(
-    job: Job,
+    case: BenchCase,
     rate: float,
-    limits: Limits,
+    roofline: Roofline,
     rounds: int = 5,
 ) -> tuple[float, list[Stage]]:
     """Time the stages of one lane group of chips.
@@ -56,24 +56,24 @@ def take_apart(
     shapes of the split; the rest is what is left of the whole.
 
     Args:
-        job: what is timed.
+        case: what is timed.
         rate: fault rate.
-        limits: of this machine.
+        roofline: of this machine.
         rounds: how often each piece is timed.
 
     Returns:
         Seconds of the whole, and its stages.
     """
-    plain = make_job(job.inputs)
+    plain = make_case(case.inputs)
     fault_free = replace(plain.stored.hardware, fault=NoFault())
     clean = replace(plain, stored=replace(plain.stored, hardware=fault_free))
     works = {
-        "whole": job.chips(rate),
-        "voted": reading(job, rate),
+        "whole": case.chips(rate),
+        "voted": reading(case, rate),
         "faulty": reading(plain, rate),
         "clean": reading(clean, 0.0),
-        "products": _products(job),
-        "attention": _attention(job),
+        "products": _products(case),
+        "attention": _attention(case),
     }
     took = medians(works, rounds)
     votes = max(took["voted"] - took["faulty"], 0.0)
@@ -81,25 +81,27 @@ def take_apart(
     known = took["voted"] + took["products"] + took["attention"]
     rest = max(took["whole"] - known, 0.0)
     return took["whole"], [
-        Stage("sample and stick", faults, *_floor_of_faults(job, limits)),
-        Stage("vote", votes, *_floor_of_votes(job, limits)),
-        Stage("decode", took["clean"], *_floor_of_decoding(job, limits)),
-        Stage("crossbar products", took["products"], *_floor_of_products(job, limits)),
-        Stage("attention products and softmax", took["attention"], *_floor_of_mixing(job, limits)),
-        Stage("inputs, GELU, norms, head", rest, *_floor_of_rest(job, limits)),
+        Stage("sample and stick", faults, *_floor_of_faults(case, roofline)),
+        Stage("vote", votes, *_floor_of_votes(case, roofline)),
+        Stage("decode", took["clean"], *_floor_of_decoding(case, roofline)),
+        Stage("crossbar products", took["products"], *_floor_of_products(case, roofline)),
+        Stage(
+            "attention products and softmax", took["attention"], *_floor_of_mixing(case, roofline)
+        ),
+        Stage("inputs, GELU, norms, head", rest, *_floor_of_rest(case, roofline)),
     ]
 
 
-def in_lanes(job: Job, one: Callable[[Array], Any]) -> Any:
-    """`one` of each chip of a lane group."""
-    if job.network.lanes == 1:
+def over_lanes(case: BenchCase, one: Callable[[Array], Any]) -> Any:
+    """Compute `one` for each chip of a lane group."""
+    if case.network.lanes == 1:
         return one(jnp.uint32(0))
-    return jax.vmap(one, axis_name="lanes")(jnp.arange(job.network.lanes, dtype=jnp.uint32))
+    return jax.vmap(one, axis_name="lanes")(jnp.arange(case.network.lanes, dtype=jnp.uint32))
 
 
-def reading(job: Job, rate: float) -> Work:
-    """Reads the codes of all encoder layers, one after the other."""
-    network, hardware = job.network, job.stored.hardware
+def reading(case: BenchCase, rate: float) -> Work:
+    """Make the work of reading the codes of all encoder layers, one after the other."""
+    network, hardware = case.network, case.stored.hardware
     rates = jax.tree.map(jnp.asarray, rate_table(rate))
     axis = None if network.lanes == 1 else "lanes"
 
@@ -121,30 +123,33 @@ def reading(job: Job, rate: float) -> Work:
             start = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), room)
             return lax.fori_loop(0, network.config.num_hidden_layers, layer, start)
 
-        return in_lanes(job, one)
+        return over_lanes(case, one)
 
-    section = crossbars_by_section(job.stored)["encoder"]
+    section = crossbars_by_section(case.stored)["encoder"]
     return lambda: read(section, rates)
 
 
-def _through_split(job: Job, make: Callable[[int, int], tuple[Any, Callable[[Any], Any]]]) -> Work:
-    """Something done once for each layer, lane and batch of the split, on its shapes.
+def _through_split(
+    case: BenchCase, make: Callable[[int, int], tuple[Any, Callable[[Any], Any]]]
+) -> Work:
+    """Make work that is done for each layer, lane and batch of the split, on its shapes.
 
     Args:
-        job: what is timed.
+        case: what is timed.
         make: (batch, tokens) -> what it needs, and what is done with it.
     """
-    shapes = [(bucket.ids.shape[1:], int(bucket.used)) for block in job.blocks for bucket in block]
+    shapes = [(bucket.ids.shape[1:], int(bucket.used)) for shard in case.shards for bucket in shard]
     pieces = []
     for (batch, tokens), used in shapes:
         needs, do = make(batch, tokens)
-        times = used * job.network.config.num_hidden_layers
-        pieces.append((_repeated(job, do), needs, times))
+        times = used * case.network.config.num_hidden_layers
+        pieces.append((_repeated(case, do), needs, times))
     return lambda: [repeat(needs, jnp.int32(times)) for repeat, needs, times in pieces]
 
 
-def _repeated(job: Job, do: Callable[[Any], Any]) -> Callable[[Any, Array], Any]:
-    lanes = job.network.lanes
+def _repeated(case: BenchCase, do: Callable[[Any], Any]) -> Callable[[Any, Array], Any]:
+    """Compile `do` in a loop, so that what is timed is the work and not its dispatch."""
+    lanes = case.network.lanes
 
     @jax.jit
     def repeat(needs: Any, times: Array) -> Any:
@@ -165,8 +170,9 @@ def _repeated(job: Job, do: Callable[[Any], Any]) -> Callable[[Any, Array], Any]
     return repeat
 
 
-def _products(job: Job) -> Work:
-    section = crossbars_by_section(job.stored)["encoder"]
+def _products(case: BenchCase) -> Work:
+    """Make the work of the encoder's integer products, on ones of the split's shapes."""
+    section = crossbars_by_section(case.stored)["encoder"]
     sizes = {name: crossbar.words.shape[-2:] for name, crossbar in section.items()}
     together = [sizes.pop(name) for name in READ_TOGETHER if name in sizes]
     joined = (together[0][0], sum(columns for _, columns in together))
@@ -179,16 +185,17 @@ def _products(job: Job) -> Work:
         ]
         return needs, lambda pairs: [integer_product(x, codes) for x, codes in pairs]
 
-    return _through_split(job, make)
+    return _through_split(case, make)
 
 
-def _attention(job: Job) -> Work:
-    config = job.network.config
-    layer = EncoderLayer(config, dtype=jnp.dtype(job.network.dtype))
+def _attention(case: BenchCase) -> Work:
+    """Make the work of attention between its products, on ones of the split's shapes."""
+    config = case.network.config
+    layer = EncoderLayer(config, dtype=jnp.dtype(case.network.dtype))
     size = config.hidden_size
 
     def make(batch: int, tokens: int) -> tuple[Any, Callable[[Any], Any]]:
-        vectors = jnp.ones((batch, tokens, size), job.network.dtype)
+        vectors = jnp.ones((batch, tokens, size), case.network.dtype)
         mask = jnp.ones((batch, tokens), bool)
 
         def do(needs: Any) -> Any:
@@ -197,53 +204,53 @@ def _attention(job: Job) -> Work:
 
         return (vectors, mask), do
 
-    return _through_split(job, make)
+    return _through_split(case, make)
 
 
-def _cells(job: Job) -> int:
-    return job.weights * job.stored.hardware.spec.cells_per_weight * job.network.lanes
+def _cells_a_layer(case: BenchCase) -> int:
+    return case.weights * case.stored.hardware.spec.cells_per_weight * case.network.lanes
 
 
-def _floor_of_faults(job: Job, limits: Limits) -> tuple[float, str]:
-    """States of cells written and read once, words read and written once."""
-    moved = 2 * _cells(job) * INT8 + 2 * _words(job)
-    return moved / limits.bandwidth, "a byte a cell and the words, written and read once"
+def _floor_of_faults(case: BenchCase, roofline: Roofline) -> tuple[float, str]:
+    """Compute the floor: states of cells written and read once, words read and written once."""
+    moved = 2 * _cells_a_layer(case) * INT8 + 2 * _words(case)
+    return moved / roofline.bandwidth, "a byte a cell and the words, written and read once"
 
 
-def _floor_of_votes(job: Job, limits: Limits) -> tuple[float, str]:
-    if isinstance(job.stored.hardware.protection, Unprotected):
+def _floor_of_votes(case: BenchCase, roofline: Roofline) -> tuple[float, str]:
+    if isinstance(case.stored.hardware.protection, Unprotected):
         return 0.0, "nothing is voted"
-    return 2 * _words(job) / limits.bandwidth, "words read and written once"
+    return 2 * _words(case) / roofline.bandwidth, "words read and written once"
 
 
-def _floor_of_decoding(job: Job, limits: Limits) -> tuple[float, str]:
-    return 2 * _words(job) / limits.bandwidth, "words read, codes written once"
+def _floor_of_decoding(case: BenchCase, roofline: Roofline) -> tuple[float, str]:
+    return 2 * _words(case) / roofline.bandwidth, "words read, codes written once"
 
 
-def _floor_of_products(job: Job, limits: Limits) -> tuple[float, str]:
-    operations = 2 * job.batches.tokens * job.weights * job.network.lanes
-    name = max(("int8", "bfloat16"), key=lambda kind: limits.products[kind])
-    return operations / limits.products[name], f"operations at the {name} rate measured"
+def _floor_of_products(case: BenchCase, roofline: Roofline) -> tuple[float, str]:
+    operations = 2 * case.batches.tokens * case.weights * case.network.lanes
+    name = max(("int8", "bfloat16"), key=lambda kind: roofline.products[kind])
+    return operations / roofline.products[name], f"operations at the {name} rate measured"
 
 
-def _floor_of_mixing(job: Job, limits: Limits) -> tuple[float, str]:
-    config = job.network.config
+def _floor_of_mixing(case: BenchCase, roofline: Roofline) -> tuple[float, str]:
+    config = case.network.config
     pairs = sum(
         int(bucket.used) * bucket.ids.shape[1] * bucket.ids.shape[2] ** 2
-        for block in job.blocks
-        for bucket in block
+        for shard in case.shards
+        for bucket in shard
     )
-    operations = 4 * pairs * config.hidden_size * config.num_hidden_layers * job.network.lanes
-    return operations / limits.products["float32"], "operations at the float32 rate measured"
+    operations = 4 * pairs * config.hidden_size * config.num_hidden_layers * case.network.lanes
+    return operations / roofline.products["float32"], "operations at the float32 rate measured"
 
 
-def _floor_of_rest(job: Job, limits: Limits) -> tuple[float, str]:
-    """The stream and the inner vectors of the FFN in float, read and written between products."""
-    config = job.network.config
+def _floor_of_rest(case: BenchCase, roofline: Roofline) -> tuple[float, str]:
+    """Compute the floor: stream and inner vectors of the FFN, in float, moved between products."""
+    config = case.network.config
     a_token = 2 * FLOAT * (6 * config.hidden_size + 2 * config.intermediate_size)
-    moved = a_token * job.batches.tokens * config.num_hidden_layers * job.network.lanes
-    return moved / limits.cache, "float vectors between products, read and written once in cache"
+    moved = a_token * case.batches.tokens * config.num_hidden_layers * case.network.lanes
+    return moved / roofline.cache, "float vectors between products, read and written once in cache"
 
 
-def _words(job: Job) -> int:
-    return job.weights * job.stored.hardware.spec.groups * job.network.lanes * INT8
+def _words(case: BenchCase) -> int:
+    return case.weights * case.stored.hardware.spec.groups * case.network.lanes * INT8

@@ -12,7 +12,7 @@ Work = Callable[[], Any]
 
 
 def seconds(work: Work) -> float:
-    """Wall time of a piece of work, its arrays awaited."""
+    """Measure the wall time of a piece of work, its arrays awaited."""
     start = time.perf_counter()
     jax.block_until_ready(work())
     return time.perf_counter() - start
@@ -21,7 +21,7 @@ def seconds(work: Work) -> float:
 def medians(
     works: Mapping[str, Work], rounds: int, tell: Callable[[str], None] = lambda name: None
 ) -> dict[str, float]:
-    """Median time of each piece of work, in rounds that run all of them.
+    """Measure the median time of each piece of work, in rounds that run all of them.
 
     Args:
         works: what to time; each runs once before, to compile.

@@ -30,27 +30,27 @@ class Block:
         return self.last - self.first + 1
 
     def overlaps(self, other: "Block") -> bool:
-        """Whether both hold some chip."""
+        """Tell whether both hold some chip."""
         return self.point == other.point and self.first <= other.last and other.first <= self.last
 
     def covers(self, other: "Block") -> bool:
-        """Whether it holds all of another block's chips."""
+        """Tell whether it holds all of another block's chips."""
         return self.point == other.point and self.first <= other.first and other.last <= self.last
 
 
 def block_of(name: str) -> Block | None:
-    """The block that a file name means."""
+    """Read the block that a file name means; None where it means none."""
     match = _NAME.fullmatch(name)
     return Block(match[1], int(match[2]), int(match[3])) if match else None
 
 
 def blocks_of(point: Point, chips: int | Sequence[int]) -> list[Block]:
-    """Blocks of a request for chips 0..chips-1, or for those numbers in ascending order."""
+    """Cut a request for chips 0..chips-1, or for those numbers in ascending order, into blocks."""
     return cut(point.hash[:16], range(chips) if isinstance(chips, int) else chips)
 
 
 def cut(point: str, chips: Sequence[int]) -> list[Block]:
-    """Blocks of certain chips of a point, cut where a number is left out.
+    """Cut chips of a point into blocks, also where a number is left out.
 
     Args:
         point: beginning of the point's hash.
@@ -72,7 +72,7 @@ def cut(point: str, chips: Sequence[int]) -> list[Block]:
 def missing(
     here: Iterable[Block], points: Iterable[Point], chips: int | Sequence[int]
 ) -> list[tuple[Point, Block]]:
-    """What no finished block holds of a request, in the order of the points."""
+    """List what no finished block holds of a request, in the order of the points."""
     at: dict[tuple[str, int], list[Block]] = {}
     for block in here:
         for slot in range(block.first // BLOCK, block.last // BLOCK + 1):
@@ -86,7 +86,7 @@ def missing(
 
 
 def gaps(block: Block, here: Iterable[Block]) -> list[Block]:
-    """Ranges of a block's chips that other blocks of its point do not hold, ascending.
+    """List the ranges of a block's chips that other blocks of its point do not hold, ascending.
 
     Example:
         >>> [gap.first for gap in gaps(Block("p", 0, 31), [Block("p", 0, 7), Block("p", 12, 15)])]
@@ -103,7 +103,7 @@ def gaps(block: Block, here: Iterable[Block]) -> list[Block]:
 
 
 def superfluous(blocks: Iterable[Block]) -> dict[Block, Block]:
-    """Blocks of which another one holds every chip, and that other one."""
+    """Find blocks of which another one holds every chip, and that other one."""
     found: dict[Block, Block] = {}
     reach: Block | None = None  # of those so far, the one that goes furthest
     for block in sorted(blocks, key=lambda b: (b.point, b.first, -b.last)):
@@ -115,7 +115,7 @@ def superfluous(blocks: Iterable[Block]) -> dict[Block, Block]:
 
 
 def rank(block: Block) -> tuple[bool, str, int, int]:
-    """Whose row counts where two blocks hold a chip: that of the block of the lower rank.
+    """Order blocks that hold the same chip: the row of the one that comes first counts.
 
     A full (or longer) block comes before a cut one, and then the one that begins and ends sooner.
     """

@@ -46,13 +46,13 @@ class Processes:
         return self.index == 0
 
     def share(self, parts: Sequence[T]) -> Sequence[T]:
-        """What of some parts this process computes."""
+        """Choose what of some parts this process computes."""
         return parts[self.index :: self.count]
 
     def agree(
         self, here: Sequence[Block], points: Sequence[Point], chips: Chips
     ) -> list[tuple[Point, Block]]:
-        """What lacks of a request, as the leading process sees it; all must ask together.
+        """Settle what lacks of a request, as the leading process sees it; all must ask together.
 
         Args:
             here: finished blocks that this process sees.
@@ -137,7 +137,7 @@ class Processes:
 
 
 def current_processes() -> Processes:
-    """The processes that have been joined; this one alone if none have."""
+    """Find the processes that have been joined; this one alone if none have."""
     if "jax" not in sys.modules:
         return Processes()
     import jax
@@ -154,7 +154,7 @@ def joined(
     processes: int | None = None,
     process: int | None = None,
 ) -> Iterator[Processes]:
-    """Context in which processes are joined, if they are to be.
+    """Join processes for the time of a context, if they are to be joined.
 
     Args:
         distributed: as SLURM, Open MPI, Kubernetes or a TPU pod say it.
@@ -195,7 +195,7 @@ def joined(
 
 @contextlib.contextmanager
 def _nothing_printed() -> Iterator[None]:
-    """Context without standard output, on which Gloo tells whom it has reached."""
+    """Close standard output for a while, on which Gloo tells whom it has reached."""
     try:
         sys.stdout.flush()
         own = os.dup(1)
@@ -229,7 +229,7 @@ def _check_flags(
 
 
 def _leaders(value: np.ndarray) -> np.ndarray:
-    """What the leading process holds, in all of them.
+    """Give all processes what the leading one holds.
 
     Raises:
         ValueError: one of them is not there any more.
@@ -251,7 +251,7 @@ _GIVEN_UP = "rerax/given_up"
 
 
 def _service() -> Any:
-    """The store of names and values that JAX keeps for joined processes; it has no public name."""
+    """Get the store of names and values that JAX keeps for joined processes."""
     from jax._src import distributed
 
     return distributed.global_state.client
@@ -264,7 +264,7 @@ def _give_up(index: int) -> None:
 
 
 def _given_up() -> str | None:
-    """The process that has left such word."""
+    """Find the process that has ended before its time; None while all are at work."""
     with contextlib.suppress(Exception):
         return _service().key_value_try_get(_GIVEN_UP)
     return None

@@ -20,7 +20,7 @@ from rerax.values import is_integer, plain, shown, type_text
 
 
 def expand(base: Point, axes: Mapping[str, Sequence[Any]]) -> tuple[Point, ...]:
-    """All combinations of the given values, the rate running fastest.
+    """Combine the given values in all ways, the rate running fastest.
 
     Args:
         base: supplies the fields that `axes` does not name.
@@ -55,7 +55,7 @@ def expand(base: Point, axes: Mapping[str, Sequence[Any]]) -> tuple[Point, ...]:
 def spread(
     points: Iterable[Point], scopes: Sequence[str | Scope | None], layers: int
 ) -> tuple[Point, ...]:
-    """Each point with its faults in each of the scopes; rates run faster than scopes.
+    """Restrict each point's faults to each of the scopes; rates run faster than scopes.
 
     A point of rate 0 has no faults anywhere, and stands once for all scopes.
 
@@ -86,7 +86,7 @@ def spread(
 
 
 def unique(points: Iterable[Point]) -> tuple[Point, ...]:
-    """Points without repetition, a share dropped where the fault model has no polarity.
+    """Drop repeated points, and the share where the fault model has no polarity.
 
     Raises:
         ValueError: a point with nothing on crossbars.
@@ -99,7 +99,7 @@ def unique(points: Iterable[Point]) -> tuple[Point, ...]:
 
 
 def several(name: str, value: Any) -> Sequence[Any]:
-    """One value or several as plain values of Python.
+    """Read one value or several as plain values of Python.
 
     Raises:
         ValueError: nothing to go through, or nothing in it.
@@ -122,7 +122,7 @@ def _is_pair(value: Any) -> bool:
 
 
 def axes_of(fields: Mapping[str, Any], spec: Any) -> dict[str, Sequence[Any]]:
-    """Values of each field of a point, one or several, a spec taken apart into its own.
+    """Read the values of each field of a point, one or several, and take a spec apart.
 
     Args:
         fields: by name.
@@ -148,7 +148,7 @@ def axes_of(fields: Mapping[str, Any], spec: Any) -> dict[str, Sequence[Any]]:
 
 
 def is_measured(faults: Sequence[Any]) -> bool:
-    """Whether a run is about measured chips.
+    """Tell whether a run is about measured chips.
 
     Raises:
         ValueError: a map beside other faults.
@@ -161,7 +161,7 @@ def is_measured(faults: Sequence[Any]) -> bool:
 
 
 def with_realised_rates(points: Sequence[Point], config: BertConfig) -> tuple[Point, ...]:
-    """Points of a map at the rate that it realises on their cells; any other as it is.
+    """Give points of a map the rate that it realises on their cells.
 
     Args:
         points: the points.
@@ -190,7 +190,7 @@ def with_realised_rates(points: Sequence[Point], config: BertConfig) -> tuple[Po
 
 
 def chips_of(points: Sequence[Point], chips: int) -> int | tuple[int, ...]:
-    """Numbers of the chips to evaluate: those of the map, or so many from 0 on."""
+    """Choose the chips to evaluate: those of the map, or so many from 0 on."""
     faults = list(dict.fromkeys(point.fault for point in points))
     if is_measured(faults) and isinstance(faults[0], Measured):
         return tuple(faults[0].chips.chips.tolist())

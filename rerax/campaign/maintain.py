@@ -97,12 +97,12 @@ def _merge(sources: Sequence[Place], out: Place) -> int:
 
 
 def _own(out: Place) -> list[Place]:
-    """The folder to fill, where it is a campaign already."""
+    """List the folder to fill, where it is a campaign already."""
     return [out] if (out / MANIFEST).is_file() else []
 
 
 def _merged_manifest(sources: Sequence[Place], out: Place) -> dict[str, Any]:
-    """One manifest for all; the folder to fill keeps its columns.
+    """Merge the manifests into one; the folder to fill keeps its columns.
 
     Raises:
         ValueError: they are not of one campaign.
@@ -129,7 +129,7 @@ def _merged_manifest(sources: Sequence[Place], out: Place) -> dict[str, Any]:
 
 
 def _points_of(sources: Sequence[Place]) -> dict[str, list[tuple[Place, Block]]]:
-    """Finished blocks by point, the sources in their order; damaged files are named."""
+    """List finished blocks by point, the sources in their order; damaged files are named."""
     points: dict[str, list[tuple[Place, Block]]] = {}
     for source in sources:
         here = survey(source)
@@ -141,13 +141,13 @@ def _points_of(sources: Sequence[Place]) -> dict[str, list[tuple[Place, Block]]]
 
 
 def _overlap(found: Found) -> bool:
-    """Whether some chip is in two of the blocks of one point."""
+    """Tell whether some chip is in two of the blocks of one point."""
     blocks = sorted(block for _, block in found)
     return any(one.overlaps(other) for one, other in itertools.pairwise(blocks))
 
 
 def _tables(found: Found, out: Place) -> dict[tuple[Place, Block], pa.Table]:
-    """Rows of the blocks of one point; damaged ones are named, and in `out` set aside."""
+    """Read the blocks of one point; damaged ones are named, and in `out` set aside."""
     tables: dict[tuple[Place, Block], pa.Table] = {}
     for folder, own in itertools.groupby(found, key=lambda one: one[0]):
         blocks = [block for _, block in own]
@@ -158,7 +158,7 @@ def _tables(found: Found, out: Place) -> dict[tuple[Place, Block], pa.Table]:
 
 
 def _write(point: str, found: Found, out: Place) -> int:
-    """Write what `out` lacks of a point; gives the number of blocks."""
+    """Write what `out` lacks of a point, and count the blocks."""
     if all(str(folder) == str(out) for folder, _ in found):
         return 0
     tables, fixed = _tables(found, out), fixed_by(out)
@@ -216,7 +216,7 @@ def compact(path: Place) -> tuple[int, int]:
 
 
 def _joined(blocks: Sequence[Block]) -> Mapping[Block, list[Block]]:
-    """Longer blocks, each with two or more that it is to hold.
+    """Choose the longer blocks, each with two or more that it is to hold.
 
     These follow one another, or overlap as those of two runs at once may.
     """
@@ -279,7 +279,7 @@ def export_csv(path: Place, file: Place) -> int:
 
 
 def _plain(rows: pa.Table) -> pa.Table:
-    """Rows with text in place of bytes and lists, which CSV does not have."""
+    """Write bytes and lists as text, since CSV has neither."""
     texts: dict[str, Any] = {
         "correct": lambda bits: bits.hex(),
         "prediction": lambda scores: " ".join(str(score) for score in scores),

@@ -77,7 +77,7 @@ def check_folder(path: Place, seed: int, semantics: int, pairs: Mapping[str, Any
 
 
 def new_manifest(seed: int, semantics: int, pairs: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest of a campaign that begins."""
+    """Make the manifest of a campaign that begins."""
     return {
         "format": FORMAT,
         "seed": seed,
@@ -88,7 +88,7 @@ def new_manifest(seed: int, semantics: int, pairs: Mapping[str, Any]) -> dict[st
 
 
 def read_manifest(path: Place) -> dict[str, Any]:
-    """The manifest of a campaign folder.
+    """Read the manifest of a campaign folder.
 
     Raises:
         ValueError: it is no campaign folder, its manifest is damaged or edited, or a newer version
@@ -168,7 +168,7 @@ _RUN: Mapping[str, Any] = {
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value of a JSON file is of the kind that its readers take.
+    """Tell whether a value of a JSON file is of the kind that its readers take.
 
     Args:
         value: the value.
@@ -194,7 +194,7 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def fixed_by(path: Place) -> Fixed:
-    """What a folder fixes for its rows; nothing where it has no manifest.
+    """Read what a folder fixes for its rows; nothing where it has no manifest.
 
     Raises:
         ValueError: see `read_manifest`.
@@ -229,7 +229,7 @@ def check_target(file: Any) -> None:
 def differences(
     one: Mapping[str, Any], other: Mapping[str, Any], there: str = "there", here: str = "now"
 ) -> list[str]:
-    """What keeps two manifests from being of one campaign; pairs of only one are growth.
+    """List what keeps two manifests from being of one campaign; pairs of only one are growth.
 
     Args:
         one, other: the manifests.
@@ -303,14 +303,14 @@ def write_manifest(path: Place, manifest: Mapping[str, Any]) -> None:
 
 
 def known_request(path: Place | None, request: str) -> str | None:
-    """The data hash that a folder keeps for examples asked for by a hub id."""
+    """Read the data hash that a folder keeps for examples asked for by a hub id."""
     if path is None or not (path / MANIFEST).is_file():
         return None
     return read_manifest(path).get("requests", {}).get(request)
 
 
 def _read_beside(path: Place, name: str) -> dict[str, Any]:
-    """What a JSON file beside the rows keeps; nothing where it is damaged, so it is made anew."""
+    """Read a JSON file beside the rows; a damaged one counts as empty, so that it is made anew."""
     file = path / name
     if not file.is_file():
         return {}
@@ -325,7 +325,7 @@ def _read_beside(path: Place, name: str) -> dict[str, Any]:
 
 
 def read_references(path: Place) -> dict[str, dict[str, float]]:
-    """Float and clean scores kept so far, {platform: {hash: score}}."""
+    """Read the float and clean scores kept so far, {platform: {hash: score}}."""
     kept = _read_beside(path, REFERENCES)
     return {
         platform: {key: float(score) for key, score in scores.items() if _is_number(score)}
@@ -344,7 +344,7 @@ def write_references(path: Place, references: Mapping[str, Any]) -> None:
 
 
 def read_plans(path: Place) -> dict[str, str]:
-    """Allocations found so far, {hash of what was asked: allocation}."""
+    """Read the allocations found so far, {hash of what was asked: allocation}."""
     kept = _read_beside(path, PLANS)
     return {asked: found for asked, found in kept.items() if type(found) is str}
 
@@ -365,7 +365,7 @@ def add_provenance(path: Place, entry: Mapping[str, Any]) -> None:
 
 
 def read_provenance(path: Place) -> list[dict[str, Any]]:
-    """What the runs have said of themselves, the oldest first; a line cut short is left out."""
+    """Read what the runs have said of themselves, the oldest first, without a line cut short."""
     found = []
     for line in read_lines(path / PROVENANCE):
         with contextlib.suppress(ValueError, RecursionError):  # killed while it wrote

@@ -20,16 +20,16 @@ from rerax.sealed import digest
 from rerax.values import check_real
 
 if TYPE_CHECKING:
-    from rerax.models.bert.planning import Design
+    from rerax.models.bert.planning import ModelProfile
 
 
 def is_open(scheme: Protection) -> bool:
-    """Whether a protection is a plan that is to be found, and not in a file."""
+    """Tell whether a protection is a plan that is to be found, and not in a file."""
     return isinstance(scheme, Plan) and not scheme.file
 
 
 def check_design_rate(rate: float) -> float:
-    """The rate to plan for.
+    """Refuse a rate that no plan can be made for, and give any other.
 
     Raises:
         ValueError: outside (0, 0.5).
@@ -61,7 +61,7 @@ def with_allocations(
     out: Place | None = None,
     find: bool = True,
 ) -> tuple[tuple[Point, ...], dict[str, str]]:
-    """Points of a plan with their allocation, any other as it is; and the plans made or found.
+    """Replace `plan` in points by the allocation found for it, and give the plans of this run.
 
     A plan is made once for all rates of a model, spec and fault model.
 
@@ -135,7 +135,7 @@ def _check_gates(points: Sequence[Point], workload: Workload) -> None:
 
 
 def _request(point: Point, workload: Workload, sensitivity: str | None) -> str:
-    """Hash of all that decides a plan."""
+    """Hash all that decides a plan."""
     weights = None
     if sensitivity is not None:
         try:
@@ -147,14 +147,14 @@ def _request(point: Point, workload: Workload, sensitivity: str | None) -> str:
     return digest([point.identity(), workload.model_hash, weights])
 
 
-def _design(workload: Workload, sensitivity: str | None) -> "Design":
-    from rerax.models.bert.planning import Design
+def _design(workload: Workload, sensitivity: str | None) -> "ModelProfile":
+    from rerax.models.bert.planning import ModelProfile
 
     inputs = workload.complete().load()
-    return Design(inputs.params, inputs.config, inputs.gates, sensitivity)
+    return ModelProfile(inputs.params, inputs.config, inputs.gates, sensitivity)
 
 
-def _allocate(design: "Design", point: Point) -> str:
+def _allocate(design: "ModelProfile", point: Point) -> str:
     share = 0.0 if point.sa1_share is None else float(point.sa1_share)
     chances = point.fault.odds(point.rate, share)
     erasures = isinstance(point.protection, Plan) and point.protection.erasures

@@ -1,8 +1,6 @@
 """A point: one combination of model, task, spec, protection, fault model and rate. No JAX here."""
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -15,6 +13,7 @@ from rerax.hardware import AFault, AProtection, ATested, Hardware
 from rerax.models.bert.names import DEFAULT_GROUPS, check_groups
 from rerax.models.bert.scope import Scope
 from rerax.protection import Unprotected, protection
+from rerax.sealed import digest
 from rerax.values import check_real, read_fraction, read_number, read_whole, shown
 
 
@@ -50,7 +49,7 @@ def _whole(name: str) -> Callable[[str], int]:
 
 
 def _matrices(given: Any) -> tuple[str, ...]:
-    """Groups of matrices, from a comma list or a sequence."""
+    """Read groups of matrices from a comma list or a sequence."""
     parts = given.split(",") if isinstance(given, str) else given
     if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
         raise ValueError(f"matrices {shown(given)} is no text: give one such as 'encoder,pooler'")
@@ -188,7 +187,7 @@ class Point:
         return Hardware(self.spec, self.fault, self.protection, self.input_bits, self.tested)
 
     def identity(self) -> dict[str, Any]:
-        """Fields as plain JSON values: the rate a float, the share a reduced ratio."""
+        """List the fields as plain JSON values: the rate a float, the share a reduced ratio."""
         return {
             name: value
             for name, value in self.columns().items()
@@ -196,7 +195,7 @@ class Point:
         }
 
     def columns(self) -> dict[str, Any]:
-        """The same, with the defaults of fields that came later."""
+        """List the same, with the defaults of fields that came later."""
         return {name: field.write(getattr(self, name)) for name, field in FIELDS.items()}
 
     @property
@@ -221,12 +220,6 @@ DEFAULTS: dict[str, Any] = {
     if f.default is not dataclasses.MISSING
 }
 """What columns hold of the fields that nobody gave."""
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of canonical JSON: sorted keys, no spaces, no NaN, shortest floats."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def parse_rates(text: str) -> tuple[float, ...]:
@@ -266,7 +259,7 @@ def parse_share(text: str) -> Fraction:
 
 
 def rate_and_share(sa0: str, sa1: str) -> tuple[float, Fraction]:
-    """Rate and share from the two polarities' own rates, exactly.
+    """Compute rate and share from the two polarities' own rates, exactly.
 
     Raises:
         ValueError: not numbers, negative, or together above 1.

@@ -35,8 +35,8 @@ from rerax.campaign.manifest import (
 from rerax.campaign.point import Point
 from rerax.campaign.workload import Progress, Settings, Workload
 from rerax.crossbar.spec import SEMANTICS
-from rerax.evaluate.cost import operations, peak_bytes
 from rerax.evaluate.devices import one_device_a_core
+from rerax.evaluate.resources import operations, peak_bytes
 from rerax.faults import FAULTS
 from rerax.io import Place
 from rerax.protection import PROTECTIONS
@@ -171,7 +171,7 @@ class Runner:
     def _next_request(
         self, points: Sequence[Point], chips: Chips, found: Mapping[str, pa.Table]
     ) -> tuple[list[Point], Chips, int]:
-        """Points that need more chips by the rule, how many, and what of that lacks."""
+        """Choose the points that need more chips by the rule, how many, and count what lacks."""
         if self.rule is None:
             return [], chips, 0
         looks = {p: self.rule.next_look(found[p.hash]["score"].to_numpy()) for p in points}
@@ -210,7 +210,7 @@ class Runner:
         return {**stopping, **({} if count == 1 else {"processes": count})}
 
     def _todo(self, worker: "Worker", work: Sequence[tuple[Point, Block]]) -> "_Todo":
-        """What this process is to evaluate of some blocks."""
+        """Deal out what this process is to evaluate of some blocks."""
         known = {} if self.out is None else read_references(self.out)
         return _Todo(
             list(reversed(self.processes.share(spans(work, worker.lanes)))),
@@ -254,20 +254,20 @@ class Runner:
                 store.write_block(self.out, block, part, self._finished, todo.fixed)
 
     def _told(self, step: Progress) -> Progress:
-        """A worker's dispatch as progress of the whole run."""
+        """Count a worker's dispatch as progress of the whole run."""
         self.processes.check()
         self._done += step.done
         self._total = max(self._total, self._done)
         return replace(step, done=self._done, total=self._total)
 
     def _waiting(self, point: Point, left: int) -> Progress:
-        """How far a run is when other processes still owe some chips."""
+        """Tell how far a run is when other processes still owe some chips."""
         self._total = max(self._total, self._done + left)
         self._done = self._total - left
         return Progress(self._done, self._total, point)
 
     def _rows_of(self, points: Sequence[Point], chips: Chips) -> dict[str, pa.Table] | None:
-        """Rows of the chips asked of each point, by its hash; None where some lack."""
+        """Collect the chips asked of each point, by its hash; None where some lack."""
         if self.out is None:
             rows = pa.concat_tables(self._fresh)
         else:
@@ -304,7 +304,7 @@ class _Todo:
 
 
 def _side_by_side(workers: Sequence[Iterator[Progress]], todo: _Todo) -> Iterator[Progress]:
-    """What workers tell, each in a thread of its own.
+    """Drive each worker in a thread of its own, and yield what they tell.
 
     After an error or an interrupt the others end with the span that they are at.
     """
@@ -354,7 +354,7 @@ def spans(work: Sequence[tuple[Point, Block]], lanes: int) -> list[tuple[Point, 
 
 
 def pairs_of(parts: Sequence[Part]) -> dict[str, Any]:
-    """What a folder fixes for some workloads."""
+    """List what a folder fixes for some workloads."""
     return {workload.name: workload.pair(points[0].input_bits) for workload, points in parts}
 
 
@@ -403,7 +403,7 @@ class Cost:
 
 
 def dry_run(parts: Sequence[Part], settings: Settings, out: Place) -> list[Cost]:
-    """Say what a run would cost; nothing is written.
+    """Estimate what a run would cost; nothing is written.
 
     Args:
         parts: workloads and their points.
@@ -434,14 +434,14 @@ def dry_run(parts: Sequence[Part], settings: Settings, out: Place) -> list[Cost]
 
 
 def _seconds_a_chip(runs: Sequence[Mapping[str, Any]], pair: str) -> float | None:
-    """Seconds a chip over all runs of a pair, compiling included; None where none has ended."""
+    """Average the seconds a chip over all runs of a pair; None where none has ended."""
     own = [run for run in runs if run.get("pair") == pair and run.get("chips") and "seconds" in run]
     chips = sum(run["chips"] for run in own)
     return sum(run["seconds"] for run in own) / chips if chips else None
 
 
 def _duration(seconds: float) -> str:
-    """Seconds in words.
+    """Put seconds in words.
 
     Example:
         >>> _duration(40.0), _duration(400.0), _duration(40_000.0)

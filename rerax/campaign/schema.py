@@ -70,7 +70,7 @@ _SCORES = {
 
 
 def has_known_columns(schema: pa.Schema) -> bool:
-    """Whether the columns are some of `SCHEMA`'s, as those of an older folder are."""
+    """Tell whether the columns are some of `SCHEMA`'s, as those of an older folder are."""
     if schema.equals(SCHEMA):
         return True
     known = all(
@@ -82,7 +82,7 @@ def has_known_columns(schema: pa.Schema) -> bool:
 
 
 def widen(rows: pa.Table) -> pa.Table:
-    """Rows in all columns of `SCHEMA`, null in those that their folder does not have."""
+    """Add the columns of `SCHEMA` that a folder does not have, as nulls."""
     if rows.schema.equals(SCHEMA):
         return pa.Table.from_arrays(rows.columns, schema=SCHEMA)  # without the file's metadata
     columns = [
@@ -93,7 +93,7 @@ def widen(rows: pa.Table) -> pa.Table:
 
 
 def narrow(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Rows in the columns of their folder.
+    """Keep the columns of a folder.
 
     Raises:
         ValueError: the folder has no column for something that they say.

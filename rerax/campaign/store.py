@@ -87,7 +87,7 @@ def survey(path: Place, leave_out: Collection[str] = ()) -> Survey:
 
 
 def _each(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """What some work on files gives for each of them, in their order."""
+    """Do some work on files side by side; results come in their order."""
     with ThreadPoolExecutor(READERS, "read") as pool:
         return list(pool.map(work, items))
 
@@ -98,7 +98,7 @@ def named(path: Place) -> list[Block]:
 
 
 def _listed(path: Place) -> tuple[list[Block], list[Any]]:
-    """Blocks of a folder by the names of the files, and what is not the campaign's."""
+    """Tell the blocks of a folder, by the names of the files, from what is not the campaign's."""
     blocks, foreign = [], []
     for file in entries(path):
         block = block_of(file.name)
@@ -110,7 +110,7 @@ def _listed(path: Place) -> tuple[list[Block], list[Any]]:
 
 
 def _is_special(file: Any) -> bool:
-    """Whether it is a folder, a pipe or a link into nothing, whatever its name.
+    """Tell whether it is a folder, a pipe or a link into nothing, whatever its name.
 
     In an object store there are none.
     """
@@ -120,12 +120,12 @@ def _is_special(file: Any) -> bool:
 
 
 def changing(path: Place) -> OSError:
-    """The error of a folder that does not hold still."""
+    """Make the error of a folder that does not hold still."""
     return OSError(f"{path} keeps changing while it is read: wait until other runs are done")
 
 
 def scan(path: Place) -> list[Block]:
-    """Finished blocks of a folder that is to be worked on.
+    """List the finished blocks of a folder that is to be worked on.
 
     Blocks of which a longer one holds every chip are deleted; damaged ones are moved into `_aside`
     and named in a warning. Files that are not the campaign's are named and left alone.
@@ -257,7 +257,7 @@ def sound_rows(
 
 
 def once_each(tables: Mapping[tuple[Any, Block], pa.Table]) -> dict[tuple[Any, Block], pa.Table]:
-    """Blocks without the rows that another one has.
+    """Drop rows that another block has, so that each chip of a point is there once.
 
     Args:
         tables: rows by folder and block; of blocks alike, the folder that comes first counts.
@@ -383,7 +383,7 @@ def check_footer(path: Place, block: Block) -> str:
 
 
 def _trouble(rows: pa.Table, block: Block, fixed: Fixed) -> str:
-    """What is wrong with rows that are whole, "" if nothing."""
+    """Say what is wrong with rows that are whole, "" if nothing."""
     empty = [name for name in IDENTITY if rows[name].null_count]
     if empty:
         return f"has no {empty[0]} for some chip"

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,13 +26,20 @@ from rerax.sealed import digest
 from rerax.stats.stopping import make_rule
 from rerax.values import plain, shown, type_text
 
+if TYPE_CHECKING:
+    AConfig = BertConfig
+    SomeExamples = Examples | Sequence[Sequence[int]]
+    Places = str | Scope | Sequence[str | Scope | None] | None
+else:  # what is of another kind is refused below, in a line of our own
+    AConfig = SomeExamples = Places = Any
+
 DEFAULT_RATES = (0.0, 1e-4, 1e-3, 1e-2)
 
 
 def sweep(
     params: Any,
-    config: BertConfig,
-    examples: Examples | Sequence[Sequence[int]],
+    config: AConfig,
+    examples: SomeExamples,
     labels: Sequence[float] | np.ndarray,
     *,
     task: str = "sst2",
@@ -44,7 +51,7 @@ def sweep(
     seed: int = 0,
     chunk: int | None = None,
     lanes: int | None = None,
-    faulty: str | Scope | Sequence[str | Scope | None] | None = None,
+    faulty: Places = None,
     gates: Any = None,
     order: Sequence[int] | None = None,
     plan_rate: float | None = None,
@@ -147,7 +154,7 @@ def _check_others(
 
 
 def tree_hash(tree: Any) -> str:
-    """SHA-256 of a nested structure of arrays and plain values."""
+    """Hash a nested structure of arrays and plain values (SHA-256)."""
     if isinstance(tree, Mapping):
         return digest({str(key): tree_hash(tree[key]) for key in tree})
     if isinstance(tree, list | tuple):

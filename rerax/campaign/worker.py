@@ -67,7 +67,7 @@ class Worker:
     platform: str
     device: jax.Device | None = None
     programmed: dict[Any, Any] = field(default_factory=dict)
-    kept: dict[Any, prefix_cache.Kept | None] = field(default_factory=dict)
+    kept: dict[Any, prefix_cache.PrefixCache | None] = field(default_factory=dict)
     floats: dict[str, float] = field(default_factory=dict)
     maps: dict[str, str] = field(default_factory=dict)
     bare: dict[str, list[str]] = field(default_factory=dict)
@@ -154,7 +154,7 @@ class Worker:
         return self.settings.lanes or engine.lane_width(self.inputs.config, backend)
 
     def provenance(self) -> dict[str, Any]:
-        """When, where and with which versions this run is made; kept beside, never hashed."""
+        """Say when, where and with which versions this run is made; never hashed."""
         packages = ("jax", "jaxlib", "flax", "numpy")
         versions = {name: importlib.metadata.version(name) for name in packages}
         pair = self.workload.name
@@ -210,7 +210,7 @@ class Worker:
         return self._made_once(key, known, replace(point, rate=0.0))
 
     def _made_once(self, key: str, known: dict[str, float], point: Point) -> float:
-        """A reference score, by whichever device of the crew needs it first; the others wait.
+        """Get a reference score, computed by whichever device needs it first; the others wait.
 
         That one compiles alone as well, so that first rows come as soon as from a single device.
         """
@@ -266,7 +266,7 @@ class Worker:
         }
 
     def _metadata_bits(self, point: Point) -> int:
-        """Bits that a chip's own choices take outside its arrays."""
+        """Count the bits that a chip's own choices take outside its arrays."""
         if point.protection.knows != "map at writing":
             return 0
         inputs = self.inputs
@@ -274,10 +274,10 @@ class Worker:
         return sum(ledger.metadata for layers in found.values() for ledger in layers)
 
     def outcomes(self, point: Point, chips: range) -> Iterator[engine.Outcome]:
-        """What some chips answer, and what of them is faulty, a dispatch at a time."""
-        mask, entries = self._restricted(point)
+        """Evaluate some chips, and yield the answers and faulty cells of each dispatch."""
+        mask, prefixes = self._restricted(point)
         faults = Faults(rates_of(point), mask)
-        return self.prepared(point).outcomes(self.settings.seed, chips, faults, entries)
+        return self.prepared(point).outcomes(self.settings.seed, chips, faults, prefixes)
 
     def _scored(self, logits: np.ndarray) -> dict[str, Any]:
         task, labels = find_task(self.workload.task), self.workload.labels
@@ -287,8 +287,10 @@ class Worker:
             return {**scored, "correct": None, "prediction": list(answers.astype(np.float16))}
         return {**scored, "correct": correct_bits(answers, labels), "prediction": None}
 
-    def _restricted(self, point: Point) -> tuple[FaultMask | None, tuple[engine.Entry, ...] | None]:
-        """Where the point's faults act, and the clean streams from which its chips start."""
+    def _restricted(
+        self, point: Point
+    ) -> tuple[FaultMask | None, tuple[engine.CleanPrefix, ...] | None]:
+        """Find where the point's faults act, and the clean streams from which its chips start."""
         scope, layers = point.faulty, self.inputs.config.num_hidden_layers
         if scope is None:
             return None, None
@@ -297,12 +299,12 @@ class Worker:
         if first is None or not self.settings.reuse:
             return mask, None
         evaluator = self.prepared(point)
-        kept = prefix_cache.clean_entries(evaluator, first, mask, self.kept.get("last"))
+        kept = prefix_cache.clean_prefixes(evaluator, first, mask, self.kept.get("last"))
         self.kept["last"] = kept
-        return mask, None if kept is None else kept.entries
+        return mask, None if kept is None else kept.prefixes
 
     def prepared(self, point: Point) -> engine.Evaluator:
-        """Model and examples on the device, as a point has them (the last is kept)."""
+        """Put model and examples on the device as a point has them; the last are kept."""
         key = _model_of(point)
         if key not in self.programmed:
             self.programmed.clear()
@@ -319,18 +321,18 @@ class Worker:
 
 
 def rates_of(point: Point) -> RateTable:
-    """The sampler's table of a point's rate and share."""
+    """Make the sampler's table of a point's rate and share."""
     share = DEFAULT_SA1_SHARE if point.sa1_share is None else point.sa1_share
     return rate_table(point.rate, share, point.fault, point.tested)
 
 
 def _model_of(point: Point) -> Point:
-    """What of a point decides how its model is laid out."""
+    """Name how a point's model is laid out: the point without its faults."""
     return replace(point, rate=0.0, sa1_share=None, faulty=None)
 
 
 def _plain(point: Point) -> Point:
-    """The point whose model has no codes and no faults."""
+    """Make the point whose model has no codes and no faults."""
     fault_free = replace(point, rate=0.0, faulty=None, protection=Unprotected())
     return replace(fault_free, dtype="float32", matrices=(), bits=8)
 
@@ -338,7 +340,7 @@ def _plain(point: Point) -> Point:
 def _rows_table(
     point: Point, workload: Workload, seed: int, facts: Mapping[str, Any], block: Block
 ) -> pa.Table:
-    """Rows of some chips: the point's identity, the chips' outcomes, what is common to them.
+    """Make rows of some chips: the point's identity, the chips' outcomes, what is common to them.
 
     Args:
         point, workload, seed, block: whose rows.
@@ -381,7 +383,7 @@ def _check_segments(inputs: Inputs) -> None:
 
 
 def _revision() -> str | None:
-    """Commit of the source tree that this module lies in, if it lies in one."""
+    """Find the commit of the source tree that this module lies in, if it lies in one."""
     try:
         asked = subprocess.run(
             ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],

@@ -93,7 +93,7 @@ class Workload:
         return TOKENS_A_WORD * self.words + 2 * len(self.labels)
 
     def complete(self) -> "Workload":
-        """The workload with its examples.
+        """Fetch the examples where only their hash is known yet.
 
         Raises:
             ValueError: they are no longer what the folder's rows were computed on.
@@ -110,7 +110,7 @@ class Workload:
         return whole
 
     def pair(self, input_bits: int | None) -> dict[str, Any]:
-        """What a folder fixes for this task and model name."""
+        """List what a folder fixes for this task and model name."""
         return {
             "model_hash": self.model_hash,
             "data_hash": self.data_hash,
@@ -175,7 +175,7 @@ class Progress:
 
 
 def unprotected_text(protection: str, matrices: Sequence[str]) -> str:
-    """What a reader must know of matrices without gates under a protection that needs them."""
+    """Say which matrices a protection leaves alone, having no gates."""
     names = ", ".join(matrices)
     return f"{protection} leaves {names} unprotected: without gates they have no freed cells"
 

@@ -74,7 +74,7 @@ def bench(
 
 
 def _random(shape: str, examples: int) -> "Inputs":
-    from rerax.bench.jobs import SHAPES, random_inputs
+    from rerax.bench.cases import SHAPES, random_inputs
 
     if shape not in SHAPES:
         raise ValueError(f"shape {shape!r} is unknown: give {' or '.join(SHAPES)}, or a --model")

@@ -63,14 +63,14 @@ def plan(
     from rerax.models.bert import convert
     from rerax.models.bert.crossbars import bare_matrices
     from rerax.models.bert.folder import load_model
-    from rerax.models.bert.planning import Design, account, save_plan, total
+    from rerax.models.bert.planning import ModelProfile, account, save_plan, total
     from rerax.protection.planner import allocate
 
     config, params, gates = load_model(convert.locate(models.model))
     if isinstance(scheme, Plan) and scheme.file:
         scheme = scheme.read()
     bare = bare_matrices(params, groups, gates, scheme)
-    known = Design(params, config, gates, design.sensitivity).matrices(spec, groups)
+    known = ModelProfile(params, config, gates, design.sensitivity).matrices(spec, groups)
     if is_open(scheme) and isinstance(scheme, Plan):
         scheme = allocate(known, chances, spec, scheme.erasures)
     accounts = account(scheme, known, chances, spec)

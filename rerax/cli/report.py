@@ -24,12 +24,12 @@ def report(
     from rerax.campaign.manifest import check_target, read_manifest, read_provenance
     from rerax.campaign.store import read_rows, unsealed
     from rerax.io import place
-    from rerax.report import check_path, draw_figures, print_table, write_page
+    from rerax.report import check_page_path, draw_figures, print_table, write_page
     from rerax.stats.stopping import recorded
 
     loss = read_budget(budget)
     if html is not None:
-        check_path(html)  # raises
+        check_page_path(html)  # raises
     if figures is not None and figures.exists() and not figures.is_dir():
         raise ValueError(f"--figures {figures} is a file: give a folder")
     for target in filter(None, (html, figures)):
@@ -51,6 +51,7 @@ def report(
 
 
 def _without_checksums(blocks: int) -> list[str]:
+    """Warn of blocks whose bytes nothing can be checked against."""
     if not blocks:
         return []
     said = "1 block was" if blocks == 1 else f"{blocks} blocks were"
@@ -75,11 +76,11 @@ def demo(
     from rerax.demo import run_demo
     from rerax.io import place
     from rerax.progress import reporter
-    from rerax.report import check_path, print_table, write_page
+    from rerax.report import check_page_path, print_table, write_page
 
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: give a folder")
-    page = check_path(out / "report.html")
+    page = check_page_path(out / "report.html")
     with reporter(quiet) as tell:
         rows = run_demo(out, tell)
     runs = read_provenance(place(out / "rows"))
@@ -91,7 +92,7 @@ def demo(
 
 
 def _open(page: Path) -> bool:
-    """Whether a browser took the page; none is asked where nobody would see it."""
+    """Open the page in a browser, and say whether one took it; none is asked without a display."""
     local = sys.platform in ("darwin", "win32") and "SSH_CONNECTION" not in os.environ
     if not (local or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False

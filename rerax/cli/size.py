@@ -26,7 +26,7 @@ def size(
 
     Of a yield it also says how many chips without a failure show at least that yield.
     """
-    from rerax.report.wording import budget_text
+    from rerax.report.format import budget_text
     from rerax.stats import chips_for_mean, chips_for_yield, chips_without_failure
 
     if sum(given is not None for given in (sd, source, share)) != 1:
@@ -70,7 +70,7 @@ def _tested(chips: int) -> str:
 
 def _print_sizes(folder: str, half_width: float, within: str, wide: bool) -> None:
     """Print the chips that each faulty point of a folder needs, and the most of them."""
-    from rerax.report import Column, print_columns, shown, split_settings
+    from rerax.report import Column, print_columns, setting_text, split_settings
     from rerax.stats import chips_for_mean, skewness
 
     lines = _lines(folder)
@@ -80,7 +80,9 @@ def _print_sizes(folder: str, half_width: float, within: str, wide: bool) -> Non
     print_columns(
         [
             *(
-                Column(name.replace("_", " "), [shown(x.settings[name]) for x in lines], False)
+                Column(
+                    name.replace("_", " "), [setting_text(x.settings[name]) for x in lines], False
+                )
                 for name in split_settings(lines)[0]
             ),
             Column("rate", [rate_text(line.rate) for line in lines]),

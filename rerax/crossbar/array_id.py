@@ -25,7 +25,7 @@ class ArrayId:
 
 
 def path_id(path: str) -> ArrayId:
-    """Identity of a leaf of a tree of parameters.
+    """Make the identity of a leaf of a tree of parameters from its path.
 
     The numbers are `BY_PATH` and the first 64 bits of the SHA-256 of the path in UTF-8, in two
     big-endian halves. A matrix stacked over layers has one path, and a layer's number tells its

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from rerax.crossbar.array_id import ArrayId
-from rerax.crossbar.masking import Lines
+from rerax.crossbar.masking import OpenLines
 
 
 @jax.tree_util.register_dataclass
@@ -31,7 +31,7 @@ class Crossbar:
     words: Any  # no types of arrays: leaves of a tree may be anything, as axes of `vmap` are
     scale: Any
     layer: Any
-    lines: Lines | None
+    lines: OpenLines | None
     extra: Any
     array: ArrayId = dataclasses.field(metadata={"static": True})
     complement: Any = None

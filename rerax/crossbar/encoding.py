@@ -14,7 +14,7 @@ from rerax.crossbar.spec import ChipSpec
 
 
 def encode(codes: Int8[np.ndarray, "*L R C"], spec: ChipSpec) -> UInt8[np.ndarray, "*L G R C"]:
-    """Words of codes.
+    """Encode codes as the words that cells hold.
 
     `offset` stores code + 2^(b-1); `twos_complement` the code modulo 2^b; `sign_magnitude`
     the sign in the top bit above |code|; `differential` max(code, 0) in the plus group (first)
@@ -47,7 +47,7 @@ def complement(rows: int, spec: ChipSpec) -> UInt8[np.ndarray, "R 1"]:
 
 
 def decode(words: UInt8[Array, "G R C"], spec: ChipSpec) -> Int8[Array, "R C"]:
-    """Codes that words mean, the inverse of `encode` on every word a faulty cell can give.
+    """Decode words to codes: the inverse of `encode`, on every word a faulty cell can give.
 
     Offset and two's complement can read -2^(b-1), which `encode` never writes; a negative
     zero of `sign_magnitude` reads 0.

@@ -34,7 +34,7 @@ Words = tuple[UInt32[Array, "*shape"], UInt32[Array, "*shape"]]
 
 
 def root_key(seed: AWhole) -> Key[Array, ""]:
-    """Root of all keys of one campaign.
+    """Make the root of all keys of one campaign.
 
     Args:
         seed: whole number from 0 to 2^32 - 1.
@@ -49,7 +49,7 @@ def root_key(seed: AWhole) -> Key[Array, ""]:
 
 
 def chip_key(root: Key[Array, ""], chip: UInt32[Array, ""]) -> Key[Array, ""]:
-    """Key of one manufactured chip (lifetime: the chip's)."""
+    """Derive the key of one manufactured chip (lifetime: the chip's)."""
     return jax.random.fold_in(root, chip)
 
 
@@ -99,24 +99,24 @@ def chip_of(root: Key[Array, ""], number: UInt32[Array, ""]) -> Chip:
 def array_key(
     chip_key: Key[Array, ""], array: ArrayId, layer: int | UInt32[AnyArray, ""]
 ) -> Key[Array, ""]:
-    """Key of the base array of a matrix in a layer (0 where it is not stacked)."""
+    """Derive the key of a matrix's base array in a layer (0 where it is not stacked)."""
     return jax.random.fold_in(functools.reduce(jax.random.fold_in, array.numbers, chip_key), layer)
 
 
 def spare_key(chip_key: Key[Array, ""], j: int) -> Key[Array, ""]:
-    """In a chip's place, the key of its spare crossbars number `j`."""
+    """Derive the key of a chip's spare crossbars number `j`, to be used like the chip's own."""
     return jax.random.fold_in(chip_key, _SPARE + j)
 
 
 def missed_key(array_key: Key[Array, ""]) -> Key[Array, ""]:
-    """Key of what the test of an array does not find, from the array's own."""
+    """Derive the key of what the test of an array does not find, from the array's own."""
     return jax.random.fold_in(array_key, _MISSED)
 
 
 def training_key(
     root: Key[Array, ""], purpose: str, index: int | UInt32[Array, ""]
 ) -> Key[Array, ""]:
-    """Key of one use in a training run.
+    """Derive the key of one use in a training run.
 
     Args:
         root: the run's root key.
@@ -128,7 +128,7 @@ def training_key(
 
 
 def purpose_keys(key: Key[Array, ""], n: int) -> UInt32[Array, "n 2"]:
-    """Key words for the `n` separate purposes that one array's key serves."""
+    """Derive key words for the `n` separate purposes that one array's key serves."""
     return jax.vmap(lambda i: jax.random.key_data(jax.random.fold_in(key, i)))(
         jnp.arange(n, dtype=jnp.uint32)
     )
@@ -137,7 +137,7 @@ def purpose_keys(key: Key[Array, ""], n: int) -> UInt32[Array, "n 2"]:
 def threefry(
     key: UInt32[Array, "2"] | tuple[Array, Array], x0: Array, x1: Array
 ) -> tuple[Array, Array]:
-    """Threefry-2x32 with 20 rounds: two random words for each pair of counter words.
+    """Compute Threefry-2x32 with 20 rounds: two random words for each pair of counter words.
 
     Args:
         key: two key words.

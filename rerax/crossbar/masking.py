@@ -14,7 +14,7 @@ from jaxtyping import Array, Int8
 from rerax._types import AnyArray
 
 
-class Lines(NamedTuple):
+class OpenLines(NamedTuple):
     """Which lines of a matrix W[R, C] are open, or of one matrix in every layer.
 
     Attributes:
@@ -26,17 +26,17 @@ class Lines(NamedTuple):
     column: AnyArray
 
 
-def open_lines(gate: Mapping[str, np.ndarray]) -> Lines | None:
-    """Open lines behind the gates of a matrix (or stack); None where all are open.
+def open_lines(gate: Mapping[str, np.ndarray]) -> OpenLines | None:
+    """Find the open lines behind the gates of a matrix (or stack); None where all are open.
 
     Args:
         gate: {"row": [*L, R], "column": [*L, C]}.
     """
-    lines = Lines(*(np.asarray(gate[side]) >= 0 for side in ("row", "column")))
+    lines = OpenLines(*(np.asarray(gate[side]) >= 0 for side in ("row", "column")))
     return None if lines.row.all() and lines.column.all() else lines
 
 
-def masked_codes(codes: Int8[Array, "R C"], lines: Lines) -> Int8[Array, "R C"]:
-    """Codes with zeros in closed rows and columns."""
+def masked_codes(codes: Int8[Array, "R C"], lines: OpenLines) -> Int8[Array, "R C"]:
+    """Set the codes in closed rows and columns to zero."""
     row, column = (side.astype(codes.dtype) for side in lines)
     return codes * row[:, None] * column[None, :]

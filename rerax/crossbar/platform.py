@@ -12,7 +12,7 @@ BFLOAT16 = frozenset(("amx_bf16", "avx512_bf16"))
 
 @functools.cache
 def cpu_flags() -> frozenset[str]:
-    """Instruction sets that the operating system lists; none where it does not say."""
+    """Read the instruction sets that the operating system lists; none where it does not say."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -24,13 +24,13 @@ def cpu_flags() -> frozenset[str]:
 
 
 def instruction_set() -> str:
-    """Architecture and the widest of the instruction sets that products use."""
+    """Name the architecture and the widest of the instruction sets that products use."""
     best = next((flag for flag in WIDEST if flag in cpu_flags()), "base")
     return f"{platform.machine()}-{best}"
 
 
 def fastest_factor() -> str:
-    """Number format in which the processor multiplies codes fastest: int8 or bfloat16.
+    """Choose the number format in which the processor multiplies codes fastest.
 
     AVX-512's VNNI alone does not speak for int8: where there is bfloat16 beside it, XLA's products
     in bfloat16 are faster (experiments/results/product_rates.json).

@@ -51,14 +51,14 @@ def multiply(
 
 
 def factor_format() -> str:
-    """Number format in which this machine multiplies codes fastest; the sums are the same."""
+    """Choose the format in which this machine multiplies codes fastest; sums are the same."""
     return fastest_factor() if jax.default_backend() == "cpu" else "int8"
 
 
 def integer_product(
     inputs: Int8[Array, "*B R"], codes: Int8[Array, "R C"] | BFloat16[Array, "R C"]
 ) -> Int32[Array, "*B C"]:
-    """Exact product of input codes and weight codes.
+    """Multiply input codes by weight codes, exactly.
 
     Args:
         inputs: codes of the inputs, -127..127.

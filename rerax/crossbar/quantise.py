@@ -18,7 +18,7 @@ def quantise(
     bits: int,
     open_cells: Bool[np.ndarray, "*L R C"] | None = None,
 ) -> tuple[Int8[np.ndarray, "*L R C"], Float32[np.ndarray, "*L C"]]:
-    """Symmetric codes with one scale for each column.
+    """Quantise weights to symmetric codes with one scale for each column.
 
     code = rint(w * q / max|w|) and scale = max|w| / q with q = 2^(bits-1) - 1, the maximum
     over the column's kept weights; half to even. A column without a kept non-zero weight has
@@ -52,7 +52,7 @@ def quantise(
 def quantise_inputs(
     x: Float[Array, "*B R"],
 ) -> tuple[Int8[Array, "*B R"], Float32[Array, "*B 1"]]:
-    """8-bit codes of the vectors that drive the wordlines, one scale for each token.
+    """Quantise the vectors that drive the wordlines to 8-bit codes, with one scale for each token.
 
     scale = max|x| * float32(1/127), 1 for a zero vector; code = clip(round(x / scale), -127,
     127), half to even.
@@ -72,7 +72,7 @@ def quantise_inputs(
 
 
 def _to_int8(whole: Float32[Array, "*n"]) -> Int8[Array, "*n"]:
-    """Whole numbers of at most 127 as int8, by their bits.
+    """Convert whole numbers of at most 127 to int8, by their bits.
 
     Added to 1.5 * 2^23 such a number stands in the lowest bits of the sum. The conversion of
     floats itself saturates, and takes most of the quantiser's time on a CPU.
@@ -82,7 +82,7 @@ def _to_int8(whole: Float32[Array, "*n"]) -> Int8[Array, "*n"]:
 
 
 def straight_through(hard: Float[Array, "*n"], soft: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """`hard`, bit for bit, with the derivative of `soft` (both finite).
+    """Give `hard`, bit for bit, the derivative of `soft` (both finite).
 
     Source: Bengio et al., "Estimating or propagating gradients through stochastic neurons",
     2013 (arXiv 1308.3432).
@@ -91,7 +91,7 @@ def straight_through(hard: Float[Array, "*n"], soft: Float[Array, "*n"]) -> Floa
 
 
 def rounded_weights(weights: Float[Array, "*L R C"], bits: int) -> Float[Array, "*L R C"]:
-    """The weights that a chip's codes stand for, for training: derivatives pass straight through.
+    """Round weights to what a chip's codes stand for; derivatives pass straight through.
 
     The rule is that of `quantise`, in float32 inside jit: on ties the last bit of a division may
     give the neighbouring code. A pruned weight must be zero already.
@@ -109,6 +109,6 @@ def rounded_weights(weights: Float[Array, "*L R C"], bits: int) -> Float[Array, 
 
 
 def rounded_inputs(x: Float[Array, "*B R"]) -> Float[Array, "*B R"]:
-    """The inputs that `quantise_inputs`' codes stand for; derivatives pass straight through."""
+    """Round inputs to what `quantise_inputs` codes stand for; derivatives pass straight through."""
     codes, scale = quantise_inputs(x)
     return straight_through((codes.astype(jnp.float32) * scale).astype(x.dtype), x)

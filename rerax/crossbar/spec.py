@@ -70,7 +70,7 @@ class ChipSpec:
         object.__setattr__(self, "polarity", self._resolved())
 
     def _resolved(self) -> str:
-        """Polarity with the bits of `inverted` spelled out."""
+        """Spell out the bits of an `inverted` polarity."""
         kind, colon, given = str(self.polarity).partition(":")
         if kind not in POLARITIES or (colon and kind != "inverted"):
             raise ValueError(
@@ -131,35 +131,35 @@ class ChipSpec:
         return self.groups * self.cells_per_group
 
     def bits_of_cell(self, cell: int) -> int:
-        """Bits that cell `cell` (0 = least significant) of a group holds."""
+        """Count the bits that cell `cell` (0 = least significant) of a group holds."""
         return min(self.bits_per_cell, self.group_bits - cell * self.bits_per_cell)
 
     def bitlines(self, columns: int) -> int:
-        """Bitlines that a matrix of `columns` columns occupies."""
+        """Count the bitlines that a matrix of `columns` columns occupies."""
         return columns * self.cells_per_weight
 
     def cells(self, rows: int, columns: int) -> int:
-        """Physical cells of a rows x columns matrix."""
+        """Count the physical cells of a rows x columns matrix."""
         return rows * self.bitlines(columns)
 
     def bitline(self, column: Any, slice_: Any, columns: int) -> Any:
-        """Bitline of slice `slice_` (0..S-1, plus group first) of `column`. Arrays welcome."""
+        """Find the bitline of a slice (0..S-1, plus group first) of `column`. Arrays welcome."""
         if self.layout == "interleaved":
             return column * self.cells_per_weight + slice_
         return slice_ * columns + column
 
     def locate(self, bitline: Any, columns: int) -> tuple[Any, Any]:
-        """Column and slice at a bitline: the inverse of `bitline`. Arrays welcome."""
+        """Find the column and slice at a bitline: the inverse of `bitline`. Arrays welcome."""
         if self.layout == "interleaved":
             return bitline // self.cells_per_weight, bitline % self.cells_per_weight
         return bitline % columns, bitline // columns
 
     def tiles(self, rows: int, columns: int) -> tuple[int, int]:
-        """Tiles of a matrix's array, downwards and across."""
+        """Count the tiles of a matrix's array, downwards and across."""
         return -(-rows // self.tile[0]), -(-self.bitlines(columns) // self.tile[1])
 
     def tile_of(self, wordline: Any, bitline: Any) -> tuple[Any, Any]:
-        """Tile row and tile column of a physical address. Arrays welcome."""
+        """Find the tile row and tile column of a physical address. Arrays welcome."""
         return wordline // self.tile[0], bitline // self.tile[1]
 
 

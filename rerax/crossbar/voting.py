@@ -19,7 +19,7 @@ Counter = list[Array]
 def majority_vote(
     images: UInt[Array, "k *shape"], stuck: UInt[Array, "k *shape"] | None = None
 ) -> UInt[Array, "*shape"]:
-    """Bitwise majority over k images of each word.
+    """Vote bitwise by majority over k images of each word.
 
     Args:
         images: the original (first) and its copies, packed in words of any unsigned dtype.
@@ -46,7 +46,7 @@ def majority_vote(
 
 
 def msb_encode(words: UInt[Array, "*shape"], bits: int, msbs: int) -> UInt[Array, "*shape"]:
-    """The `msbs` most significant bits of `bits`-bit words, as numbers below 2^msbs.
+    """Take the `msbs` most significant bits of `bits`-bit words, as numbers below 2^msbs.
 
     With `msb_decode` the readable form of what `MsbEmbed` does to whole arrays at once
     (`protection.msb`), to which the tests hold that faster path.
@@ -74,7 +74,7 @@ def msb_decode(
     msbs: int,
     stuck: tuple[UInt[Array, "*shape"], UInt[Array, "n *shape"]] | None = None,
 ) -> UInt[Array, "*shape"]:
-    """Words whose `msbs` top bits were voted with their copies; see `msb_encode`.
+    """Vote the `msbs` top bits of words with their copies; see `msb_encode`.
 
     Args:
         words: words as read.
@@ -102,7 +102,7 @@ def _check(bits: int, msbs: int) -> None:
 
 
 def count_votes(images: Array | Sequence[Array]) -> Counter:
-    """How many images have each bit set."""
+    """Count the images that have each bit set, in binary: one word for each digit of the count."""
     counter: Counter = []
     for carry in images:
         for place, digit in enumerate(counter):
@@ -113,7 +113,7 @@ def count_votes(images: Array | Sequence[Array]) -> Counter:
 
 
 def at_least(counter: Counter, least: int, like: Array) -> Array:
-    """Bits whose count is `least` or more: no carry is lost in count + (2^n - least)."""
+    """Find the bits whose count is `least` or more: then count + (2^n - least) has a carry."""
     carry = jnp.zeros_like(like)
     for place, digit in enumerate(counter):
         added = ((1 << len(counter)) - least) >> place & 1
@@ -122,7 +122,7 @@ def at_least(counter: Counter, least: int, like: Array) -> Array:
 
 
 def _greater(a: Sequence[Array], b: Sequence[Array]) -> Array:
-    """Bits whose count in `a` is above that in `b`."""
+    """Find the bits whose count in `a` is above that in `b`."""
     result = jnp.zeros_like(a[0])
     for x, y in zip(a, b, strict=True):
         result = (x & ~y) | (~(x ^ y) & result)

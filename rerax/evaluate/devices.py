@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from rerax.crossbar.spec import ChipSpec
-from rerax.evaluate.cost import device_bytes, operations, peak_bytes
+from rerax.evaluate.resources import device_bytes, operations, peak_bytes
 from rerax.models.bert.config import BertConfig
 
 FLAG = "xla_force_host_platform_device_count"
@@ -50,7 +50,7 @@ def one_device_a_core(
 
 
 def cores() -> int:
-    """Cores that this process may use, as its affinity and its control group say."""
+    """Count the cores that this process may use, as its affinity and its control group say."""
     affinity = getattr(os, "sched_getaffinity", None)
     allowed = len(affinity(0)) if affinity else os.cpu_count() or 1
     try:
@@ -61,7 +61,7 @@ def cores() -> int:
 
 
 def free_memory() -> int:
-    """Bytes that a process can have, as Linux says; very many where nothing says it."""
+    """Read how many bytes a process can have, as Linux says; very many where nothing says it."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:

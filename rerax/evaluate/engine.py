@@ -22,10 +22,10 @@ from rerax.crossbar.keys import Chip
 from rerax.crossbar.platform import instruction_set
 from rerax.evaluate.lanes import ChipRange, along, chip_range, in_groups, in_lanes, totals
 from rerax.evaluate.network import (
-    Block,
-    Bucket,
-    Entry,
+    CleanPrefix,
+    DeviceBucket,
     Network,
+    Shard,
     chip_logits,
     embed,
     reader,
@@ -44,7 +44,7 @@ LANES = ((128, 256), (384, 64), (768, 16), (1024, 8))
 """(model width up to, lanes) on accelerators: within 12 GB at 1024 tokens a batch."""
 
 STREAM_BYTES = 1 << 30
-BLOCK_TOKENS = 32768  # fewer tokens a block would sample the same cells too often
+SHARD_TOKENS = 32768  # fewer tokens a shard would sample the same cells too often
 MOST_CHIPS = 32
 OPERATIONS_PER_DISPATCH = 2e11
 
@@ -62,47 +62,49 @@ class Outcome(NamedTuple):
 
 
 def _clean_chip() -> tuple[Array, Array]:
-    """A root key and a number: the clean chip reads alike whatever they are."""
+    """Give a root key and a number: the clean chip reads alike whatever they are."""
     return keys.root_key(0), jnp.uint32(0)
 
 
 @functools.partial(jax.jit, static_argnames="network")
-def clean_entry(network: Network, stored: StoredModel, block: Block, faults: Faults) -> Entry:
-    """The clean chip's stream into layer 0.
+def clean_prefix(
+    network: Network, stored: StoredModel, shard: Shard, faults: Faults
+) -> CleanPrefix:
+    """Compute the clean chip's stream into layer 0.
 
     Args:
         network: static description.
         stored: the model on crossbars.
-        block: batches of examples.
+        shard: batches of examples.
         faults: rate 0, and a mask of nothing.
     """
 
     def one(chip: Chip, axis: str | None, _: None) -> tuple[Array, ...]:
-        return embed(network, stored, block, reader(stored.hardware, chip, along(faults, axis)))[0]
+        return embed(network, stored, shard, reader(stored.hardware, chip, along(faults, axis)))[0]
 
-    return Entry(in_lanes(network.lanes, one, *_clean_chip()), jnp.int32(0))
+    return CleanPrefix(in_lanes(network.lanes, one, *_clean_chip()), jnp.int32(0))
 
 
 @functools.partial(jax.jit, static_argnames="network")
-def clean_advance(
+def extend_prefix(
     network: Network,
     stored: StoredModel,
-    block: Block,
+    shard: Shard,
     faults: Faults,
-    entry: Entry,
+    prefix: CleanPrefix,
     layer: Int32[Array, ""],
-) -> Entry:
-    """The clean chip's stream into a further layer; see `clean_entry`.
+) -> CleanPrefix:
+    """Compute the clean chip's stream into a further layer; see `clean_prefix`.
 
     It runs what chips themselves run, in as many lanes: that is why the bits are theirs.
     """
 
     def one(chip: Chip, axis: str | None, stream: tuple[Array, ...]) -> tuple[Array, ...]:
         read_section = reader(stored.hardware, chip, along(faults, axis))
-        span = (entry.layer, layer)
-        return through_layers(network, stored, block, read_section, stream, span)[0]
+        span = (prefix.layer, layer)
+        return through_layers(network, stored, shard, read_section, stream, span)[0]
 
-    return Entry(in_lanes(network.lanes, one, *_clean_chip(), entry.stream), layer)
+    return CleanPrefix(in_lanes(network.lanes, one, *_clean_chip(), prefix.stream), layer)
 
 
 @functools.partial(jax.jit, static_argnames=("network", "chunk"))
@@ -110,12 +112,12 @@ def chunk_logits(
     network: Network,
     chunk: int,
     stored: StoredModel,
-    block: Block,
+    shard: Shard,
     chips: ChipRange,
     faults: Faults,
-    entry: Entry | None = None,
+    prefix: CleanPrefix | None = None,
 ) -> tuple[tuple[Float[Array, "chunk n B N"], ...], dict[str, dict[str, Counts]]]:
-    """`chip_logits` of a range of chips.
+    """Compute the logits of a range of chips on one shard (`chip_logits`).
 
     The buffers have room for `chunk` chips (a multiple of the lane width); what lies beyond the
     range is not computed and holds zeros.
@@ -124,45 +126,45 @@ def chunk_logits(
         network: static description.
         chunk: room for so many chips.
         stored: the model on crossbars.
-        block: batches of examples.
+        shard: batches of examples.
         chips: which chips.
         faults: rate, and where faults act.
-        entry: the clean stream into the first layer with faults; None: from the embeddings on.
+        prefix: the clean stream into the first layer with faults; None: from the embeddings on.
     """
 
     def one(chip: Chip, axis: str | None, stream: tuple[Array, ...] | None) -> tuple:
-        start = None if entry is None or stream is None else Entry(stream, entry.layer)
+        start = None if prefix is None or stream is None else CleanPrefix(stream, prefix.layer)
         read_section = reader(stored.hardware, chip, along(faults, axis))
-        return chip_logits(network, stored, block, read_section, start)
+        return chip_logits(network, stored, shard, read_section, start)
 
-    return in_groups(network.lanes, chunk, one, chips, None if entry is None else entry.stream)
+    return in_groups(network.lanes, chunk, one, chips, None if prefix is None else prefix.stream)
 
 
-def to_device(batches: Batches, blocks: int = 1) -> tuple[Block, ...]:
-    """Batches as device arrays, cut into `blocks` blocks of equal static shape.
+def to_device(batches: Batches, shards: int = 1) -> tuple[Shard, ...]:
+    """Put batches on the device, cut into `shards` shards of equal static shape.
 
     Args:
         batches: all batches of a split.
-        blocks: how many blocks to cut the split into, to bound the residual stream.
+        shards: how many shards to cut the split into, to bound the residual stream.
     """
     cut = []
-    for i in range(blocks):
+    for i in range(shards):
         buckets = []
         for bucket in batches.buckets:
             n = len(bucket.ids)
-            room = max(-(-n // blocks), min(n, 2))  # a loop over one batch compiles differently
+            room = max(-(-n // shards), min(n, 2))  # a loop over one batch compiles differently
             part = slice(i * room, (i + 1) * room)
             lengths = bucket.lengths[part]
             mask = np.arange(bucket.ids.shape[-1]) < lengths[..., None]
             whole = (_padded(a, room) for a in (bucket.ids[part], bucket.types[part], mask))
             ids, types, real = map(jnp.asarray, whole)
-            buckets.append(Bucket(ids, types, real, jnp.int32(len(lengths))))
+            buckets.append(DeviceBucket(ids, types, real, jnp.int32(len(lengths))))
         cut.append(tuple(buckets))
     return tuple(cut)
 
 
 def lane_width(config: BertConfig, backend: str) -> int:
-    """Chips in one `vmap`: a constant of backend and model width, so that scores are too.
+    """Choose the chips in one `vmap`, by backend and model width alone, so that scores are fixed.
 
     Args:
         config: the model's shape.
@@ -176,7 +178,7 @@ def lane_width(config: BertConfig, backend: str) -> int:
 def fit_memory(
     network: Network, batches: Batches, chunk: int | None = None, limit: int = STREAM_BYTES
 ) -> tuple[int, int]:
-    """Chips a dispatch, and blocks of examples: the two sizes that change no bit.
+    """Choose chips a dispatch, and shards of examples: the two sizes that change no bit.
 
     Args:
         network: static description.
@@ -185,7 +187,7 @@ def fit_memory(
         limit: bytes that the residual streams of one lane group may take.
 
     Returns:
-        The chunk (about a second's work, at most one block of rows) and the number of blocks.
+        The chunk (about a second's work, at most one block of rows) and the number of shards.
     """
     config, lanes = network.config, network.lanes
     wanted = chunk
@@ -194,12 +196,12 @@ def fit_memory(
         work = 2 * batches.tokens * weights * config.num_hidden_layers
         wanted = min(MOST_CHIPS, max(1, int(OPERATIONS_PER_DISPATCH / work)))
     stream = batches.tokens * config.hidden_size * jnp.dtype(network.dtype).itemsize * lanes
-    most = max(1, batches.tokens // BLOCK_TOKENS)
+    most = max(1, batches.tokens // SHARD_TOKENS)
     return -(-wanted // lanes) * lanes, min(most, -(-stream // limit))
 
 
 def platform_name(lanes: int | None = None) -> str:
-    """On what scores are computed; within one platform they are bit-equal.
+    """Name what scores are computed on; within one platform they are bit-equal.
 
     Args:
         lanes: lane width if the user overrides the backend's.
@@ -222,14 +224,14 @@ class Evaluator:
         network: static description.
         stored: the model on crossbars, best already on the device.
         batches: the split's batches, which say where each logit belongs.
-        blocks: the same batches on the device (`to_device`).
+        shards: the same batches on the device (`to_device`).
         chunk: chips a dispatch, a multiple of the lane width; changes no result.
     """
 
     network: Network
     stored: StoredModel
     batches: Batches
-    blocks: tuple[Block, ...]
+    shards: tuple[Shard, ...]
     chunk: int
 
     @classmethod
@@ -250,21 +252,25 @@ class Evaluator:
             chunk: chips a dispatch; None: about a second's work.
             device: where to; None: where JAX computes by default.
         """
-        chips, blocks = fit_memory(network, batches, chunk)
+        chips, shards = fit_memory(network, batches, chunk)
         # Put there by hand, since within `jax.default_device` each device is traced anew.
         own = functools.partial(jax.device_put, device=device)
-        return cls(network, own(stored), batches, own(to_device(batches, blocks)), chips)
+        return cls(network, own(stored), batches, own(to_device(batches, shards)), chips)
 
     def outcomes(
-        self, seed: int, chips: range, faults: Faults, entries: tuple[Entry, ...] | None = None
+        self,
+        seed: int,
+        chips: range,
+        faults: Faults,
+        prefixes: tuple[CleanPrefix, ...] | None = None,
     ) -> Iterator[Outcome]:
-        """Logits of chips, a chunk at a time.
+        """Compute the logits of chips, a chunk at a time.
 
         Args:
             seed: the campaign's seed.
             chips: their numbers, one after the other.
             faults: rate, and where faults act.
-            entries: of each block, where chips start (`prefix_cache`); changes no result.
+            prefixes: of each shard, where chips start (`prefix_cache`); changes no result.
 
         Yields:
             One `Outcome` for each dispatch.
@@ -273,9 +279,11 @@ class Evaluator:
             n = min(self.chunk, chips.stop - start)
             here = chip_range(seed, start, -(-n // self.network.lanes))
             results: list[Any] = []
-            for block, entry in zip(self.blocks, entries or [None] * len(self.blocks), strict=True):
+            for shard, prefix in zip(
+                self.shards, prefixes or [None] * len(self.shards), strict=True
+            ):
                 jax.block_until_ready(results[-2:-1])  # an interrupt has little to wait for then
-                how = (self.network, self.chunk, self.stored, block, here, faults, entry)
+                how = (self.network, self.chunk, self.stored, shard, here, faults, prefix)
                 results.append(chunk_logits(*how))
             counts = jax.device_get(results[0][1])
             logits = _in_order([jax.device_get(r[0]) for r in results], self.batches)
@@ -284,7 +292,7 @@ class Evaluator:
 
 
 def _in_order(parts: list[tuple[np.ndarray, ...]], batches: Batches) -> np.ndarray:
-    """Logits [chips, E, N] in the split's order, from those of every block and bucket."""
+    """Put logits [chips, E, N] in the split's order, from those of every shard and bucket."""
     chips, labels = parts[0][0].shape[0], parts[0][0].shape[-1]
     logits = np.zeros((chips, batches.examples, labels), np.float32)
     for k, bucket in enumerate(batches.buckets):

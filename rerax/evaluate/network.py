@@ -1,4 +1,4 @@
-"""One chip on one block of examples, layer by layer: what every evaluation is made of.
+"""One chip on one shard of examples, layer by layer: what every evaluation is made of.
 
 The codes of one layer are read once and serve every batch of examples before the next layer is
 touched: what is held is one layer's codes and the residual stream, never a whole faulty model.
@@ -32,7 +32,7 @@ from rerax.models.stored import StoredModel, read_codes
 
 @dataclass(frozen=True)
 class Network:
-    """All that is static about an evaluation beside the hardware: a compiled program each.
+    """What is static about an evaluation, beside the hardware: each is compiled by itself.
 
     Attributes:
         config: shape of the BERT.
@@ -45,7 +45,7 @@ class Network:
     lanes: int = 1
 
 
-class Bucket(NamedTuple):
+class DeviceBucket(NamedTuple):
     """Batches of one token length T that an evaluation has on the device.
 
     Attributes:
@@ -60,11 +60,12 @@ class Bucket(NamedTuple):
     used: Int32[Array, ""]
 
 
-Block = tuple[Bucket, ...]
+Shard = tuple[DeviceBucket, ...]
+"""A part of a split, cut so that its residual streams fit the memory: all lie on one device."""
 
 
-class Entry(NamedTuple):
-    """Where chips start whose first layers are free of faults.
+class CleanPrefix(NamedTuple):
+    """The clean chip's activations up to a layer, from which chips start whose faults begin there.
 
     Attributes:
         stream: of each bucket, the clean chip's residual stream into a layer [*lanes, n, B, T, D],
@@ -84,7 +85,7 @@ ReadSection = Callable[[Section], tuple[dict[str, Int8[Array, "R C"]], dict[str,
 
 
 def reader(hardware: Hardware, chip: Chip, faults: Faults) -> ReadSection:
-    """What reads a section as one chip holds it."""
+    """Make a function that reads a section as one chip holds it."""
 
     def read_section(section: Section) -> tuple[dict, dict]:
         read = {name: read_codes(c, chip, faults, hardware) for name, c in section.items()}
@@ -96,35 +97,35 @@ def reader(hardware: Hardware, chip: Chip, faults: Faults) -> ReadSection:
 def chip_logits(
     network: Network,
     stored: StoredModel,
-    block: Block,
+    shard: Shard,
     read_section: ReadSection,
-    entry: Entry | None = None,
+    prefix: CleanPrefix | None = None,
 ) -> tuple[tuple[Float[Array, "n B N"], ...], dict[str, dict[str, Counts]]]:
-    """Logits of one chip on one block of examples, and its faulty cells.
+    """Compute the logits of one chip on one shard of examples, and count its faulty cells.
 
     Args:
         network: static description.
         stored: the model on crossbars.
-        block: batches of examples.
+        shard: batches of examples.
         read_section: reads them as the chip does (`reader`).
-        entry: the clean stream into the first layer with faults; None: from the embeddings on.
+        prefix: the clean stream into the first layer with faults; None: from the embeddings on.
 
     Returns:
         Logits of each bucket, and {section: {matrix: counts}}, encoder counts [L].
     """
     sections, params = crossbars_by_section(stored), params_outside(stored)
-    if entry is None:
-        stream, counts_embeddings = embed(network, stored, block, read_section)
+    if prefix is None:
+        stream, counts_embeddings = embed(network, stored, shard, read_section)
         first: int | Array = 0
     else:
-        stream, first = entry
+        stream, first = prefix
         counts_embeddings = {name: counts_of() for name in sections["embeddings"]}
     span = (first, network.config.num_hidden_layers)
-    stream, counts_encoder = through_layers(network, stored, block, read_section, stream, span)
+    stream, counts_encoder = through_layers(network, stored, shard, read_section, stream, span)
     codes, counts_head = read_section(sections["head"])
     product = crossbar_product(codes, sections["head"], stored.hardware.input_bits)
     head = Head(network.config, product, jnp.dtype(network.dtype))
-    logits = tuple(  # batch by batch, so that no block size can change a bit
+    logits = tuple(  # batch by batch, so that no shard size can change a bit
         lax.map(lambda x: head.apply({"params": params["head"]}, x[:, :1]), x) for x in stream
     )
     counts = {"embeddings": counts_embeddings, "encoder": counts_encoder, "head": counts_head}
@@ -132,16 +133,16 @@ def chip_logits(
 
 
 def embed(
-    network: Network, stored: StoredModel, block: Block, read_section: ReadSection
+    network: Network, stored: StoredModel, shard: Shard, read_section: ReadSection
 ) -> tuple[tuple[Array, ...], dict[str, Counts]]:
-    """The stream into layer 0, and the faulty cells of the tables."""
+    """Compute the stream into layer 0, and count the faulty cells of the tables."""
     section = crossbars_by_section(stored)["embeddings"]
     codes, counts = read_section(section)
     params = params_outside(stored)["embeddings"]
     lookup = crossbar_lookup(codes, section)
     module = Embeddings(network.config, lookup, jnp.dtype(network.dtype))
     stream = tuple(
-        lax.map(lambda b: module.apply({"params": params}, *b), (b.ids, b.types)) for b in block
+        lax.map(lambda b: module.apply({"params": params}, *b), (b.ids, b.types)) for b in shard
     )
     return stream, counts
 
@@ -149,17 +150,17 @@ def embed(
 def through_layers(
     network: Network,
     stored: StoredModel,
-    block: Block,
+    shard: Shard,
     read_section: ReadSection,
     stream: tuple[Array, ...],
     span: tuple[int | Array, int | Array],
 ) -> tuple[tuple[Array, ...], dict[str, Counts]]:
-    """The stream behind the layers of a span, and their counts [L], 0 in all others.
+    """Compute the stream behind the layers of a span, and their counts [L], 0 in all others.
 
     Args:
         network: static description.
         stored: the model on crossbars.
-        block: batches of examples.
+        shard: batches of examples.
         read_section: reads them as the chip does (`reader`).
         stream: of each bucket, the stream into the span's first layer.
         span: first layer, and the one behind the last.
@@ -176,12 +177,12 @@ def through_layers(
         product = crossbar_product(codes, crossbars, stored.hardware.input_bits)
         encoder = EncoderLayer(network.config, product, jnp.dtype(network.dtype))
 
-        def through_batch(j: int | Array, x: Array, bucket: Bucket) -> Array:
+        def through_batch(j: int | Array, x: Array, bucket: DeviceBucket) -> Array:
             return x.at[j].set(encoder.apply({"params": params}, x[j], bucket.mask[j]))
 
         stream = tuple(
             lax.fori_loop(0, b.used, functools.partial(through_batch, bucket=b), x)
-            for b, x in zip(block, stream, strict=True)
+            for b, x in zip(shard, stream, strict=True)
         )
         return stream, jax.tree.map(
             lambda room, n: lax.dynamic_update_index_in_dim(room, n, i, 0), counts, found

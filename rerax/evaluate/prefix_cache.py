@@ -11,28 +11,35 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rerax.evaluate.engine import Block, Entry, Evaluator, Network, clean_advance, clean_entry
+from rerax.evaluate.engine import (
+    CleanPrefix,
+    Evaluator,
+    Network,
+    Shard,
+    clean_prefix,
+    extend_prefix,
+)
 from rerax.faults.mask import FaultMask, Faults
 from rerax.faults.sampling.rates import rate_table
 
 DEVICE_BYTES, HOST_BYTES = 1 << 30, 8 << 30
 
 
-class Kept(NamedTuple):
-    """Clean streams into one layer, an entry for each block of examples."""
+class PrefixCache(NamedTuple):
+    """Clean streams into one layer, a prefix for each shard of examples."""
 
     layer: int
-    entries: tuple[Entry, ...]
+    prefixes: tuple[CleanPrefix, ...]
 
 
-def clean_entries(
+def clean_prefixes(
     evaluator: Evaluator,
     layer: int,
     mask: FaultMask,
-    kept: Kept | None = None,
+    kept: PrefixCache | None = None,
     host_bytes: int = HOST_BYTES,
-) -> Kept | None:
-    """Streams of the clean chip into a layer, from kept ones of a layer before it if there are any.
+) -> PrefixCache | None:
+    """Compute the clean chip's streams into a layer, on from kept ones of an earlier layer.
 
     Args:
         evaluator: the model and the examples.
@@ -45,7 +52,7 @@ def clean_entries(
         The streams; None where they are too large to be kept.
     """
     network, stored = evaluator.network, evaluator.stored
-    size = stream_bytes(network, evaluator.blocks)
+    size = stream_bytes(network, evaluator.shards)
     if size > host_bytes:
         return None
     if kept is not None and kept.layer == layer:
@@ -54,19 +61,19 @@ def clean_entries(
     hardware = stored.hardware
     table = rate_table(0.0, fault=hardware.fault, tested=hardware.tested)
     none = Faults(table, nowhere)
-    entries = []
-    for i, block in enumerate(evaluator.blocks):
+    prefixes = []
+    for i, shard in enumerate(evaluator.shards):
         if kept is not None and kept.layer < layer:
-            entry = kept.entries[i]
+            prefix = kept.prefixes[i]
         else:
-            entry = clean_entry(network, stored, block, none)
-        entry = clean_advance(network, stored, block, none, entry, jnp.int32(layer))
-        entries.append(entry if size <= DEVICE_BYTES else jax.device_get(entry))
-    return Kept(layer, tuple(entries))
+            prefix = clean_prefix(network, stored, shard, none)
+        prefix = extend_prefix(network, stored, shard, none, prefix, jnp.int32(layer))
+        prefixes.append(prefix if size <= DEVICE_BYTES else jax.device_get(prefix))
+    return PrefixCache(layer, tuple(prefixes))
 
 
-def stream_bytes(network: Network, blocks: tuple[Block, ...]) -> int:
-    """Bytes of the residual stream of one lane group over all blocks."""
-    tokens = sum(bucket.ids.size for block in blocks for bucket in block)
+def stream_bytes(network: Network, shards: tuple[Shard, ...]) -> int:
+    """Count the bytes of the residual stream of one lane group over all shards."""
+    tokens = sum(bucket.ids.size for shard in shards for bucket in shard)
     itemsize = jnp.dtype(network.dtype).itemsize
     return tokens * network.config.hidden_size * itemsize * network.lanes

@@ -69,7 +69,7 @@ class FaultModel:
         return self.text
 
     def tables(self, rate: float) -> Any:
-        """Arrays of its own that `disturb` finds in `rates.tables`; () where it needs none.
+        """Make arrays of its own that `disturb` finds in `rates.tables`; () where it needs none.
 
         Their shapes must not depend on the rate, so that one compile serves every rate.
         """
@@ -90,7 +90,7 @@ class FaultModel:
         """
 
     def states(self, key: Any, rates: Any, spec: ChipSpec, shape: tuple[int, int]) -> Any:
-        """Stuck cells of one array, UInt8 [S, R, C]: 0 healthy, 1 stuck at 0, 3 stuck at 1.
+        """Draw stuck cells of one array, UInt8 [S, R, C]: 0 healthy, 1 stuck at 0, 3 stuck at 1.
 
         Args:
             key: the array's key.
@@ -108,7 +108,7 @@ class FaultModel:
         spec: ChipSpec,
         site: Site | None = None,
     ) -> Any:
-        """Words as read from an array, and what is faulty in it (`faults.read_out.ReadOut`).
+        """Read words from a faulty array, and say what is faulty in it (`faults.read_out.ReadOut`).
 
         What the caller does not use of the result costs nothing inside `jit`. By default the
         cells that `states` gives hold their level whatever was written.
@@ -134,14 +134,14 @@ class FaultModel:
     def counts_in(
         self, bits: Any, words: UInt8[Any, "G R C"], key: Any, rates: Any, spec: ChipSpec
     ) -> Any:
-        """Faulty cells that hold one of the chosen bits; None: as what is read tells.
+        """Count faulty cells that hold one of the chosen bits; None: as what is read tells.
 
         Only models whose faulty cells cannot be told from what they read have more to say.
         """
         return None
 
     def odds(self, rate: float, sa1_share: float) -> Odds:
-        """Odds of one cell, for the planner.
+        """Give the odds of one cell, for the planner.
 
         Raises:
             ValueError: they are not known.
@@ -163,13 +163,13 @@ class NoFault(FaultModel):
         spec: ChipSpec,
         site: Site | None = None,
     ) -> Any:
-        """The words as they are."""
+        """Return the words as they are."""
         from rerax.faults.read_out import unharmed
 
         return unharmed(words)
 
     def odds(self, rate: float, sa1_share: float) -> Odds:
-        """None."""
+        """Return odds of no fault."""
         return Odds()
 
 
@@ -196,7 +196,7 @@ def register_fault(kind: str, make: Callable[[str], FaultModel], form: str = "")
 
 
 def registered_faults() -> Mapping[str, str]:
-    """Forms of all names, by kind, in order."""
+    """List the forms of all names, by kind, in order."""
     return FAULTS.forms()
 
 

@@ -18,7 +18,7 @@ def disturb_bits(
     spec: ChipSpec,
     site: Site | None = None,
 ) -> ReadOut:
-    """What an array reads when its faults act in the chosen bits of its words alone.
+    """Read an array whose faults act in the chosen bits of its words alone.
 
     Args:
         fault: the fault model.
@@ -41,6 +41,7 @@ def disturb_bits(
 def _counts(
     words: UInt8[Array, "G R C"], whole: ReadOut, bits: UInt8[Array, ""], spec: ChipSpec
 ) -> Counts:
+    """Count stuck cells with a chosen bit by what they read, and other changed bits as flips."""
     at_0 = at_1 = other = jnp.int32(0)
     for cell in range(spec.cells_per_group):
         shift, top = cell * spec.bits_per_cell, (1 << spec.bits_of_cell(cell)) - 1

@@ -51,7 +51,7 @@ class ChipMap:
         return f"{Path(self.path).name}@{self.digest[:16]}"
 
     def where(self, i: int) -> str:
-        """Words for the i-th cell's address."""
+        """Describe the i-th cell's address in words."""
         name = self.names[self.matrix[i]]
         return (
             f"{self.path}: chip {self.chip[i]}, {name} layer {self.layer[i]}, "
@@ -161,7 +161,7 @@ def check_map(chips: ChipMap, shapes: Shapes, spec: ChipSpec, others: Collection
 
 
 def realised_rate(chips: ChipMap, shapes: Shapes, spec: ChipSpec) -> float:
-    """Stuck fraction of the cells of all its chips.
+    """Compute the stuck fraction of the cells of all chips of a map.
 
     Args:
         chips: the map.
@@ -174,7 +174,7 @@ def realised_rate(chips: ChipMap, shapes: Shapes, spec: ChipSpec) -> float:
 
 
 def absent_arrays(chips: ChipMap, shapes: Shapes) -> list[str]:
-    """Arrays on crossbars of which the map has no cell, in words."""
+    """Name the arrays on crossbars of which the map has no cell."""
     found = []
     for name, (layers, _, _) in shapes.items():
         of_name = np.array([known == name for known in chips.names])[chips.matrix]

@@ -41,13 +41,13 @@ class Clustered(FaultModel):
         return f"clustered:{repr(float(self.shape)).removesuffix('.0')}"
 
     def tables(self, rate: float) -> Any:
-        """Limits of every multiplier, such that the mean over tiles is the rate."""
+        """Find the limits of every multiplier, such that the mean over tiles is the rate."""
         from rerax.faults.sampling.tiles import tile_limits
 
         return tile_limits(self.shape, rate)
 
     def states(self, key: Any, rates: Any, spec: ChipSpec, shape: tuple[int, int]) -> Any:
-        """Cells with a point of the Poisson process below their own tile's hazard.
+        """Draw cells with a point of the Poisson process below their own tile's hazard.
 
         Raises:
             ValueError: a table that was not made for this model.
@@ -57,7 +57,7 @@ class Clustered(FaultModel):
         return clustered_cells(key, rates, spec, shape)
 
     def odds(self, rate: float, sa1_share: float) -> Odds:
-        """Those of `uniform`, which it is from tile to tile."""
+        """Give the odds of `uniform`: within a tile the cells fail independently."""
         return Odds(rate * (1 - sa1_share), rate * sa1_share)
 
 

@@ -30,7 +30,7 @@ class Flip(FaultModel):
         return flip_bits(words, key, rates, spec)
 
     def odds(self, rate: float, sa1_share: float) -> Odds:
-        """Exact; a tester finds no transient flips."""
+        """Give the odds of a flip, exactly; a tester finds no transient flips."""
         return Odds(flip=rate, known=False)
 
 

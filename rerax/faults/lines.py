@@ -18,13 +18,13 @@ class Wordline(FaultModel):
     text = "wordline"
 
     def states(self, key: Any, rates: Any, spec: ChipSpec, shape: tuple[int, int]) -> Any:
-        """Cells of the stuck wordlines."""
+        """Draw the cells of the stuck wordlines."""
         from rerax.faults.sampling.lines import cells_of_wordlines
 
         return cells_of_wordlines(key, rates, spec, shape)
 
     def odds(self, rate: float, sa1_share: float) -> Odds:
-        """Exact: all cells of a weight are stuck together."""
+        """Give the exact odds: all cells of a weight are stuck together."""
         return Odds(rate * (1 - sa1_share), rate * sa1_share, by_wordline=True)
 
 
@@ -35,13 +35,13 @@ class Bitline(FaultModel):
     text = "bitline"
 
     def states(self, key: Any, rates: Any, spec: ChipSpec, shape: tuple[int, int]) -> Any:
-        """Cells of the stuck bitlines."""
+        """Draw the cells of the stuck bitlines."""
         from rerax.faults.sampling.lines import cells_of_bitlines
 
         return cells_of_bitlines(key, rates, spec, shape)
 
     def odds(self, rate: float, sa1_share: float) -> Odds:
-        """Exact: the cells of a weight lie on bitlines of their own."""
+        """Give the exact odds: the cells of a weight lie on bitlines of their own."""
         return Odds(rate * (1 - sa1_share), rate * sa1_share)
 
 

@@ -73,7 +73,7 @@ class Measured(FaultModel):
             )
 
     def tables(self, rate: float) -> Any:
-        """The cells of the file; none is stuck at rate 0, and the rate means nothing else."""
+        """Load the cells of the file; none is stuck at rate 0, and the rate means nothing else."""
         from rerax.faults.sampling.cell_list import cell_lists
 
         return cell_lists(self.chips, rate)
@@ -86,7 +86,7 @@ class Measured(FaultModel):
         spec: ChipSpec,
         site: Site | None = None,
     ) -> Any:
-        """Stuck cells hold their level whatever was written; without a site none is stuck.
+        """Hold the map's stuck cells at their levels; without a site none is stuck.
 
         Raises:
             ValueError: a table that was not made for this model.
@@ -96,7 +96,7 @@ class Measured(FaultModel):
         return hold_listed(words, rates, spec, site)
 
     def odds(self, rate: float, sa1_share: float) -> Odds:
-        """Those of `uniform` at the realised rate."""
+        """Give the odds of `uniform` at the realised rate."""
         return Odds(rate * (1 - sa1_share), rate * sa1_share)
 
 

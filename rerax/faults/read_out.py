@@ -65,7 +65,7 @@ def stuck_words(
 
 
 def stick(words: UInt8[Array, "G R C"], states: UInt8[Array, "S R C"], spec: ChipSpec) -> ReadOut:
-    """Stuck cells hold their level whatever was written.
+    """Hold stuck cells at their level whatever was written.
 
     Args:
         words: stored words.
@@ -82,7 +82,7 @@ def stick(words: UInt8[Array, "G R C"], states: UInt8[Array, "S R C"], spec: Chi
 def _ones_of_both(
     one: UInt8[Array, "G R C"], other: UInt8[Array, "G R C"]
 ) -> tuple[Int32[Array, ""], Int32[Array, ""]]:
-    """`ones` of two arrays in one pass: along a row both counts fit into halves of 32 bits."""
+    """Count the `ones` of two arrays in one pass: a row's counts fit into halves of 32 bits."""
     if 8 * one.shape[-1] >= 1 << HALF:
         return ones(one), ones(other)
     low, high = (lax.population_count(words).astype(jnp.uint32) for words in (one, other))
@@ -93,17 +93,17 @@ def _ones_of_both(
 
 
 def ones(words: UInt8[Array, "*shape"]) -> Int32[Array, ""]:
-    """Bits that are set in all of the words."""
+    """Count the bits that are set in all of the words."""
     return jnp.sum(lax.population_count(words), dtype=jnp.int32)
 
 
 def lowest_bits(spec: ChipSpec) -> int:
-    """A word with the lowest bit of each of its cells set."""
+    """Make a word with the lowest bit of each of its cells set."""
     return sum(1 << low for low in range(0, spec.group_bits, spec.bits_per_cell))
 
 
 def counts_of(**known: Int32[Array, ""]) -> Counts:
-    """Counts that are 0 where nothing is given."""
+    """Make counts that are 0 where nothing is given."""
     return Counts(**{**dict.fromkeys(Counts._fields, jnp.int32(0)), **known})
 
 
@@ -128,5 +128,5 @@ def rewritten(
 
 
 def unharmed(words: UInt8[Array, "G R C"]) -> ReadOut:
-    """The words as they are."""
+    """Read words as they are, with no faulty cell."""
     return ReadOut(words, jnp.zeros_like(words), counts_of())

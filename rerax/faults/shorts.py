@@ -29,7 +29,7 @@ class Short(FaultModel):
         spec: ChipSpec,
         site: Site | None = None,
     ) -> Any:
-        """Cells of shorted lines read the highest level of their run."""
+        """Read the highest level of a run of shorted bitlines from each of its cells."""
         from rerax.faults.sampling.shorts import short_lines
 
         return short_lines(words, key, rates, spec)
@@ -37,13 +37,13 @@ class Short(FaultModel):
     def counts_in(
         self, bits: Any, words: UInt8[Any, "G R C"], key: Any, rates: Any, spec: ChipSpec
     ) -> Any:
-        """Cells of shorted lines that hold one of the chosen bits: many read what they hold."""
+        """Count cells of shorted lines that hold a chosen bit: many read what they hold."""
         from rerax.faults.sampling.shorts import shorted_cells_in
 
         return shorted_cells_in(bits, words, key, rates, spec)
 
     def odds(self, rate: float, sa1_share: float) -> Odds:
-        """A short raises a cell to the level beside it, the higher one half the time, on each side.
+        """Give the odds: on each side a short raises a cell, half the time, to the level there.
 
         The tester knows nothing of it.
         """

@@ -14,13 +14,13 @@ class Uniform(FaultModel):
     text = "uniform"
 
     def states(self, key: Any, rates: Any, spec: ChipSpec, shape: tuple[int, int]) -> Any:
-        """Cells with a point of the Poisson process below the rate."""
+        """Draw cells with a point of the Poisson process below the rate."""
         from rerax.faults.sampling.poisson_process import stuck_cells
 
         return stuck_cells(key, rates, spec, *shape)
 
     def odds(self, rate: float, sa1_share: float) -> Odds:
-        """Exact."""
+        """Give the exact odds: cells fail independently."""
         return Odds(rate * (1 - sa1_share), rate * sa1_share)
 
 

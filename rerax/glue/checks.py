@@ -12,7 +12,7 @@ from rerax.values import plain, type_text
 
 
 def read_examples(examples: Any, vocab_size: int) -> Examples:
-    """Token ids with segment ids, zeros where none are given.
+    """Read token ids with segment ids, zeros where none are given.
 
     Raises:
         ValueError: the first example that is no list of token ids of the model.
@@ -47,7 +47,7 @@ def _tokens(i: int, row: Any) -> np.ndarray:
 
 
 def read_labels(task: Task, labels: Any, examples: int) -> np.ndarray:
-    """Labels as an array.
+    """Read labels as an array.
 
     Raises:
         ValueError: not one for each example, or none of the task's.
@@ -70,7 +70,7 @@ def read_labels(task: Task, labels: Any, examples: int) -> np.ndarray:
 
 
 def read_order(task: Task, names: Sequence[str], order: Any) -> tuple[int, ...]:
-    """GLUE label id of each output, as given or by the names in the config.
+    """Read the GLUE label id of each output, as given or by the names in the config.
 
     Raises:
         ValueError: no such order, or another number of outputs than the task's.

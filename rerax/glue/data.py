@@ -129,7 +129,7 @@ def read_split(
     texts: list[list[str]] = [[] for _ in task.fields]
     labels, parts = [], []
     for part, table in tables.items():
-        labels.append(_labels(task, table, f"{data} {task.name}/{part}"))
+        labels.append(_checked_labels(task, table, f"{data} {task.name}/{part}"))
         for column, field in zip(texts, task.fields, strict=True):
             column += table[field].to_pylist()
         parts.append((part, table.num_rows))
@@ -150,7 +150,7 @@ def _read_part(task: Task, data: str | Path, part: str, optional: bool) -> pa.Ta
     if table is None:
         table = _from_hub(task, str(data), part)
         check_columns(task, table.column_names, where)
-    table = _plain(task, table)
+    table = _task_columns(task, table)
     if not table.num_rows:
         raise ValueError(f"{where} has no examples: give a split with at least one")
     for field in task.fields:
@@ -179,8 +179,8 @@ def check_columns(task: Task, columns: Sequence[str], where: str) -> None:
         raise ValueError(f"{where}: column {twice[0]} is there twice: leave one of them")
 
 
-def _plain(task: Task, table: pa.Table) -> pa.Table:
-    """The task's columns without categories, text as large strings however Arrow holds it."""
+def _task_columns(task: Task, table: pa.Table) -> pa.Table:
+    """Take the task's columns without categories, text as large strings however Arrow holds it."""
     found = {}
     for name in (*task.fields, "label"):
         column = table[name]
@@ -212,12 +212,12 @@ def _from_folder(task: Task, data: Path, part: str) -> pa.Table | None:
 
 
 def _read_file(task: Task, file: Path) -> pa.Table:
-    """The task's columns of one file; what else is in it may be anything."""
+    """Read the task's columns of one file; what else is in it may be anything."""
     parquet = pq.ParquetFile(file)
     check_columns(task, parquet.schema_arrow.names, str(file))
     table = parquet.read(columns=[*task.fields, "label"])
     check_file_names(task, parquet.schema_arrow.metadata, str(file))
-    return _plain(task, table)
+    return _task_columns(task, table)
 
 
 def _from_hub(task: Task, data: str, part: str) -> pa.Table:
@@ -243,7 +243,7 @@ def _from_hub(task: Task, data: str, part: str) -> pa.Table:
     return dataset.data.table.combine_chunks()
 
 
-def _labels(task: Task, table: pa.Table, where: str) -> np.ndarray:
+def _checked_labels(task: Task, table: pa.Table, where: str) -> np.ndarray:
     try:
         if pa.types.is_temporal(table["label"].type):  # which NumPy would count in days or seconds
             raise TypeError
@@ -266,7 +266,7 @@ def _labels(task: Task, table: pa.Table, where: str) -> np.ndarray:
 
 
 def load_tokenizer(directory: str | Path) -> Any:
-    """The Hugging Face tokenizer of a model directory.
+    """Load the Hugging Face tokenizer of a model directory.
 
     Raises:
         ValueError: the directory holds none, or one that cannot be read.
@@ -322,7 +322,7 @@ def _normaliser(tokenizer: Any) -> Callable[[str], str]:
 def tokenise(
     split: Split, tokenizer: Any, *, max_length: int, positions: int, vocab_size: int
 ) -> Examples:
-    """Token ids of a split, cut to `max_length` by shortening the longer sentence first.
+    """Tokenise a split, cut to `max_length` by shortening the longer sentence first.
 
     Args:
         split: the sentences.

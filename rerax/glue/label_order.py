@@ -116,7 +116,7 @@ def check_file_names(task: Task, metadata: Mapping[bytes, bytes] | None, where: 
 
 
 def _file_names(metadata: Mapping[bytes, bytes]) -> list[str]:
-    """Names of the label ids as `datasets` writes them; empty where there are none."""
+    """Read the names of the label ids as `datasets` writes them; empty where there are none."""
     try:
         found: Any = json.loads(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
     except (KeyError, TypeError, ValueError):
@@ -177,7 +177,7 @@ def check_answers(
 
 
 def _at_most(hits: int, drawn: int, marked: int, total: int) -> float:
-    """Probability of at most so many hits among examples drawn without looking.
+    """Compute P(at most so many hits) among examples drawn without looking (hypergeometric).
 
     1 where `hits` is no fewer than expected.
     """

@@ -20,19 +20,19 @@ Metric = Callable[[Any, Any], Any]
 
 
 def accuracy(predictions: Int[Array, " E"], labels: Int[Array, " E"]) -> Float[Array, ""]:
-    """Share of examples predicted right."""
+    """Compute the share of examples predicted right."""
     return jnp.mean((predictions == labels).astype(_real()))
 
 
 def f1(predictions: Int[Array, " E"], labels: Int[Array, " E"]) -> Float[Array, ""]:
-    """F1 of class 1; 0 where neither labels nor predictions have it."""
+    """Compute F1 of class 1; 0 where neither labels nor predictions have it."""
     hits = _count((predictions == 1) & (labels == 1))
     marked = _count(predictions == 1) + _count(labels == 1)
     return jnp.where(marked > 0, 2 * hits / jnp.maximum(marked, 1), 0)
 
 
 def matthews(predictions: Int[Array, " E"], labels: Int[Array, " E"]) -> Float[Array, ""]:
-    """Matthews correlation of two classes; 0 where either side has only one.
+    """Compute Matthews correlation of two classes; 0 where either side has only one.
 
     Also 0 where a prediction is no class at all (-1).
     """
@@ -45,7 +45,7 @@ def matthews(predictions: Int[Array, " E"], labels: Int[Array, " E"]) -> Float[A
 
 
 def pearson(predictions: Float[Array, " E"], labels: Float[Array, " E"]) -> Float[Array, ""]:
-    """Linear correlation; 0 where either side is constant or the predictions are not finite."""
+    """Compute Pearson's correlation; 0 where either side is constant or predictions not finite."""
     usable = ~is_degenerate(predictions) & (labels.min() < labels.max())
     x = jnp.where(usable, predictions, jnp.arange(len(labels), dtype=predictions.dtype))
     x, y = x - x.mean(), labels - labels.mean()
@@ -56,14 +56,14 @@ def pearson(predictions: Float[Array, " E"], labels: Float[Array, " E"]) -> Floa
 
 
 def spearman(predictions: Float[Array, " E"], labels: Float[Array, " E"]) -> Float[Array, ""]:
-    """Rank correlation with average ranks for ties; 0 as in `pearson`."""
+    """Compute Spearman's rank correlation with average ranks for ties; 0 as in `pearson`."""
     finite = jnp.isfinite(predictions).all()
     ranks = jnp.where(finite, average_ranks(predictions), 0)
     return pearson(ranks, average_ranks(labels))
 
 
 def average_ranks(x: Float[Array, " E"]) -> Float[Array, " E"]:
-    """Ranks from 1, tied values sharing their mean rank."""
+    """Rank values from 1, tied ones sharing their mean rank."""
     ordered = jnp.sort(x)
     below = jnp.searchsorted(ordered, x, side="left")
     upto = jnp.searchsorted(ordered, x, side="right")
@@ -82,7 +82,7 @@ def is_degenerate(predictions: Array) -> Bool[Array, ""]:
 def predictions_of(
     task: Task, logits: Float[np.ndarray, "chips E N"], order: Sequence[int]
 ) -> np.ndarray:
-    """What each chip answers to each example.
+    """Decide what each chip answers to each example.
 
     Args:
         task: the task.
@@ -102,7 +102,7 @@ def predictions_of(
 def scores(
     task: Task, predictions: np.ndarray, labels: np.ndarray, parts: Sequence[tuple[str, int]]
 ) -> dict[str, np.ndarray]:
-    """Score, metrics and degeneracy of every chip.
+    """Compute score, metrics and degeneracy of every chip.
 
     Args:
         task: the task.
@@ -131,6 +131,7 @@ def scores(
 
 @functools.partial(jax.jit, static_argnames=("task", "matched"))
 def _scores_of_one(task: Task, predictions: Array, labels: Array, matched: int) -> dict[str, Array]:
+    """Score one chip: `matched` says how many examples belong to the first part."""
     first, rest = slice(0, matched), slice(matched, None)
     degenerate = is_degenerate(predictions)
     out: dict[str, Any] = {}
@@ -148,7 +149,7 @@ def _scores_of_one(task: Task, predictions: Array, labels: Array, matched: int) 
 
 
 def correct_bits(predictions: np.ndarray, labels: np.ndarray) -> list[bytes]:
-    """One little-endian bit for each example of each chip: predicted right or not."""
+    """Pack whether each example of each chip is predicted right: one little-endian bit each."""
     right = predictions == labels
     return [row.tobytes() for row in np.packbits(right, axis=-1, bitorder="little")]
 

@@ -37,7 +37,7 @@ class Task:
         return -1.0 if {"matthews", "pearson"} & set(self.metrics) else 0.0
 
     def parts(self, split: str) -> tuple[str, ...]:
-        """Files that a split is made of: mnli has a matched and a mismatched one."""
+        """List the files that a split is made of: mnli has a matched and a mismatched one."""
         if self.name == "mnli" and split in ("validation", "test"):
             return (f"{split}_matched", f"{split}_mismatched")
         return (split,)
@@ -76,7 +76,7 @@ METRICS = ("accuracy", "f1", "matthews", "pearson", "spearman", "accuracy_mismat
 
 
 def find_task(name: str) -> Task:
-    """The task of that name.
+    """Find the task of that name.
 
     Raises:
         ValueError: unknown name; the known ones are listed.

@@ -95,7 +95,7 @@ def export_map(worker: Worker, recorded: RecordedChip, file: Path) -> int:
 
 
 def stuck_cells(worker: Worker, recorded: RecordedChip) -> pa.Table:
-    """Stuck cells of the chip's base arrays, within its point's scope.
+    """List the stuck cells of the chip's base arrays, within its point's scope.
 
     Raises:
         ValueError: a scope of bits that cuts through cells.
@@ -141,7 +141,7 @@ def _disturb(hardware: Hardware, crossbar: Crossbar, chip: keys.Chip, faults: Fa
 def cells_of(
     words: UInt8[np.ndarray, "G R C"], known: UInt8[np.ndarray, "G R C"], spec: ChipSpec
 ) -> Int[np.ndarray, "n 3"]:
-    """Wordline, bitline and level of every stuck cell of an array.
+    """List wordline, bitline and level of every stuck cell of an array.
 
     Args:
         words: as read.

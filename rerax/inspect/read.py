@@ -21,7 +21,7 @@ from rerax.models.stored import kept_codes, read_codes
 def read_chip(
     worker: Worker, recorded: RecordedChip, rate: float | None = None
 ) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, dict[str, Counts]]]:
-    """Codes that the chip reads, zeros behind closed gates, and its faulty cells.
+    """Read the codes of the chip, zeros behind closed gates, and count its faulty cells.
 
     Args:
         worker: evaluates the row's workload.
@@ -55,7 +55,7 @@ def read_chip(
 def chip_and_faults(
     worker: Worker, recorded: RecordedChip, rate: float | None = None
 ) -> tuple[keys.Chip, Faults]:
-    """The chip, and its faults."""
+    """Make the chip and its faults."""
     point, layers = recorded.point, worker.inputs.config.num_hidden_layers
     rates = rates_of(point if rate is None else replace(point, rate=rate))
     mask = None if point.faulty is None else fault_mask(point.faulty, point.matrices, layers)
@@ -63,7 +63,7 @@ def chip_and_faults(
 
 
 def layers_of(crossbar: Crossbar) -> list[Crossbar]:
-    """A matrix in each of its layers."""
+    """Take a matrix apart into its layers."""
     if not np.ndim(crossbar.layer):
         return [crossbar]
     return [jax.tree.map(lambda a, i=i: a[i], crossbar) for i in range(len(crossbar.layer))]

@@ -117,7 +117,7 @@ def find_chip(
 
 
 def find_row(folder: Place, prefix: str, chip: int) -> dict[str, Any]:
-    """The row of one chip of the point whose hash begins so.
+    """Find the row of one chip of the point whose hash begins so.
 
     Raises:
         ValueError: no campaign folder, or no such row, or several points.
@@ -143,7 +143,7 @@ def find_row(folder: Place, prefix: str, chip: int) -> dict[str, Any]:
 
 
 def manifest(folder: Place) -> dict[str, Any]:
-    """What a campaign folder fixes for all its rows.
+    """Read what a campaign folder fixes for all its rows.
 
     Raises:
         ValueError: no campaign folder, or one of other semantics.
@@ -158,7 +158,7 @@ def manifest(folder: Place) -> dict[str, Any]:
 
 
 def provenance(folder: Place) -> dict[str, dict[str, Any]]:
-    """Sources of models and data, and files of measured chips, as recorded last."""
+    """Read where models, data and maps of measured chips were, as recorded last."""
     found: dict[str, dict[str, Any]] = {"sources": {}, "maps": {}}
     for entry in read_provenance(folder):
         for kind, known in found.items():
@@ -167,7 +167,7 @@ def provenance(folder: Place) -> dict[str, dict[str, Any]]:
 
 
 def point_of(row: Mapping[str, Any], maps: Mapping[str, str]) -> Point:
-    """The point that a row belongs to.
+    """Rebuild the point that a row belongs to.
 
     Args:
         row: its columns.
@@ -202,7 +202,7 @@ def point_of(row: Mapping[str, Any], maps: Mapping[str, str]) -> Point:
 def lost_examples(
     workload: Workload, clean: Mapping[str, Any], now: Mapping[str, Any]
 ) -> np.ndarray:
-    """Examples that the clean chip gets right and this one wrong, by place in the split.
+    """Find examples that the clean chip gets right and this one wrong, by place in the split.
 
     Of a regression: those whose error has grown by half a point or more, worst first.
 

@@ -106,7 +106,7 @@ def reproduce(
 
 
 def _first(facts: dict[str, Any]) -> dict[str, Any]:
-    """The first chip's facts as plain values."""
+    """Take the first chip's facts as plain values."""
     values = {k: v[0] if isinstance(v, list | np.ndarray) else v for k, v in facts.items()}
     return {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
 
@@ -130,13 +130,13 @@ def _start(matrix: MatrixErrors, layers: int) -> int:
 
 
 def _alone(scope: Scope | None, matrix: MatrixErrors) -> Scope:
-    """The chip's own scope, narrowed to one matrix."""
+    """Narrow the chip's own scope to one matrix."""
     layers = (matrix.layer,) if matrix.name in GROUPS["encoder"] else None
     return Scope(layers, (matrix.name,), None if scope is None else scope.bits)
 
 
 def matrix_errors(worker: Worker, recorded: RecordedChip) -> list[MatrixErrors]:
-    """Every matrix on crossbars, with its faulty cells and the error of its weights."""
+    """List every matrix on crossbars, with its faulty cells and the error of its weights."""
     sections = crossbars_by_section(worker.prepared(recorded.point).stored)
     clean, _ = read_chip(worker, recorded, rate=0.0)
     found, counts = read_chip(worker, recorded)

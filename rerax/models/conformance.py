@@ -17,7 +17,7 @@ from rerax.faults import FaultModel
 from rerax.faults.read_out import unharmed
 from rerax.faults.sampling.rates import rate_table
 from rerax.hardware import Hardware
-from rerax.protection import Protection, Stored
+from rerax.protection import Protection, StoredMatrix
 from rerax.values import is_integer
 
 SHAPE = 24, 16
@@ -112,14 +112,15 @@ def check_protection(scheme: Protection, spec: ChipSpec) -> None:
         kept = np.ones(SHAPE, bool) if lines is None else row[:, None] & column
         try:
             stored = scheme.store(np.where(kept, codes, 0), lines, spec, "check")
-            words, extra, _, spare = Stored(*stored)
+            words, extra, _, spare = StoredMatrix(*stored)
         except ValueError:
             continue
         shape = np.shape(words)
         if shape != (spec.groups, *SHAPE) or getattr(words, "dtype", None) != np.uint8:
             raise ValueError(
                 f"store of {type(scheme).__name__} gives words {shape}: give uint8 "
-                f"{(spec.groups, *SHAPE)} for codes {SHAPE}, with extra arrays beside them (Stored)"
+                f"{(spec.groups, *SHAPE)} for codes {SHAPE}, with extra arrays beside them "
+                "(StoredMatrix)"
             )
         written, none = jnp.asarray(words), jnp.zeros(shape, jnp.uint8)
         if scheme.knows == "map at writing":

@@ -161,6 +161,7 @@ def _check_kernel(stored: StoredModel, path: str, kernel: Any) -> None:
 
 
 def _is_programmed(crossbar: Crossbar, kernel: Any, stored: StoredModel) -> bool:
+    """Whether a crossbar holds this kernel, as far as its scales and words can tell."""
     lines = crossbar.lines
     kept = None if lines is None else np.asarray(lines.row)[:, None] & np.asarray(lines.column)
     scheme, spec = stored.hardware.protection.of(crossbar.array.name), stored.hardware.spec

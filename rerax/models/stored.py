@@ -30,7 +30,7 @@ from rerax.faults.read_out import Counts, ReadOut, rewritten
 from rerax.faults.sampling.missed import missed_bits
 from rerax.faults.sampling.rates import ARate, RateTable, rate_table
 from rerax.hardware import Hardware
-from rerax.protection import Ledger, Stored
+from rerax.protection import Ledger, StoredMatrix
 from rerax.pruning.gates import open_cells
 from rerax.values import shown
 
@@ -127,14 +127,14 @@ def store(weights: AnyArray, array: ArrayId, hardware: Hardware, gate: Gate = No
     if gate is not None and lines is not None:
         kept = open_cells(gate["row"], gate["column"])
     codes, scale = quantise(np.asarray(weights), spec.bits, kept)
-    stored = Stored(*hardware.protection.store(codes, _open(gate), spec, array.name))
+    stored = StoredMatrix(*hardware.protection.store(codes, _lines_by_gate(gate), spec, array.name))
     words, extra, turned, spare = as_written(stored, spec)
     layers = codes.shape[:-2]
     number = np.arange(int(np.prod(layers)), dtype=np.uint32).reshape(layers)
     return Crossbar(words, scale, number, lines, extra, array, turned, spare)
 
 
-def as_written(stored: Stored, spec: ChipSpec) -> Stored:
+def as_written(stored: StoredMatrix, spec: ChipSpec) -> StoredMatrix:
     """Give words as they lie in cells, and which of their bits are complemented; None: none."""
     if spec.polarity == "plain":
         return stored._replace(complement=None)
@@ -148,7 +148,7 @@ def as_written(stored: Stored, spec: ChipSpec) -> Stored:
     return stored._replace(words=stored.words ^ turned, complement=turned, spare=spare)
 
 
-def _open(gate: Gate) -> tuple[np.ndarray, np.ndarray] | None:
+def _lines_by_gate(gate: Gate) -> tuple[np.ndarray, np.ndarray] | None:
     return None if gate is None else (np.asarray(gate["row"]) >= 0, np.asarray(gate["column"]) >= 0)
 
 
@@ -174,10 +174,10 @@ def faults_on(stored: Any, chip: Any, rates: ARate, mask: Any) -> Faults:
     if not isinstance(rates, RateTable):
         hardware = stored.hardware
         rates = rate_table(rates, fault=hardware.fault, tested=hardware.tested)
-    return Faults(rates, None if mask is None else _checked(mask, stored))
+    return Faults(rates, None if mask is None else _checked_mask(mask, stored))
 
 
-def _checked(mask: Any, stored: StoredModel) -> FaultMask:
+def _checked_mask(mask: Any, stored: StoredModel) -> FaultMask:
     if not isinstance(mask, FaultMask):
         raise ValueError(f"mask is of type {type(mask).__name__}: give a rerax.FaultMask")
     known = {crossbar.array.name: crossbar for crossbar in stored.crossbars.values()}
@@ -225,10 +225,10 @@ def read_codes(
     own = [array_key(key, crossbar.array, crossbar.layer) for key in keys]
     site = Site(chip.number, crossbar.array, crossbar.layer)
     name, spec = crossbar.array.name, hardware.spec
-    images = [_image(crossbar, k, spec) for k in range(len(keys))]
+    images = [_image_in(crossbar, k, spec) for k in range(len(keys))]
     how: tuple[Any, ...] = (images, own, site, faults.rates, spec)
     if faults.mask is None:
-        arrays, stuck = _disturb(hardware.fault, hardware.tested, None, *how)
+        arrays, stuck = _read_arrays(hardware.fault, hardware.tested, None, *how)
     else:  # what is not faulty is not sampled either
         if crossbar.array.name not in faults.mask.arrays:
             raise ValueError(
@@ -238,57 +238,61 @@ def read_codes(
         acts = jnp.asarray(faults.mask.arrays[crossbar.array.name])
         arrays, stuck = lax.cond(
             acts.ravel()[crossbar.layer],
-            functools.partial(_disturb, hardware.fault, hardware.tested, faults.mask.bits, *how),
-            functools.partial(_disturb, NoFault(), hardware.tested, None, *how),
+            functools.partial(
+                _read_arrays, hardware.fault, hardware.tested, faults.mask.bits, *how
+            ),
+            functools.partial(_read_arrays, NoFault(), hardware.tested, None, *how),
         )
     each = zip(*(array.counts for array in arrays), strict=True)
     counts = Counts(*(sum(column) for column in each))
     arrays = [
-        array._replace(words=_turned(array.words, image.complement))
+        array._replace(words=_complemented(array.words, image.complement))
         for array, image in zip(arrays, images, strict=True)
     ]
     scheme, extra = hardware.protection.of(name), crossbar.extra
     if scheme.knows == "map at writing":
-        base, wanted = arrays[0], _turned(crossbar.words, crossbar.complement)
+        base, wanted = arrays[0], _complemented(crossbar.words, crossbar.complement)
         held = base.words & base.known
         written, chosen = scheme.write(wanted, base.known, held, extra, spec, name)
         arrays[0], extra = rewritten(base, stuck, wanted, written), (extra, chosen)
     return decode(scheme.recover(arrays, extra, spec, name), spec), counts
 
 
-class _Image(NamedTuple):
+class _StoredImage(NamedTuple):
     """Words as they lie in the cells of an array, and which of their bits are complemented."""
 
     stored: UInt8[Array, "G R C"]
     complement: Any
 
 
-def _image(crossbar: Crossbar, number: int, spec: ChipSpec) -> _Image:
-    """The base array (number 0) or a spare one: of odd arrays, alternating bits are turned."""
+def _image_in(crossbar: Crossbar, number: int, spec: ChipSpec) -> _StoredImage:
+    """Pick what an array holds, 0 being the base array; odd ones complement alternating bits."""
     if number and crossbar.spare is not None:
         plain, rows = spec.polarity == "plain", crossbar.spare.shape[1]
-        return _Image(crossbar.spare, None if plain else complement(rows, spec)[None])
+        return _StoredImage(crossbar.spare, None if plain else complement(rows, spec)[None])
     if crossbar.complement is None:
-        return _Image(crossbar.words, None)
+        return _StoredImage(crossbar.words, None)
     turned = jnp.uint8(number % 2 * spec.alternating)
-    return _Image(crossbar.words ^ turned, crossbar.complement ^ turned)
+    return _StoredImage(crossbar.words ^ turned, crossbar.complement ^ turned)
 
 
-def _turned(words: UInt8[Array, "G R C"], complement: AnyArray | None) -> UInt8[Array, "G R C"]:
+def _complemented(
+    words: UInt8[Array, "G R C"], complement: AnyArray | None
+) -> UInt8[Array, "G R C"]:
     return words if complement is None else words ^ complement
 
 
-def _disturb(
+def _read_arrays(
     fault: FaultModel,
     tested: Tested,
     bits: AnyArray | None,
-    images: list[_Image],
+    images: list[_StoredImage],
     keys: list[Key[Array, ""]],
     site: Site,
     rates: RateTable,
     spec: ChipSpec,
 ) -> tuple[list[ReadOut], UInt8[Array, "G R C"]]:
-    """What the base array and its spare ones read, and bits of the base array's stuck cells.
+    """Read the base array and its spare ones; return that and the base array's stuck bits.
 
     What is known of them in a `ReadOut` is what the test found.
     """
@@ -311,7 +315,7 @@ def _disturb(
 
 
 def kept_codes(crossbar: Crossbar, codes: Int8[Array, "R C"]) -> Int8[Array, "R C"]:
-    """Codes with zeros behind closed lines: those take no part, whatever is read from them."""
+    """Set codes behind closed lines to zero: those take no part, whatever is read from them."""
     return codes if crossbar.lines is None else masked_codes(codes, crossbar.lines)
 
 
@@ -332,11 +336,11 @@ def matrix_ledgers(
     scheme, spec = hardware.protection, hardware.spec
     return [
         scheme.ledger(row, column, gate is not None, spec, name)
-        for row, column in zip(*lines_of(shape, gate), strict=True)
+        for row, column in zip(*open_rows_and_columns(shape, gate), strict=True)
     ]
 
 
-def lines_of(
+def open_rows_and_columns(
     shape: tuple[int, ...], gate: Gate
 ) -> tuple[Bool[np.ndarray, "L R"], Bool[np.ndarray, "L C"]]:
     """Whether each row and column is open, layer by layer (L = 1 where it is not stacked).
@@ -346,12 +350,15 @@ def lines_of(
         gate: its gates; None: all lines are open.
     """
     *_, rows, columns = shape
-    row, column = _open(gate) or (np.ones(shape[:-1], bool), np.ones((*shape[:-2], columns), bool))
+    row, column = _lines_by_gate(gate) or (
+        np.ones(shape[:-1], bool),
+        np.ones((*shape[:-2], columns), bool),
+    )
     return row.reshape(-1, rows), column.reshape(-1, columns)
 
 
 def closed_share(shapes: Iterable[tuple[tuple[int, ...], Gate]]) -> float:
-    """Share of the weights of some matrices that lie under a closed gate.
+    """Compute the share of the weights of some matrices that lie under a closed gate.
 
     Args:
         shapes: shape [*L, R, C] and gates of each.

@@ -71,7 +71,7 @@ def program(
         ValueError: a selection of nothing, or of a leaf that is no matrix of finite floats; no
             room for the protection; two arrays of one identity.
     """
-    stored = lay_out(params, hardware, select, gates, ids)
+    stored = program_tree(params, hardware, select, gates, ids)
     if not stored.crossbars:
         known = ", ".join(stored.left[:4])
         raise ValueError(
@@ -86,14 +86,14 @@ def program(
     return stored
 
 
-def lay_out(
+def program_tree(
     params: Any,
     hardware: AHardware,
     select: ASelect,
     gates: AGates = None,
     ids: Ids = None,
 ) -> StoredModel:
-    """Do what `program` does, if need be with nothing on crossbars."""
+    """Put a tree on crossbars as `program` does, but allow that nothing is chosen."""
     if not isinstance(hardware, Hardware):
         raise ValueError(f"hardware is of type {type(hardware).__name__}: give a rerax.Hardware")
     if not callable(select):
@@ -136,7 +136,7 @@ def lay_out(
 
 
 def _dtype_of(leaf: Any) -> str:
-    """What JAX makes of a leaf's type: float32 of NumPy's float64, unless it was told otherwise."""
+    """Name the type that JAX gives a leaf: for NumPy's float64 float32, unless told otherwise."""
     return jax.dtypes.canonicalize_dtype(leaf.dtype).name
 
 
@@ -157,7 +157,7 @@ def _check_ids(ids: Mapping[str, Any], paths: tuple[str, ...]) -> None:
 
 
 def _axes_of(path: str, leaf: Any, axes: Any) -> str:
-    """The axes of a leaf's array, a letter each.
+    """Find the axes of a leaf's array, a letter each.
 
     Raises:
         ValueError: a leaf that is no matrix of finite floats, or axes that are not its own.
@@ -204,13 +204,13 @@ def _check_gates(path: str, axes: str, gate: Any, shape: tuple[int, ...]) -> Non
 
 
 def _order(axes: str) -> list[int]:
-    """Axes in the order layers, inputs, outputs."""
+    """Order axes as layers, inputs, outputs."""
     kinds = {"l": 0, "o": 2}
     return sorted(range(len(axes)), key=lambda i: kinds.get(axes[i], 1))
 
 
 def _as_matrix(leaf: Any, axes: str) -> np.ndarray:
-    """A leaf as a matrix [R, C], or as a stack of them [L, R, C]."""
+    """Reshape a leaf to a matrix [R, C], or to a stack of them [L, R, C]."""
     array = np.asarray(leaf).transpose(_order(axes))
     columns = int(np.prod([n for n, a in zip(leaf.shape, axes, strict=True) if a == "o"]))
     layers = int(np.prod([n for n, a in zip(leaf.shape, axes, strict=True) if a == "l"]))
@@ -218,13 +218,14 @@ def _as_matrix(leaf: Any, axes: str) -> np.ndarray:
 
 
 def _as_leaf(weights: Array, leaf: Leaf) -> Array:
-    """The inverse of `_as_matrix`."""
+    """Reshape a matrix to its leaf: the inverse of `_as_matrix`."""
     order = _order(leaf.axes)
     moved = weights.reshape([leaf.shape[i] for i in order])
     return moved.transpose(np.argsort(order)).astype(leaf.dtype)
 
 
 def _check(crossbars: dict[str, Crossbar], gated: Mapping[str, Any]) -> None:
+    """Refuse gates off the crossbars, and arrays of one identity, whose stuck cells were alike."""
     outside = [path for path in gated if path not in crossbars]
     if outside:
         raise ValueError(f"{outside[0]} has gates and is not on crossbars: let select take it")

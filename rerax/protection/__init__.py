@@ -8,7 +8,7 @@ from rerax.protection.allocation import Allocation, Plan
 from rerax.protection.base import (
     PROTECTIONS,
     Protection,
-    Stored,
+    StoredMatrix,
     left_bare,
     protection,
     register_protection,
@@ -34,7 +34,7 @@ __all__ = [
     "MsbEmbed",
     "Plan",
     "Protection",
-    "Stored",
+    "StoredMatrix",
     "Unprotected",
     "left_bare",
     "protection",

@@ -1,4 +1,4 @@
-"""A protection of its own for every matrix, and plans that become one. No JAX here."""
+"""A protection of its own for every matrix (an allocation), and plans, which become one. No JAX."""
 
 import json
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from jaxtyping import Int8
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.base import (
     KNOWLEDGE,
-    Lines,
+    GatedLines,
     Protection,
-    Stored,
+    StoredMatrix,
     protection,
     register_protection,
 )
@@ -65,7 +65,7 @@ class Allocation(Protection):
         return PREFIX + "/".join(f"{matrix}={scheme.text}" for matrix, scheme in self.chosen)
 
     def of(self, matrix: str) -> Protection:
-        """Protection of one matrix."""
+        """Look up the protection of one matrix."""
         return dict(self.chosen).get(matrix, Unprotected())
 
     @property
@@ -76,33 +76,33 @@ class Allocation(Protection):
         )
 
     def check(self, spec: ChipSpec) -> None:
-        """As the protection of each matrix does."""
+        """Refuse what the protection of any matrix refuses."""
         for _, scheme in self.chosen:
             scheme.check(spec)
 
     def store(
-        self, codes: Int8[np.ndarray, "*L R C"], lines: Lines, spec: ChipSpec, matrix: str
-    ) -> Stored:
-        """As that matrix's protection does."""
+        self, codes: Int8[np.ndarray, "*L R C"], lines: GatedLines, spec: ChipSpec, matrix: str
+    ) -> StoredMatrix:
+        """Lay out the matrix as its own protection does."""
         return self.of(matrix).store(codes, lines, spec, matrix)
 
     def recover(self, arrays: list[Any], extra: Any, spec: ChipSpec, matrix: str) -> Any:
-        """As that matrix's protection does."""
+        """Recover words as the matrix's own protection does."""
         return self.of(matrix).recover(arrays, extra, spec, matrix)
 
     def ledger(
         self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec, matrix: str
     ) -> Ledger:
-        """As that matrix's protection does."""
+        """Count cells and reads as the matrix's own protection does."""
         return self.of(matrix).ledger(row, column, gated, spec, matrix)
 
 
 @dataclass(frozen=True)
 class Plan(Protection):
-    """An allocation that is not known yet.
+    """A plan: stands for an allocation that depends on the model, and is found before a sweep.
 
     Attributes:
-        file: a saved one; "": the best for a model is to be found.
+        file: saved allocation to read; "": the planner is to find the best for the model.
         erasures: cells known to be stuck are not to vote.
     """
 
@@ -125,8 +125,8 @@ class Plan(Protection):
         return "map at reading" if self.erasures else "nothing"
 
     def store(
-        self, codes: Int8[np.ndarray, "*L R C"], lines: Lines, spec: ChipSpec, matrix: str
-    ) -> Stored:
+        self, codes: Int8[np.ndarray, "*L R C"], lines: GatedLines, spec: ChipSpec, matrix: str
+    ) -> StoredMatrix:
         """Refuse it.
 
         Raises:

@@ -13,7 +13,7 @@ from rerax.registry import Entry, Registry
 from rerax.values import check_integer
 
 
-class Stored(NamedTuple):
+class StoredMatrix(NamedTuple):
     """A matrix, or one matrix in every layer, as it lies on crossbars.
 
     Attributes:
@@ -37,11 +37,11 @@ KNOWLEDGE = ("nothing", "polarity", "rate", "map at reading", "map at writing")
 commoner; their rate; which cells are stuck, and at what, when they are read or before they are
 written."""
 
-Lines = tuple[np.ndarray, np.ndarray] | None
+GatedLines = tuple[np.ndarray, np.ndarray] | None
 """Open rows [*L, R] and columns [*L, C] of a gated matrix; None: the matrix has no gates."""
 
 
-def all_lines(lines: Lines, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def all_lines(lines: GatedLines, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Give open rows and columns of a matrix [*L, R, C]; without gates all are."""
     return lines or (np.ones(shape[:-1], bool), np.ones((*shape[:-2], shape[-1]), bool))
 
@@ -82,7 +82,7 @@ class Protection:
         )
 
     def of(self, matrix: str) -> "Protection":
-        """What protects one matrix."""
+        """Find what protects one matrix."""
         return self
 
     def check(self, spec: ChipSpec) -> None:
@@ -93,8 +93,8 @@ class Protection:
         """
 
     def store(
-        self, codes: Int8[np.ndarray, "*L R C"], lines: Lines, spec: ChipSpec, matrix: str
-    ) -> Stored:
+        self, codes: Int8[np.ndarray, "*L R C"], lines: GatedLines, spec: ChipSpec, matrix: str
+    ) -> StoredMatrix:
         """Lay out a matrix, once for each model, on the host.
 
         Raises:
@@ -102,7 +102,7 @@ class Protection:
         """
         from rerax.crossbar.encoding import encode
 
-        return Stored(encode(codes, spec))
+        return StoredMatrix(encode(codes, spec))
 
     def write(
         self,
@@ -130,7 +130,7 @@ class Protection:
         return words, None
 
     def recover(self, arrays: list[Any], extra: Any, spec: ChipSpec, matrix: str) -> Any:
-        """Words [G, R, C] of one layer's matrix from what its arrays read, inside jit.
+        """Recover words [G, R, C] of one layer's matrix from what its arrays read, inside jit.
 
         Args:
             arrays: `faults.read_out.ReadOut` of the base array and of the spare ones.
@@ -143,17 +143,17 @@ class Protection:
     def ledger(
         self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec, matrix: str
     ) -> Ledger:
-        """Cells and reads of one layer's matrix with open lines `row` [R] and `column` [C]."""
+        """Count cells and reads of a layer's matrix with open lines `row` [R] and `column` [C]."""
         return unprotected_ledger(row, column, spec)
 
     def votes(
         self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec
     ) -> ColumnVotes | None:
-        """How the bits of each column are voted, for its expected error; None: not known."""
+        """Say how the bits of each column are voted, for its expected error; None: not known."""
         return None
 
     def expected_error(self, share: np.ndarray, chances: Any, spec: ChipSpec) -> np.ndarray | None:
-        """Expected squared error of each code in -128 .. 127 where no vote tells; None: not known.
+        """Compute the expected squared error of codes -128 .. 127 where `votes` gives None.
 
         Args:
             share: [256] share of each code among the weights of the matrix.
@@ -163,12 +163,12 @@ class Protection:
         return None
 
     def misses(self, row: np.ndarray, column: np.ndarray, spec: ChipSpec) -> Misses:
-        """Voted bits of one layer's matrix whose images are not kept apart."""
+        """Count voted bits of one layer's matrix whose images are not kept apart."""
         return Misses()
 
 
 def left_bare(scheme: Protection, gated: Mapping[str, bool]) -> tuple[str, ...]:
-    """Matrices that a protection means to protect and cannot, having no gates and so no room.
+    """List matrices that a protection means to protect and cannot, for want of gates.
 
     Copies that may go to low bits as well (`lsb`, `pruned+lsb`) do without freed cells.
 
@@ -216,7 +216,7 @@ def register_protection(
 
 
 def registered_protections() -> Mapping[str, str]:
-    """Forms of all names, by kind, in order."""
+    """List the forms of all names, by kind, in order."""
     return PROTECTIONS.forms()
 
 

@@ -25,7 +25,9 @@ class Hosts(NamedTuple):
 
 
 def hosts_of(at: np.ndarray, shape: tuple[int, int, int]) -> Hosts:
-    """Turn addresses round, on the host: NumPy.
+    """Turn addresses of bits into a list, by words, of the bits that each word holds. NumPy.
+
+    Inside jit a chip then looks up what each word is to hold, which is faster than scattering bits.
 
     Args:
         at: addresses of bits in the order of their numbers, -1 for none; no two alike.

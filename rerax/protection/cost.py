@@ -66,7 +66,7 @@ class Misses:
 
 
 def unprotected_ledger(row: np.ndarray, column: np.ndarray, spec: ChipSpec) -> Ledger:
-    """Ledger of a matrix without copies; `row` and `column` say which lines are open."""
+    """Count what a matrix without copies stores; `row` and `column` say which lines are open."""
     s, kept = spec.cells_per_weight, int(row.sum()) * int(column.sum())
     physical = row.size * column.size * s
     used = kept * s

@@ -52,7 +52,7 @@ class Duplicate(Protection):
         return self.copies - 1
 
     def recover(self, arrays: list[Any], extra: Any, spec: ChipSpec, matrix: str) -> Any:
-        """The majority of all arrays."""
+        """Vote by majority over all arrays."""
         import jax.numpy as jnp
 
         from rerax.crossbar.voting import majority_vote
@@ -63,7 +63,7 @@ class Duplicate(Protection):
     def ledger(
         self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec, matrix: str
     ) -> Ledger:
-        """The base array, and `copies` - 1 spare ones of its size."""
+        """Count the base array, and `copies` - 1 spare ones of its size."""
         plain = unprotected_ledger(row, column, spec)
         more = self.spare_arrays
         return plain + Ledger(spare=more * plain.physical, reads=more * plain.reads)
@@ -71,7 +71,7 @@ class Duplicate(Protection):
     def votes(
         self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec
     ) -> ColumnVotes:
-        """Every bit as deep as there are copies."""
+        """Vote every bit over as many images as there are copies."""
         votes = Votes((self.copies,) * spec.group_bits, True, self.erasures)
         return [(np.flatnonzero(column), votes)]
 

@@ -1,9 +1,13 @@
 """Expected squared error of the codes that faulty cells read, with or without voting.
 
-In closed form, from the odds of one cell. The cells of a weight and the images of a bit lie on
-different bitlines, and images on different wordlines and tiles as far as placement can have it,
-so their faults are taken as independent, but for broken wordlines: those hold all cells of a
-weight alike. NumPy only.
+In closed form, from the odds of one cell. Faults of different cells are taken as independent: the
+cells of a weight, and the images of a bit, lie on different bitlines, and images on different
+wordlines and tiles as far as placement can have it. Broken wordlines are the exception: they hold
+all cells of a weight alike (`Odds.by_wordline`), so there the states of a whole word are listed.
+
+Otherwise a table (`transition`) gives the probability of every word read for every word stored,
+the Kronecker product of tables of single cells; mean and variance of the code read follow from it.
+NumPy only.
 """
 
 import functools
@@ -40,15 +44,17 @@ class Votes(NamedTuple):
     closest: bool = False
 
 
-def plain(spec: ChipSpec) -> Votes:
-    """No copies."""
+def no_copies(spec: ChipSpec) -> Votes:
+    """Describe reading without copies: one image of each bit."""
     return Votes((1,) * spec.group_bits)
 
 
 def squared_error(
     stored: np.ndarray, votes: Votes, chances: Odds, spec: ChipSpec
 ) -> Float[np.ndarray, "256"]:
-    """Expected squared error of each code, in units of the code squared, as words are stored.
+    """Compute the expected squared error of each code, in units of the code squared.
+
+    Words are stored as they are, whatever is stuck; rounding that makes room for copies counts.
 
     Args:
         stored: [256] the code whose word is stored for each of `CODES`.
@@ -63,14 +69,14 @@ def squared_error(
 
     words = encode(stored.astype(np.int8)[:, None], spec)[:, :, 0]
     rows = range(1 if spec.polarity == "plain" else 2)  # an even one and an odd one
-    each = [_of_row(row, words, votes, chances, spec) for row in rows]
+    each = [_error_in_row(row, words, votes, chances, spec) for row in rows]
     return np.asarray(np.mean(each, axis=0))
 
 
-def _of_row(
+def _error_in_row(
     row: int, words: np.ndarray, votes: Votes, chances: Odds, spec: ChipSpec
 ) -> Float[np.ndarray, "256"]:
-    """The same of a weight in an even or odd row."""
+    """Compute the error of a weight in an even row (0) or an odd one (1)."""
     values = word_values(spec, votes.low)
     erasures = votes.erasures and chances.known
     turned = tuple(spec.inverted | (row + image) % 2 * spec.alternating for image in range(2))
@@ -86,12 +92,12 @@ def _of_row(
 
 
 class Settled(NamedTuple):
-    """What stuck cells may settle the vote of a weight's bits at, whatever is written.
+    """Bits whose vote stuck cells decide, whatever is written: all cases with their probabilities.
 
     Attributes:
-        chance: [n] probability of each.
-        bits: [n, G] settled bits of each group's word.
-        held: [n, G] what they are settled at.
+        chance: [n] probability of each case.
+        bits: [n, G] the bits of each group's word that are decided (settled).
+        held: [n, G] the values that they are settled at.
     """
 
     chance: np.ndarray
@@ -100,13 +106,13 @@ class Settled(NamedTuple):
 
 
 MOST_SETTLED = 3
-"""Settled cells of a weight of two groups that are listed."""
+"""Of a weight of two groups, cases of at most so many settled cells are listed."""
 LEFT_OUT = 1e-3
-"""Most that the chance of more of them may be."""
+"""The most that the probability of all other cases may be."""
 
 
 def settled_bits(votes: Votes, row: int, chances: Odds, spec: ChipSpec) -> Settled:
-    """List what the votes of a weight in an even or odd row may be settled at.
+    """List the bits of a weight, in an even or odd row, that stuck cells may settle.
 
     Args:
         votes: how its bits are voted; copies are of whole cells, or cells of one bit.
@@ -148,7 +154,7 @@ def settled_bits(votes: Votes, row: int, chances: Odds, spec: ChipSpec) -> Settl
 def _settled_together(
     bits: range, depths: tuple[int, ...], votes: Votes, chances: Odds, turned: tuple[int, ...]
 ) -> list[tuple[float, int, int]]:
-    """Of bits whose images are stuck together: probability, settled bits, and their values."""
+    """List probability, settled bits and values of bits whose images stick together."""
     each = (1 - chances.at_0 - chances.at_1, chances.at_0, chances.at_1)
     found: dict[tuple[int, int], float] = {}
     for states in itertools.product(range(3), repeat=max(depths)):
@@ -167,7 +173,7 @@ def _settled_together(
 
 
 def _settled_at(images: list[int | None], erasures: bool) -> int | None:
-    """What the vote of stuck images (None: not stuck) gives whatever is written, if anything."""
+    """Find what a vote of images, stuck or not (None), gives whatever is written, if anything."""
     if erasures:
         return None if None in images else images[0]
     needed = (len(images) + 1) // 2
@@ -175,7 +181,7 @@ def _settled_at(images: list[int | None], erasures: bool) -> int | None:
 
 
 def word_values(spec: ChipSpec, low: int) -> list[np.ndarray]:
-    """What each group's word adds to the code, [2^group_bits] for each group."""
+    """Tabulate what each group's word adds to the code, [2^group_bits] for each group."""
     word = np.arange(1 << spec.group_bits) & ~((1 << low) - 1)
     half = 1 << (spec.bits - 1)
     value = {
@@ -188,7 +194,7 @@ def word_values(spec: ChipSpec, low: int) -> list[np.ndarray]:
 
 
 def transition(turned: int, chances: Odds, spec: ChipSpec) -> Float[np.ndarray, "w w"]:
-    """Probability of every word read, given every word stored, without copies.
+    """Tabulate the probability of every word read, given every word stored, without copies.
 
     Args:
         turned: bits that are stored complemented.
@@ -199,7 +205,7 @@ def transition(turned: int, chances: Odds, spec: ChipSpec) -> Float[np.ndarray, 
 
 
 def alike(turned: int, chances: Odds, bits: int) -> list[tuple[float, np.ndarray]]:
-    """What a weight of a broken wordline can be: the chance, and what each word reads then."""
+    """List what a weight of a broken wordline can be: the chance, and what each word reads then."""
     found = _outcomes(bits, (1,) * bits, chances, False, (turned, turned))
     return list(zip(*found, strict=True))
 
@@ -213,9 +219,10 @@ def _transition(
     turned: tuple[int, int],
     spec: ChipSpec,
 ) -> Float[np.ndarray, "w w"]:
-    """Probability of every word read, given every word stored.
+    """Tabulate the probability of every word read, given every word stored.
 
     `turned` are the bits complemented in even images, the original among them, and in odd ones.
+    Cells fail independently, so the table is the Kronecker product of the cells' own.
     """
     whole = np.ones((1, 1))
     for cell in range(spec.cells_per_group):
@@ -223,19 +230,19 @@ def _transition(
         mine = depths[first : first + spec.bits_of_cell(cell)]
         level = (1 << len(mine)) - 1
         even, odd = (mask >> first & level for mask in turned)
-        whole = np.kron(_cell(mine, whole_cells, chances, erasures, (even, odd)), whole)
+        whole = np.kron(_cell_transition(mine, whole_cells, chances, erasures, (even, odd)), whole)
     return whole
 
 
 @functools.lru_cache(maxsize=4096)
-def _cell(
+def _cell_transition(
     depths: tuple[int, ...],
     whole_cells: bool,
     chances: Odds,
     erasures: bool,
     turned: tuple[int, int],
 ) -> Float[np.ndarray, "l l"]:
-    """The same for one cell, whose bits have these depths."""
+    """Tabulate the probability of every level read, given every level stored, of one cell."""
     if chances.flip:
         bits = [_symmetric(_majority_wrong(depth, chances.flip)) for depth in depths]
         return functools.reduce(lambda low, high: np.kron(high, low), bits)
@@ -263,7 +270,7 @@ def _symmetric(wrong: float) -> np.ndarray:
 def _voted_bit(
     own: int | None, depth: int, chances: Odds, erasures: bool, turned: tuple[int, ...]
 ) -> np.ndarray:
-    """One bit whose own cell is healthy (None) or stuck, and whose copies are independent."""
+    """Tabulate P(read | stored) of a bit whose own cell is healthy (None) or stuck at 0 or 1."""
     table = np.zeros((2, 2))
     for stored in (0, 1):
         mine_wrong = own is not None and own ^ turned[0] != stored
@@ -279,7 +286,7 @@ def _voted_bit(
 
 
 def _majority_wrong(depth: int, p: float) -> float:
-    """P(the majority is wrong) of images that are wrong by themselves; a tie is the original's."""
+    """Compute P(majority wrong) of images that are wrong independently; a tie is the original's."""
     if depth % 2:
         return _at_least((depth + 1) // 2, depth, p)
     right, wrong = depth // 2 + 1, depth // 2 - 1  # further ones, if the original is so
@@ -287,7 +294,7 @@ def _majority_wrong(depth: int, p: float) -> float:
 
 
 def _at_least_of_both(k: int, n: int, p: float, m: int, q: float) -> float:
-    """P(at least k) of n events of probability p and m of probability q."""
+    """Compute P(at least k) of n events of probability p and m of probability q."""
     if p == q:
         return _at_least(k, n + m, p)
     return sum(
@@ -296,7 +303,7 @@ def _at_least_of_both(k: int, n: int, p: float, m: int, q: float) -> float:
 
 
 def _at_least(k: int, n: int, p: float) -> float:
-    """P(at least k of n) for independent events of probability p."""
+    """Compute P(at least k of n) for independent events of probability p."""
     ways = range(max(k, 0), n + 1)
     return float(sum(comb(n, i) * p**i * (1 - p) ** (n - i) for i in ways))
 
@@ -305,7 +312,7 @@ def _at_least(k: int, n: int, p: float) -> float:
 def _outcomes(
     bits: int, depths: tuple[int, ...], chances: Odds, erasures: bool, turned: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a cell of some bits and its copies can be, [n], and what is read then, [n, 2^bits].
+    """List what a cell and its copies can be: probabilities [n], and levels voted [n, 2^bits].
 
     Each image as a whole is healthy, stuck at 0 or stuck at its highest level.
     """

@@ -10,14 +10,14 @@ from jaxtyping import Int8, UInt8
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.base import (
     ColumnVotes,
-    Lines,
+    GatedLines,
     Protection,
-    Stored,
+    StoredMatrix,
     all_lines,
     register_protection,
 )
 from rerax.protection.cost import Ledger, unprotected_ledger
-from rerax.protection.expected_error import plain
+from rerax.protection.expected_error import no_copies
 from rerax.values import is_whole
 
 WAYS = ("closest", "sign", "bit")
@@ -76,9 +76,9 @@ class FaultAware(Protection):
         return "sign" in self.ways or "bit" in self.ways
 
     def store(
-        self, codes: Int8[np.ndarray, "*L R C"], lines: Lines, spec: ChipSpec, matrix: str
-    ) -> Stored:
-        """Plain words, and the open rows and columns, whose errors count."""
+        self, codes: Int8[np.ndarray, "*L R C"], lines: GatedLines, spec: ChipSpec, matrix: str
+    ) -> StoredMatrix:
+        """Encode plain words, beside the open rows and columns, whose errors count."""
         plain = super().store(codes, lines, spec, matrix)
         return plain._replace(extra=all_lines(lines, codes.shape))
 
@@ -91,14 +91,14 @@ class FaultAware(Protection):
         spec: ChipSpec,
         matrix: str,
     ) -> tuple[Any, Any]:
-        """Words to be written, and the flips of every column of every block."""
-        from rerax.protection.flips import write_around
+        """Choose the words to be written, and the flips of every column of every block."""
+        from rerax.protection.column_flips import write_around
 
         return write_around(words, stuck, held, extra, spec, self.ways, self.rows)
 
     def recover(self, arrays: list[Any], extra: Any, spec: ChipSpec, matrix: str) -> Any:
-        """Words with their flips undone."""
-        from rerax.protection.flips import unflipped
+        """Undo the flips of words."""
+        from rerax.protection.column_flips import unflipped
 
         _, flips = extra
         return unflipped(arrays[0].words, flips, spec, self.rows)
@@ -106,15 +106,15 @@ class FaultAware(Protection):
     def votes(
         self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec
     ) -> ColumnVotes | None:
-        """Of `closest` alone: no copies."""
+        """Say that nothing is voted, of `closest` alone."""
         if self.flips:
             return None
-        return [(np.flatnonzero(column), plain(spec)._replace(closest=True))]
+        return [(np.flatnonzero(column), no_copies(spec)._replace(closest=True))]
 
     def ledger(
         self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec, matrix: str
     ) -> Ledger:
-        """The plain array, and the bits of its flips."""
+        """Count the plain array, and the bits of its flips."""
         bits = ("sign" in self.ways) + ("bit" in self.ways) * spec.group_bits
         blocks = -(-row.size // self.rows)
         return unprotected_ledger(row, column, spec) + Ledger(

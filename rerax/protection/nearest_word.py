@@ -89,7 +89,7 @@ def mean_square(
 
 
 def _nearest_above_below(words: Word, stuck: Word, held: Word, full: int) -> Word:
-    """Of words that mean themselves, up to `full`: the nearest below or above."""
+    """Find the nearest allowed number, below or above, for words in plain binary up to `full`."""
     one = jnp.uint8(1)
     free = ~stuck & jnp.uint8(full)
     held = held & stuck
@@ -115,7 +115,7 @@ def _apart(a: Word, b: Word) -> Word:
 
 
 def _nearest_magnitude(words: Word, stuck: Word, held: Word, half: int) -> Word:
-    """Of sign and magnitude: the nearest of the wanted sign, or the least of the other."""
+    """Find the nearest magnitude of the wanted sign, or the least of the other sign."""
     sign, low = jnp.uint8(half), jnp.uint8(half - 1)
     held = held & stuck
     wanted = words & low
@@ -132,7 +132,7 @@ def _nearest_magnitude(words: Word, stuck: Word, held: Word, half: int) -> Word:
 def _nearest_difference(
     plus: Word, minus: Word, stuck: UInt8[Array, "2 *shape"], held: UInt8[Array, "2 *shape"], n: int
 ) -> tuple[Word, Word]:
-    """Of pairs whose difference counts: the nearest, by digits -1, 0 and 1 from the top.
+    """Find the pair of nearest difference, by digits -1, 0 and 1 from the top.
 
     What is left to reach below digit i is one of two numbers, apart by 2^i, whatever the digits
     above: all others lie outside what the digits below can give, and end at its ends.
@@ -208,7 +208,7 @@ def _nearer(best: _Found, can: Array, apart: Array, plus: Word, minus: Word, end
 def _digits(
     stuck: UInt8[Array, "2 *shape"], held: UInt8[Array, "2 *shape"], i: Int16[Array, ""]
 ) -> tuple[tuple[Array, Word, Word], ...]:
-    """For -1, 0 and 1: whether bit i of both words can give it, and those bits."""
+    """Say for -1, 0 and 1 whether bit i of both words can give it, and by which bits."""
     bit = jnp.uint8(1) << i.astype(jnp.uint8)
     free, ones = (stuck & bit) == 0, (held & bit) != 0
     can_0, can_1 = free | ~ones, free | ones  # of plus and of minus
@@ -225,7 +225,7 @@ def _digits(
 def _ends(
     stuck: UInt8[Array, "2 *shape"], held: UInt8[Array, "2 *shape"], i: Int16[Array, ""]
 ) -> tuple[_End, _End]:
-    """Least and largest difference of the bits below i."""
+    """Compute the least and the largest difference of the bits below i."""
     below = (jnp.uint8(1) << i.astype(jnp.uint8)) - jnp.uint8(1)
     least, most = held & below, (held | ~stuck) & below
     low, high = (

@@ -1,8 +1,9 @@
-"""The planner: which bits of which matrix to copy or to code, and where, at no extra cell.
+"""The planner: which protection to give each matrix, at no extra cell.
 
-Copies and check bits lie in their own matrix, so matrices do not compete for cells: each gets, of
-everything that fits, what leaves the least expected damage. Damage is the expected squared error
-of the codes as read (`expected_error`), each weighed by the sensitivity of its column.
+Copies and check bits lie in the matrix whose bits they protect, so matrices do not compete for
+cells. Each is planned by itself: of all protections that fit into it, the one of least expected
+damage is taken. The damage is the expected squared error of the codes as read
+(`expected_error`), summed over the kept weights, each weighed by the sensitivity of its column.
 """
 
 import itertools
@@ -32,8 +33,8 @@ DEPTHS = (3, 5, 7)
 """Images of a bit that the planner tries."""
 
 
-class Codes(NamedTuple):
-    """What the planner knows of one matrix.
+class MatrixProfile(NamedTuple):
+    """What the planner has to know of one matrix.
 
     Attributes:
         codes: [L, R, C] its codes (L = 1 outside the encoder).
@@ -50,18 +51,19 @@ class Codes(NamedTuple):
 
 
 def allocate(
-    matrices: Mapping[str, Codes], chances: Odds, spec: ChipSpec, erasures: bool = False
+    matrices: Mapping[str, MatrixProfile], chances: Odds, spec: ChipSpec, erasures: bool = False
 ) -> Allocation:
-    """The allocation of least expected damage at no extra cell.
+    """Choose the allocation of least expected damage at no extra cell.
 
-    Every matrix may be left alone, have its top bits copied 3, 5 or 7 deep, no bit deeper than
-    the one above it, into freed cells, low bits or both, or have them in an error-correcting code
-    whose check bits lie in freed cells or low bits; what all its layers hold counts. Equal damage
-    goes to fewer copies or check bits. With erasures only copies are tried, whose error is known.
+    Tried for every matrix are: no protection; copies of its top bits, 3, 5 or 7 images of each and
+    no bit with more than the one above it, in freed cells, low bits or both; an error-correcting
+    code over its top bits, with check bits in freed cells or low bits. One choice serves all
+    layers of a matrix and has to fit into each. Of equal damage, fewer copies or check bits win.
+    With erasures only copies are tried: the error of error-correcting codes is not known then.
 
     Args:
-        matrices: what is on crossbars.
-        chances: odds of a cell at the design rate.
+        matrices: by name, what is on crossbars.
+        chances: odds of a cell at the rate planned for.
         spec: geometry.
         erasures: whether cells known to be stuck do not vote.
     """
@@ -76,8 +78,8 @@ def allocate(
     return Allocation.make(chosen)
 
 
-def damage(scheme: Protection, known: Codes, chances: Odds, spec: ChipSpec) -> float:
-    """Expected damage of one matrix, the rounding that makes room for copies included.
+def damage(scheme: Protection, known: MatrixProfile, chances: Odds, spec: ChipSpec) -> float:
+    """Compute the expected damage of one matrix, rounding that makes room for copies included.
 
     Args:
         scheme: the protection.
@@ -91,8 +93,8 @@ def damage(scheme: Protection, known: Codes, chances: Odds, spec: ChipSpec) -> f
     return _damage(scheme, known, weight_table(known), chances, spec)
 
 
-def weight_table(known: Codes) -> Float[np.ndarray, "L C 256"]:
-    """Kept weights of each code in each column, times the column's sensitivity."""
+def weight_table(known: MatrixProfile) -> Float[np.ndarray, "L C 256"]:
+    """Count the kept weights of each code in each column, times the column's sensitivity."""
     layers, _, columns = known.codes.shape
     table = np.zeros((layers, columns, 256))
     for layer in range(layers):
@@ -104,8 +106,8 @@ def weight_table(known: Codes) -> Float[np.ndarray, "L C 256"]:
     return table * known.sensitivity[:, :, None]
 
 
-def _candidates(known: Codes, spec: ChipSpec, erasures: bool) -> list[Protection]:
-    """Everything that fits the matrix in all of its layers."""
+def _candidates(known: MatrixProfile, spec: ChipSpec, erasures: bool) -> list[Protection]:
+    """List every protection that fits the matrix in all of its layers."""
     found: list[Protection] = [Unprotected()]
     lines = list(zip(known.row, known.column, strict=True))
     untried: list[MsbEmbed] = [
@@ -124,11 +126,11 @@ def _candidates(known: Codes, spec: ChipSpec, erasures: bool) -> list[Protection
                     for depth in DEPTHS
                     if depth <= depths[-1]
                 ]
-    return found if erasures else found + _codes(known, spec)
+    return found if erasures else found + _error_correcting(known, spec)
 
 
-def _codes(known: Codes, spec: ChipSpec) -> list[Protection]:
-    """Codes whose check bits fit the matrix in all of its layers."""
+def _error_correcting(known: MatrixProfile, spec: ChipSpec) -> list[Protection]:
+    """List error-correcting codes whose check bits fit the matrix in all of its layers."""
     lines = list(zip(known.row, known.column, strict=True))
     found: list[Protection] = []
     for name, into in itertools.product(LONGEST, ("pruned", "lsb") if known.gated else ("lsb",)):
@@ -144,7 +146,7 @@ def _codes(known: Codes, spec: ChipSpec) -> list[Protection]:
 
 
 def _further_bits(scheme: Protection) -> float:
-    """Copies or check bits for each group of a weight."""
+    """Count the copies or check bits for each group of a weight."""
     if isinstance(scheme, MsbEmbed):
         return float(scheme.copy_spec.copies)
     if isinstance(scheme, Code):
@@ -153,8 +155,9 @@ def _further_bits(scheme: Protection) -> float:
 
 
 def _damage(
-    scheme: Protection, known: Codes, table: np.ndarray, chances: Odds, spec: ChipSpec
+    scheme: Protection, known: MatrixProfile, table: np.ndarray, chances: Odds, spec: ChipSpec
 ) -> float:
+    # A protection says its error for the whole matrix, or how each column is voted, not both.
     total = 0.0
     told = scheme.expected_error(_share(known), chances, spec)
     for row, column, counts in zip(known.row, known.column, table, strict=True):
@@ -170,8 +173,8 @@ def _damage(
     return total
 
 
-def _share(known: Codes) -> Float[np.ndarray, "256"]:
-    """Share of each code among the kept weights of a matrix."""
+def _share(known: MatrixProfile) -> Float[np.ndarray, "256"]:
+    """Compute the share of each code among the kept weights of a matrix."""
     kept = known.row[:, :, None] & known.column[:, None, :]
     counts = np.bincount(known.codes[kept].astype(np.int64) + 128, minlength=256)
     return np.asarray(counts / max(1, counts.sum()))
@@ -179,6 +182,7 @@ def _share(known: Codes) -> Float[np.ndarray, "256"]:
 
 @lru_cache(maxsize=4096)
 def _error(votes: Votes, chances: Odds, spec: ChipSpec) -> np.ndarray:
+    """Compute the expected squared error of all 256 codes; matrices share votes, so it is kept."""
     top = (1 << (spec.bits - 1)) - 1
     codes = np.clip(CODES, -top, top).astype(np.int8)[:, None]
     stored = rounded_codes(codes, votes.low, spec)[:, 0]

@@ -6,7 +6,7 @@ import numpy as np
 
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.base import ColumnVotes, Protection, register_protection
-from rerax.protection.expected_error import plain
+from rerax.protection.expected_error import no_copies
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Unprotected(Protection):
     def votes(
         self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec
     ) -> ColumnVotes:
-        """None."""
-        return [(np.flatnonzero(column), plain(spec))]
+        """Say that nothing is voted."""
+        return [(np.flatnonzero(column), no_copies(spec))]
 
 
 def _none(parts: list[str]) -> Protection:

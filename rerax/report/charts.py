@@ -1,4 +1,4 @@
-"""The charts of the page: SVG text made of a panel's statistics. No JAX, no plotting library.
+"""The charts of the page as SVG text.
 
 Every mark that stands for a point carries its numbers as a title, which the page's script shows
 on hover, focus and tap, and the browser by itself where no script runs. The chips of a point are
@@ -10,11 +10,11 @@ from html import escape
 
 import numpy as np
 
-from rerax.report.axes import FRAMES, Frame, RateAxis, ValueAxis
-from rerax.report.lines import Line
+from rerax.report.chart_axes import FRAMES, Frame, RateAxis, ValueAxis
+from rerax.report.compare import Gain, Panel, Series
+from rerax.report.format import count, hundredths, interval
 from rerax.report.palette import CURVES
-from rerax.report.panels import Gain, Panel, Series
-from rerax.report.wording import count, interval, points
+from rerax.report.summary import PointSummary
 from rerax.values import rate_text
 
 Numbered = Sequence[tuple[int, Series]]
@@ -31,81 +31,89 @@ _MARKS = (
 
 
 def split(panel: Panel) -> list[Numbered]:
-    """Series of a panel in charts of at most `CURVES`, the first series in each of them."""
+    """Split a panel into charts of at most `CURVES` series, the first series in each of them."""
     first, *others = enumerate(panel.series)
     groups = [others[k : k + CURVES - 1] for k in range(0, len(others), CURVES - 1)] or [[]]
     return [[first, *group] for group in groups]
 
 
 def colour_of(place: int) -> int:
-    """Colour and mark of a series: the first one's are its own, the others take turns."""
+    """Pick colour and mark of a series: the first one has its own, the others take turns."""
     return 0 if place == 0 else 1 + (place - 1) % (CURVES - 1)
 
 
 def mark(place: int, x: float, y: float) -> str:
-    """The mark of a series."""
+    """Draw the mark of a series."""
     shape = _MARKS[colour_of(place)]
     return f'<path class="mark" transform="translate({x:.1f} {y:.1f})" d="{shape}"/>'
 
 
+def legend_mark(place: int) -> str:
+    """Draw the mark of a series on a piece of its curve, as a legend shows it."""
+    return (
+        '<svg viewBox="-14 -7 28 14" aria-hidden="true"><path class="curve" d="M-14 0H14"/>'
+        f"{mark(place, 0.0, 0.0)}</svg>"
+    )
+
+
 def score_chart(numbered: Numbered, identity: str, budget: float) -> str:
-    """Scores against fault rate: every chip, the means and their 95 % intervals.
+    """Draw scores against fault rate: every chip, the means and their 95 % intervals.
 
     Args:
         numbered: series with their places in the panel.
         identity: a name that no other chart of the page has.
         budget: loss that a passing chip may have, shown as a band under the float score.
     """
-    lines = [line for _, series in numbered for line in series.lines]
-    values = [score for line in lines for score in (*line.scores, line.float_score)]
-    values += [end for line in lines for end in line.summary.interval or ()]
+    points = [point for _, series in numbered for point in series.points]
+    values = [score for point in points for score in (*point.scores, point.float_score)]
+    values += [end for point in points for end in point.summary.interval or ()]
     drawn = []
     for frame in FRAMES:
-        x = RateAxis([line.rate for line in lines], len(numbered), frame)
+        x = RateAxis([point.rate for point in points], len(numbered), frame)
         y = ValueAxis(100 * min(values), 100 * max(values), "score, %", frame)
-        parts = [_passing(lines, budget, y), y.svg(), x.svg()]
+        parts = [_passing(points, budget, y), y.svg(), x.svg()]
         for k, (place, series) in enumerate(numbered):
             inner = _band(series, k, x, y) + "".join(
-                _dots(line, k, series.label, x, y) for line in series.lines
+                _dots(point, k, series.label, x, y) for point in series.points
             )
             inner += _curve([(x.centre(p.rate, k), y.place(100 * p.summary.mean), p.rate)
-                             for p in series.lines])  # fmt: skip
-            for line in series.lines:
-                at = x.centre(line.rate, k), y.place(100 * line.summary.mean)
-                bar = _bar(at[0], line.summary.interval, y)
-                inner += _point(place, *at, _told(series.label, line), bar)
+                             for p in series.points])  # fmt: skip
+            for point in series.points:
+                at = x.centre(point.rate, k), y.place(100 * point.summary.mean)
+                bar = _bar(at[0], point.summary.interval, y)
+                inner += _point(place, *at, _told(series.label, point), bar)
             parts.append(_group(place, inner))
         drawn.append(_svg(frame, identity, "Score against fault rate, every chip a dot", parts))
     return "".join(drawn)
 
 
 def yield_chart(numbered: Numbered, identity: str) -> str:
-    """Share of chips within the budget against fault rate, with binomial intervals.
+    """Draw the share of passing chips against fault rate, with binomial intervals.
 
     Args:
         numbered: series with their places in the panel.
         identity: a name that no other chart of the page has.
     """
-    lines = [line for _, series in numbered for line in series.lines]
+    points = [point for _, series in numbered for point in series.points]
     drawn = []
     for frame in FRAMES:
-        x = RateAxis([line.rate for line in lines], len(numbered), frame)
+        x = RateAxis([point.rate for point in points], len(numbered), frame)
         y = ValueAxis(0.0, 100.0, "chips that pass, %", frame)
         parts = [y.svg(), x.svg()]
         for k, (place, series) in enumerate(numbered):
             inner = _curve([(x.centre(p.rate, k), y.place(100 * p.passed), p.rate)
-                            for p in series.lines])  # fmt: skip
-            for line in series.lines:
-                at = x.centre(line.rate, k), y.place(100 * line.passed)
-                bar = _bar(at[0], line.passed_interval, y)
-                inner += _point(place, *at, _told_yield(series.label, line), bar)
+                            for p in series.points])  # fmt: skip
+            for point in series.points:
+                at = x.centre(point.rate, k), y.place(100 * point.passed)
+                bar = _bar(at[0], point.passed_interval, y)
+                inner += _point(place, *at, _told_yield(series.label, point), bar)
             parts.append(_group(place, inner))
         drawn.append(_svg(frame, identity, "Share of chips that pass against fault rate", parts))
     return "".join(drawn)
 
 
 def gain_chart(numbered: Numbered, found: Sequence[Gain], identity: str) -> str:
-    """Paired gains over the first series against fault rate, with 95 % intervals.
+    """Draw paired gains over the first series against fault rate, with 95 % intervals.
 
     Args:
         numbered: series with their places in the panel; the first is what all gain over.
@@ -149,10 +157,10 @@ def _group(place: int, inner: str) -> str:
     return f'<g class="series s{colour_of(place)}" data-series="{place}">{inner}</g>'
 
 
-def _passing(lines: Sequence[Line], budget: float, y: ValueAxis) -> str:
-    """The float score as a line, and the scores of passing chips below it as a band."""
+def _passing(points: Sequence[PointSummary], budget: float, y: ValueAxis) -> str:
+    """Draw the float score as a line, and the scores of passing chips below it as a band."""
     frame, parts = y.frame, []
-    for score in sorted({line.float_score for line in lines}):
+    for score in sorted({point.float_score for point in points}):
         top = y.place(100 * score)
         low = min(y.place(100 * (score - budget)), frame.floor)
         parts.append(
@@ -164,12 +172,12 @@ def _passing(lines: Sequence[Line], budget: float, y: ValueAxis) -> str:
 
 
 def _band(series: Series, k: int, x: RateAxis, y: ValueAxis) -> str:
-    """The 95 % intervals of the means as a band through the rates above 0."""
+    """Draw the 95 % intervals of the means as a band through the rates above 0."""
     upper, lower = [], []
-    for line in series.lines:
-        if line.rate > 0:
-            low, high = line.summary.interval or (line.summary.mean, line.summary.mean)
-            place = f"{x.centre(line.rate, k):.1f}"
+    for point in series.points:
+        if point.rate > 0:
+            low, high = point.summary.interval or (point.summary.mean, point.summary.mean)
+            place = f"{x.centre(point.rate, k):.1f}"
             upper.append(f"{place} {y.place(100 * high):.1f}")
             lower.append(f"{place} {y.place(100 * low):.1f}")
     if len(upper) < 2:
@@ -177,23 +185,24 @@ def _band(series: Series, k: int, x: RateAxis, y: ValueAxis) -> str:
     return f'<path class="band" d="M{"L".join(upper + lower[::-1])}Z"/>'
 
 
-def _dots(line: Line, k: int, label: str, x: RateAxis, y: ValueAxis) -> str:
-    """Every chip of a point, side by side as far as there is room; numbers for the script."""
-    n = len(line.scores)
+def _dots(point: PointSummary, k: int, label: str, x: RateAxis, y: ValueAxis) -> str:
+    """Draw a dot for each chip of a point, side by side, with the scores for the script."""
+    n = len(point.scores)
+    # The same seed each time, so that the same rows give the same page.
     noise = np.random.Generator(np.random.PCG64(0)).uniform(-0.42, 0.42, n)
-    across = x.centre(line.rate, k) + noise * x.room / x.series
+    across = x.centre(point.rate, k) + noise * x.room / x.series
     strokes = "".join(
-        f"M{a:.1f} {y.place(100 * s):.1f}h0" for a, s in zip(across, line.scores, strict=True)
+        f"M{a:.1f} {y.place(100 * s):.1f}h0" for a, s in zip(across, point.scores, strict=True)
     )
-    scores = " ".join(f"{100 * s:.2f}" for s in line.scores)
-    whole = np.array_equal(line.chips, np.arange(n))
-    chips = "" if whole else f' data-chips="{" ".join(map(str, line.chips))}"'
-    about = escape(f"{label} at {rate_text(line.rate)}")
+    scores = " ".join(f"{100 * s:.2f}" for s in point.scores)
+    whole = np.array_equal(point.chips, np.arange(n))
+    chips = "" if whole else f' data-chips="{" ".join(map(str, point.chips))}"'
+    about = escape(f"{label} at {rate_text(point.rate)}")
     return f'<path class="dots" data-of="{about}" data-scores="{scores}"{chips} d="{strokes}"/>'
 
 
 def _curve(places: Sequence[tuple[float, float, float]]) -> str:
-    """A line through (x, y, rate) of the rates above 0."""
+    """Draw a line through (x, y, rate) of the rates above 0."""
     through = [f"{a:.1f} {b:.1f}" for a, b, rate in places if rate > 0]
     return f'<path class="curve" d="M{"L".join(through)}"/>' if len(through) > 1 else ""
 
@@ -206,7 +215,7 @@ def _bar(x: float, ends: tuple[float, float] | None, y: ValueAxis) -> str:
 
 
 def _point(place: int, x: float, y: float, told: Sequence[str], bar: str) -> str:
-    """A mark that can be reached by pointer, finger and keyboard."""
+    """Draw a mark that pointer, finger and keyboard can reach."""
     title = escape("\n".join(told))
     return (
         f'<g class="point" tabindex="0" role="img" data-x="{x:.1f}" data-y="{y:.1f}">'
@@ -214,23 +223,23 @@ def _point(place: int, x: float, y: float, told: Sequence[str], bar: str) -> str
     )
 
 
-def _told(label: str, line: Line) -> list[str]:
-    s = line.summary
-    told = [f"{label} at {rate_text(line.rate)}", f"mean {points(s.mean)} %"]
+def _told(label: str, point: PointSummary) -> list[str]:
+    s = point.summary
+    told = [f"{label} at {rate_text(point.rate)}", f"mean {hundredths(s.mean)} %"]
     if s.se is not None:
-        told[-1] += f", SE {points(s.se)}"
+        told[-1] += f", SE {hundredths(s.se)}"
         told.append(f"95 % interval {interval(s.interval)}")
-    return [*told, f"{count(s.chips, 'chip')}, worst {points(s.worst)} %"]
+    return [*told, f"{count(s.chips, 'chip')}, worst {hundredths(s.worst)} %"]
 
 
-def _told_yield(label: str, line: Line) -> list[str]:
-    n = line.summary.chips
+def _told_yield(label: str, point: PointSummary) -> list[str]:
+    n, share = point.summary.chips, hundredths(point.passed, digits=0)
     told = [
-        f"{label} at {rate_text(line.rate)}",
-        f"{round(line.passed * n)} of {count(n, 'chip')} pass: {points(line.passed, digits=0)} %",
+        f"{label} at {rate_text(point.rate)}",
+        f"{round(point.passed * n)} of {count(n, 'chip')} pass: {share} %",
     ]
-    if line.passed_interval is not None:
-        told.append(f"95 % interval {interval(line.passed_interval, digits=0)}")
+    if point.passed_interval is not None:
+        told.append(f"95 % interval {interval(point.passed_interval, digits=0)}")
     return told
 
 
@@ -238,7 +247,7 @@ def _told_gain(label: str, first: str, gain: Gain) -> list[str]:
     s = gain.summary
     told = [
         f"{label} at {rate_text(gain.rate)}",
-        f"{points(s.mean, sign=True)} points over {first}",
+        f"{hundredths(s.mean, sign=True)} points over {first}",
     ]
     if s.interval is not None:
         told.append(f"95 % interval {interval(s.interval, sign=True)}")

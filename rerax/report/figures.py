@@ -1,4 +1,4 @@
-"""The figures as files, drawn with matplotlib. No JAX here."""
+"""The figures as files, drawn with matplotlib."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -9,14 +9,17 @@ import numpy as np
 import pyarrow as pa
 
 from rerax.io import whole_file
-from rerax.report.axes import FARTHEST
+from rerax.report.chart_axes import FARTHEST
 from rerax.report.charts import colour_of
-from rerax.report.lines import Line, percent, shown, split_settings, summarise_points
+from rerax.report.compare import Panel, make_panels
+from rerax.report.format import budget_text, hundredths, setting_text
+from rerax.report.heat_maps import HeatMap, make_heat_maps, mean_loss
 from rerax.report.palette import LIGHT, SHADES, shade
-from rerax.report.panels import Panel, gains, make_panels
-from rerax.report.places import HeatMap, loss, make_heat_maps
-from rerax.report.wording import budget_text
-from rerax.report.wording import points as hundredths
+from rerax.report.summary import (
+    PointSummary,
+    split_settings,
+    summarise_points,
+)
 from rerax.stats.stopping import Rule
 from rerax.values import rate_text, read_budget
 
@@ -48,10 +51,10 @@ def draw_figures(
     """
     folder, budget = Path(folder), read_budget(budget)
     folder.mkdir(parents=True, exist_ok=True)
-    lines = summarise_points(rows, budget, stopped)
-    panels = [panel for panel in make_panels(lines) if any(panel.rates)]
-    compared = [panel for panel in panels if gains(panel)]
-    maps = make_heat_maps(lines)
+    points = summarise_points(rows, budget, stopped)
+    panels = [panel for panel in make_panels(points) if any(panel.rates)]
+    compared = [panel for panel in panels if panel.gains]
+    maps = make_heat_maps(points)
     written = []
     for kind in ("png", "svg"):
         figure_score_against_rate(rows, folder / f"score_against_rate.{kind}")
@@ -79,34 +82,38 @@ def figure_score_against_rate(rows: pa.Table, path: str | Path, title: str | Non
         path: where to, a `.png` or an `.svg`.
         title: first line of the heading; the settings that all points share come below it.
     """
-    lines = summarise_points(rows)
-    everywhere = [line for line in lines if line.settings["faulty"] is None]
-    lines = everywhere if any(line.rate for line in everywhere) else lines
-    vary, common = split_settings(lines)
-    series: dict[tuple[str, ...], list[Line]] = {}
-    for line in lines:
-        label = tuple(shown(line.settings[name]) for name in vary)
-        series.setdefault(label, []).append(line)
+    points = summarise_points(rows)
+    everywhere = [point for point in points if point.settings["faulty"] is None]
+    points = everywhere if any(point.rate for point in everywhere) else points
+    vary, common = split_settings(points)
+    series: dict[tuple[str, ...], list[PointSummary]] = {}
+    for point in points:
+        label = tuple(setting_text(point.settings[name]) for name in vary)
+        series.setdefault(label, []).append(point)
     figure = _figure(8.0, 5.0)
     axes = figure.add_subplot()
-    positive = sorted({line.rate for line in lines if line.rate > 0})
+    positive = sorted({point.rate for point in points if point.rate > 0})
     zero = positive[0] / 6 if positive else 1.0  # where rate 0 is drawn on the log axis
     noise = np.random.Generator(np.random.PCG64(0))
     room = min([3.0, *(b / a for a, b in itertools.pairwise(positive))]) ** (0.6 / len(series))
     shifts = _shifts(positive, len(series))[0]
     for k, (label, points) in enumerate(series.items()):
         _draw_series(axes, ", ".join(label) or "chips", points, zero, shifts[k], room, k, noise)
-    for score in sorted({line.float_score for line in lines}):
-        axes.axhline(100 * score, ls="--", lw=1, color="0.4", label=f"float score {percent(score)}")
-    _rate_axis(axes, [line.rate for line in lines], zero)
+    for score in sorted({point.float_score for point in points}):
+        axes.axhline(
+            100 * score, ls="--", lw=1, color="0.4", label=f"float score {hundredths(score)}"
+        )
+    _rate_axis(axes, [point.rate for point in points], zero)
     axes.set_ylabel("score, %")
     if len(series) <= MOST_NAMED:
         axes.legend(loc="lower left", edgecolor="none")
     heading = ("task", "model", "fault", "bits", "bits_per_cell", "input_bits", "protection")
     below = ", ".join(
-        f"{name.replace('_', ' ')} {shown(common[name])}" for name in heading if name in common
+        f"{name.replace('_', ' ')} {setting_text(common[name])}"
+        for name in heading
+        if name in common
     )
-    most = max(line.summary.chips for line in lines)
+    most = max(point.summary.chips for point in points)
     axes.set_title(
         f"{title or 'Score of faulty chips'}\n{below}; {most} chips a point", fontsize=9, loc="left"
     )
@@ -116,23 +123,23 @@ def figure_score_against_rate(rows: pa.Table, path: str | Path, title: str | Non
 def _draw_series(
     axes: Any,
     label: str,
-    points: Sequence[Line],
+    points: Sequence[PointSummary],
     zero: float,
     shift: float,
     room: float,
     place: int,
     noise: np.random.Generator,
 ) -> None:
-    """Dots of all chips, the mean with its 95 % interval, a line through the rates above 0."""
-    points = sorted(points, key=lambda line: line.rate)
+    """Draw all chips, the means with 95 % intervals, and a line through the rates above 0."""
+    points = sorted(points, key=lambda point: point.rate)
     kind = colour_of(place)
     colour = LIGHT[f"s{kind}"]
-    across = np.array([(line.rate or zero) * shift for line in points])
-    for x, line in zip(across, points, strict=True):
-        spread = x * room ** noise.uniform(-0.35, 0.35, len(line.scores))
-        axes.plot(spread, 100 * line.scores, ".", ms=4, alpha=0.35, color=colour, mew=0, zorder=2)
-    mean = np.array([line.summary.mean for line in points])
-    ends = [line.summary.interval for line in points]
+    across = np.array([(point.rate or zero) * shift for point in points])
+    for x, point in zip(across, points, strict=True):
+        spread = x * room ** noise.uniform(-0.35, 0.35, len(point.scores))
+        axes.plot(spread, 100 * point.scores, ".", ms=4, alpha=0.35, color=colour, mew=0, zorder=2)
+    mean = np.array([point.summary.mean for point in points])
+    ends = [point.summary.interval for point in points]
     half = np.array([0 if end is None else end[1] - end[0] for end in ends]) / 2
     axes.errorbar(
         across,
@@ -144,7 +151,7 @@ def _draw_series(
         **_BARS,
         zorder=4,
     )
-    faulty = np.array([line.rate > 0 for line in points])
+    faulty = np.array([point.rate > 0 for point in points])
     axes.plot(across[faulty], 100 * mean[faulty], color=colour, lw=1.5, zorder=3)
 
 
@@ -168,7 +175,7 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def _rate_axis(axes: Any, rates: Sequence[float], zero: float) -> None:
-    """A logarithmic axis of rates, with rate 0 at its left end, drawn at `zero`."""
+    """Make the axis of rates logarithmic, with rate 0 at its left end, drawn at `zero`."""
     positive = sorted({rate for rate in rates if rate > 0})
     ticks = [zero, *positive] if 0 in rates else positive
     near = [b for a, b in itertools.pairwise(positive) if b < 1.25 * a]  # labels would touch
@@ -185,7 +192,7 @@ def _rate_axis(axes: Any, rates: Sequence[float], zero: float) -> None:
 
 
 def _panels_figure(panels: Sequence[Panel], draw: Callable[[Panel, Any], None], path: Path) -> None:
-    """One set of axes below the other, one for each panel."""
+    """Write a figure with axes for each panel, one below the other."""
     figure = _figure(8.0, 4.2 * len(panels))
     for axes, panel in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
         draw(panel, axes)
@@ -198,10 +205,10 @@ def _panels_figure(panels: Sequence[Panel], draw: Callable[[Panel, Any], None], 
 def _draw_yields(panel: Panel, axes: Any, budget: float) -> None:
     shifts, zero = _shifts(panel.rates, len(panel.series))
     for place, (series, shift) in enumerate(zip(panel.series, shifts, strict=True)):
-        rates = [line.rate for line in series.lines]
+        rates = [point.rate for point in series.points]
         x = np.array([rate or zero for rate in rates]) * shift
-        ends = [line.passed_interval or (line.passed, line.passed) for line in series.lines]
-        share = [line.passed for line in series.lines]
+        ends = [point.passed_interval or (point.passed, point.passed) for point in series.points]
+        share = [point.passed for point in series.points]
         _draw_points(axes, place, series.label, rates, x, share, ends)
     _rate_axis(axes, panel.rates, zero)
     axes.set_ylim(-3, 103)
@@ -209,7 +216,7 @@ def _draw_yields(panel: Panel, axes: Any, budget: float) -> None:
 
 
 def _draw_gains(panel: Panel, axes: Any) -> None:
-    found = gains(panel)
+    found = panel.gains
     rates = [gain.rate for gain in found]
     shifts, zero = _shifts(rates, len(panel.series) - 1)
     for place, (series, shift) in enumerate(zip(panel.series[1:], shifts, strict=True), 1):
@@ -227,7 +234,7 @@ def _draw_gains(panel: Panel, axes: Any) -> None:
 
 
 def _shifts(rates: Sequence[float], series: int) -> tuple[list[float], float]:
-    """Factors that put series beside each other, and where rate 0 is drawn."""
+    """Find factors that put series beside each other, and where rate 0 is drawn."""
     positive = [rate for rate in rates if rate > 0]
     zero = min(positive) / 6 if positive else 1.0
     return [FARTHEST ** (2 * (k - (series - 1) / 2) / series) for k in range(series)], zero
@@ -242,7 +249,7 @@ def _draw_points(
     values: Sequence[float],
     ends: Sequence[tuple[float, ...]],
 ) -> None:
-    """Marks with intervals in the colours of the page, a line through the rates above 0."""
+    """Draw marks with intervals, and a line through the rates above 0."""
     faulty = np.array(rates) > 0
     low, high = (100 * np.array([end[side] for end in ends]) for side in (0, 1))
     y, kind = 100 * np.array(values), colour_of(place)
@@ -259,7 +266,7 @@ def _draw_points(
 
 
 def _sensitivity_figure(maps: Sequence[HeatMap], path: Path) -> None:
-    """Heat maps below each other, shaded alike."""
+    """Write a figure of heat maps, shaded alike."""
     widest = max(len(heat.columns) for heat in maps)
     rows = [len(heat.rows) for heat in maps]
     figure = _figure(2.5 + 0.85 * widest, sum(1.3 + 0.36 * n for n in rows))
@@ -275,11 +282,11 @@ def _draw_heat(axes: Any, heat: HeatMap, largest: float) -> None:
     from matplotlib.colors import ListedColormap
 
     shades = np.full((len(heat.rows), len(heat.columns)), np.nan)
-    for (row, column), line in heat.cells.items():
+    for (row, column), point in heat.cells.items():
         place = heat.rows.index(row), heat.columns.index(column)
-        shades[place] = shade(loss(line), largest)
+        shades[place] = shade(mean_loss(point), largest)
         colour = LIGHT["ink"] if shades[place] <= SHADES // 2 else LIGHT["paper"]
-        text = hundredths(loss(line))
+        text = hundredths(mean_loss(point))
         axes.text(*place[::-1], text, ha="center", va="center", color=colour, fontsize=8)
     colours = ListedColormap([LIGHT[f"h{k}"] for k in range(SHADES)])
     axes.imshow(shades, colours, vmin=-0.5, vmax=SHADES - 0.5, aspect="auto")

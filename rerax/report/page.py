@@ -1,39 +1,37 @@
-"""The report as one HTML file that asks for nothing from anywhere. No JAX here.
+"""The report as one HTML file that asks for nothing from anywhere.
 
-Style and script stand in the file itself, and its content security policy forbids everything
-else: no address is fetched, and no script runs but the one whose hash the policy names.
+The HTML is in `templates/`. Style and script stand in the file itself, and its content security
+policy forbids everything else: no address is fetched, and no script runs but the one whose hash
+the policy names.
 """
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from rerax.io import whole_file
-from rerax.report import charts, tables, words
-from rerax.report.lines import (
-    Line,
-    coarse_yields,
+from rerax.report import charts, findings, page_tables
+from rerax.report.compare import Panel, make_panels
+from rerax.report.format import budget_text, hundredths, listed, sentence, setting_text
+from rerax.report.heat_maps import make_heat_maps
+from rerax.report.palette import DARK, LIGHT, SHADES, variables
+from rerax.report.summary import (
+    PointSummary,
     doubt_text,
     split_settings,
     summarise_points,
-    unprotected,
 )
-from rerax.report.palette import DARK, LIGHT, variables
-from rerax.report.panels import Panel, gains, make_panels
-from rerax.report.places import HeatMap, make_heat_maps
-from rerax.report.wording import budget_text, listed
 from rerax.stats.stopping import Rule
 from rerax.values import read_budget
 
-MOST_OPEN = 4
-"""Panels up to which all findings are in sight; those of more open on request."""
+Drawn = tuple[str, charts.Numbered]
+"""A chart as SVG, and its curves."""
 
 
 def write_page(
@@ -57,15 +55,15 @@ def write_page(
     Raises:
         ValueError: no rows, a bad budget, or a path where no file can be.
     """
-    path = check_path(path)
+    path = check_page_path(path)
     text = make_page(rows, budget, stopped, runs, more)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as out:
         out.write(text.encode())
 
 
-def check_path(path: str | Path) -> Path:
-    """The path of a page to be written.
+def check_page_path(path: str | Path) -> Path:
+    """Check the path of a page before anything is computed.
 
     Raises:
         ValueError: it is a folder, or lies below something that is none.
@@ -86,7 +84,7 @@ def make_page(
     runs: Sequence[Mapping[str, Any]] = (),
     more: Sequence[str] = (),
 ) -> str:
-    """The report of a campaign as HTML text.
+    """Make the report of a campaign as HTML text.
 
     Args:
         rows, budget, stopped, runs, more: see `write_page`.
@@ -101,233 +99,127 @@ def make_page(
     if not len(rows):
         raise ValueError("there are no rows to report on: give those of a finished campaign")
     budget = read_budget(budget)
-    lines = summarise_points(rows, budget, stopped, runs)
-    drawn = [panel for panel in make_panels(lines) if any(panel.rates)]
-    maps = make_heat_maps(lines)
+    points = summarise_points(rows, budget, stopped, runs)
+    drawn = [panel for panel in make_panels(points) if any(panel.rates)]
+    maps = make_heat_maps(points)
+    largest = max((heat.largest for heat in maps), default=0.0)
     platforms = pc.unique(rows["platform"]).to_pylist()
-    paired = [gain.summary for panel in drawn for gain in gains(panel)]
-    doubt = doubt_text([*(line.summary for line in lines), *paired])
-    sections = [
-        _summary(lines, drawn, maps, len(rows), budget),
-        _scores(drawn, budget),
-        _yields(drawn, budget),
-        _gains(drawn),
-        _places(maps),
-        _section("points", "All points", "", tables.points_table(lines)),
-        _section(
-            "cells",
-            "Cells",
-            "What each way of storing the model takes, exact to the cell.",
-            tables.ledger_table(lines)
-            + _paragraphs([f"{text}." for text in unprotected(lines, runs)]),
+    paired = [gain.summary for panel in drawn for gain in panel.gains]
+    doubt = doubt_text([*(point.summary for point in points), *paired])
+    notes = [*([doubt] if doubt else []), *more]
+    common = split_settings(points)[1]
+    commands = dict.fromkeys(str(run["command"]) for run in runs if run.get("command"))
+    return _render(
+        title=_title(points),
+        facts=[
+            (name.replace("_", " "), setting_text(value))
+            for name, value in common.items()
+            if name not in ("task", "model")
+        ],
+        lead=findings.describe_campaign(points, drawn),
+        panels=[(panel.title, findings.panel_findings(panel, budget)) for panel in drawn],
+        worst_places=findings.worst_places(maps),
+        warnings=findings.find_warnings(points, platforms, budget, runs),
+        budget=budget_text(budget),
+        scores=_figures(
+            drawn, "score", lambda _, part, name: (charts.score_chart(part, name, budget), part)
         ),
-        _section(
-            "method",
-            "How to read this",
-            "",
-            _paragraphs(
-                [
-                    *words.cautions(lines, platforms, stopped, budget),
-                    *([_sentence(doubt)] if doubt else []),
-                    *map(_sentence, more),
-                ]
-            ),
+        yields=_figures(
+            drawn, "yield", lambda _, part, name: (charts.yield_chart(part, name), part)
         ),
-        _section(
-            "runs",
-            "Where the rows come from",
-            "One line for each start and each end of a run.",
-            _commands(runs) + tables.runs_table(runs),
-        ),
-        _section("cite", "How to cite", "", _paragraphs([words.HOW_TO_CITE])),
-    ]
-    return _document(_title(lines), lines, "".join(sections))
-
-
-def _document(title: str, lines: Sequence[Line], body: str) -> str:
-    style, script = _style(), _asset("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    common = split_settings(lines)[1]
-    facts = "".join(
-        f"<div><dt>{escape(name.replace('_', ' '))}</dt>"
-        f"<dd>{escape(tables.shown(value))}</dd></div>"
-        for name, value in common.items()
-        if name not in ("task", "model")
-    )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(title)}: rerax report</title><style>{style}</style></head>\n"
-        '<body><header><p class="kicker">rerax report</p>'
-        '<button id="theme" type="button" hidden>theme</button>'
-        f"<h1>{escape(title)}</h1>"
-        f'<dl class="facts">{facts}</dl></header>\n<main>{body}</main>\n'
-        f'<div id="tip" role="status" hidden></div><script>{script}</script></body></html>\n'
+        gains=_figures(drawn, "gain", _gain_chart),
+        gains_table=page_tables.gains_table(drawn),
+        shades=SHADES,
+        most_lost=hundredths(max(largest, 0.0)),
+        heat_maps=[page_tables.heat_table(heat, largest) for heat in maps],
+        points_table=page_tables.points_table(points),
+        cells_table=page_tables.cells_table(points),
+        explained=[*findings.explain_statistics(stopped, budget), *map(sentence, notes)],
+        commands=list(map(findings.without_folders, commands)),
+        runs_table=page_tables.runs_table(runs),
     )
 
 
-def _style() -> str:
-    """The style sheet with the colours of light and dark paper in front."""
-    light, dark = variables(LIGHT), variables(DARK)
-    return (
-        f":root{{color-scheme:light;{light}}}"
-        f"@media (prefers-color-scheme:dark){{:root{{color-scheme:dark;{dark}}}}}"
-        f":root[data-theme=light]{{color-scheme:light;{light}}}"
-        f":root[data-theme=dark]{{color-scheme:dark;{dark}}}\n{_asset('page.css')}"
+class Curve(NamedTuple):
+    """A curve of a chart: its place in the panel, its colour, its mark as SVG, its name."""
+
+    place: int
+    colour: int
+    mark: str
+    label: str
+
+
+class Figure(NamedTuple):
+    """A chart of the page: a heading, its SVG, and what its legend lists."""
+
+    heading: str
+    svg: str
+    curves: list[Curve]
+
+
+def _render(**content: Any) -> str:
+    """Fill the template of the page; a name that it asks for in vain is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        autoescape=True,
+        loader=PackageLoader("rerax.report"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["prose"] = _prose
+    script = _asset("page.js")
+    return environment.get_template("page.html").render(
+        **content,
+        light=variables(LIGHT),
+        dark=variables(DARK),
+        style=_asset("page.css"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
 def _asset(name: str) -> str:
-    return files("rerax.report").joinpath(name).read_text(encoding="utf-8")
+    return files("rerax.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _title(lines: Sequence[Line]) -> str:
+def _title(points: Sequence[PointSummary]) -> str:
     models, tasks = (
-        list(dict.fromkeys(str(line.settings[name]) for line in lines))
-        for name in ("model", "task")
+        sorted({str(point.settings[name]) for point in points}) for name in ("model", "task")
     )
-    return f"{listed(sorted(models), 3)} on {listed(sorted(tasks), 9)}"
-
-
-def _section(identity: str, heading: str, lead: str, content: str) -> str:
-    """A section; nothing at all where it has no content."""
-    if not content:
-        return ""
-    lead = f"<p>{escape(lead)}</p>" if lead else ""
-    return (
-        f'<section id="{identity}" aria-labelledby="{identity}-heading">'
-        f'<h2 id="{identity}-heading">{escape(heading)}</h2>{lead}{content}</section>\n'
-    )
-
-
-def _sentence(note: str) -> str:
-    """A note of the table as a sentence of the page."""
-    return f"{note[0].upper()}{note[1:]}."
-
-
-def _paragraphs(texts: Sequence[str]) -> str:
-    return "".join(f"<p>{_prose(text)}</p>" for text in texts)
+    return f"{listed(models, 3)} on {listed(tasks, 9)}"
 
 
 def _prose(text: str) -> str:
-    """A sentence whose percent signs stay with their numbers."""
-    return escape(text).replace(" %", "&nbsp;%")
+    """Keep percent signs on the line of their numbers."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
-def _commands(runs: Sequence[Mapping[str, Any]]) -> str:
-    """The command lines that asked for the rows."""
-    texts = dict.fromkeys(str(run["command"]) for run in runs if run.get("command"))
-    return "".join(f"<pre>{escape(words.without_folders(text))}</pre>" for text in texts)
-
-
-def _summary(
-    lines: Sequence[Line],
+def _figures(
     panels: Sequence[Panel],
-    maps: Sequence[HeatMap],
-    rows: int,
-    budget: float,
-) -> str:
-    parts = [f'<p class="lead">{escape(words.what_was_run(lines, panels, rows))}</p>']
-    for panel in panels:
-        found = _found(words.findings(panel, budget))
-        if len(panels) > MOST_OPEN:
-            parts.append(f"<details><summary>{escape(panel.title)}</summary>{found}</details>")
-        else:
-            parts.append(_subheading(panel, panels) + found)
-    parts.append(_found(words.hot_spots(maps)))
-    return _section("summary", "Summary", "", "".join(parts))
-
-
-def _found(found: Sequence[words.Finding]) -> str:
-    items = "".join(
-        f"<div><dt>{escape(topic)}</dt><dd>{_prose(text)}</dd></div>" for topic, text in found
-    )
-    return f'<dl class="found">{items}</dl>' if items else ""
-
-
-def _scores(panels: Sequence[Panel], budget: float) -> str:
-    keys = f"float score, and what is within {budget_text(budget)} of it"
-    extra = f'<li class="fixed"><i class="swatch"></i>{keys}</li>'
-
-    def draw(panel: Panel, part: charts.Numbered, name: str) -> str:
-        return charts.score_chart(part, name, budget) + _legend(part, extra)
-
-    lead = (
-        "Each dot is a chip. Marks are means over chips, bars and bands their 95 % intervals; "
-        "where there are several series, marks are beside their rate by less than 3 % of it."
-    )
-    return _section("scores", "Score against fault rate", lead, _figures("score", panels, draw))
-
-
-def _yields(panels: Sequence[Panel], budget: float) -> str:
-    def draw(panel: Panel, part: charts.Numbered, name: str) -> str:
-        return charts.yield_chart(part, name) + _legend(part)
-
-    lead = (
-        f"Share of chips within {budget_text(budget)} of the float score, "
-        "with its 95 % binomial interval."
-    )
-    coarse = coarse_yields([line for panel in panels for line in panel.lines], budget)
-    lead += "".join(f" {_sentence(text)}" for text in coarse)
-    return _section("yields", "Chips that pass", lead, _figures("yield", panels, draw))
-
-
-def _gains(panels: Sequence[Panel]) -> str:
-    compared = [panel for panel in panels if gains(panel)]
-
-    def draw(panel: Panel, part: charts.Numbered, name: str) -> str:
-        found = gains(panel)
-        here = [item for item in part if any(gain.series == item[0] for gain in found)]
-        if not here:
-            return ""
-        part = [part[0], *here]
-        return charts.gain_chart(part, found, name) + _legend(part[1:])
-
-    lead = (
-        "Differences of score chip by chip against the plainest scheme, over the chips that both "
-        "have; bars are 95 % intervals of the mean difference."
-    )
-    content = _figures("gain", compared, draw)
-    return _section(
-        "gains", "Paired gains", lead, content + tables.gains_table(compared) if content else ""
-    )
-
-
-def _places(maps: Sequence[HeatMap]) -> str:
-    if not maps:
-        return ""
-    largest = max(heat.largest for heat in maps)
-    content = "".join(tables.heat_table(heat, largest) for heat in maps)
-    lead = "Points of the clean score that are lost when faults act in one place only."
-    return _section("places", "Where faults hurt", lead, tables.heat_key(largest) + content)
-
-
-def _figures(kind: str, panels: Sequence[Panel], draw: Any) -> str:
-    """One figure for each chart of each panel."""
-    found = []
+    kind: str,
+    draw: Callable[[Panel, charts.Numbered, str], Drawn],
+) -> list[Figure]:
+    """Draw the charts of each panel; `draw` gives the SVG of a chart and its curves."""
+    figures = []
     for k, panel in enumerate(panels):
-        heading = _subheading(panel, panels)
+        heading = panel.title if len(panels) > 1 else ""
         for j, part in enumerate(charts.split(panel)):
-            drawn = draw(panel, part, f"{kind}-{k}-{j}")
-            if drawn:
-                found.append(f"{heading}<figure>{drawn}</figure>")
+            svg, drawn = draw(panel, part, f"{kind}-{k}-{j}")
+            if svg:
+                curves = [
+                    Curve(place, charts.colour_of(place), charts.legend_mark(place), series.label)
+                    for place, series in drawn
+                ]
+                figures.append(Figure(heading, svg, curves))
                 heading = ""
-    return "".join(found)
+    return figures
 
 
-def _subheading(panel: Panel, panels: Sequence[Panel]) -> str:
-    return f"<h3>{escape(panel.title)}</h3>" if len(panels) > 1 else ""
-
-
-def _legend(part: charts.Numbered, extra: str = "") -> str:
-    """Names of the curves with their marks; the script lets each be hidden."""
-    items = "".join(
-        f'<li data-series="{place}" class="s{charts.colour_of(place)}">'
-        f'<svg viewBox="-14 -7 28 14" aria-hidden="true"><path class="curve" d="M-14 0H14"/>'
-        f"{charts.mark(place, 0.0, 0.0)}</svg>{escape(series.label)}</li>"
-        for place, series in part
-    )
-    return f'<ul class="legend">{items}{extra}</ul>'
+def _gain_chart(panel: Panel, part: charts.Numbered, name: str) -> Drawn:
+    """Draw those series of a chart that gain over its first one; nothing where none does."""
+    places = {gain.series for gain in panel.gains}
+    drawn = [(place, series) for place, series in part if place in places]
+    return charts.gain_chart([part[0], *drawn], panel.gains, name) if drawn else "", drawn

@@ -3,7 +3,7 @@
 Curves are told apart by colour, mark and place at once. The first one, against which the others
 are measured, is grey. Every colour of a curve has a contrast of at least 3 to its paper, every
 colour of text at least 4.5. Curves differ in lightness too, so that readers who see no red or no
-green can tell them (`tests/report/test_palette.py`).
+green can tell them (`tests/unit/report/test_palette.py`).
 """
 
 LIGHT = {
@@ -65,12 +65,12 @@ SHADES = 9
 
 
 def shade(value: float, largest: float) -> int:
-    """Which shade stands for a loss between 0 and the largest one."""
+    """Pick the shade of a loss between 0 and the largest one."""
     if largest <= 0:
         return 0
     return min(SHADES - 1, max(0, round((SHADES - 1) * value / largest)))
 
 
 def variables(colours: dict[str, str]) -> str:
-    """Colours as CSS variables."""
+    """Write colours as CSS variables."""
     return "".join(f"--{name}:{value};" for name, value in colours.items())

@@ -81,7 +81,7 @@ class SimulationFolder:
         return cls(path, schema, fixed)
 
     def missing(self, point: str, chips: int) -> list[Block]:
-        """What no finished block holds of a point's first chips.
+        """List what no finished block holds of a point's first chips.
 
         Args:
             point: its hash.
@@ -95,7 +95,7 @@ class SimulationFolder:
         write_sealed(self.path / block.name, rows.cast(self.schema))
 
     def read(self, point: str, chips: int) -> pa.Table | None:
-        """Rows of a point's first chips; None where a block was damaged, and has been set aside."""
+        """Read a point's first chips; None where a block was damaged, and has been set aside."""
         parts, here = [], self._blocks(point)
         for block in sorted(set(here) - set(superfluous(here))):
             try:
@@ -121,7 +121,7 @@ class SimulationFolder:
 
 
 def _read(path: Place) -> dict[str, Any]:
-    """What a folder is about.
+    """Read what a folder is about.
 
     Raises:
         ValueError: no folder of `simulate`, or a damaged one.

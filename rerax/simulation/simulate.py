@@ -21,7 +21,7 @@ from rerax.campaign.workload import MOST_CHIPS
 from rerax.crossbar.keys import chip
 from rerax.crossbar.spec import SEMANTICS
 from rerax.evaluate.engine import platform_name
-from rerax.evaluate.simulation import Score, Scores, numbers_of, scorer
+from rerax.evaluate.scorer import Score, Scores, numbers_of, scorer
 from rerax.faults import DEFAULT_SA1_SHARE, FAULTS, Measured
 from rerax.faults.mask import Faults
 from rerax.faults.read_out import Counts
@@ -197,7 +197,7 @@ def simulate(
 
 
 def _names(score: Score, stored: StoredModel) -> list[str]:
-    """Names of the score's numbers.
+    """List the names of the score's numbers.
 
     Raises:
         ValueError: it gives something else than numbers, or a name that a column has already.
@@ -239,7 +239,7 @@ def _with_words(stored: StoredModel, words: Mapping[str, Any]) -> StoredModel:
 
 
 def _depends(program: Any, first: int) -> bool:
-    """Whether some result of a traced program follows from some of its first arguments."""
+    """Tell whether some result of a traced program follows from some of its first arguments."""
     follows = set(program.invars[:first])
     for step in program.eqns:
         if any(not hasattr(v, "val") and v in follows for v in step.invars):
@@ -248,7 +248,7 @@ def _depends(program: Any, first: int) -> bool:
 
 
 def _text(thing: Any, how: str) -> str | None:
-    """Name of a fault model or protection; rows in memory do without."""
+    """Name a fault model or protection; rows in memory do without."""
     try:
         return getattr(thing, how)
     except ValueError:
@@ -273,7 +273,7 @@ def _rows(schema: pa.Schema, own: dict[str, Any], chips: range, parts: list[Scor
 
 
 def hash_of(stored: StoredModel) -> str:
-    """SHA-256 of all that a model on crossbars holds, and of where it lies.
+    """Hash all that a model on crossbars holds, and where it lies (SHA-256).
 
     Raises:
         ValueError: a leaf that is no array, number or text, and no function with a name.
@@ -297,7 +297,7 @@ def _as_array(leaf: Any) -> np.ndarray:
 
 
 def _constant_text(leaf: Leaf) -> str:
-    """A leaf that is no array, as the same text in every process."""
+    """Write a leaf that is no array as the same text in every process."""
     value = leaf.constant
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic):
         return f"{type(value).__name__} {value!r}"

@@ -15,14 +15,14 @@ from rerax.stats.mean import (
     summarise,
     t_interval,
 )
-from rerax.stats.planning import (
+from rerax.stats.quantiles import normal_quantile, t_quantile
+from rerax.stats.sample_size import (
     chips_for_mean,
     chips_for_yield,
     chips_without_failure,
     looks,
     stop_here,
 )
-from rerax.stats.quantiles import normal_quantile, t_quantile
 from rerax.stats.share import clopper_pearson, first_misses, passes, wilson, yield_interval
 
 __all__ = [

@@ -53,7 +53,7 @@ def summarise(
     highest: float = math.inf,
     lowest: float = -math.inf,
 ) -> Summary:
-    """Mean, standard error, interval and worst chip.
+    """Compute mean, standard error, interval and worst score of some chips.
 
     Args:
         scores: one score for each chip, at least one.
@@ -64,7 +64,7 @@ def summarise(
     Raises:
         ValueError: no score, or one that is not finite.
     """
-    scores = _checked(scores)
+    scores = _checked_scores(scores)
     n, mean, worst = len(scores), float(np.mean(scores)), float(np.min(scores))
     if n == 1:
         return Summary(n, mean, None, None, worst)
@@ -76,12 +76,12 @@ def summarise(
 def standard_error(
     scores: Float[np.ndarray, "*campaigns chips"],
 ) -> Float[np.ndarray, "*campaigns"]:
-    """Standard error of the mean of two chips or more."""
+    """Compute the standard error of the mean of two chips or more."""
     return np.asarray(np.std(scores, axis=-1, ddof=1) / math.sqrt(scores.shape[-1]))
 
 
 def skewness(scores: Float[np.ndarray, "*campaigns chips"]) -> Float[np.ndarray, "*campaigns"]:
-    """Third central moment over the cube of the standard deviation; 0 for equal scores."""
+    """Compute the third central moment over the cubed standard deviation; 0 for equal scores."""
     away = scores - np.mean(scores, axis=-1, keepdims=True)
     variance = np.mean(away**2, axis=-1)
     varies = np.ptp(scores, axis=-1) > 0  # rounding leaves equal scores a variance
@@ -92,7 +92,7 @@ def skewness(scores: Float[np.ndarray, "*campaigns chips"]) -> Float[np.ndarray,
 def t_interval(
     scores: Float[np.ndarray, "*campaigns chips"], level: float = 0.95
 ) -> Float[np.ndarray, "*campaigns 2"]:
-    """Student's interval of the mean: right for normal scores, too short for skewed ones.
+    """Compute Student's interval of the mean: right for normal scores, too short for skewed ones.
 
     Args:
         scores: scores of two chips or more.
@@ -107,7 +107,7 @@ def t_interval(
 def mean_interval(
     scores: Float[np.ndarray, "*campaigns chips"], level: float = 0.95
 ) -> Float[np.ndarray, "*campaigns 2"]:
-    """Interval of the mean, Student's widened by the scores' own skewness.
+    """Compute an interval of the mean: Student's, widened by the scores' own skewness.
 
     With n scores of skewness g, Student's two-sided interval of quantile z covers too seldom by
     an order of g^2/n. By the Edgeworth expansion of |t| the quantile must grow by
@@ -132,7 +132,7 @@ def mean_interval(
 def quantile_for(
     chips: int, skew: Float[np.ndarray, "*campaigns"], level: float
 ) -> Float[np.ndarray, "*campaigns"]:
-    """Half-width of `mean_interval` in standard errors."""
+    """Compute the half-width of `mean_interval` in standard errors."""
     z = normal_quantile((1 + level) / 2)
     unseen = _UNSEEN_SKEWNESS * min(1.0, math.sqrt(chips / TESTED_FROM))
     more = max(0.0, z * (z**4 + 2 * z**2 - 3) / 18) * (np.abs(skew) + unseen) ** 2
@@ -168,7 +168,7 @@ def bootstrap_interval(
     resamples: int = 1999,
     seed: int = 0,
 ) -> Float[np.ndarray, "*campaigns 2"]:
-    """Interval of the mean from the resampled law of |t| (symmetric bootstrap-t).
+    """Compute an interval of the mean from the resampled law of |t| (symmetric bootstrap-t).
 
     Args:
         scores: scores of two chips or more.
@@ -200,11 +200,11 @@ def quantiles(
     scores: Float[np.ndarray, " chips"],
     probabilities: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95),
 ) -> tuple[float, ...]:
-    """Scores that the given shares of chips stay below, median-unbiased.
+    """Compute the scores that the given shares of chips stay below, median-unbiased.
 
     Source: Hyndman and Fan, The American Statistician 50, 1996, definition 8.
     """
-    scores = _checked(scores)
+    scores = _checked_scores(scores)
     return tuple(np.quantile(scores, probabilities, method="median_unbiased").tolist())
 
 
@@ -215,7 +215,7 @@ def paired_difference(
     other_scores: Numbers,
     level: float = 0.95,
 ) -> Summary:
-    """Gain of one scheme over another on the chips that both have.
+    """Compute the gain of one scheme over another on the chips that both have.
 
     Args:
         chips: numbers of the first scheme's chips, each once.
@@ -230,7 +230,7 @@ def paired_difference(
     Raises:
         ValueError: no common chip, a chip that is named twice, or scores that are none.
     """
-    scores, other_scores = _checked(scores), _checked(other_scores)
+    scores, other_scores = _checked_scores(scores), _checked_scores(other_scores)
     for numbers, found in ((chips, scores), (other_chips, other_scores)):
         if len(numbers) != len(found):
             raise ValueError(f"{len(numbers)} chips have {len(found)} scores: give one for each")
@@ -243,8 +243,8 @@ def paired_difference(
     return summarise(scores[mine] - other_scores[theirs], level)
 
 
-def _checked(scores: Any) -> Float[np.ndarray, " chips"]:
-    """Scores as an array."""
+def _checked_scores(scores: Any) -> Float[np.ndarray, " chips"]:
+    """Check scores and give them as an array."""
     try:
         scores = np.asarray(scores)
     except ValueError:  # lists of unlike lengths

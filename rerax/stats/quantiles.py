@@ -5,7 +5,7 @@ import functools
 
 @functools.cache
 def normal_quantile(probability: float) -> float:
-    """Quantile of the standard normal law, 0 < probability < 1."""
+    """Compute a quantile of the standard normal law, 0 < probability < 1."""
     from scipy.special import ndtri
 
     return float(ndtri(probability))
@@ -13,7 +13,7 @@ def normal_quantile(probability: float) -> float:
 
 @functools.cache
 def t_quantile(probability: float, degrees: int) -> float:
-    """Quantile of Student's law with `degrees` degrees of freedom, 0 < probability < 1."""
+    """Compute a quantile of Student's law of `degrees` degrees of freedom, 0 < probability < 1."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, probability))

@@ -14,14 +14,14 @@ _ROUNDING = 1e-12  # 0.07 - 0.01 is above 0.06 in floats: no chip may fail for t
 def passes(
     scores: Float[np.ndarray, "*points chips"], reference: float, budget: float
 ) -> Bool[np.ndarray, "*points chips"]:
-    """Which chips score at least the reference less the budget, rounding apart."""
+    """Find which chips score at least the reference less the budget, rounding apart."""
     return scores >= reference - budget - _ROUNDING
 
 
 def yield_interval(
     passed: int, chips: int, level: float = 0.95, stopped_early: bool = False
 ) -> tuple[float, float]:
-    """Interval for the share of chips that pass.
+    """Compute an interval for the share of chips that pass.
 
     Args:
         passed: chips that pass.
@@ -39,7 +39,7 @@ def yield_interval(
 
 
 def wilson(passed: int, chips: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval for a share: covers as often as it says on average over shares.
+    """Compute Wilson's interval for a share: on average over shares it covers as it says.
 
     Source: Wilson, J. Amer. Statist. Assoc. 22, 1927.
     """
@@ -50,7 +50,7 @@ def wilson(passed: int, chips: int, level: float = 0.95) -> tuple[float, float]:
 
 
 def wilson_width(share: float, chips: int, level: float) -> tuple[float, float]:
-    """Centre and half-width of Wilson's interval."""
+    """Compute centre and half-width of Wilson's interval."""
     z = normal_quantile((1 + level) / 2)
     scale = 1 + z * z / chips
     half = z * math.sqrt(share * (1 - share) / chips + z * z / (4 * chips * chips))
@@ -59,7 +59,7 @@ def wilson_width(share: float, chips: int, level: float) -> tuple[float, float]:
 
 @functools.lru_cache(maxsize=65536)
 def clopper_pearson(passed: int, chips: int, level: float = 0.95) -> tuple[float, float]:
-    """Clopper and Pearson's interval for a share: covers at least as often as it says.
+    """Compute Clopper and Pearson's interval for a share: it covers at least as often as it says.
 
     Source: Clopper and Pearson, Biometrika 26, 1934.
     """
@@ -74,7 +74,7 @@ def clopper_pearson(passed: int, chips: int, level: float = 0.95) -> tuple[float
 def first_misses(
     rates: Float[np.ndarray, " rates"], passed: Bool[np.ndarray, "rates chips"]
 ) -> Float[np.ndarray, " chips"]:
-    """The lowest rate at which each chip misses its budget.
+    """Find the lowest rate at which each chip misses its budget.
 
     Args:
         rates: fault rates, rising.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from rerax.stats.planning import looks, stop_here
+from rerax.stats.sample_size import looks, stop_here
 from rerax.values import check_integer, check_real
 
 
@@ -37,7 +37,7 @@ class Rule:
             )
 
     def record(self) -> dict[str, Any]:
-        """The rule as provenance: beside the rows, in no hash."""
+        """Record the rule as provenance: beside the rows, in no hash."""
         return {"until_se": self.until_se, "max_chips": self.max_chips, "looks": self.looks}
 
     @property
@@ -46,7 +46,7 @@ class Rule:
         return list(looks(self.max_chips))
 
     def next_look(self, scores: Float[np.ndarray, " chips"]) -> int | None:
-        """Chips at which to look again; None where those that there are suffice.
+        """Choose the number of chips at which to look again; None where there are enough.
 
         Args:
             scores: those of as many chips as one of the looks has.
@@ -58,7 +58,7 @@ class Rule:
 def make_rule(
     until_se: float | None, max_chips: int | None, chips: int | None = None
 ) -> Rule | None:
-    """The rule that the flags ask for; None for a number of chips fixed beforehand.
+    """Make the rule that the flags ask for; None for a number of chips fixed beforehand.
 
     Raises:
         ValueError: one without the other, or a fixed number of chips beside them.

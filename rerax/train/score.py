@@ -52,11 +52,11 @@ class Scorer:
     def _prepared(self) -> dict[str, Any]:
         batches = make_batches(self.examples, self.config.pad_token_id)
         network = engine.Network(self.config)
-        _, blocks = engine.fit_memory(network, batches)
+        _, shards = engine.fit_memory(network, batches)
         return {
             "network": network,
             "batches": batches,
-            "blocks": engine.to_device(batches, blocks),
+            "shards": engine.to_device(batches, shards),
         }
 
     def score(

@@ -12,8 +12,7 @@ from jaxtyping import Bool, Float32, Int
 
 from rerax.crossbar.spec import ChipSpec
 from rerax.evaluate import engine
-from rerax.evaluate.network import Block, Network
-from rerax.evaluate.network import Bucket as DeviceBucket
+from rerax.evaluate.network import DeviceBucket, Network, Shard
 from rerax.faults import NoFault
 from rerax.faults.mask import Faults
 from rerax.faults.sampling.rates import rate_table
@@ -113,23 +112,23 @@ class Teacher:
             for b, p in zip(self.batches.buckets, picked, strict=True)
         )
         batches = Batches(parts, self.batches.examples)
-        blocks = (self._block(parts),)
-        evaluator = engine.Evaluator(self.network, self.stored, batches, blocks, chunk=1)
+        shards = (self._shard(parts),)
+        evaluator = engine.Evaluator(self.network, self.stored, batches, shards, chunk=1)
         (outcome,) = evaluator.outcomes(0, range(1), Faults(rate_table(0.0)))
         index = np.concatenate([part.index[part.index >= 0] for part in parts])
         self.computed[index] = outcome.logits[0][index]
         self.is_computed[index] = True
 
-    def _block(self, parts: Sequence[Bucket]) -> Block:
+    def _shard(self, parts: Sequence[Bucket]) -> Shard:
         """Put batches on the device, in the one shape that all dispatches have: one program."""
-        block = []
+        shard = []
         for part, bucket in zip(parts, self.batches.buckets, strict=True):
             spare = min(len(bucket.ids), BATCHES_AT_ONCE) - len(part.ids)
             mask = np.arange(part.ids.shape[-1]) < part.lengths[..., None]
             whole = (np.pad(a, [(0, spare), (0, 0), (0, 0)]) for a in (part.ids, part.types, mask))
             ids, types, real = map(jnp.asarray, whole)
-            block.append(DeviceBucket(ids, types, real, jnp.int32(len(part.ids))))
-        return tuple(block)
+            shard.append(DeviceBucket(ids, types, real, jnp.int32(len(part.ids))))
+        return tuple(shard)
 
 
 def _in_order(batches: Batches, seen: Int[np.ndarray, "E"]) -> Batches:

@@ -58,7 +58,7 @@ def test_small_work_is_not_worth_compiling_twice(machine):
 
 
 def test_memory_bounds_them(machine, monkeypatch):
-    from rerax.evaluate.cost import device_bytes, peak_bytes
+    from rerax.evaluate.resources import device_bytes, peak_bytes
 
     size = (BASE.config, BASE.tokens, POINT.spec)
     room = peak_bytes(*size) + 2.5 * device_bytes(*size)

@@ -103,7 +103,7 @@ class Lossy(rerax.Protection):
     def store(self, codes, lines, spec, matrix):
         words = rerax.encode(codes, spec)
         lost = words ^ 1 if lines is not None or not self.gated_only else words
-        return rerax.Stored(lost)
+        return rerax.StoredMatrix(lost)
 
 
 @dataclasses.dataclass(frozen=True)

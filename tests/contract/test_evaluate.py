@@ -35,7 +35,7 @@ PARAMS = tiny.random_params()
 SPEC = ChipSpec("differential", 7, 2)
 HEAD = ("pooler", "classifier")
 USUAL = {"chunk": 4}  # the last dispatch has room to spare
-CUT = {"chunk": 1, "blocks": 3}  # and here the last block
+CUT = {"chunk": 1, "shards": 3}  # and here the last shard
 
 
 NETWORK = Network(tiny.CONFIG)
@@ -50,14 +50,14 @@ def logits(
     chunk,
     rate=0.02,
     chips=9,
-    blocks=1,
+    shards=1,
     groups=DEFAULT_GROUPS,
     first=0,
     batches=BATCHES,
     network=NETWORK,
 ):
     stored = jax.tree.map(jnp.asarray, program_bert(PARAMS, hardware, groups))
-    evaluator = Evaluator(network, stored, batches, engine.to_device(batches, blocks), chunk)
+    evaluator = Evaluator(network, stored, batches, engine.to_device(batches, shards), chunk)
     faults = Faults(rate_table(rate))
     outcomes = list(evaluator.outcomes(3, range(first, first + chips), faults))
     counts = [np.concatenate(c) for c in zip(*(o.counts for o in outcomes), strict=True)]
@@ -125,7 +125,7 @@ def test_integer_inputs_stay_near_float_inputs():
 
 
 @pytest.mark.parametrize("hardware", [INTEGER, FLOAT], ids=["integer", "float"])
-def test_bit_equal_for_every_chunk_block_and_start(hardware):
+def test_bit_equal_for_every_chunk_shard_and_start(hardware):
     expected, counts = logits(hardware, **USUAL)
     got, got_counts = logits(hardware, **CUT)
     np.testing.assert_array_equal(got, expected)
@@ -133,7 +133,7 @@ def test_bit_equal_for_every_chunk_block_and_start(hardware):
     np.testing.assert_array_equal(logits(hardware, first=5, chips=3, **USUAL)[0], expected[5:8])
 
 
-def test_two_blocks_at_most_are_in_flight(monkeypatch):
+def test_two_shards_at_most_are_in_flight(monkeypatch):
     """Whoever interrupts a run waits for these; the results are checked above."""
     flying, most = [], []
     real = engine.chunk_logits
@@ -158,8 +158,8 @@ def test_a_key_that_depends_on_the_chunk_is_caught(monkeypatch):
     expected, _ = logits(INTEGER, **USUAL)
     real = engine.chunk_logits
 
-    def planted(network, chunk, stored, block, chips, *rest):
-        return real(network, chunk, stored, block, chips._replace(first=chips.first % chunk), *rest)
+    def planted(network, chunk, stored, shard, chips, *rest):
+        return real(network, chunk, stored, shard, chips._replace(first=chips.first % chunk), *rest)
 
     monkeypatch.setattr(engine, "chunk_logits", planted)
     assert (logits(INTEGER, **CUT)[0] != expected).any()
@@ -218,4 +218,4 @@ def test_fit_memory_cuts_long_splits_but_not_below_the_floor():
     many = make_batches(tiny.random_examples(4000, lengths=range(3, 39)), tokens=1024)
     stream = many.tokens * tiny.CONFIG.hidden_size * 4
     assert engine.fit_memory(NETWORK, many, limit=stream // 2)[1] == 2
-    assert engine.fit_memory(NETWORK, many, limit=1)[1] == many.tokens // engine.BLOCK_TOKENS
+    assert engine.fit_memory(NETWORK, many, limit=1)[1] == many.tokens // engine.SHARD_TOKENS

@@ -18,9 +18,9 @@ from rerax.faults.mask import Faults
 from rerax.hardware import Hardware
 from rerax.models.stored import read_codes
 from rerax.protection import FaultAware, protection
-from rerax.protection.flips import unflipped, write_around
+from rerax.protection.column_flips import unflipped, write_around
 from rerax.protection.nearest_word import nearest_word, negated
-from rerax.protection.planner import Codes, damage
+from rerax.protection.planner import MatrixProfile, damage
 
 quickly = functools.partial(jax.jit, compiler_options=WITHOUT_OPTIMISING)
 nearest = quickly(nearest_word, static_argnums=3)
@@ -182,7 +182,7 @@ def test_the_expected_error_is_what_chips_have(spec, name, fault):
         row, column = (np.asarray(gate[side]) >= 0 for side in ("row", "column"))
     kept = row[:, None] & column[None, :]
     lines = row[None], column[None]
-    known = Codes(written[None].astype(np.int8), *lines, gate is not None, np.ones((1, 80)))
+    known = MatrixProfile(written[None].astype(np.int8), *lines, gate is not None, np.ones((1, 80)))
     chances = hardware.fault.odds(0.04, 0.8)
     wanted = damage(hardware.protection, known, chances, spec)
     rates, crossbar = Faults(rerax.rate_table(0.04, 0.8)), stored.crossbars["k"]
@@ -195,7 +195,7 @@ def test_the_expected_error_is_what_chips_have(spec, name, fault):
 def test_no_closed_form_is_claimed_for_flips():
     codes = np.zeros((1, 8, 4), np.int8)
     lines = np.ones((1, 8), bool), np.ones((1, 4), bool)
-    known = Codes(codes, *lines, True, np.ones((1, 4)))
+    known = MatrixProfile(codes, *lines, True, np.ones((1, 4)))
     for name in ("sign", "closest+bit"):
         with pytest.raises(TypeError, match="is not known"):
             damage(protection(name), known, rerax.Uniform().odds(0.02, 0.8), ChipSpec())

@@ -1,5 +1,8 @@
 """Who may import whom (the contracts are in pyproject.toml), and who may not import JAX."""
 
+import re
+import tomllib
+
 import grimp
 import importlinter.api  # noqa: F401 (it sets the next one up)
 import pytest
@@ -47,7 +50,7 @@ WITH_JAX = {
     "protection.codes.expected",
     "protection.codes.read",
     "protection.codes.write",
-    "protection.flips",
+    "protection.column_flips",
     "protection.msb.read",
     "protection.msb.write",
     "protection.msb.write_around",
@@ -116,3 +119,20 @@ def test_public_names_exist_and_are_documented(graph):
         assert new in graph.modules or new.removeprefix("rerax.") in rerax.__all__
         with pytest.raises(AttributeError, match=f"no attribute '{old}', it is {new} now"):
             getattr(rerax, old)
+
+
+def test_every_room_has_a_line_in_contributing():
+    """In the order of the contract, from top to bottom."""
+    pages = ROOT / "CONTRIBUTING.md"
+    if not pages.is_file():
+        pytest.skip("no pages beside the tests")
+    rows = re.findall(
+        r"^\| (`.*`) \|", pages.read_text(encoding="utf-8").split("## Tests")[0], re.M
+    )
+    told = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    lines = tools["importlinter"]["contracts"][0]["layers"]
+    rooms = [room for line in lines for room in line.split(" | ")]
+    assert sorted(told) == sorted({*rooms} - {"__main__"})
+    above = {name: i for i, line in enumerate(lines) for name in line.split(" | ")}
+    assert [above[room] for room in told] == sorted(above[room] for room in told)

@@ -10,9 +10,15 @@ from placed import lines, random_codes
 
 from rerax.crossbar.spec import ENCODINGS, ChipSpec
 from rerax.protection import MsbEmbed
-from rerax.protection.msb.placement import CopySpec, copied_cells, copy_cells, host_slices, lay_out
+from rerax.protection.msb.placement import (
+    CopySpec,
+    copied_cells,
+    copy_cells,
+    host_slices,
+    lay_out_copies,
+)
 from rerax.protection.msb.room import embedded_ledger, shortage
-from rerax.protection.msb.swap import join, split
+from rerax.protection.msb.swap import cell_address, cell_number
 from rerax.protection.msb.write import write_copies
 
 WISHES = {
@@ -26,7 +32,7 @@ WISHES = {
 def addresses(places, row, column, wish, spec):
     """[images, X, r, c] wordlines and bitlines of all images of each copied cell; -1 for none."""
     at = copy_cells(places, row, wish, spec)
-    own = join(
+    own = cell_number(
         np.flatnonzero(row)[None, :, None],
         np.array(copied_cells(wish, 0, spec))[:, None, None],
         np.asarray(places.freed.kept)[None, None, :],
@@ -34,7 +40,7 @@ def addresses(places, row, column, wish, spec):
         column.size,
     )
     images = np.concatenate([own[None], at])
-    r, s, c = split(images, spec, column.size)
+    r, s, c = cell_address(images, spec, column.size)
     return np.where(images < 0, -1, r), np.where(images < 0, -1, spec.bitline(c, s, column.size))
 
 
@@ -75,7 +81,7 @@ def test_images_lie_on_lines_of_their_own(
     assume(row.any() and column.any() and shortage(row, column, wish, spec) is None)
     assume(slack(row, column, wish, spec))
     assume(row.size >= max(depths) and spec.bitlines(column.size) >= 2 * max(depths))
-    places = lay_out(row, column, wish, spec)
+    places = lay_out_copies(row, column, wish, spec)
     wordlines, bitlines = addresses(places, row, column, wish, spec)
     assert shared(wordlines) == 0
     assert shared(bitlines) == 0

@@ -15,7 +15,7 @@ from quick import WITHOUT_OPTIMISING
 
 from rerax.crossbar.encoding import decode, encode
 from rerax.crossbar.spec import ChipSpec
-from rerax.protection.flips import unflipped, write_around
+from rerax.protection.column_flips import unflipped, write_around
 
 SPEC, ROWS, SHAPE, RATE = ChipSpec("twos_complement"), 64, (128, 20), 0.03
 EVERY = np.arange(256)

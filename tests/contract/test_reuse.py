@@ -10,7 +10,7 @@ import tiny
 from quick import Halves
 
 from rerax.evaluate import prefix_cache
-from rerax.evaluate.engine import Evaluator, Network, chunk_logits, clean_advance, to_device
+from rerax.evaluate.engine import Evaluator, Network, chunk_logits, extend_prefix, to_device
 from rerax.faults.mask import Faults
 from rerax.faults.sampling.rates import rate_table
 from rerax.glue.data import make_batches
@@ -20,7 +20,7 @@ from rerax.models.bert.names import DEFAULT_GROUPS
 from rerax.models.bert.scope import Scope
 
 BATCHES = make_batches(tiny.random_examples(24, lengths=(7, 8)), tokens=48)
-BLOCKS = to_device(BATCHES, 2)
+SHARDS = to_device(BATCHES, 2)
 PARAMS = tiny.random_params()
 
 SCOPES = (
@@ -37,21 +37,21 @@ widths = pytest.mark.parametrize(("input_bits", "lanes"), WIDTHS, ids=str)
 def made(input_bits, lanes):
     hardware = Hardware(fault=Halves(), input_bits=input_bits)
     stored = jax.tree.map(jnp.asarray, program_bert(PARAMS, hardware))
-    return Evaluator(Network(tiny.CONFIG, lanes=lanes), stored, BATCHES, BLOCKS, 4)
+    return Evaluator(Network(tiny.CONFIG, lanes=lanes), stored, BATCHES, SHARDS, 4)
 
 
 def mask_of(text):
     return None if text is None else fault_mask(Scope.parse(text), DEFAULT_GROUPS, 3)
 
 
-def logits(evaluator, text, entries=None):
+def logits(evaluator, text, prefixes=None):
     faults = Faults(rate_table(0.02), mask_of(text))
-    (outcome,) = evaluator.outcomes(3, range(2, 6), faults, entries)
+    (outcome,) = evaluator.outcomes(3, range(2, 6), faults, prefixes)
     return outcome.logits, np.stack(outcome.counts)
 
 
-def entries_into(evaluator, layer, kept=None, **limits):
-    return prefix_cache.clean_entries(evaluator, layer, mask_of("layers=0"), kept, **limits)
+def prefixes_into(evaluator, layer, kept=None, **limits):
+    return prefix_cache.clean_prefixes(evaluator, layer, mask_of("layers=0"), kept, **limits)
 
 
 @widths
@@ -61,12 +61,12 @@ def test_bit_equal_to_not_reusing_and_one_compile(input_bits, lanes):
     for text in SCOPES:
         expected, counts = logits(evaluator, text)
         first = Scope.parse(text).first_layer(DEFAULT_GROUPS, 3)
-        kept = entries_into(evaluator, first, kept)
+        kept = prefixes_into(evaluator, first, kept)
         assert kept.layer == first
-        got, got_counts = logits(evaluator, text, kept.entries)
+        got, got_counts = logits(evaluator, text, kept.prefixes)
         np.testing.assert_array_equal(got, expected)
         np.testing.assert_array_equal(got_counts, counts)
-        compiled.append((chunk_logits._cache_size(), clean_advance._cache_size()))
+        compiled.append((chunk_logits._cache_size(), extend_prefix._cache_size()))
     assert len(set(compiled)) == 1, "a layer was compiled for itself"
 
 
@@ -87,7 +87,7 @@ def test_a_stream_of_another_layer_is_caught():
     """Plant it: chips of layer 2 start from the stream into layer 1, or skip layer 1."""
     evaluator = made(8, 1)
     expected, _ = logits(evaluator, "layers=2")
-    early = entries_into(evaluator, 1).entries
+    early = prefixes_into(evaluator, 1).prefixes
     wrong = tuple(e._replace(layer=jnp.int32(2)) for e in early)
     assert (logits(evaluator, "layers=2", wrong)[0] != expected).any()
     np.testing.assert_array_equal(logits(evaluator, "layers=2", early)[0], expected)
@@ -95,13 +95,13 @@ def test_a_stream_of_another_layer_is_caught():
 
 def test_streams_too_large_are_not_kept_and_large_ones_go_to_the_host(monkeypatch):
     evaluator = made(8, 1)
-    size = prefix_cache.stream_bytes(evaluator.network, BLOCKS)
-    assert size == sum(b.ids.size for block in BLOCKS for b in block) * 30 * 4
+    size = prefix_cache.stream_bytes(evaluator.network, SHARDS)
+    assert size == sum(b.ids.size for shard in SHARDS for b in shard) * 30 * 4
     wide = dataclasses.replace(evaluator.network, lanes=4, dtype="bfloat16")
-    assert prefix_cache.stream_bytes(wide, BLOCKS) == 2 * size
-    assert entries_into(evaluator, 1, host_bytes=size - 1) is None
+    assert prefix_cache.stream_bytes(wide, SHARDS) == 2 * size
+    assert prefixes_into(evaluator, 1, host_bytes=size - 1) is None
     expected, _ = logits(evaluator, "layers=2")
     monkeypatch.setattr(prefix_cache, "DEVICE_BYTES", size - 1)
-    kept = entries_into(evaluator, 2, entries_into(evaluator, 1))
-    assert all(isinstance(a, np.ndarray) for a in jax.tree.leaves(kept.entries))
-    np.testing.assert_array_equal(logits(evaluator, "layers=2", kept.entries)[0], expected)
+    kept = prefixes_into(evaluator, 2, prefixes_into(evaluator, 1))
+    assert all(isinstance(a, np.ndarray) for a in jax.tree.leaves(kept.prefixes))
+    np.testing.assert_array_equal(logits(evaluator, "layers=2", kept.prefixes)[0], expected)

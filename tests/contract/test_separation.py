@@ -8,7 +8,7 @@ from placed import lines
 
 from rerax.crossbar.spec import ENCODINGS, ChipSpec
 from rerax.protection.msb.diversity import count_misses
-from rerax.protection.msb.placement import CopySpec, host_slices, lay_out
+from rerax.protection.msb.placement import CopySpec, host_slices, lay_out_copies
 from rerax.protection.msb.room import fits
 
 
@@ -46,7 +46,7 @@ def cases(n):
 @pytest.mark.parametrize(("spec", "wish", "row", "column"), list(cases(15)))
 def test_without_slack_misses_stay_within_a_line_of_the_least(spec, wish, row, column):
     rows, columns = len(row), len(column)
-    found = count_misses(lay_out(row, column, wish, spec), row, column, wish, spec)
+    found = count_misses(lay_out_copies(row, column, wish, spec), row, column, wish, spec)
     freed = np.argwhere(~(row[:, None] & column[None, :]))
     hosts = [(r, spec.bitline(c, s, columns)) for r, c in freed for s in host_slices(wish, spec)]
     kept = np.argwhere(row[:, None] & column[None, :])

@@ -9,29 +9,29 @@ import numpy as np
 import pytest
 import tiny
 
-from rerax.bench import jobs, stages
+from rerax.bench import cases, stages
+from rerax.bench.cases import CLOSED, SHAPES, make_case, random_inputs
 from rerax.bench.growth import Curve
-from rerax.bench.jobs import CLOSED, SHAPES, make_job, random_inputs
-from rerax.bench.machine import Limits
+from rerax.bench.machine import Roofline
 from rerax.bench.record import print_bench
 from rerax.bench.timing import medians
 from rerax.cli import main
 from rerax.faults import NoFault
 
-LIMITS = Limits({"int8": 4e9, "bfloat16": 2e9, "float32": 1e9}, 1e9, 2e9)
+ROOFLINE = Roofline({"int8": 4e9, "bfloat16": 2e9, "float32": 1e9}, 1e9, 2e9)
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     """Parameters drawn in NumPy, and limits measured on little."""
-    monkeypatch.setattr(jobs, "init_params", lambda config, key: tiny.random_params(config))
+    monkeypatch.setattr(cases, "init_params", lambda config, key: tiny.random_params(config))
     monkeypatch.setattr("rerax.bench.machine.SIDE", {"cpu": 32})
     monkeypatch.setattr("rerax.bench.machine.MEMORY_BYTES", 1 << 20)
 
 
 @pytest.fixture
-def job():
-    return make_job(random_inputs(tiny.CONFIG, 6))
+def case():
+    return make_case(random_inputs(tiny.CONFIG, 6))
 
 
 TOOK = {"whole": 10.0, "voted": 4.5, "faulty": 3.0, "clean": 1.0}
@@ -39,10 +39,10 @@ TOOK |= {"products": 2.0, "attention": 0.5}
 
 
 @pytest.fixture
-def parts(job, monkeypatch):
+def parts(case, monkeypatch):
     """A chip taken apart, by times that were not measured."""
     monkeypatch.setattr(stages, "medians", lambda works, rounds: {w: TOOK[w] for w in works})
-    whole, found = stages.take_apart(job, 0.02, LIMITS)
+    whole, found = stages.take_apart(case, 0.02, ROOFLINE)
     return whole, {stage.name: stage for stage in found}
 
 
@@ -59,18 +59,18 @@ def test_stages_make_up_the_chip(parts):
     }
 
 
-def test_floors_count_what_the_model_has(job, parts):
+def test_floors_count_what_the_model_has(case, parts):
     """Against counts made by hand from the shape."""
     _, found = parts
-    config, tokens = job.network.config, job.batches.tokens
+    config, tokens = case.network.config, case.batches.tokens
     d, f, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     weights = layers * (4 * d * d + 2 * d * f)
-    assert job.weights == weights
+    assert case.weights == weights
     assert found["crossbar products"].floor == pytest.approx(2 * tokens * weights / 4e9)
     assert found["sample and stick"].floor == pytest.approx((2 * 8 + 2) * weights / 1e9)
     assert found["decode"].floor == pytest.approx(2 * weights / 1e9)
     assert found["vote"].floor == 0  # nothing is protected
-    pairs = sum(b.ids.shape[0] * b.ids.shape[1] * b.ids.shape[2] ** 2 for b in job.batches.buckets)
+    pairs = sum(b.ids.shape[0] * b.ids.shape[1] * b.ids.shape[2] ** 2 for b in case.batches.buckets)
     mixing = found["attention products and softmax"].floor
     assert mixing == pytest.approx(4 * pairs * d * layers / 1e9)
 
@@ -80,7 +80,7 @@ def test_random_models_have_room_for_protection():
     closed = np.mean(inputs.gates["ffn_in"]["row"] < 0, axis=-1)
     np.testing.assert_allclose(closed, CLOSED)
     wide = dataclasses.replace(tiny.CONFIG, hidden_size=96, intermediate_size=192)
-    assert make_job(random_inputs(wide, 2, pruned=True), "msb:2x3:pruned").weights
+    assert make_case(random_inputs(wide, 2, pruned=True), "msb:2x3:pruned").weights
 
 
 def test_an_exponent_is_a_slope():
@@ -99,7 +99,7 @@ def test_work_is_done_in_turns():
 def test_the_command_writes_what_it_prints(monkeypatch, capsys, tmp_path):
     """All of it runs, but for sampling, which takes long to compile."""
     monkeypatch.setitem(SHAPES, "minilm", tiny.CONFIG)
-    monkeypatch.setattr(jobs, "Uniform", NoFault)
+    monkeypatch.setattr(cases, "Uniform", NoFault)
     file = tmp_path / "new" / "bench.json"
     flags = ["--examples", "4", "--rates", "1e-3", "--protection", "none", "--rounds", "1"]
     assert main(["bench", *flags, "--json", str(file)]) == 0
@@ -111,7 +111,7 @@ def test_the_command_writes_what_it_prints(monkeypatch, capsys, tmp_path):
     assert f"{1e3 * found['chips'][0]['seconds_a_chip']:.1f}" in printed
     for stage in found["chips"][0]["stages"]:
         assert stage["name"] in printed
-    work = 2 * make_job(random_inputs(tiny.CONFIG, 4)).weights * found["model"]["tokens"]
+    work = 2 * make_case(random_inputs(tiny.CONFIG, 4)).weights * found["model"]["tokens"]
     rate = work / found["chips"][0]["seconds_a_chip"]
     share = rate / max(found["limits"]["products"][name] for name in ("int8", "bfloat16"))
     (told,) = re.findall(r"crossbar products at (\d+) % of the measured rate", printed)

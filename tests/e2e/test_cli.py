@@ -511,7 +511,8 @@ def test_commands_that_need_no_model_import_nothing_heavy(flags, model, data, tm
     steps = [(command, code) for code, some in commands.items() for command in some]
     told = run_steps(COMMAND, [command for command, _ in steps])
     for (command, code), found in zip(steps, told, strict=True):
-        assert found == (code, []), command
+        heavy = ["jinja2"] if "--html" in command else []  # for that step alone
+        assert found == (code, heavy), command
 
 
 def test_merge_compact_and_export(flags, tmp_path, capsys):

@@ -25,14 +25,14 @@ if not EXPERIMENTS.is_dir():
     pytest.skip("no experiments beside the tests", allow_module_level=True)
 
 CONFIG = dataclasses.replace(tiny.CONFIG, num_hidden_layers=2, max_position_embeddings=128)
-MODULES = {"study", "lives", "quoted"}
+MODULES = {"folder_kills", "lives", "quoted", "study"}
 """Files that experiments share; they have no command."""
 FEW = "--chips 2 --max-examples 8"
 STUDY = f"{FEW} --out OUT"
 REDUCED = {
     "ageing": STUDY,
     "agreement": "--chips 2 --out OUT/agreement.json",
-    "campaign": "--work FOLDER --chips 32 --repeats 1 --out OUT/campaign.json",
+    "campaign": "--work FOLDER --chips 32 --blocks 13 --repeats 1 --out OUT/campaign.json",
     "cost": "--rounds 1 --memory few:1 --out OUT/cost.json",
     "coverage": "--campaigns 20 --max-chips 64 --out OUT/coverage.json",
     "demo_model": "--steps 4",
@@ -42,7 +42,7 @@ REDUCED = {
     "glue_zero_space": f"{STUDY} --tasks sst2,wnli",
     "gpu": "--only peaks,chip --shape minilm --sentences 2 --lanes 1 --out OUT/gpu.json",
     "gpu_products": "--lower",
-    "kills": "--kills 1 --seed 43 --chips 64 --out OUT/kills.json",
+    "kills": "--kills 1 --folder-kills 3 --seed 43 --chips 64 --out OUT/kills.json",
     "layer_sensitivity": f"{FEW} --rounds 1 --places encoder --out OUT/layer_sensitivity.json",
     "layers_and_bits": f"{STUDY} --layers 2",
     "line_faults": f"{FEW} --faults bitline --schemes none,naive:below --out OUT",

@@ -19,7 +19,7 @@ from rerax.hardware import Hardware
 from rerax.models.bert import crossbars, planning
 from rerax.models.bert.folder import Model, save_model
 from rerax.models.bert.names import gated_shapes
-from rerax.models.bert.planning import Design, account, save_plan, total
+from rerax.models.bert.planning import ModelProfile, account, save_plan, total
 from rerax.models.bert.sensitivity import input_power
 from rerax.protection import protection
 from rerax.pruning.gates import open_gates, with_zeros
@@ -66,7 +66,7 @@ def model(tmp_path_factory, gates):
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_a_plan_fits_and_lessens_the_damage_of_every_matrix(gates, encoding):
     spec = ChipSpec(encoding)
-    design = Design(PARAMS, tiny.CONFIG, gates)
+    design = ModelProfile(PARAMS, tiny.CONFIG, gates)
     plan = design.allocate(spec, GROUPS, CHANCES)
     matrices = design.matrices(spec, GROUPS)
     accounts = account(plan, matrices, CHANCES, spec)
@@ -96,7 +96,7 @@ def test_sensitivity_is_the_squared_error_of_outputs(gates):
     assert set(powers) == set(crossbars.weights_of(PARAMS, GROUPS))
     assert powers["query"].shape == (3,)
     np.testing.assert_array_equal(powers["query"], powers["key"])  # driven by the same input
-    known = Design(PARAMS, tiny.CONFIG, gates).matrices(ChipSpec(), GROUPS)
+    known = ModelProfile(PARAMS, tiny.CONFIG, gates).matrices(ChipSpec(), GROUPS)
     for name in ("ffn_in", "ffn_out"):  # after a norm, whose power is 1, and after a function
         kernel = params["encoder"][name]["kernel"]
         _, scales = quantise(kernel, 8, kernel != 0)
@@ -108,10 +108,10 @@ def test_sensitivity_is_the_squared_error_of_outputs(gates):
 def test_weights_of_ones_own_decide(gates, tmp_path):
     """A matrix that is said not to matter is left alone."""
     spec = ChipSpec()
-    plain = Design(PARAMS, tiny.CONFIG, gates).matrices(spec, GROUPS)
+    plain = ModelProfile(PARAMS, tiny.CONFIG, gates).matrices(spec, GROUPS)
     file = tmp_path / "weights.npz"
     np.savez(file, **{n: np.float64(n != "key") * np.ones(1) for n in plain})
-    design = Design(PARAMS, tiny.CONFIG, gates, str(file))
+    design = ModelProfile(PARAMS, tiny.CONFIG, gates, str(file))
     chosen = dict(design.allocate(spec, GROUPS, CHANCES).chosen)
     assert "key" not in chosen
     assert "query" in chosen
@@ -122,7 +122,7 @@ def test_weights_of_ones_own_decide(gates, tmp_path):
 
 def test_accounts_of_other_protections(gates):
     spec = ChipSpec()
-    matrices = Design(PARAMS, tiny.CONFIG, gates).matrices(spec, GROUPS)
+    matrices = ModelProfile(PARAMS, tiny.CONFIG, gates).matrices(spec, GROUPS)
     pruned = account(protection("msb:1x3:pruned"), matrices, CHANCES, spec)
     assert pruned["query"].misses.bits == int(pruned["query"].ledger.weights)
     assert pruned["pooler"].protection == "none"  # it has no gates, so no cell was freed
@@ -170,7 +170,7 @@ def test_a_finished_plan_is_known_without_planning(monkeypatch, tmp_path):
     def never(*_, **__):
         raise AssertionError("planned again")
 
-    monkeypatch.setattr(Design, "allocate", never)
+    monkeypatch.setattr(ModelProfile, "allocate", never)
     assert run().equals(rows)
     both = run(protection=["none", "plan"])["protection"].unique().to_pylist()
     assert both == ["none", name]
@@ -204,7 +204,7 @@ def test_bad_plans(model, tmp_path, capsys, gates):
         tmp_path / "spare.json",
         account(
             protection("duplicate:3"),
-            Design(PARAMS, tiny.CONFIG).matrices(ChipSpec(), GROUPS),
+            ModelProfile(PARAMS, tiny.CONFIG).matrices(ChipSpec(), GROUPS),
             CHANCES,
             ChipSpec(),
         ),

@@ -12,7 +12,7 @@ from rerax.faults.mask import Faults
 from rerax.hardware import Hardware
 from rerax.models.bert.names import IDS
 from rerax.models.stored import as_written, read_codes
-from rerax.protection import Stored
+from rerax.protection import StoredMatrix
 
 
 def array_key(chip, matrix="query", layer=0, seed=0):
@@ -67,7 +67,7 @@ def read_matrix(words, key, rates, hardware=None, **more):
         more: `array` (its name), `layer`, `extra`, `number` (of the chip), `mask`.
     """
     hardware = hardware or Hardware()
-    stored = words if isinstance(words, Stored) else Stored(words, more.get("extra"))
+    stored = words if isinstance(words, StoredMatrix) else StoredMatrix(words, more.get("extra"))
     words, extra, complement, spare = as_written(stored, hardware.spec)
 
     array, layer = IDS[more.get("array", "query")], jnp.uint32(more.get("layer", 0))

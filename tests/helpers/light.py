@@ -6,7 +6,7 @@ import sys
 
 from paths import ROOT
 
-HEAVY = ("datasets", "flax", "jax", "matplotlib", "torch", "transformers")
+HEAVY = ("datasets", "flax", "jax", "jinja2", "matplotlib", "torch", "transformers")
 IMPORT = "from importlib import import_module as do"
 COMMAND = "from rerax.cli import main as do"
 

@@ -14,7 +14,7 @@ import numpy as np
 import tiny
 
 import rerax
-from rerax.campaign import run
+from rerax.campaign import sweep
 
 CONFIG = replace(tiny.CONFIG, num_hidden_layers=1)
 GOOD = {
@@ -77,7 +77,7 @@ def ended(**changes):
 
 
 if __name__ == "__main__":
-    run.run = lambda *_: None  # whatever has come so far is sound
+    sweep.run = lambda *_: None  # whatever has come so far is sound
     found = {
         name: [
             [repr(value)[:60], ended(**{name: value})] for value in [*KINDS, *INSIDE.get(name, [])]

@@ -11,7 +11,7 @@ from rerax.faults.read_out import Counts
 network_answers = engine.Evaluator.outcomes
 
 
-def outcomes(self, seed, chips, faults, entries=None):
+def outcomes(self, seed, chips, faults, prefixes=None):
     """Stands in for `Evaluator.outcomes`: seed, model, rates and chip decide the logits.
 
     Every chip of a rate above 0 counts its own number of cells stuck at 0, so that rows differ. A
@@ -37,7 +37,7 @@ def outcomes(self, seed, chips, faults, entries=None):
 def use(monkeypatch):
     """Let chips answer so from now on; their clean streams are not computed either."""
     monkeypatch.setattr("rerax.evaluate.engine.Evaluator.outcomes", outcomes)
-    monkeypatch.setattr("rerax.evaluate.prefix_cache.clean_entries", lambda *_: None)
+    monkeypatch.setattr("rerax.evaluate.prefix_cache.clean_prefixes", lambda *_: None)
 
 
 def outcomes_of_floats(self, *how):

@@ -15,8 +15,8 @@ def _again(compiled, *static, **more):
 
 _PROGRAMS = {
     "rerax.evaluate.engine.chunk_logits": _again(engine.chunk_logits, "network", "chunk"),
-    "rerax.evaluate.prefix_cache.clean_entry": _again(engine.clean_entry, "network"),
-    "rerax.evaluate.prefix_cache.clean_advance": _again(engine.clean_advance, "network"),
+    "rerax.evaluate.prefix_cache.clean_prefix": _again(engine.clean_prefix, "network"),
+    "rerax.evaluate.prefix_cache.extend_prefix": _again(engine.extend_prefix, "network"),
     "rerax.inspect.read._read": _again(read._read, "hardware"),
     "rerax.inspect.export._disturb": _again(export._disturb, "hardware"),
     "rerax.train.loop.train_step": _again(step.train_step, "setup", donate_argnames="state"),

@@ -12,7 +12,7 @@ from rerax.faults import fault_model
 from rerax.faults.sampling.rates import rate_table
 from rerax.hardware import Hardware
 from rerax.protection import protection
-from rerax.protection.planner import Codes, damage
+from rerax.protection.planner import MatrixProfile, damage
 
 ROWS, COLUMNS, CHIPS = 40, 32, 160
 
@@ -24,7 +24,7 @@ def matrix(spec, closed=16):
     column[0, rng.permutation(COLUMNS)[:4]] = False
     codes = np.clip(np.rint(rng.normal(0, 127 / 3, (1, ROWS, COLUMNS))), -127, 127)
     codes = np.where(row[:, :, None] & column[:, None, :], codes, 0).astype(np.int8)
-    return Codes(codes, row, column, True, rng.uniform(0.5, 2, (1, COLUMNS)))
+    return MatrixProfile(codes, row, column, True, rng.uniform(0.5, 2, (1, COLUMNS)))
 
 
 def sampled_damage(scheme, known, fault, rate, share, spec):

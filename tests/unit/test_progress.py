@@ -11,7 +11,7 @@ from rerax import progress
 from rerax.campaign.point import Point
 from rerax.campaign.runner import Runner
 from rerax.campaign.workload import Progress, Settings
-from rerax.progress import Lines, reporter, say
+from rerax.progress import LineReporter, reporter, say
 
 POINT = Point(task="sst2", model="m", rate=1e-3)
 
@@ -25,7 +25,7 @@ class Watch:
 
     def __init__(self):
         self.now, self.lines = 0.0, []
-        self.report = Lines("chips", lambda: self.now, self.written)
+        self.report = LineReporter("chips", lambda: self.now, self.written)
 
     def written(self, text):
         self.lines.append((self.now, text))

@@ -28,11 +28,11 @@ class Grid(Protocol):
     def planes(self) -> tuple[int, int, int]: ...
 
     def place(self, row: Array, unit: Array) -> Array:
-        """Flat index into the planes of the unit at an address."""
+        """Find the flat index, into the planes, of the unit at an address."""
         ...
 
     def addresses(self, plane: Array) -> tuple[Array, Array]:
-        """Row and unit of every entry of one plane, each [Y, X]."""
+        """List row and unit of every entry of one plane, each [Y, X]."""
         ...
 
 

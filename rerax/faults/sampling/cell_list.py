@@ -77,7 +77,7 @@ def hold_listed(
 
 
 def _levels(rates: RateTable, site: Site, grid: Cells) -> UInt8[Array, "S R C"]:
-    """One more than the level that each cell is stuck at; 0 where it is healthy."""
+    """Find one more than the level that each cell is stuck at; 0 where it is healthy."""
     tables = jax.tree.map(jnp.asarray, rates.tables)
     row = jnp.searchsorted(tables.chips, site.chip)
     last = len(tables.chips) - 1
@@ -105,6 +105,7 @@ def _levels(rates: RateTable, site: Site, grid: Cells) -> UInt8[Array, "S R C"]:
 
 
 def _hold(words: UInt8[Array, "G R C"], levels: UInt8[Array, "S R C"], spec: ChipSpec) -> ReadOut:
+    """Hold words' cells at their levels, one more than the level that each is stuck at."""
     known, value = [], []
     full = jnp.zeros(words.shape[1:], jnp.uint8)  # cells of each weight at their highest level
     for group in range(spec.groups):
@@ -131,6 +132,7 @@ def _hold(words: UInt8[Array, "G R C"], levels: UInt8[Array, "S R C"], spec: Chi
 
 @functools.lru_cache(maxsize=4)
 def _lists(chips: ChipMap) -> CellLists:
+    """Sort a map's cells by chip, array and layer, so that one layer's are a run of the lists."""
     n, layers, m = len(chips.chips), int(chips.layer.max()) + 1, len(chips.names)
     row = np.searchsorted(chips.chips, chips.chip)
     place = (row * m + chips.matrix) * layers + chips.layer  # ascending

@@ -29,7 +29,7 @@ def check_shape(shape: float) -> None:
 
 @functools.cache
 def multipliers(shape: float) -> tuple[Decimal, ...]:
-    """Gamma multipliers of mean 1 in ascending order, to 30 digits.
+    """Compute gamma multipliers of mean 1 in ascending order, to 30 digits.
 
     The k-th is the mean of a gamma variable of this shape and mean 1 between its quantiles k/K
     and (k + 1)/K, so the mean of the table is 1; its variance is short of 1/shape by what lies
@@ -58,7 +58,7 @@ def multipliers(shape: float) -> tuple[Decimal, ...]:
 
 
 def _series(a: Decimal, x: Decimal) -> Decimal:
-    """P(a, x) = x^a e^-x / Gamma(a + 1) times this sum (DLMF 8.7.1)."""
+    """Sum the series that, times x^a e^-x / Gamma(a + 1), is P(a, x) (DLMF 8.7.1)."""
     term = total = Decimal(1)
     n = a
     while term > total * Decimal("1e-45"):
@@ -69,7 +69,7 @@ def _series(a: Decimal, x: Decimal) -> Decimal:
 
 
 def _quantile(a: Decimal, p: Decimal, log_gamma: Decimal, start: Decimal) -> Decimal:
-    """x with P(a, x) = p, by Newton's steps on log P over log x.
+    """Solve P(a, x) = p for x, by Newton's steps on log P over log x.
 
     That function is concave, so steps from the left stay there: from `start` (a smaller
     quantile), or from where P's upper bound x^a / Gamma(a + 1) is p.
@@ -88,7 +88,7 @@ def _quantile(a: Decimal, p: Decimal, log_gamma: Decimal, start: Decimal) -> Dec
 
 @functools.cache
 def hazards(shape: float, rate: float) -> tuple[Decimal, ...]:
-    """Hazard of each multiplier, ascending, such that the mean of 1 - exp(-hazard) is the rate.
+    """Scale the multipliers to hazards, so that the mean of 1 - exp(-hazard) is the rate.
 
     Args:
         shape: shape of the gamma distribution.
@@ -111,5 +111,5 @@ def hazards(shape: float, rate: float) -> tuple[Decimal, ...]:
 
 
 def survival(hazard: Decimal) -> Fraction:
-    """Probability exp(-hazard) of staying healthy, to 50 digits."""
+    """Compute the probability exp(-hazard) of staying healthy, to 50 digits."""
     return Fraction((-hazard).exp(_CONTEXT))

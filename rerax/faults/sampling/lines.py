@@ -12,7 +12,7 @@ from rerax.faults.sampling.rates import RateTable
 def cells_of_wordlines(
     key: Key[Array, ""], rates: RateTable, spec: ChipSpec, shape: tuple[int, int]
 ) -> UInt8[Array, "S R C"]:
-    """States of all cells of one array whose wordlines break."""
+    """Draw the states of all cells of one array whose wordlines break."""
     rows, columns = shape
     lines = stuck_wordlines(key, rates, spec, rows, columns)
     cells = jnp.repeat(lines, spec.tile[1], axis=1)[:, : spec.bitlines(columns)]
@@ -22,7 +22,7 @@ def cells_of_wordlines(
 def cells_of_bitlines(
     key: Key[Array, ""], rates: RateTable, spec: ChipSpec, shape: tuple[int, int]
 ) -> UInt8[Array, "S R C"]:
-    """States of all cells of one array whose bitlines break."""
+    """Draw the states of all cells of one array whose bitlines break."""
     rows, columns = shape
     lines = stuck_bitlines(key, rates, spec, rows, columns)
     return to_slices(jnp.repeat(lines, spec.tile[0], axis=0)[:rows], spec)
@@ -35,7 +35,7 @@ def stuck_wordlines(
     rows: int,
     columns: int,
 ) -> UInt8[Array, "R J"]:
-    """Stuck wordlines of one array, in each of its J columns of tiles.
+    """Draw an array's stuck wordlines, in each of its J columns of tiles.
 
     Args:
         key: the array's key.
@@ -57,13 +57,13 @@ def stuck_bitlines(
     rows: int,
     columns: int,
 ) -> UInt8[Array, "I bitlines"]:
-    """Stuck bitlines of one array, in each of its I rows of tiles; see `stuck_wordlines`."""
+    """Draw an array's stuck bitlines, in each of its I rows of tiles; see `stuck_wordlines`."""
     down = -(-rows // spec.tile[0])
     return sample(key, rates, Plane(down, spec.bitlines(columns)))[0]
 
 
 def to_slices(cells: UInt8[Array, "R bitlines"], spec: ChipSpec) -> UInt8[Array, "S R C"]:
-    """From physical order to one plane for each slice of the weights."""
+    """Reorder from physical order to one plane for each slice of the weights."""
     rows, slices = len(cells), spec.cells_per_weight
     if spec.layout == "interleaved":
         return cells.reshape(rows, -1, slices).transpose(2, 0, 1)
@@ -71,6 +71,6 @@ def to_slices(cells: UInt8[Array, "R bitlines"], spec: ChipSpec) -> UInt8[Array,
 
 
 def to_bitlines(planes: UInt8[Array, "S R C"], spec: ChipSpec) -> UInt8[Array, "R bitlines"]:
-    """From one plane for each slice of the weights to physical order."""
+    """Reorder from one plane for each slice of the weights to physical order."""
     order = (1, 2, 0) if spec.layout == "interleaved" else (1, 0, 2)
     return planes.transpose(order).reshape(planes.shape[1], -1)

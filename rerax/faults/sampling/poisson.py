@@ -20,7 +20,7 @@ INTERVALS = len(EDGES) - 1
 
 
 def hazard(rate: float) -> Fraction:
-    """Hazard h = -ln(1 - rate) to 40 digits, for 0 <= rate < 1."""
+    """Compute the hazard h = -ln(1 - rate) to 40 digits, for 0 <= rate < 1."""
     context = decimal.Context(prec=60)
     return -Fraction(context.ln(context.subtract(decimal.Decimal(1), decimal.Decimal(rate))))
 
@@ -42,7 +42,7 @@ class PoissonTable(NamedTuple):
 
 @functools.cache
 def poisson_table(cells: int) -> PoissonTable:
-    """Table for the number of points that `cells` cells get in each hazard interval.
+    """Tabulate the law of the number of points that `cells` cells get in each hazard interval.
 
     Args:
         cells: number of cells; interval [a, b) has mean cells * (b - a).
@@ -63,7 +63,7 @@ def poisson_table(cells: int) -> PoissonTable:
 
 
 def _cumulative(mean: Fraction) -> tuple[int, list[int]]:
-    """First count and floor(2^64 P(N <= n)) from there on, where it is neither 0 nor 2^64 - 1.
+    """Tabulate floor(2^64 P(N <= n)) from the first count on, between 0 and 2^64 - 1.
 
     The weights are built outwards from the mode by p(n+1) = p(n) * mean / (n+1) in 192-bit
     fixed point, down to 2^-140 of the mode's; their sum stands in for e^mean.

@@ -1,13 +1,20 @@
-"""One random process for all rates: which units of an array are broken.
+"""Which units of an array are broken, at every rate: one Poisson process.
 
-A unit is whatever a fault model breaks: a cell, a bit, a line, a pair of lines.
+A unit is whatever a fault model breaks: a cell, a bit, a line, a pair of adjacent lines.
 
-*One process for all rates.* Points of a unit-rate Poisson process lie over cells x hazard. A
-cell is stuck at rate p once one of its points lies below h = -ln(1 - p): P(stuck) is exactly
-p, and the stuck cells at p are a subset of those at any higher rate. The hazard axis is cut
-into octaves and only those below h are drawn, so the work follows the number of faults. Every
-point and every cell has its own counter under the array's key, so no chunk, lane or device
-can change an outcome. Integers only.
+*The process.* Points of a Poisson process of rate 1 lie over the plane of units x hazard, where
+the hazard h = -ln(1 - p) stands for the rate p. A unit is broken at rate p if one of its points
+lies below h. Then P(broken) = 1 - exp(-h) = p exactly, and what is broken at p is a subset of
+what is broken at any higher rate.
+
+*Drawing it.* The hazard axis is cut into intervals, octaves up to rate 0.5. For each interval the
+number of points is drawn (`point_counts`), and then for each point its unit and its position in
+the interval. Only intervals below h are drawn, so the work grows with the number of faults and
+not with that of units. Above rate 0.5 points would be many: there every unit that has no point
+yet is decided by a hash of its own (`counts_above`).
+
+*Reproducible.* Every point and every unit has a counter of its own under the array's key, so no
+chunk, lane or device can change an outcome. Integers only, so no platform can either.
 """
 
 from dataclasses import dataclass
@@ -31,12 +38,12 @@ POINTS_PER_CHUNK, OTHER_POINTS_PER_CHUNK = {"cpu": 1024}, 1 << 15
 
 
 @runtime_checkable
-class Limits(Protocol):
-    """How far up the hazard axis points count; it may differ from place to place."""
+class HazardLimits(Protocol):
+    """Up to which hazard points count; it may differ from place to place (from tile to tile)."""
 
     @property
     def intervals(self) -> Array:
-        """Hazard intervals that have points which count anywhere."""
+        """How many hazard intervals have points that count anywhere."""
         ...
 
     @property
@@ -45,17 +52,17 @@ class Limits(Protocol):
         ...
 
     def counts(self, interval: Array, position: Array, row: Array, unit: Array) -> Array:
-        """Whether a point at a 32-bit position in an interval counts."""
+        """Whether a point at a 32-bit position within a hazard interval counts."""
         ...
 
     def counts_above(self, hash_: Array, row: Array, unit: Array) -> Array:
-        """Whether a unit without a point below rate 0.5 is faulty, by a hash of its own."""
+        """Whether a unit without a point below rate 0.5 is faulty above it, by its own hash."""
         ...
 
 
 @dataclass(frozen=True)
-class Everywhere:
-    """The table's own limits at every place."""
+class TableLimits:
+    """The limits of the rate table, the same at every place."""
 
     rates: RateTable
 
@@ -81,7 +88,7 @@ def stuck_cells(
     rows: int,
     columns: int,
 ) -> UInt8[Array, "S R C"]:
-    """Stuck cells of one base array.
+    """Draw the stuck cells of one base array.
 
     Args:
         key: the array's key (`keys.array_key`).
@@ -102,9 +109,12 @@ def sample(
     key: Key[Array, ""],
     rates: RateTable,
     grid: Grid,
-    limits: Limits | None = None,
+    limits: HazardLimits | None = None,
 ) -> UInt8[Array, "P Y X"]:
-    """Faulty units of a grid.
+    """Draw the faulty units of a grid by one Poisson process over units and hazard.
+
+    Points are drawn a chunk at a time, in one loop over all intervals; of units hit twice the state
+    is the same, since it is a hash of the unit.
 
     Args:
         key: the array's key.
@@ -115,7 +125,7 @@ def sample(
     Returns:
         States in the grid's planes, 0 healthy, 1 stuck at 0, 3 stuck at 1.
     """
-    limits = limits or Everywhere(rates)
+    limits = limits or TableLimits(rates)
     planes, size = grid.planes, grid.rows * grid.width
     counts_key, points_key, units_key = purpose_keys(key, 3)
     drawn = jnp.arange(INTERVALS, dtype=jnp.int32) < limits.intervals
@@ -140,6 +150,7 @@ def sample(
 
     states = lax.fori_loop(0, trips, draw, jnp.zeros(size, jnp.uint8)).reshape(planes)
 
+    # Rates above 0.5: units that no point has hit are decided by their own hash.
     def second_chance(p: int | Array, states: Array) -> Array:
         row, unit = grid.addresses(jnp.asarray(p).astype(jnp.uint32))
         state, hash_ = _unit_hash(units_key, rates, row, unit)
@@ -150,7 +161,7 @@ def sample(
 
 
 def _of_interval(place: Array, ends: Array) -> tuple[Array, Array]:
-    """Hazard interval of each point, and its number there, from its place among all points."""
+    """Find each point's hazard interval, and its number there, from its place among all points."""
     interval = jnp.sum(place[:, None] >= ends[None, :-1], axis=1, dtype=jnp.int32)
     starts = jnp.concatenate([jnp.zeros(1, jnp.uint32), ends[:-1]])
     return interval, place - starts[interval]
@@ -159,14 +170,14 @@ def _of_interval(place: Array, ends: Array) -> tuple[Array, Array]:
 def _unit_hash(
     key: UInt32[Array, "2"], rates: RateTable, row: Array, unit: Array
 ) -> tuple[Array, Array]:
-    """State that a faulty unit has, and a second hash: both functions of chip and unit alone."""
+    """Hash a unit to its state if faulty, and to a second word: by chip and unit alone."""
     polarity, other = threefry(key, row, unit)
     at_1 = (polarity <= jnp.asarray(rates.sa1_limit)) & jnp.asarray(rates.sa1)
     return jnp.where(at_1, jnp.uint8(STUCK | AT_1), jnp.uint8(STUCK)), other
 
 
 def scale(word: UInt32[Array, "*shape"], n: int) -> UInt32[Array, "*shape"]:
-    """floor(word * n / 2^32) without 64-bit integers, for n below 2^32."""
+    """Scale random words to numbers below n: floor(word * n / 2^32) without 64-bit integers."""
     low, high = word & 0xFFFF, word >> 16
     if n <= 0x10000:
         return (high * n + (low * n >> 16)) >> 16
@@ -177,7 +188,10 @@ def scale(word: UInt32[Array, "*shape"], n: int) -> UInt32[Array, "*shape"]:
 
 
 def point_counts(key: UInt32[Array, "2"], cells: int) -> Int32[Array, "K"]:
-    """Points in each hazard interval: the smallest n with u < P(N <= n), by binary search."""
+    """Draw the number of points in each hazard interval: the smallest n with u < P(N <= n).
+
+    By binary search in the table of the law (`poisson_table`), u being 64 random bits.
+    """
     table = poisson_table(cells)
     order = jnp.arange(INTERVALS, dtype=jnp.uint32)
     high, low = threefry(key, order, jnp.zeros_like(order))

@@ -82,7 +82,7 @@ class RateTable:
             )
 
     def along(self, axis: str | None) -> "RateTable":
-        """The same inside a `vmap` over chips whose axis has this name."""
+        """Make the same table for the inside of a `vmap` over chips whose axis has this name."""
         earlier = None if self.earlier is None else self.earlier.along(axis)
         return dataclasses.replace(self, axis=axis, earlier=earlier)
 
@@ -93,7 +93,7 @@ def rate_table(
     fault: AFault = None,
     tested: ATested = ALL,
 ) -> RateTable:
-    """Thresholds for a fault rate or for several.
+    """Make the sampler's thresholds for a fault rate or for several.
 
     Args:
         rates: expected fraction of all cells (flip: of all stored bits; wordline, bitline: of all
@@ -156,6 +156,6 @@ def rate_table(
 
 
 def limit_of(probability: Fraction) -> int | None:
-    """Largest 32-bit number that counts as a hit of this probability; None: none does."""
+    """Find the largest 32-bit number that counts as a hit of this probability; None: none does."""
     hits = min(int(probability * 2**32), 2**32)
     return hits - 1 if hits > 0 else None

@@ -46,7 +46,7 @@ def shorted_cells_in(
 
 
 def _cells_on_lines(lines: Bool[Array, "I bitlines"], rows: int, spec: ChipSpec) -> Array:
-    """Cells of the chosen bitlines, whose length is that of their row of tiles."""
+    """Count the cells of the chosen bitlines, each as long as its row of tiles."""
     heights = np.minimum(spec.tile[0], rows - spec.tile[0] * np.arange(len(lines)))
     return jnp.sum(
         jnp.sum(lines, axis=1, dtype=jnp.int32) * jnp.asarray(heights, jnp.int32), dtype=jnp.int32
@@ -117,7 +117,7 @@ def _read_shorted(
 
 
 def _shift(array: Array, step: int | Array) -> Array:
-    """The entry `step` places to the right of each, 0 beyond the ends."""
+    """Take the entry `step` places to the right of each, 0 beyond the ends."""
     n = array.shape[1]
     at = lax.broadcasted_iota(jnp.int32, array.shape, 1) + step
     return jnp.where((at >= 0) & (at < n), jnp.roll(array, -step, axis=1), jnp.zeros_like(array))

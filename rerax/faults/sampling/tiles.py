@@ -42,8 +42,8 @@ class TileLimits(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _ByTile:
-    """Limits [I, J] of every tile of one array."""
+class _LimitsByTile:
+    """Hazard limits [I, J] of every tile of one array."""
 
     at: TileLimits
     spec: ChipSpec
@@ -87,13 +87,13 @@ def clustered_cells(
         raise ValueError("the rates have no tile limits: make them by rate_table(.., fault=fault)")
     multiplier = tile_multipliers(key, spec, *shape)
     at = TileLimits(*(jnp.asarray(table)[multiplier] for table in rates.tables))
-    return sample(key, rates, Cells(spec, *shape), _ByTile(at, spec, rates.axis))
+    return sample(key, rates, Cells(spec, *shape), _LimitsByTile(at, spec, rates.axis))
 
 
 def tile_multipliers(
     key: Key[Array, ""], spec: ChipSpec, rows: int, columns: int
 ) -> UInt8[Array, "I J"]:
-    """Which of the ascending multipliers (`gamma.multipliers`) each tile of an array has.
+    """Draw which of the ascending multipliers (`gamma.multipliers`) each tile of an array has.
 
     Args:
         key: the array's key.
@@ -124,7 +124,7 @@ def tile_limits(shape: float, rate: float) -> TileLimits:
 
 
 def _row(hazard: Decimal) -> tuple[int, int, bool, int]:
-    """Intervals begun, limit in the last, and what lies above rate 0.5, for one hazard."""
+    """Find intervals begun, the limit in the last, and what lies above rate 0.5, of a hazard."""
     full, h = 2**32 - 1, Fraction(hazard)
     if h >= EDGES[-1]:
         above = limit_of(1 - 2 * survival(min(hazard, FAR)))

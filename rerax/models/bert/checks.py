@@ -44,7 +44,7 @@ def check_weights(params: Any, config: BertConfig) -> None:
 
 
 def _shapes(config: BertConfig) -> dict[tuple[str, ...], tuple[int, ...]]:
-    """Shape of every leaf of the parameters (`rerax.models.bert.model`)."""
+    """List the shape of every leaf of the parameters (`rerax.models.bert.model`)."""
     layers, d = config.num_hidden_layers, config.hidden_size
     found: dict[tuple[str, ...], tuple[int, ...]] = {}
     norms = {"embeddings": ((), ("norm",)), "encoder": ((layers,), ("attention_norm", "ffn_norm"))}

@@ -126,7 +126,7 @@ class BertConfig:
         return cls(**known)
 
     def to_json(self) -> dict[str, Any]:
-        """Content of a config.json that transformers loads."""
+        """Write the content of a config.json that transformers loads."""
         fields = {k: getattr(self, k) for k in self.__dataclass_fields__ if k != "labels"}
         return {
             "architectures": ["BertForSequenceClassification"],
@@ -172,7 +172,7 @@ def _check_values(values: Mapping[str, Any]) -> None:
 
 
 def _a_kind(value: Any) -> str:
-    """What JSON calls a value that is no object."""
+    """Name what JSON calls a value that is no object."""
     kinds = {list: "a list", str: "a text", bool: "a truth value", type(None): "nothing (null)"}
     return kinds.get(type(value), "a number")
 
@@ -212,7 +212,7 @@ def _check_problem(kind: Any, outputs: int) -> None:
 
 
 def _labels(fields: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the outputs in their order, by id2label as in transformers.
+    """Read the names of the outputs in their order, by id2label as in transformers.
 
     label2id is asked where id2label is absent or says nothing. A name with more in it than the
     file's is one that the file is at odds about; it equals no label of a task.
@@ -240,12 +240,12 @@ def _labels(fields: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _id(value: Any) -> int:
-    """A whole number, or one as a text, as keys of JSON are."""
+    """Read a whole number, or one as a text, as keys of JSON are."""
     return value if is_integer(value) else read_whole(str(value))
 
 
 def _named_ids(fields: Mapping[str, Any], key: str) -> list[tuple[int, str]]:
-    """Ids and names that a field pairs, by id."""
+    """Read the ids and names that a field pairs, by id."""
     pairs = fields.get(key) or {}
     try:
         turned = [(v, k) if key == "label2id" else (k, v) for k, v in pairs.items()]

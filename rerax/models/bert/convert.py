@@ -64,7 +64,7 @@ _HEAD = {"pooler.dense": "pooler", "classifier": "classifier"}
 
 
 def locate(model: str | Path) -> Path:
-    """Local directory of a model: a path as it is, a hub id after downloading it.
+    """Find the local directory of a model: a path as it is, a hub id after downloading it.
 
     Raises:
         ValueError: no such directory, or the hub cannot be reached; says how to give it locally.
@@ -116,7 +116,7 @@ def load(directory: str | Path) -> tuple[BertConfig, dict[str, Any]]:
 
 
 def read_config(directory: Path) -> BertConfig:
-    """Configuration of a Hugging Face directory.
+    """Read the configuration of a Hugging Face directory.
 
     Raises:
         ValueError: no config.json, or not one of a supported BERT, or an adapter beside it.
@@ -137,7 +137,7 @@ def read_config(directory: Path) -> BertConfig:
 
 
 def weight_files(directory: Path) -> list[Path]:
-    """Safetensors files that hold a model's weights.
+    """List the safetensors files that hold a model's weights.
 
     Raises:
         ValueError: none there, or not all that the shard index names; pickled weights are refused
@@ -162,7 +162,7 @@ def weight_files(directory: Path) -> list[Path]:
 
 
 def _shards(index: Path) -> list[str]:
-    """Files that a shard index names, each once."""
+    """List the files that a shard index names, each once."""
     try:
         named = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         files = sorted(set(named.values()))
@@ -180,7 +180,7 @@ def _shards(index: Path) -> list[str]:
 
 
 def _our_name(name: str) -> str:
-    """A tensor's name without what wrappers put in front, and norms' as PyTorch has them."""
+    """Strip a tensor's name of what wrappers put in front, and name norms as PyTorch does."""
     while name.startswith(_WRAPPERS):
         name = name.partition(".")[2]
     name = name.removeprefix("bert.")
@@ -202,7 +202,7 @@ def _check_applied(names: Iterable[str], directory: Path) -> None:
 
 
 def _tensors(directory: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """All tensors as float32, by the names that a plain BERT without its head has."""
+    """Read all tensors as float32, by the names that a plain BERT without its head has."""
     from safetensors import SafetensorError, deserialize
 
     known: dict[str, str] = {}
@@ -240,7 +240,7 @@ def _tensors(directory: Path) -> Iterator[tuple[str, np.ndarray]]:
 def _assemble(
     config: BertConfig, tensors: dict[str, np.ndarray], directory: Path
 ) -> tuple[dict[str, Any], set[str]]:
-    """Parameter tree from tensors by name, and the names it took."""
+    """Build the parameter tree from tensors by name; return it and the names it took."""
     used: set[str] = set()
 
     def take(name: str, shape: tuple[int, ...]) -> np.ndarray:

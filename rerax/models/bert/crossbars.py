@@ -22,7 +22,7 @@ from rerax.models.stored import (
     kept_codes,
     matrix_ledgers,
 )
-from rerax.models.tree import lay_out
+from rerax.models.tree import program_tree
 from rerax.protection import Ledger, Protection, left_bare
 from rerax.pruning.gates import Gates
 
@@ -51,16 +51,16 @@ def program_bert(
     gated = {name: gate for name, gate in (gates or {}).items() if name in found}
     axes = {path_of(name): "io" if SECTION[name] != "encoder" else "lio" for name in found}
     ids = {path_of(name): IDS[name] for name in found}
-    return lay_out(params, hardware, lambda path, _: axes.get(path, False), gated, ids)
+    return program_tree(params, hardware, lambda path, _: axes.get(path, False), gated, ids)
 
 
 def path_of(matrix: str) -> str:
-    """Path of a matrix in the parameters."""
+    """Find the path of a matrix in the parameters."""
     return f"{SECTION[matrix]}/{matrix}/{leaf_of(matrix)}"
 
 
 def weights_of(params: Params, groups: tuple[str, ...]) -> dict[str, Any]:
-    """Weights [*L, R, C] of the matrices of some groups.
+    """Collect the weights [*L, R, C] of the matrices of some groups.
 
     Raises:
         ValueError: unknown group; the known ones are listed.
@@ -78,7 +78,7 @@ def weights_of(params: Params, groups: tuple[str, ...]) -> dict[str, Any]:
 
 
 def crossbars_by_section(stored: StoredModel) -> dict[str, dict[str, Crossbar]]:
-    """{section: {matrix: crossbar}}."""
+    """Sort crossbars by section of the parameters: {section: {matrix: crossbar}}."""
     found: dict[str, dict[str, Crossbar]] = {section: {} for section in SECTIONS}
     for crossbar in stored.crossbars.values():
         found[SECTION[crossbar.array.name]][crossbar.array.name] = crossbar
@@ -86,7 +86,7 @@ def crossbars_by_section(stored: StoredModel) -> dict[str, dict[str, Crossbar]]:
 
 
 def params_outside(stored: StoredModel) -> dict[str, Any]:
-    """The parameters without the matrices on crossbars."""
+    """Collect the parameters without the matrices on crossbars."""
     whole = jax.tree_util.tree_unflatten(stored.structure, stored.rest)
     return {
         section: {
@@ -100,7 +100,7 @@ def params_outside(stored: StoredModel) -> dict[str, Any]:
 def crossbar_product(
     codes: Codes, crossbars: Mapping[str, Crossbar], input_bits: int | None
 ) -> Product:
-    """Matrix product of `rerax.models.bert` that multiplies by the codes read from crossbars.
+    """Make the matrix product of a BERT that multiplies by the codes read from crossbars.
 
     Matrices that read the same input are multiplied as one (`products.multiply`); those without
     codes by their float kernels.
@@ -127,7 +127,7 @@ def crossbar_product(
 
 
 def crossbar_lookup(codes: Codes, crossbars: Mapping[str, Crossbar]) -> Lookup:
-    """Table look-up on crossbars: a one-hot input drives a single wordline."""
+    """Make the table look-up on crossbars: a one-hot input drives a single wordline."""
 
     def lookup(name: str, ids: Array, table: Array | None) -> Array:
         if name not in codes:
@@ -167,7 +167,7 @@ def ledgers(
 def bare_matrices(
     params: Params, groups: tuple[str, ...], gates: Gates | None, scheme: Protection
 ) -> tuple[str, ...]:
-    """Matrices without gates that the protection leaves as they are (`protection.left_bare`).
+    """List matrices without gates that the protection leaves as they are (`protection.left_bare`).
 
     Raises:
         ValueError: it could protect none.
@@ -176,7 +176,7 @@ def bare_matrices(
 
 
 def sparsity(params: Params, groups: tuple[str, ...], gates: Gates | None) -> float:
-    """Share of the weights on crossbars that lie under a closed gate."""
+    """Compute the share of the weights on crossbars that lie under a closed gate."""
     return closed_share(
         (weights.shape, (gates or {}).get(name))
         for name, weights in weights_of(params, groups).items()

@@ -35,7 +35,7 @@ MASKED = -1e9  # finite, so that a row of padding alone stays finite too
 
 
 def _gelu(x: Array) -> Array:
-    """GELU by the error function, half as dear as Flax's, which saves the tail by another one."""
+    """Compute GELU by the error function: half the cost of Flax's, which is finer in the tail."""
     half = jnp.asarray(0.5, x.dtype)
     return half * x * (1 + lax.erf(x * jnp.sqrt(half)))
 
@@ -50,7 +50,7 @@ _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 def float_product(
     names: tuple[str, ...], x: Array, kernels: tuple[Array | None, ...]
 ) -> tuple[Array, ...]:
-    """The products of a model without hardware, in full float precision of x's dtype.
+    """Multiply as a model without hardware does, in full float precision of x's dtype.
 
     Raises:
         ValueError: the parameters hold no kernel for one of the matrices.
@@ -64,7 +64,7 @@ def float_product(
 
 
 def float_lookup(name: str, ids: Array, table: AnyArray | None) -> Array:
-    """Rows of a table held in the parameters.
+    """Look up rows of a table held in the parameters.
 
     Raises:
         ValueError: the parameters hold no such table.
@@ -120,7 +120,7 @@ class Norm(nn.Module):
 def _apply(
     product: Product, x: Array, matrices: dict[str, Matrix], dtype: Any
 ) -> tuple[Array, ...]:
-    """product + bias of all matrices that read the same input."""
+    """Compute product + bias of all matrices that read the same input."""
     outputs = product(tuple(matrices), x, tuple(m.kernel for m in matrices.values()))
     return tuple(
         y.astype(dtype) + m.bias.astype(dtype).reshape((1,) * (y.ndim - 1) + (-1,))
@@ -214,7 +214,7 @@ class Head(nn.Module):
         self.dropout = nn.Dropout(self.config.hidden_dropout_prob)
 
     def __call__(self, x: Float[Array, "B T D"], train: bool = False) -> Float[Array, "B N"]:
-        """Logits (float32) from the encoder's output; only the first token is looked at."""
+        """Compute logits (float32) from the encoder's output; only the first token is looked at."""
         (y,) = _apply(self.product, x[:, 0], {"pooler": self.pooler}, self.dtype)
         y = self.dropout(jnp.tanh(y), deterministic=not train)
         (y,) = _apply(self.product, y, {"classifier": self.classifier}, self.dtype)
@@ -241,7 +241,7 @@ class Bert(nn.Module):
         mask: Bool[Array, "B T"],
         train: bool = False,
     ) -> Float[Array, "B N"]:
-        """Logits of a batch.
+        """Compute the logits of a batch.
 
         Args:
             ids: token ids, below `vocab_size` (not checked here).
@@ -263,6 +263,6 @@ class Bert(nn.Module):
 
 
 def init_params(config: BertConfig, key: Key[Array, ""]) -> dict[str, Any]:
-    """Random parameters: normal(0.02) matrices, zero biases, unit norms."""
+    """Draw random parameters: normal(0.02) matrices, zero biases, unit norms."""
     ids = jnp.zeros((1, 2), jnp.int32)
     return Bert(config).init(key, ids, ids, jnp.ones((1, 2), bool))["params"]

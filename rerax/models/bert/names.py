@@ -4,9 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rerax.crossbar.array_id import ArrayId
 
-Side = tuple[str, str]
-"""(matrix, "row" or "column")."""
-
 GROUPS: dict[str, tuple[str, ...]] = {
     "encoder": ("query", "key", "value", "attention_output", "ffn_in", "ffn_out"),
     "pooler": ("pooler",),
@@ -54,7 +51,7 @@ SECTION = {
 READ_TOGETHER = ("query", "key", "value")
 """Matrices that read the same input and are multiplied as one."""
 
-TIES: dict[str, dict[str, tuple[Side, Side]]] = {
+TIES: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
     "none": {},
     "ffn": {"ffn_hidden": (("ffn_in", "column"), ("ffn_out", "row"))},
     "all": {
@@ -63,16 +60,17 @@ TIES: dict[str, dict[str, tuple[Side, Side]]] = {
         "value_output": (("value", "column"), ("attention_output", "row")),
     },
 }
-"""Lines that are one dimension of the network, and so may share one unit (`pruning.ties`)."""
+"""Pairs of (matrix, "row" or "column") that are one dimension of the network, and so may share one
+unit (`pruning.ties`)."""
 
 
 def leaf_of(matrix: str) -> str:
-    """Name of the leaf that holds a matrix."""
+    """Name the leaf that holds a matrix."""
     return "table" if SECTION[matrix] == "embeddings" else "kernel"
 
 
 def matrices_of(groups: Iterable[str]) -> tuple[str, ...]:
-    """Matrices of some groups, in the order of `MATRICES`."""
+    """List the matrices of some groups, in the order of `MATRICES`."""
     chosen = {name for group in groups for name in GROUPS[group]}
     return tuple(name for name in MATRICES if name in chosen)
 
@@ -99,7 +97,7 @@ def check_gateable(groups: Sequence[str]) -> None:
 
 
 def gated_shapes(params: Mapping, groups: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Shapes [*L, R, C] of the matrices of some groups: encoder, pooler, classifier.
+    """List the shapes [*L, R, C] of the matrices of some groups: encoder, pooler, classifier.
 
     Raises:
         ValueError: a group that is unknown or cannot be gated, or none.

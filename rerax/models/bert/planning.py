@@ -18,15 +18,15 @@ from rerax.io import whole_file
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.crossbars import weights_of
 from rerax.models.bert.sensitivity import input_power, read_sensitivity, sensitivity
-from rerax.models.stored import lines_of
+from rerax.models.stored import open_rows_and_columns
 from rerax.protection import Allocation, Ledger, Misses, Protection, Unprotected, left_bare
-from rerax.protection.planner import Codes, allocate, damage
+from rerax.protection.planner import MatrixProfile, allocate, damage
 from rerax.pruning.gates import Gates, open_cells, with_zeros
 
 
 @dataclass(frozen=True)
-class Design:
-    """A model as the planner sees it.
+class ModelProfile:
+    """What the planner has to know of a model.
 
     Attributes:
         params: its float parameters (`rerax.models.bert.model`).
@@ -45,8 +45,8 @@ class Design:
         """Mean square of each matrix's inputs in a clean pass, the same for every spec."""
         return input_power(with_zeros(self.params, self.gates or {}), self.config)
 
-    def matrices(self, spec: ChipSpec, groups: tuple[str, ...]) -> dict[str, Codes]:
-        """Codes, open lines and sensitivity of every matrix on crossbars.
+    def matrices(self, spec: ChipSpec, groups: tuple[str, ...]) -> dict[str, MatrixProfile]:
+        """Compute codes, open lines and sensitivity of every matrix on crossbars.
 
         Raises:
             ValueError: a bad file of sensitivities, an unknown group.
@@ -64,9 +64,9 @@ class Design:
         else:
             harm = read_sensitivity(self.weights_file, scales)
         return {
-            name: Codes(
+            name: MatrixProfile(
                 code.reshape(-1, *code.shape[-2:]),
-                *lines_of(code.shape, gates.get(name)),
+                *open_rows_and_columns(code.shape, gates.get(name)),
                 name in gates,
                 harm[name].reshape(-1, code.shape[-1]),
             )
@@ -76,7 +76,7 @@ class Design:
     def allocate(
         self, spec: ChipSpec, groups: tuple[str, ...], chances: Odds, erasures: bool = False
     ) -> Allocation:
-        """The allocation of least expected damage (`protection.planner.allocate`)."""
+        """Choose the allocation of least expected damage (`protection.planner.allocate`)."""
         return allocate(self.matrices(spec, groups), chances, spec, erasures)
 
 
@@ -99,13 +99,13 @@ class Account(NamedTuple):
 
 
 def account(
-    scheme: Protection, matrices: Mapping[str, Codes], chances: Odds, spec: ChipSpec
+    scheme: Protection, matrices: Mapping[str, MatrixProfile], chances: Odds, spec: ChipSpec
 ) -> dict[str, Account]:
-    """What a protection stores in every matrix of a model, and what it saves.
+    """Account for a protection: what it stores in every matrix, and the damage that it saves.
 
     Args:
         scheme: the protection.
-        matrices: the model (`Design.matrices`).
+        matrices: the model (`ModelProfile.matrices`).
         chances: odds of a cell at the design rate.
         spec: geometry.
 
@@ -118,8 +118,9 @@ def account(
 
 
 def _account(
-    scheme: Protection, matrix: str, known: Codes, chances: Odds, spec: ChipSpec
+    scheme: Protection, matrix: str, known: MatrixProfile, chances: Odds, spec: ChipSpec
 ) -> Account:
+    """Account for one matrix; without the gates that a protection needs it is unprotected."""
     ledger, misses = Ledger(), Misses()
     if scheme.needs_gates and not known.gated:
         scheme = Unprotected()  # nothing was freed
@@ -135,7 +136,7 @@ def _account(
 
 
 def total(accounts: Mapping[str, Account]) -> Account:
-    """All matrices added up."""
+    """Add up the accounts of all matrices."""
     ledger, misses, plain, protected = Ledger(), Misses(), 0.0, 0.0
     for one in accounts.values():
         ledger += one.ledger

@@ -92,7 +92,7 @@ class Scope:
                 )
 
     def names(self, groups: Iterable[str]) -> tuple[str, ...]:
-        """Matrices on crossbars in which faults act."""
+        """List the matrices on crossbars in which faults act."""
         here = matrices_of(groups)
         if self.layers is not None:
             here = tuple(name for name in here if name in GROUPS["encoder"])
@@ -108,7 +108,7 @@ class Scope:
         }
 
     def first_layer(self, groups: Iterable[str], layers: int) -> int | None:
-        """The layer into which a chip's stream is still that of the clean chip.
+        """Find the layer up to which a chip computes what the clean chip computes.
 
         `layers` where the encoder has no faults at all, None where the embeddings have some.
         """
@@ -126,7 +126,7 @@ class Scope:
 
 
 def combine(layers: str | None, matrices: str | None, bits: str | None) -> list[str | None]:
-    """Scopes to spread from comma lists of layers, matrices and bits.
+    """Combine comma lists of layers, matrices and bits into scopes to spread.
 
     Args:
         layers, matrices, bits: entries to take one after the other; `0+3` is one entry, `each`
@@ -152,7 +152,7 @@ def combine(layers: str | None, matrices: str | None, bits: str | None) -> list[
 def places(
     text: "str | Scope | None", groups: Sequence[str], spec: ChipSpec, layers: int
 ) -> "list[Scope | None]":
-    """Scopes that a text means, `each` spelt out.
+    """List the scopes that a text means, `each` spelt out.
 
     With layers, `each` matrix is each of the encoder's.
 

@@ -27,7 +27,7 @@ Sensitivity = dict[str, np.ndarray]
 
 
 def input_power(params: Params, config: BertConfig) -> dict[str, np.ndarray]:
-    """Mean square of each matrix's inputs, [*L], in one clean float pass.
+    """Measure the mean square of each matrix's inputs, [*L], in one clean float pass.
 
     Args:
         params: float parameters of `rerax.models.bert`, zero under closed gates.
@@ -40,6 +40,7 @@ def input_power(params: Params, config: BertConfig) -> dict[str, np.ndarray]:
 
 
 def _powers(config: BertConfig, params: Params, ids: Array) -> dict[str, Array]:
+    """Run a float pass whose products record the mean square of what they are given."""
     types, mask = jnp.zeros_like(ids), jnp.ones(ids.shape, bool)
 
     def layer(x: Array, of_layer: Params) -> tuple[Array, dict[str, Array]]:
@@ -59,6 +60,7 @@ def _powers(config: BertConfig, params: Params, ids: Array) -> dict[str, Array]:
 
 
 def _recording() -> tuple[dict[str, Array], Product]:
+    """Make a product that records the mean square of its inputs, and the record."""
     found: dict[str, Array] = {}
 
     def product(
@@ -73,7 +75,7 @@ def _recording() -> tuple[dict[str, Array], Product]:
 def sensitivity(
     scales: Mapping[str, np.ndarray], powers: Mapping[str, np.ndarray], rows: Mapping[str, int]
 ) -> Sensitivity:
-    """The default sensitivity of every matrix.
+    """Compute the default sensitivity: squared scale times the mean square of the inputs.
 
     Args:
         scales: [*L, C] a code's worth in each column.
@@ -89,7 +91,7 @@ def sensitivity(
 
 
 def read_sensitivity(path: str, scales: Mapping[str, np.ndarray]) -> Sensitivity:
-    """Sensitivities from an .npz file, one array for each matrix that broadcasts to [*L, C].
+    """Read sensitivities from an .npz file, one array a matrix that broadcasts to [*L, C].
 
     Raises:
         ValueError: no such file, a matrix missing or unknown, a bad shape or value.

@@ -144,7 +144,7 @@ def checks_of(
 
 
 def _remainder(word: int, generator: int) -> int:
-    """Remainder of a polynomial over GF(2)."""
+    """Divide a polynomial over GF(2) and return the remainder."""
     while word.bit_length() >= generator.bit_length():
         word ^= generator << (word.bit_length() - generator.bit_length())
     return word

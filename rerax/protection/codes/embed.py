@@ -8,9 +8,9 @@ from jaxtyping import Int8, UInt8
 
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.base import (
-    Lines,
+    GatedLines,
     Protection,
-    Stored,
+    StoredMatrix,
     all_lines,
     register_protection,
     without_ending,
@@ -130,9 +130,9 @@ class Code(Protection):
             )
 
     def store(
-        self, codes: Int8[np.ndarray, "*L R C"], lines: Lines, spec: ChipSpec, matrix: str
-    ) -> Stored:
-        """Words with check bits in them, or a further array that holds these.
+        self, codes: Int8[np.ndarray, "*L R C"], lines: GatedLines, spec: ChipSpec, matrix: str
+    ) -> StoredMatrix:
+        """Encode words with check bits in them, or with a further array that holds these.
 
         Raises:
             ValueError: a gated matrix without room, or low bits that are too few.
@@ -158,7 +158,7 @@ class Code(Protection):
         spec: ChipSpec,
         matrix: str,
     ) -> tuple[Any, Any]:
-        """Words and check bits whose decoded result is nearest to what is wanted."""
+        """Find words and check bits whose decoded result is nearest to what is wanted."""
         from rerax.protection.codes.read import write_around
         from rerax.protection.nearest_word import nearest_word
 
@@ -168,7 +168,7 @@ class Code(Protection):
         return write_around(words, stuck, held, layout, hosts, self.check_spec, spec), None
 
     def recover(self, arrays: list[Any], extra: Any, spec: ChipSpec, matrix: str) -> Any:
-        """Words after decoding."""
+        """Decode words with their check bits."""
         from rerax.protection.codes.read import read_decoded, read_with_erasures
 
         if self.closest:
@@ -182,7 +182,7 @@ class Code(Protection):
     def ledger(
         self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec, matrix: str
     ) -> Ledger:
-        """Kept weights, check bits and what is left."""
+        """Count cells of kept weights and check bits, and what is left."""
         from rerax.protection.codes.room import code_ledger
 
         if not gated and self.needs_gates:
@@ -191,7 +191,7 @@ class Code(Protection):
         return code_ledger(row, column, self.check_spec, spec)
 
     def expected_error(self, share: np.ndarray, chances: Any, spec: ChipSpec) -> np.ndarray | None:
-        """Expected squared error of each code in code words of weights such as `share`."""
+        """Compute the expected squared error of codes in code words of weights such as `share`."""
         from rerax.protection.codes.expected import decoded_error
 
         if self.erasures or self.closest:
@@ -199,7 +199,7 @@ class Code(Protection):
         return decoded_error(self.check_spec, share, chances, spec)
 
     def misses(self, row: np.ndarray, column: np.ndarray, spec: ChipSpec) -> Misses:
-        """Code words whose check bits are not kept apart from them and from each other."""
+        """Count code words whose check bits are not kept apart from them and from each other."""
         from rerax.protection.codes.placement import count_misses
 
         return count_misses(row, column, self.check_spec, spec)

@@ -90,7 +90,7 @@ class _Group:
         self.too_many, self.odd_only = t, odd_only
 
     def moments(self, table: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and mean square of what a group of each code adds to the code read."""
+        """Compute mean and mean square of what a group of each code adds to the code read."""
         top = np.arange(len(value)) >> self.low << self.low
         fails, adds = self._chances()
         found = []
@@ -105,7 +105,7 @@ class _Group:
         return found[0], found[1]
 
     def _chances(self) -> tuple[np.ndarray, np.ndarray]:
-        """By own wrong bits: that there are too many, and that the decoder adds some then."""
+        """Compute, by own wrong bits, P(too many wrong) and P(the decoder adds some then)."""
         own = np.arange(self.bits + 1)
         total = own[:, None] + np.arange(len(self.rest))[None, :]
         many = (total > self.too_many) * self.rest[None, :]
@@ -113,7 +113,7 @@ class _Group:
         return many.sum(1), self.miscorrects * counted.sum(1)
 
     def _spread(self, value: np.ndarray, wrong: int) -> np.ndarray:
-        """Mean value of each word read when right bits of it may have been turned."""
+        """Average the value of each word over what a failing decoder turns of its right bits."""
         words = np.arange(len(value))
         for bit in range(self.bits):
             if not wrong >> bit & 1:

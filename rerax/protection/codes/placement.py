@@ -72,7 +72,7 @@ def lay_out_checks(
 
 
 def members(row: np.ndarray, asked: CheckSpec) -> np.ndarray:
-    """[w, B] rows of each code word; NOWHERE behind the last open one."""
+    """List the rows [w, B] of each code word; NOWHERE behind the last open one."""
     open_rows = np.flatnonzero(row)
     code_words = code_words_of_rows(len(open_rows), asked.weights)
     found = np.full(asked.weights * code_words, NOWHERE)
@@ -83,7 +83,7 @@ def members(row: np.ndarray, asked: CheckSpec) -> np.ndarray:
 def check_numbers(
     row: np.ndarray, column: np.ndarray, asked: CheckSpec, spec: ChipSpec
 ) -> np.ndarray:
-    """[r, G, B, c] number of the bit that holds each check bit of open columns c."""
+    """Choose the bit that holds each check bit of open columns c: bit numbers [r, G, B, c]."""
     rows = members(row, asked)
     shape = (asked.code.check, spec.groups, rows.shape[1], int(column.sum()))
     if not np.prod(shape):
@@ -93,11 +93,11 @@ def check_numbers(
     else:
         if asked.into == "spare":
             height = spare_rows(row.size, asked, spec)
-            parts = [_bits(np.arange(height), np.arange(column.size), column.size, spec)]
+            parts = [_bit_numbers(np.arange(height), np.arange(column.size), column.size, spec)]
         else:
             parts = [
-                _bits(np.flatnonzero(~row), np.arange(column.size), column.size, spec),
-                _bits(np.flatnonzero(row), np.flatnonzero(~column), column.size, spec),
+                _bit_numbers(np.flatnonzero(~row), np.arange(column.size), column.size, spec),
+                _bit_numbers(np.flatnonzero(row), np.flatnonzero(~column), column.size, spec),
             ]
         planned, unused = _strata(parts, shape)
         if spec.bits_per_cell > 1:
@@ -113,7 +113,7 @@ def check_numbers(
 def lines_of_bits(
     number: np.ndarray, spec: ChipSpec, columns: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Wordline and bitline of bit numbers."""
+    """Find wordline and bitline of bit numbers."""
     line, column = np.divmod(number, columns)
     row, plane = np.divmod(line, spec.groups * spec.group_bits)
     group, bit = np.divmod(plane, spec.group_bits)
@@ -166,20 +166,20 @@ def count_misses(row: np.ndarray, column: np.ndarray, asked: CheckSpec, spec: Ch
 
 
 def _tiles(wordline: np.ndarray, bitline: np.ndarray, columns: int, spec: ChipSpec) -> np.ndarray:
-    """Number of the tile at an address."""
+    """Number the tile at an address."""
     row, column = spec.tile_of(wordline, bitline)
     return np.asarray(row * -(-spec.bitlines(columns) // spec.tile[1]) + column)
 
 
 def _distinct(tiles: np.ndarray) -> np.ndarray:
-    """Different tiles along the first axis; -1 is none."""
+    """Count different tiles along the first axis; -1 is none."""
     ordered = np.sort(tiles, axis=0)
     new = np.concatenate([np.ones_like(ordered[:1], bool), ordered[1:] != ordered[:-1]])
     return np.asarray((new & (ordered >= 0)).sum(0))
 
 
 def stack_checks(layouts: list[CheckPlacement]) -> CheckPlacement:
-    """One layout for the layers of a matrix, filled up to the most code words."""
+    """Stack the placements of a matrix's layers, filled up to the most code words."""
     code_words = max(layout.rows.shape[1] for layout in layouts)
     found = []
     for rows, place, at in layouts:
@@ -195,8 +195,8 @@ def stack_checks(layouts: list[CheckPlacement]) -> CheckPlacement:
     return CheckPlacement(*(np.stack(same).astype(np.int32) for same in zip(*found, strict=True)))
 
 
-def _bits(rows: np.ndarray, columns: np.ndarray, width: int, spec: ChipSpec) -> np.ndarray:
-    """[rows, bits of a line] numbers of all bits of some weights, weight by weight."""
+def _bit_numbers(rows: np.ndarray, columns: np.ndarray, width: int, spec: ChipSpec) -> np.ndarray:
+    """Number all bits of some weights, weight by weight: [rows, bits of a line]."""
     planes = spec.groups * spec.group_bits
     line = np.arange(planes)[None, None, :] * width + columns[None, :, None]
     bits = rows[:, None, None] * (planes * width) + line
@@ -204,7 +204,7 @@ def _bits(rows: np.ndarray, columns: np.ndarray, width: int, spec: ChipSpec) -> 
 
 
 def _strata(parts: list[np.ndarray], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Check bits in runs of the bits of `parts`, and the bits that are left."""
+    """Lay check bits in runs over the free bits of `parts`; return these and the bits left."""
     checks, code_words = shape[0], int(np.prod(shape[1:]))
     free = np.concatenate([part.ravel() for part in parts])
     number = np.arange(code_words)
@@ -225,7 +225,7 @@ def _in_low(
     shape: tuple[int, ...],
     spec: ChipSpec,
 ) -> np.ndarray:
-    """Check bits in low bits: check by check through the open rows, plane by plane."""
+    """Lay check bits in low bits: check by check through the open rows, plane by plane."""
     checks, groups, code_words, c = shape
     open_rows, open_columns = np.flatnonzero(row), np.flatnonzero(column)
     n, step = len(open_rows), max(1, c // (checks + 1))
@@ -242,7 +242,7 @@ def _in_low(
 
 
 def _flat(numbers: np.ndarray, rows: int, columns: int, spec: ChipSpec) -> np.ndarray:
-    """8 * (number of the word) + bit, of bit numbers of an array of so many rows and columns."""
+    """Convert bit numbers of a rows x columns array to 8 * (number of the word) + bit."""
     line, column = np.divmod(numbers, columns)
     row, plane = np.divmod(line, spec.groups * spec.group_bits)
     group, bit = np.divmod(plane, spec.group_bits)
@@ -250,7 +250,7 @@ def _flat(numbers: np.ndarray, rows: int, columns: int, spec: ChipSpec) -> np.nd
 
 
 def _own_bitlines(column: np.ndarray, asked: CheckSpec, spec: ChipSpec) -> np.ndarray:
-    """[G, s, c] bitlines of the protected bits of each open column."""
+    """List the bitlines [G, s, c] of the protected bits of each open column."""
     bits = np.arange(spec.group_bits - asked.bits, spec.group_bits)
     cells = np.unique(bits // spec.bits_per_cell)
     slices = np.arange(spec.groups)[:, None] * spec.cells_per_group + cells
@@ -259,7 +259,7 @@ def _own_bitlines(column: np.ndarray, asked: CheckSpec, spec: ChipSpec) -> np.nd
 
 
 def _meets(rows: np.ndarray, own_bitline: np.ndarray) -> Meets:
-    """How check bits meet the rows [w, B] and protected bits [G, s, c] of their code words."""
+    """Say how check bits meet the rows [w, B] and protected bits [G, s, c] of their code words."""
 
     def meets(
         where: tuple[np.ndarray, ...], row: np.ndarray, bitline: np.ndarray, near: Near

@@ -48,7 +48,7 @@ class Wrong(NamedTuple):
 def read_decoded(
     base: ReadOut, host: ReadOut, layout: CheckPlacement, asked: CheckSpec, spec: ChipSpec
 ) -> UInt8[Array, "G R C"]:
-    """Words of open rows after decoding; those of closed lines mean nothing.
+    """Decode the words of open rows; those of closed lines mean nothing.
 
     Args:
         base: as read from the matrix's own array.
@@ -59,23 +59,23 @@ def read_decoded(
     """
     read = _code_words(base.words, host.words, layout)
     fixed = read.words ^ find_wrong(read, asked, spec).words
-    return _rows(fixed, layout) & ~jnp.uint8((1 << asked.low) - 1)
+    return _at_own_rows(fixed, layout) & ~jnp.uint8((1 << asked.low) - 1)
 
 
 def read_with_erasures(
     base: ReadOut, host: ReadOut, layout: CheckPlacement, asked: CheckSpec, spec: ChipSpec
 ) -> UInt8[Array, "G R C"]:
-    """The same with bits known to be stuck filled by 0 and by 1, and the nearer result taken."""
+    """Decode twice, with known stuck bits filled by 0 and by 1, and take the nearer result."""
     read = _code_words(base.words, host.words, layout)
     stuck = _code_words(base.known, host.known, layout)
     fixed = _with_erasures(read, stuck, asked, spec)
-    return _rows(fixed, layout) & ~jnp.uint8((1 << asked.low) - 1)
+    return _at_own_rows(fixed, layout) & ~jnp.uint8((1 << asked.low) - 1)
 
 
 def find_wrong(read: CodeWords, asked: CheckSpec, spec: ChipSpec) -> Wrong:
     """Look up the syndromes of code words."""
     syndrome = read.checks ^ checks_of(read.words, asked, spec)
-    packed, checks, known = _tables(asked, spec)
+    packed, checks, known = _syndrome_tables(asked, spec)
     fixes = [jnp.asarray(table).take(syndrome, mode="clip") for table in packed]
     words = [
         (fixes[i // MEMBERS] >> jnp.uint32(8 * (i % MEMBERS))).astype(jnp.uint8)
@@ -122,7 +122,7 @@ def write_around(
         nearest_word(wanted.words, fixed[0] & ~top, fixed[1], spec),
         nearest_word(wanted.words, *fixed, spec),
     ]
-    goal = _codes(wanted.words, spec)
+    goal = _decoded(wanted.words, spec)
     members = (jnp.asarray(layout.rows) < NOWHERE)[:, :, None]
     least = jnp.full(goal.shape[1:], jnp.iinfo(jnp.int32).max)
     best = wanted
@@ -133,7 +133,7 @@ def write_around(
             (checks & ~here.checks) | (reads.checks & here.checks),
         )
         found = (read.words ^ find_wrong(read, asked, spec).words) & ~given
-        error = jnp.sum(jnp.where(members, (_codes(found, spec) - goal) ** 2, 0), axis=0)
+        error = jnp.sum(jnp.where(members, (_decoded(found, spec) - goal) ** 2, 0), axis=0)
         better = error < least
         least = jnp.minimum(error, least)
         best = CodeWords(
@@ -141,7 +141,7 @@ def write_around(
         )
     open_row = jnp.zeros(words.shape[1], bool).at[jnp.ravel(layout.rows)].set(True, mode="drop")
     kept = open_row[None, :, None] & (jnp.asarray(layout.at)[0, :1, :1].max(1) >= 0)[:, None, :]
-    written = jnp.where(kept, _rows(best.words, layout) | (words & given), words)
+    written = jnp.where(kept, _at_own_rows(best.words, layout) | (words & given), words)
     number = jnp.arange(asked.code.check, dtype=jnp.uint16)
     # A loop, or XLA would decode anew for every bit that is looked up.
     bits = lax.map(lambda j: (best.checks >> j & jnp.uint16(1)).astype(jnp.uint8), number)
@@ -151,7 +151,7 @@ def write_around(
 def _with_erasures(
     read: CodeWords, stuck: CodeWords, asked: CheckSpec, spec: ChipSpec
 ) -> UInt8[Array, "G w B C"]:
-    """Words put right, with what is known to be stuck filled by 0 and by 1."""
+    """Correct words twice, known stuck bits filled by 0 and by 1, and take the nearer result."""
     top = jnp.uint8((1 << asked.bits) - 1 << spec.group_bits - asked.bits)
     unsure = CodeWords(stuck.words & top, stuck.checks)
     best, least = read.words, jnp.full(read.checks.shape, 255, jnp.uint8)
@@ -172,7 +172,7 @@ def _with_erasures(
     return best
 
 
-def _codes(words: UInt8[Array, "G w B C"], spec: ChipSpec) -> Int32[Array, "w B C"]:
+def _decoded(words: UInt8[Array, "G w B C"], spec: ChipSpec) -> Int32[Array, "w B C"]:
     groups, *shape = words.shape
     flat = words.reshape(groups, -1, shape[-1])
     return decode(flat, spec).reshape(shape).astype(jnp.int32)
@@ -181,7 +181,7 @@ def _codes(words: UInt8[Array, "G w B C"], spec: ChipSpec) -> Int32[Array, "w B 
 def _code_words(
     words: UInt8[Array, "G R C"], host: UInt8[Array, "H S C"], layout: CheckPlacement
 ) -> CodeWords:
-    """Members and check bits of all code words, zeros where there is no row."""
+    """Collect members and check bits of all code words, zeros where there is no row."""
     rows = jnp.asarray(layout.rows)
     taken = words.take(rows.ravel(), axis=1, mode="fill", fill_value=0)
     at = jnp.maximum(jnp.asarray(layout.at), 0)
@@ -192,14 +192,16 @@ def _code_words(
     return CodeWords(taken.reshape(words.shape[0], *rows.shape, words.shape[2]), checks)
 
 
-def _rows(words: UInt8[Array, "G w B C"], layout: CheckPlacement) -> UInt8[Array, "G R C"]:
-    """Words of members at their own rows."""
+def _at_own_rows(words: UInt8[Array, "G w B C"], layout: CheckPlacement) -> UInt8[Array, "G R C"]:
+    """Put the words of members back at their own rows."""
     flat = words.reshape(words.shape[0], -1, words.shape[-1])
     return flat.take(jnp.asarray(layout.place), axis=1, mode="clip")
 
 
-def _tables(asked: CheckSpec, spec: ChipSpec) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-    """By syndrome: corrections of members, four to a 32-bit number; of check bits; if any."""
+def _syndrome_tables(
+    asked: CheckSpec, spec: ChipSpec
+) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Tabulate by syndrome corrections of members, four to a 32-bit number, and of check bits."""
     data, checks, known = asked.code.fixes
     packed = [np.zeros(len(data), np.uint32) for _ in range(-(-asked.weights // MEMBERS))]
     for i in range(asked.weights):

@@ -8,18 +8,18 @@ from rerax.protection.cost import Ledger, unprotected_ledger
 
 
 def code_words_of_rows(rows: int, weights: int) -> int:
-    """Code words of a column with so many open rows; the last one may be filled up with zeros."""
+    """Count the code words of a column of open rows; the last one may be filled up with zeros."""
     return -(-rows // weights)
 
 
 def check_bits(row: np.ndarray, column: np.ndarray, asked: CheckSpec, spec: ChipSpec) -> int:
-    """Check bits of one layer's matrix."""
+    """Count the check bits of one layer's matrix."""
     code_words = code_words_of_rows(int(row.sum()), asked.weights)
     return asked.code.check * spec.groups * code_words * int(column.sum())
 
 
 def spare_rows(rows: int, asked: CheckSpec, spec: ChipSpec) -> int:
-    """Rows of a spare array, as wide as the matrix, for the check bits of so many rows.
+    """Count the rows of a spare array, as wide as the matrix, for the check bits of so many rows.
 
     All of them, open or not, so that every layer has spare arrays of one size.
     """
@@ -27,7 +27,7 @@ def spare_rows(rows: int, asked: CheckSpec, spec: ChipSpec) -> int:
 
 
 def bits_short(row: np.ndarray, column: np.ndarray, asked: CheckSpec, spec: ChipSpec) -> int:
-    """Check bits that do not fit; 0 or less: all do."""
+    """Count the check bits that do not fit; 0 or less: all do."""
     needed, kept = check_bits(row, column, asked, spec), int(row.sum()) * int(column.sum())
     if asked.into == "lsb":
         return needed - kept * spec.groups * asked.low
@@ -37,14 +37,14 @@ def bits_short(row: np.ndarray, column: np.ndarray, asked: CheckSpec, spec: Chip
 
 
 def code_ledger(row: np.ndarray, column: np.ndarray, asked: CheckSpec, spec: ChipSpec) -> Ledger:
-    """Ledger of a matrix that holds its check bits; they must fit."""
+    """Count what a matrix stores that holds its check bits; they must fit."""
     plain = unprotected_ledger(row, column, spec)
     bits = check_bits(row, column, asked, spec)
     if asked.into == "spare":
         cells = spec.cells(spare_rows(row.size, asked, spec), column.size)
-        return plain + Ledger(spare=cells, reads=_cells(bits, spec))
+        return plain + Ledger(spare=cells, reads=_cells_for(bits, spec))
     if asked.into == "pruned":
-        cells = _cells(bits, spec)
+        cells = _cells_for(bits, spec)
         return plain + Ledger(free=-cells, copies=cells, reads=cells)
     # Low cells that hold no own bit any more; with several bits a cell the topmost may hold both.
     given = plain.weights * spec.groups * (asked.low // spec.bits_per_cell)
@@ -52,7 +52,7 @@ def code_ledger(row: np.ndarray, column: np.ndarray, asked: CheckSpec, spec: Chi
     return plain + Ledger(used=-given, copies=taken, left_over=given - taken, reads=taken - given)
 
 
-def _cells(bits: int, spec: ChipSpec) -> int:
-    """Cells that hold so many bits, laid one after another through whole words."""
+def _cells_for(bits: int, spec: ChipSpec) -> int:
+    """Count the cells that hold so many bits, laid one after another through whole words."""
     words, rest = divmod(bits, spec.group_bits)
     return words * spec.cells_per_group + -(-rest // spec.bits_per_cell)

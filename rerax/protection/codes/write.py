@@ -7,7 +7,7 @@ from jaxtyping import Bool, Int8, UInt8, UInt16
 
 from rerax.crossbar.encoding import complement, encode
 from rerax.crossbar.spec import ChipSpec
-from rerax.protection.base import Stored
+from rerax.protection.base import StoredMatrix
 from rerax.protection.bit_addresses import hosts_of, set_bits, stack_hosts
 from rerax.protection.codes.block_code import CheckSpec, checks_of
 from rerax.protection.codes.placement import NOWHERE, lay_out_checks, stack_checks
@@ -22,7 +22,7 @@ def write_checks(
     asked: CheckSpec,
     spec: ChipSpec,
     rewritten: bool = False,
-) -> Stored:
+) -> StoredMatrix:
     """Lay out words with their check bits, where they are, and the bits complemented.
 
     Check bits are those of the plain words; every other one is complemented where a polarity
@@ -41,7 +41,7 @@ def write_checks(
     """
     *layers, rows, columns = codes.shape
     each = [
-        _write(*one, asked, spec)
+        _write_layer(*one, asked, spec)
         for one in zip(
             codes.reshape(-1, rows, columns),
             row.reshape(-1, rows),
@@ -65,12 +65,13 @@ def write_checks(
         shape = (spec.groups, rows, columns)
         extra = extra, in_layers(stack_hosts([hosts_of(at, shape) for at in layouts.at]))
     turned, spare = ([getattr(s, name) for s in each] for name in ("complement", "spare"))
-    return Stored(words, extra, whole(turned), whole(spare))
+    return StoredMatrix(words, extra, whole(turned), whole(spare))
 
 
-def _write(
+def _write_layer(
     codes: np.ndarray, row: np.ndarray, column: np.ndarray, asked: CheckSpec, spec: ChipSpec
-) -> Stored:
+) -> StoredMatrix:
+    """Encode one layer, and set its check bits in its own words or in a spare array's."""
     words = encode(rounded_codes(codes, asked.low, spec), spec)
     layout = lay_out_checks(row, column, asked, spec)
     checks = check_words(words, layout.rows, asked, spec)
@@ -80,13 +81,13 @@ def _write(
         height = spare_rows(row.size, asked, spec)
         spare = np.zeros((spec.groups, height, column.size), np.uint8)
         set_bits(spare, layout.at, bits)
-        return Stored(words, layout, None, spare)
+        return StoredMatrix(words, layout, None, spare)
     set_bits(words, layout.at, bits)
     if spec.polarity == "plain":
-        return Stored(words, layout)
+        return StoredMatrix(words, layout)
     turned = np.broadcast_to(complement(row.size, spec), words.shape).copy()
     set_bits(turned, layout.at, number % 2)
-    return Stored(words, layout, turned)
+    return StoredMatrix(words, layout, turned)
 
 
 def check_words(

@@ -1,4 +1,8 @@
-"""How well the images of each voted bit are kept apart: addresses realised, misses counted."""
+"""Misses: voted bits whose images do not fail independently, since they share lines or a tile.
+
+Votes help only where the images of a bit fail for reasons of their own. So the addresses of all
+images are worked out from the placement, and what two of them share is counted.
+"""
 
 import itertools
 
@@ -8,19 +12,23 @@ from jaxtyping import Int64
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.cost import Misses
 from rerax.protection.msb.placement import CopyPlacement, CopySpec, copied_cells, copy_cells
-from rerax.protection.msb.swap import join, split
+from rerax.protection.msb.swap import cell_address, cell_number
 
 
 def count_misses(
     layout: CopyPlacement, row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec
 ) -> Misses:
-    """Misses of one layer's matrix.
+    """Count voted bits whose images share a line or a tile, of one layer's matrix.
 
     Args:
         layout: where its copies are.
         row, column: [R], [C] whether each line is open.
         asked: what is copied.
         spec: geometry.
+
+    Returns:
+        Bits, each once, with two images on a wordline, on a bitline, on adjacent bitlines, and in
+        fewer tiles than they could have.
     """
     total = Misses()
     if layout.freed is not None:
@@ -38,7 +46,7 @@ def count_misses(
 
 
 def _voted_bits_of(cell: int, asked: CopySpec, spec: ChipSpec) -> int:
-    """Bits of a copied cell that vote: all of them, or where low bits pay too, those asked for."""
+    """Count the bits of a copied cell that vote: all, or, where low bits pay too, the top ones."""
     first, bits = cell * spec.bits_per_cell, spec.bits_of_cell(cell)
     if not asked.low:
         return bits
@@ -48,11 +56,12 @@ def _voted_bits_of(cell: int, asked: CopySpec, spec: ChipSpec) -> int:
 def _freed_images(
     layout: CopyPlacement, row: np.ndarray, asked: CopySpec, spec: ChipSpec
 ) -> Int64[np.ndarray, "I X r c"]:
+    """List the cells of all images, the original first, of cells with copies in freed cells."""
     assert layout.freed is not None
     freed = layout.freed
     kept = np.asarray(freed.kept)
     kept = kept[kept < len(freed.place)]
-    own = join(
+    own = cell_number(
         np.flatnonzero(row)[None, :, None],
         np.array(copied_cells(asked, 0, spec))[:, None, None],
         kept[None, None, :],
@@ -66,7 +75,7 @@ def _freed_images(
 def _low_images(
     layout: CopyPlacement, row: np.ndarray, asked: CopySpec, spec: ChipSpec
 ) -> Int64[np.ndarray, "I n"]:
-    """Cells of all images of every bit that low bits pay for; -1 where a round has none."""
+    """List the cells of all images of bits that low bits pay for; -1 where a round has none."""
     low = layout.low
     assert low is not None
     rows, columns = np.flatnonzero(row), np.flatnonzero(low.served)
@@ -75,14 +84,16 @@ def _low_images(
     for group, p in itertools.product(range(spec.groups), range(len(asked.depths))):
         first = group * spec.cells_per_group
         own = first + (spec.group_bits - 1 - p) // c
-        images = [join(rows[:, None], own, columns[None, :], spec, total)]
+        images = [cell_number(rows[:, None], own, columns[None, :], spec, total)]
         for q in range(asked.rounds):
             if p >= asked.bits_in(q):
                 images.append(np.full((len(rows), len(columns)), -1))
                 continue
             n = sum(asked.bits_in(i) for i in range(q)) + p
             slice_ = first + low.bit[n][columns] // c
-            at = join(layout.rows[q][rows][:, None], slice_, low.column[n][columns], spec, total)
+            at = cell_number(
+                layout.rows[q][rows][:, None], slice_, low.column[n][columns], spec, total
+            )
             images.append(at)
         found.append(np.stack(images).reshape(len(images), -1))
     return np.concatenate(found, axis=1).astype(np.int64)
@@ -91,7 +102,8 @@ def _low_images(
 def _misses(
     images: Int64[np.ndarray, "I n"], weight: np.ndarray, rows: int, columns: int, spec: ChipSpec
 ) -> Misses:
-    row, slice_, column = split(images, spec, columns)
+    """Count what images share, each bit weighed; `images` are cell numbers, -1 for none."""
+    row, slice_, column = cell_address(images, spec, columns)
     bitline = spec.bitline(column, slice_, columns)
     same_row, same_bitline, beside = np.zeros((3, images.shape[1]), bool)
     for a, b in itertools.combinations(range(len(images)), 2):

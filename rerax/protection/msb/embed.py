@@ -9,21 +9,21 @@ from jaxtyping import Int8, UInt8
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.base import (
     ColumnVotes,
-    Lines,
+    GatedLines,
     Protection,
-    Stored,
+    StoredMatrix,
     all_lines,
     check_copies,
     register_protection,
     without_ending,
 )
 from rerax.protection.cost import Ledger, Misses, unprotected_ledger
-from rerax.protection.expected_error import Votes, plain
+from rerax.protection.expected_error import Votes, no_copies
 from rerax.protection.msb.diversity import count_misses
 from rerax.protection.msb.placement import (
     CopySpec,
     images_meet,
-    lay_out,
+    lay_out_copies,
     low_bits,
     served_columns,
     voted_bits,
@@ -124,9 +124,9 @@ class MsbEmbed(Protection):
             )
 
     def store(
-        self, codes: Int8[np.ndarray, "*L R C"], lines: Lines, spec: ChipSpec, matrix: str
-    ) -> Stored:
-        """Words with copies in them.
+        self, codes: Int8[np.ndarray, "*L R C"], lines: GatedLines, spec: ChipSpec, matrix: str
+    ) -> StoredMatrix:
+        """Encode words with copies in them.
 
         Raises:
             ValueError: a gated matrix without room, or low bits that are too few.
@@ -150,7 +150,7 @@ class MsbEmbed(Protection):
         spec: ChipSpec,
         matrix: str,
     ) -> tuple[Any, Any]:
-        """Words and copies whose vote is nearest to what is wanted."""
+        """Find words and copies whose vote is nearest to what is wanted."""
         from rerax.protection.msb.write_around import write_around
         from rerax.protection.nearest_word import nearest_word
 
@@ -160,7 +160,7 @@ class MsbEmbed(Protection):
         return write_around(words, stuck, held, extra, asked, self.erasures, spec), None
 
     def recover(self, arrays: list[Any], extra: Any, spec: ChipSpec, matrix: str) -> Any:
-        """Words after the vote."""
+        """Vote words with their copies."""
         from rerax.protection.msb.read import read_voted
 
         if self.closest:
@@ -174,7 +174,7 @@ class MsbEmbed(Protection):
     def ledger(
         self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec, matrix: str
     ) -> Ledger:
-        """Kept weights, copies and what is left."""
+        """Count cells of kept weights and copies, and what is left."""
         if not gated and self.needs_gates:
             return unprotected_ledger(row, column, spec)
         self.check_room(row, column, spec, matrix)
@@ -183,12 +183,12 @@ class MsbEmbed(Protection):
     def votes(
         self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec
     ) -> ColumnVotes | None:
-        """Columns that freed cells serve, and those that low bits serve."""
+        """Say how columns are voted: those with copies in freed cells, and those in low bits."""
         if self.closest and "lsb" in self.into and spec.bits_per_cell > 1:
             return None  # bits of a cell whose copies are apart
         kept, asked = np.flatnonzero(column), self.copy_spec
         if not gated and self.needs_gates:
-            return [(kept, plain(spec)._replace(closest=self.closest))]
+            return [(kept, no_copies(spec)._replace(closest=self.closest))]
         served = served_columns(asked, spec, row, column)
         low = low_bits(asked, int(column.sum()), served)
         return [
@@ -197,8 +197,8 @@ class MsbEmbed(Protection):
         ]
 
     def misses(self, row: np.ndarray, column: np.ndarray, spec: ChipSpec) -> Misses:
-        """Voted bits whose images are not kept apart."""
-        layout = lay_out(row, column, self.copy_spec, spec)
+        """Count voted bits whose images are not kept apart."""
+        layout = lay_out_copies(row, column, self.copy_spec, spec)
         return count_misses(layout, row, column, self.copy_spec, spec)
 
     def check_room(self, row: np.ndarray, column: np.ndarray, spec: ChipSpec, matrix: str) -> None:
@@ -218,7 +218,7 @@ class MsbEmbed(Protection):
 
 
 def _depths(asked: CopySpec, freed: bool, spec: ChipSpec) -> tuple[int, ...]:
-    """Images of each bit of a group, from the least significant up."""
+    """Count the images of each bit of a group, from the least significant up."""
     if freed:
         masks = voted_bits(asked, spec)
         return tuple(1 + sum(mask >> bit & 1 for mask in masks) for bit in range(spec.group_bits))

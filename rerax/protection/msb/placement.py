@@ -4,15 +4,19 @@ A matrix W[R, C] keeps r rows and c columns. Two purses pay for copies. *Freed c
 of closed rows (whole wordlines) and of closed columns on open rows. *Low bits* are those of
 other kept weights, which are rounded to fewer bits.
 
-Copies are made in rounds: round q holds the (q+1)-th further copy of every bit that wants so
-many. One list of wordlines a round, the open rows turned by a shift of its own, says where a
-row's copies of that round go, so that no two images of a bit share a wordline. On its line a
-row's copies are one run of cells: first the closed columns' cells of that wordline, then what
-is left over, laid end to end over the closed rows, round after round. So a chip reads copies in
-blocks. The few that this leaves on a wordline or bitline with another image of their bit trade
-places with others (`swap`) and are listed one by one.
+Copies are made in rounds: round q makes the (q+1)-th copy of every bit that is to have so many.
+Each round has a list of wordlines, the open rows rotated by a shift of its own, which says on
+whose wordline the copies of a row go: so no two images of a bit share a wordline.
 
-In low bits the copies of a row lie on the wordline of the round, turned by a number of columns
+A row's copies of one round are a *run* of cells, of one length for all rows. The run begins on
+that wordline, in the cells of closed columns. How many of its cells lie there is the round's
+*quota*: a wordline has the same cells for all rounds, and the rounds are served one after the
+other until they are used up. The rest of every run is laid on closed rows, row after row and
+round after round, end to end. A chip can therefore read copies as slices of lines, without an
+address for each. The few copies that this leaves on a wordline or bitline with another image of
+their bit trade places with others (`swap`), and only those are listed one by one (`fix`).
+
+In low bits the copies of a row lie on the wordline of the round, shifted by a number of columns
 that keeps images apart.
 """
 
@@ -23,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rerax.crossbar.spec import ChipSpec
-from rerax.protection.msb.swap import join, lines_of, meets_own, split, swap
+from rerax.protection.msb.swap import cell_address, cell_number, lines_of_cells, meets_own, swap
 
 AnyArray = Any  # of NumPy, or of JAX inside jit
 
@@ -51,7 +55,7 @@ class CopySpec:
         return self.depths[0] - 1
 
     def bits_in(self, round_: int) -> int:
-        """Bits of each group copied in a round, counted from the top."""
+        """Count the top bits of each group that a round copies."""
         return sum(depth - 1 > round_ for depth in self.depths)
 
     @property
@@ -60,7 +64,7 @@ class CopySpec:
         return sum(self.bits_in(q) for q in range(self.rounds))
 
     def cells_in(self, round_: int, spec: ChipSpec) -> int:
-        """Top cells of each group that hold the bits of a round."""
+        """Count the top cells of each group that hold the bits of a round."""
         bits, cells = self.bits_in(round_), 0
         while bits > 0:
             bits -= spec.bits_of_cell(spec.cells_per_group - 1 - cells)
@@ -68,21 +72,24 @@ class CopySpec:
         return cells
 
     def cell_copies(self, spec: ChipSpec) -> int:
-        """Copies of cells for each weight, all groups."""
+        """Count the copies of cells for each weight, over all groups."""
         return spec.groups * sum(self.cells_in(q, spec) for q in range(self.rounds))
 
 
 class Freed(NamedTuple):
-    """How freed cells serve the first columns of the kept weights. Arrays may lead with [L].
+    """How freed cells hold the copies of the first open columns. Arrays may lead with [L].
 
     Attributes:
         rows: [a] closed rows in order, filled up with NOWHERE.
         columns: [w] closed columns in order, filled up likewise.
-        kept: [c] served columns in order, filled up likewise.
+        kept: [c] the open columns that freed cells serve, in order, filled up likewise.
         place: [C] place of each column in `kept`, or NOWHERE.
-        quota: [K] cells of a row's run that lie on its wordline's closed columns, each round.
-        start: [K] where they start there.
-        base: [K] where the first row's rest starts on the closed rows.
+        quota: [K] for each round, the first cells of every row's run, which lie in closed
+            columns of a wordline; the rest of the run lies on closed rows.
+        start: [K] for each round, where these cells begin among a wordline's cells in closed
+            columns: behind those of the rounds before.
+        base: [K] for each round, where the first open row's rest begins among the cells of the
+            closed rows; the rests of the other rows follow.
         fix: [4, f] copies that traded places: round, which copied cell, row, place in `kept`;
             filled up likewise.
         fix_at: [3, f] where they are: row, slice, column.
@@ -100,7 +107,7 @@ class Freed(NamedTuple):
 
 
 class Low(NamedTuple):
-    """How low bits of other weights serve the columns that freed cells do not.
+    """How low bits of other weights hold the copies of the columns that freed cells do not serve.
 
     Attributes:
         column: [N, C] host column of each copy of a bit (round by round, top bit first).
@@ -120,18 +127,19 @@ class CopyPlacement(NamedTuple):
 
     Attributes:
         rows: [K, R] wordline on which each round keeps an open row's copies.
-        rank: [R] place of each open row among the open ones.
+        place: [R] number of each open row among the open ones, by which its rest is found on the
+            closed rows (`Freed.base`); 0 for closed rows.
         freed, low: the two purses; None where one never pays.
     """
 
     rows: AnyArray
-    rank: AnyArray
+    place: AnyArray
     freed: Freed | None
     low: Low | None
 
 
 def voted_bits(asked: CopySpec, spec: ChipSpec) -> list[int]:
-    """Bits that each round's copies hold, as a mask of a word.
+    """Mask the bits of a word that each round's copies hold and vote on.
 
     Freed cells copy whole cells, and all their bits vote; where low bits pay too, only the bits
     asked for do.
@@ -146,8 +154,10 @@ def voted_bits(asked: CopySpec, spec: ChipSpec) -> list[int]:
     return masks
 
 
-def lay_out(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec) -> CopyPlacement:
-    """Places for all copies of one matrix.
+def lay_out_copies(
+    row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec
+) -> CopyPlacement:
+    """Choose places for all copies of one matrix.
 
     Args:
         row, column: [R], [C] whether each line is open.
@@ -156,20 +166,23 @@ def lay_out(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec
     """
     open_rows, open_columns = np.flatnonzero(row), np.flatnonzero(column)
     rows = np.zeros((asked.rounds, row.size), np.int32)
-    rows[:, open_rows] = _turned(open_rows, asked.rounds)
-    rank = np.zeros(row.size, np.int32)
-    rank[open_rows] = np.arange(len(open_rows))
+    rows[:, open_rows] = _shifted_rows(open_rows, asked.rounds)
+    place = np.zeros(row.size, np.int32)
+    place[open_rows] = np.arange(len(open_rows))
     served = served_columns(asked, spec, row, column)
     freed = low = None
     if asked.freed:
-        freed = _freed(row, column, rows, open_columns[:served], asked, spec)
+        freed = _place_in_freed(row, column, rows, open_columns[:served], asked, spec)
     if asked.low:
-        low = _low(open_columns, served, asked, column.size)
-    return stack([CopyPlacement(rows, rank, freed, low)], one=True)
+        low = _place_in_low(open_columns, served, asked, column.size)
+    return stack_copies([CopyPlacement(rows, place, freed, low)], one=True)
 
 
 def served_columns(asked: CopySpec, spec: ChipSpec, row: np.ndarray, column: np.ndarray) -> int:
-    """Open columns whose copies all fit into freed cells."""
+    """Count the open columns whose copies all fit into freed cells.
+
+    They are the first ones: freed cells, divided by what a column takes.
+    """
     rows, columns = int(row.sum()), int(column.sum())
     if not asked.freed or rows == 0:
         return 0
@@ -178,14 +191,14 @@ def served_columns(asked: CopySpec, spec: ChipSpec, row: np.ndarray, column: np.
 
 
 def low_bits(asked: CopySpec, columns: int, served: int) -> int:
-    """Low bits that every kept weight gives up so that the other columns' copies fit."""
+    """Count the low bits that every kept weight gives up for the copies of unserved columns."""
     if not asked.low or columns == 0:
         return 0
     return -(-asked.copies * (columns - served) // columns)
 
 
 def host_slices(asked: CopySpec, spec: ChipSpec) -> tuple[int, ...]:
-    """Slices of a freed weight whose cells have levels enough for every copied cell."""
+    """List the slices of a freed weight whose cells have levels enough for every copied cell."""
     widest = max(spec.bits_of_cell(s % spec.cells_per_group) for s in copied_cells(asked, 0, spec))
     return tuple(
         s
@@ -195,7 +208,7 @@ def host_slices(asked: CopySpec, spec: ChipSpec) -> tuple[int, ...]:
 
 
 def copied_cells(asked: CopySpec, round_: int, spec: ChipSpec) -> tuple[int, ...]:
-    """Slices that a round copies, group by group, top cell first."""
+    """List the slices that a round copies, group by group, top cell first."""
     top = spec.cells_per_group - 1
     return tuple(
         group * spec.cells_per_group + top - i
@@ -204,16 +217,16 @@ def copied_cells(asked: CopySpec, round_: int, spec: ChipSpec) -> tuple[int, ...
     )
 
 
-def _turned(open_rows: np.ndarray, rounds: int) -> np.ndarray:
-    """[K, r] the open row on whose wordline each round keeps the copies of each open row.
+def _shifted_rows(open_rows: np.ndarray, rounds: int) -> np.ndarray:
+    """Choose, for each round and open row [K, r], the open row on whose wordline its copies lie.
 
-    Rounds are turned apart by equal parts of the matrix, so by tiles wherever it has them.
+    Rounds are shifted apart by equal parts of the matrix, so by tiles wherever it has them.
     """
     step = max(1, len(open_rows) // (rounds + 1))
     return np.stack([np.roll(open_rows, -(q + 1) * step) for q in range(rounds)])
 
 
-def _freed(
+def _place_in_freed(
     row: np.ndarray,
     column: np.ndarray,
     rows: np.ndarray,
@@ -221,6 +234,7 @@ def _freed(
     asked: CopySpec,
     spec: ChipSpec,
 ) -> Freed:
+    """Place the copies of the columns `kept` in freed cells: in runs, then trade what clashes."""
     closed_rows, closed_columns = np.flatnonzero(~row), np.flatnonzero(~column)
     run = np.array([len(copied_cells(asked, q, spec)) * len(kept) for q in range(asked.rounds)])
     line = len(host_slices(asked, spec)) * len(closed_columns)
@@ -242,19 +256,19 @@ def _freed(
     )
     open_rows = np.flatnonzero(row)
     planned = run_cells(plain, rows[:, open_rows], asked, spec)
-    lines = functools.partial(lines_of, spec=spec, columns=column.size)
+    lines = functools.partial(lines_of_cells, spec=spec, columns=column.size)
     own = meets_own(_own_cells(open_rows, kept, asked, spec, column.size), lines)
     settled = swap(planned, own, lines, _unused(planned, row, column, asked, spec))
     moved = np.nonzero(settled != planned)
     fix = np.stack([moved[0], moved[1], open_rows[moved[2]], moved[3]])
-    return plain._replace(fix=fix, fix_at=np.stack(split(settled[moved], spec, column.size)))
+    return plain._replace(fix=fix, fix_at=np.stack(cell_address(settled[moved], spec, column.size)))
 
 
 def run_cells(freed: Freed, turned: np.ndarray, asked: CopySpec, spec: ChipSpec) -> np.ndarray:
-    """[K, X, r, c] cell number of every copy, laid in runs; -1 where a round has none.
+    """Lay copies in runs: cell numbers [K, X, r, c], -1 where a round has none.
 
     Args:
-        freed: as laid out for one layer; its fixes are not looked at.
+        freed: as laid out for one layer, but for `fix`, which is not looked at.
         turned: [K, r] wordline of each open row's copies on closed columns, each round.
         asked, spec: what is copied, geometry.
     """
@@ -270,7 +284,7 @@ def run_cells(freed: Freed, turned: np.ndarray, asked: CopySpec, spec: ChipSpec)
         p = np.arange(len(copied) * c)[None, :]
         on_line = p < freed.quota[q]
         x = np.where(on_line, freed.start[q] + p, 0)
-        beside = join(
+        beside = cell_number(
             turned[q][:, None],
             hosts[x % len(hosts)],
             freed.columns[x // len(hosts)] if len(freed.columns) else 0,
@@ -280,7 +294,7 @@ def run_cells(freed: Freed, turned: np.ndarray, asked: CopySpec, spec: ChipSpec)
         y = np.where(
             on_line, 0, freed.base[q] + rank * (p.size - freed.quota[q]) + p - freed.quota[q]
         )
-        below = join(
+        below = cell_number(
             freed.rows[y // (len(hosts) * columns_of_matrix)] if len(freed.rows) else 0,
             hosts[y % len(hosts)],
             y // len(hosts) % columns_of_matrix,
@@ -296,7 +310,7 @@ def run_cells(freed: Freed, turned: np.ndarray, asked: CopySpec, spec: ChipSpec)
 def copy_cells(
     layout: CopyPlacement, row: np.ndarray, asked: CopySpec, spec: ChipSpec
 ) -> np.ndarray:
-    """[K, X, r, c] cell number of every copy in freed cells of one layer; -1 for none.
+    """Find the cell number [K, X, r, c] of every copy in freed cells of one layer; -1 for none.
 
     X are the cells of `copied_cells(asked, 0, spec)`, r the open rows, c the served columns.
     """
@@ -306,38 +320,40 @@ def copy_cells(
     at = run_cells(freed, np.asarray(layout.rows)[:, open_rows], asked, spec)
     round_, which, moved_row, place = freed.fix
     row_at, slice_at, column_at = freed.fix_at
-    moved_to = join(row_at, slice_at, column_at, spec, len(freed.place))
-    at[round_, which, layout.rank[moved_row], place] = moved_to
+    moved_to = cell_number(row_at, slice_at, column_at, spec, len(freed.place))
+    at[round_, which, layout.place[moved_row], place] = moved_to
     return at
 
 
 def _own_cells(
     open_rows: np.ndarray, kept: np.ndarray, asked: CopySpec, spec: ChipSpec, columns: int
 ) -> np.ndarray:
-    """[X, r, c] the cells that are copied."""
+    """Number the cells [X, r, c] that are copied."""
     slices = np.array(copied_cells(asked, 0, spec))
-    return join(open_rows[None, :, None], slices[:, None, None], kept[None, None, :], spec, columns)
+    return cell_number(
+        open_rows[None, :, None], slices[:, None, None], kept[None, None, :], spec, columns
+    )
 
 
 def _unused(
     at: np.ndarray, row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec
 ) -> np.ndarray:
-    """Freed cells that could hold a copy and hold none."""
+    """List the freed cells that could hold a copy and hold none."""
     freed = ~(row[:, None] & column[None, :])
     slices = np.array(host_slices(asked, spec))
     r, c = np.nonzero(freed)
-    every = join(r[:, None], slices[None, :], c[:, None], spec, column.size).ravel()
+    every = cell_number(r[:, None], slices[None, :], c[:, None], spec, column.size).ravel()
     return np.setdiff1d(every, at[at >= 0], assume_unique=True)
 
 
-def _low(open_columns: np.ndarray, served: int, asked: CopySpec, columns: int) -> Low:
-    """Low bits: copies of a bit go one after another through the open columns, plane by plane."""
+def _place_in_low(open_columns: np.ndarray, served: int, asked: CopySpec, columns: int) -> Low:
+    """Place copies in low bits, one after another through the open columns, plane by plane."""
     c, rest = len(open_columns), len(open_columns) - served
     given = low_bits(asked, c, served)
     numbers = [(q, p) for q in range(asked.rounds) for p in range(asked.bits_in(q))]
     x = np.arange(len(numbers))[:, None] * rest + np.arange(rest)[None, :]
     plane = x // max(c, 1)
-    host = (x + _turns(x, plane, numbers, served, c)[plane]) % max(c, 1)
+    host = (x + _shifts(x, plane, numbers, served, c)[plane]) % max(c, 1)
     column = np.zeros((len(numbers), columns), np.int64)
     bit = np.zeros((len(numbers), columns), np.int64)
     column[:, open_columns[served:]] = open_columns[host]
@@ -363,7 +379,10 @@ def images_meet(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: Chip
     served = served_columns(asked, spec, row, column)
     if served == len(open_columns):
         return False
-    low, turned = _low(open_columns, served, asked, column.size), _turned(open_rows, asked.rounds)
+    low, turned = (
+        _place_in_low(open_columns, served, asked, column.size),
+        _shifted_rows(open_rows, asked.rounds),
+    )
     own = open_columns[served:]
     numbers = [(q, p) for q in range(asked.rounds) for p in range(asked.bits_in(q))]
     for n, (q, p) in enumerate(numbers):
@@ -378,10 +397,10 @@ def images_meet(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: Chip
     return False
 
 
-def _turns(
+def _shifts(
     x: np.ndarray, plane: np.ndarray, numbers: list[tuple[int, int]], served: int, c: int
 ) -> np.ndarray:
-    """By how many columns each plane of low bits is turned, so that images keep apart.
+    """Choose by how many columns each plane of low bits is turned, so that images keep apart.
 
     Plane by plane, the first turn from an equal part of the matrix on that leaves fewest copies
     in the column of another image of their bit.
@@ -407,8 +426,8 @@ def _turns(
     return turns
 
 
-def stack(layouts: list[CopyPlacement], one: bool = False) -> CopyPlacement:
-    """One layout for the layers of a matrix; lists are filled up to the longest.
+def stack_copies(layouts: list[CopyPlacement], one: bool = False) -> CopyPlacement:
+    """Stack the placements of a matrix's layers; lists are filled up to the longest.
 
     With `one` there is a single layer, and its arrays do not lead with [L].
     """

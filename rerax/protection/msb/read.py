@@ -26,7 +26,7 @@ def read_voted(
     asked: CopySpec,
     spec: ChipSpec,
 ) -> UInt8[Array, "G R C"]:
-    """Words of kept weights after the vote; those of closed weights mean nothing.
+    """Vote the words of kept weights with their copies; those of closed weights mean nothing.
 
     Args:
         words: as read from the array.
@@ -56,7 +56,7 @@ def read_voted(
 def read_images(
     words: UInt8[Array, "G R C"], layout: CopyPlacement, asked: CopySpec, spec: ChipSpec
 ) -> UInt8[Array, "K G R C"]:
-    """Copies of every kept weight's top bits, at their own positions in a word.
+    """Read the copies of every kept weight's top bits, put at their own positions in a word.
 
     Lines that do not exist (NOWHERE) read as the last one here: clamped look-ups are twice as
     fast as filled ones, and only closed weights see them.
@@ -80,6 +80,7 @@ def read_images(
 def _from_low(
     turned: UInt8[Array, "G R C"], round_: int, low: Low, asked: CopySpec, spec: ChipSpec
 ) -> UInt8[Array, "G R C"]:
+    """Read a round's copies from low bits, bit by bit; zeros where freed cells serve the column."""
     first = sum(asked.bits_in(q) for q in range(round_))
     served = low.served[None, None, :].astype(jnp.uint8)
     image = jnp.zeros_like(turned)
@@ -96,7 +97,7 @@ def _from_freed(
     asked: CopySpec,
     spec: ChipSpec,
 ) -> UInt8[Array, "K G R c"]:
-    """Images of the served columns alone: runs of cells, then the copies that traded places."""
+    """Read the images of served columns: runs of cells, then the copies that traded places."""
     freed = layout.freed
     assert freed is not None
     rows, width = words.shape[1], freed.kept.shape[0]
@@ -104,17 +105,17 @@ def _from_freed(
     longest, a_weight = len(copied_cells(asked, 0, spec)) * width, len(host_slices(asked, spec))
     before = -(-longest // (words.shape[2] * a_weight))  # more lines, so that no slice is cut
     closed = words.take(_with_room(freed.rows, before, before), axis=1, mode="clip")
-    closed = _cells(closed, asked, spec).ravel()
+    closed = _host_levels(closed, asked, spec).ravel()
     room = -(-longest // a_weight)
     beside = words.take(_with_room(freed.columns, 0, room), axis=-1, mode="clip")
-    beside = _cells(beside, asked, spec).reshape(rows, -1)
+    beside = _host_levels(beside, asked, spec).reshape(rows, -1)
     origin = before * words.shape[2] * a_weight
     copied = [copied_cells(asked, q, spec) for q in range(asked.rounds)]  # the first copies most
 
     def runs(round_: tuple[Array, ...]) -> tuple[Array, Array]:
         cells, start, quota, base, partners = round_
         on_line = lax.dynamic_slice_in_dim(beside, start, longest, axis=1).take(partners, axis=0)
-        begin = origin + base + layout.rank * (cells * served - quota) - quota
+        begin = origin + base + layout.place * (cells * served - quota) - quota
         return on_line, jax.vmap(lambda b: lax.dynamic_slice_in_dim(closed, b, longest))(begin)
 
     cells = jnp.asarray([len(those) for those in copied])
@@ -123,18 +124,20 @@ def _from_freed(
     images = []
     for q in range(asked.rounds):
         run = jnp.where(jnp.arange(longest)[None, :] < freed.quota[q], on_line[q], below[q])
-        images.append(_image(run, served, width, copied[q], spec))
+        images.append(_image_of_run(run, served, width, copied[q], spec))
     return _with_fixes(jnp.stack(images), words, freed, asked, spec)
 
 
 def _with_room(lines: AnyArray, before: int, behind: int) -> Int32[Array, " n"]:
-    """Numbers of lines, with some on either side whose cells nobody uses."""
+    """Pad numbers of lines on either side with lines that do not exist, whose cells nobody uses."""
     none = jnp.iinfo(jnp.int32).max
     return jnp.pad(jnp.asarray(lines), (before, behind), constant_values=none)
 
 
-def _cells(words: UInt8[Array, "G R C"], asked: CopySpec, spec: ChipSpec) -> UInt8[Array, "R C S"]:
-    """Levels of the cells that may hold copies, weight by weight."""
+def _host_levels(
+    words: UInt8[Array, "G R C"], asked: CopySpec, spec: ChipSpec
+) -> UInt8[Array, "R C S"]:
+    """Unpack the levels of the cells that may hold copies, weight by weight."""
     places = zip(*(_bits_of(slice_, spec) for slice_ in host_slices(asked, spec)), strict=True)
     group, shift, mask = (jnp.asarray(numbers, jnp.uint8)[:, None, None] for numbers in places)
     of_group = words if len(words) == 1 else words.take(group[:, 0, 0], axis=0)
@@ -143,19 +146,19 @@ def _cells(words: UInt8[Array, "G R C"], asked: CopySpec, spec: ChipSpec) -> UIn
 
 
 def _bits_of(slice_: int, spec: ChipSpec) -> tuple[int, int, int]:
-    """Group of a slice, where its cell's bits begin in a word, and a mask of their number."""
+    """Find a slice's group, where its cell's bits begin in a word, and a mask of their number."""
     group, cell = divmod(slice_, spec.cells_per_group)
     return group, cell * spec.bits_per_cell, (1 << spec.bits_of_cell(cell)) - 1
 
 
-def _image(
+def _image_of_run(
     run: UInt8[Array, "R n"],
     served: Array,
     width: int,
     copied: tuple[int, ...],
     spec: ChipSpec,
 ) -> UInt8[Array, "G R c"]:
-    """Copied cells of a run, put where they belong in a word."""
+    """Pack the copied cells of a run into the words that they are copies of."""
     image = [jnp.zeros((run.shape[0], width), jnp.uint8)] * spec.groups
     for i, slice_ in enumerate(copied):
         group, shift, mask = _bits_of(slice_, spec)
@@ -171,7 +174,7 @@ def _with_fixes(
     asked: CopySpec,
     spec: ChipSpec,
 ) -> UInt8[Array, "K G R c"]:
-    """The copies that traded places, in place of what the runs gave for them."""
+    """Replace what the runs gave for the copies that traded places by those copies."""
     if freed.fix.shape[-1] == 0:
         return images
     bits = jnp.asarray([_bits_of(s, spec) for s in range(spec.cells_per_weight)], jnp.int32)

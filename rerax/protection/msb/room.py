@@ -16,7 +16,7 @@ from rerax.protection.msb.placement import (
 
 
 def embedded_ledger(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec) -> Ledger:
-    """Ledger of a matrix that holds the copies asked for; they must fit."""
+    """Count what a matrix stores that holds the copies asked for; they must fit."""
     plain = unprotected_ledger(row, column, spec)
     rows, columns = int(row.sum()), int(column.sum())
     served = served_columns(asked, spec, row, column)
@@ -42,14 +42,14 @@ def embedded_ledger(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: 
 def shortage(
     row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec
 ) -> tuple[int, int] | None:
-    """Bits that do not fit, and the most bits that could be voted as deep; None if all fit.
+    """Count the bits that do not fit, and the most that could be voted as deep; None if all fit.
 
     Copies without low bits fit when freed cells serve all kept weights; those with low bits fit
     when each group keeps at least the bits that are voted.
     """
     if fits(row, column, asked, spec):
         return None
-    short = _short(row, column, asked, spec)
+    short = _bits_missing(row, column, asked, spec)
     fewer = len(asked.depths) - 1
     while fewer and not fits(row, column, replace(asked, depths=asked.depths[:fewer]), spec):
         fewer -= 1
@@ -58,10 +58,11 @@ def shortage(
 
 def fits(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec) -> bool:
     """Whether the copies asked for have room."""
-    return _short(row, column, asked, spec) <= 0
+    return _bits_missing(row, column, asked, spec) <= 0
 
 
-def _short(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec) -> int:
+def _bits_missing(row: np.ndarray, column: np.ndarray, asked: CopySpec, spec: ChipSpec) -> int:
+    """Count the bits for which there is no room; 0 or less: all fit."""
     rows, columns = int(row.sum()), int(column.sum())
     if rows * columns == 0:
         return 0

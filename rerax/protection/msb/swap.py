@@ -15,18 +15,18 @@ TURNS = 48  # attempts for a large matrix, of which each meets another partner
 EVERY = 4096  # pools up to this size try all partners
 
 
-def join(row: Any, slice_: Any, column: Any, spec: ChipSpec, columns: int) -> np.ndarray:
-    """Number of a cell."""
+def cell_number(row: Any, slice_: Any, column: Any, spec: ChipSpec, columns: int) -> np.ndarray:
+    """Number a cell by its row, slice and column."""
     return np.asarray((row * spec.cells_per_weight + slice_) * columns + column)
 
 
-def split(cell: np.ndarray, spec: ChipSpec, columns: int) -> tuple[np.ndarray, ...]:
-    """Row, slice and column of a cell number."""
+def cell_address(cell: np.ndarray, spec: ChipSpec, columns: int) -> tuple[np.ndarray, ...]:
+    """Find row, slice and column of a cell number."""
     line = cell // columns
     return line // spec.cells_per_weight, line % spec.cells_per_weight, cell % columns
 
 
-Line = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+LineLookup = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Wordlines and bitlines of cells."""
 
 
@@ -56,13 +56,13 @@ Meets = Callable[[tuple[np.ndarray, ...], np.ndarray, np.ndarray, Near], np.ndar
 are index, wordline, bitline, and what is near."""
 
 
-def lines_of(cell: np.ndarray, spec: ChipSpec, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Wordline and bitline of cell numbers."""
-    row, slice_, column = split(cell, spec, columns)
+def lines_of_cells(cell: np.ndarray, spec: ChipSpec, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Find wordline and bitline of cell numbers."""
+    row, slice_, column = cell_address(cell, spec, columns)
     return row, spec.bitline(column, slice_, columns)
 
 
-def meets_own(own: np.ndarray, lines: Line) -> Meets:
+def meets_own(own: np.ndarray, lines: LineLookup) -> Meets:
     """Say how copies of the cells `own` [X, r, c] meet them."""
 
     def meets(
@@ -76,12 +76,12 @@ def meets_own(own: np.ndarray, lines: Line) -> Meets:
 def swap(
     at: np.ndarray,
     meets: Meets,
-    lines: Line,
+    lines: LineLookup,
     unused: np.ndarray,
     every: int = EVERY,
     tile: tuple[int, int] | None = None,
 ) -> np.ndarray:
-    """Trade places until no two images of a cell share a line, as far as that can be had.
+    """Trade places of copies until no two images of a cell share a line, as far as that can be had.
 
     Args:
         at: [K, X, r, c] cell number of every copy, -1 where a round has none.
@@ -104,7 +104,7 @@ def swap(
 class _Pool:
     """All copies, and the unused cells behind them, as places that can be traded."""
 
-    def __init__(self, at: np.ndarray, meets: Meets, lines: Line, unused: np.ndarray) -> None:
+    def __init__(self, at: np.ndarray, meets: Meets, lines: LineLookup, unused: np.ndarray) -> None:
         self.at, self.meets, self.lines = at.copy(), meets, lines
         self.row, self.bitline = (line.copy() for line in lines(at))
         self.copies = np.flatnonzero(at >= 0)
@@ -131,7 +131,7 @@ class _Pool:
                 bad = bad[self.clashes(bad, self.cells(bad), near) > 0]
 
     def cells(self, place: np.ndarray) -> np.ndarray:
-        """The cell at each place of the pool."""
+        """Look up the cell at each place of the pool."""
         n = len(self.copies)
         found = np.empty(len(place), np.int64)
         copy = place < n
@@ -140,7 +140,7 @@ class _Pool:
         return found
 
     def clashes(self, place: np.ndarray, cell: np.ndarray, near: Near) -> np.ndarray:
-        """Images that each copy would share a line with in a cell; none for unused places."""
+        """Count the images that each copy would share a line with in a cell; 0 if unused."""
         found = np.zeros(len(place), np.int64)
         copy = place < len(self.copies)
         number = self.copies[place[copy]]
@@ -156,7 +156,7 @@ class _Pool:
         return found
 
     def trade(self, one: np.ndarray, other: np.ndarray, near: Near) -> np.ndarray:
-        """Exchange the cells of pairs where that lessens their clashes; who took part."""
+        """Exchange the cells of pairs where that lessens their clashes; give what moved."""
         mine, theirs = self.cells(one), self.cells(other)
         now = self.clashes(one, mine, near) + self.clashes(other, theirs, near)
         then = self.clashes(one, theirs, near) + self.clashes(other, mine, near)

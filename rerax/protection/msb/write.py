@@ -7,18 +7,18 @@ from jaxtyping import Bool, Int8
 
 from rerax.crossbar.encoding import complement, encode
 from rerax.crossbar.spec import ChipSpec
-from rerax.protection.base import Stored
+from rerax.protection.base import StoredMatrix
 from rerax.protection.msb.placement import (
     CopyPlacement,
     CopySpec,
     copied_cells,
     copy_cells,
-    lay_out,
+    lay_out_copies,
     low_bits,
     served_columns,
-    stack,
+    stack_copies,
 )
-from rerax.protection.msb.swap import split
+from rerax.protection.msb.swap import cell_address
 from rerax.protection.msb.write_around import stack_writable, writable
 
 
@@ -29,8 +29,8 @@ def write_copies(
     asked: CopySpec,
     spec: ChipSpec,
     rewritten: bool = False,
-) -> Stored:
-    """Words with copies in freed cells and low bits, where they are, and the bits complemented.
+) -> StoredMatrix:
+    """Encode words, write copies into freed cells and low bits, and say where these are.
 
     A copy is complemented as the bit that it is a copy of, and the first, third, .. copy of an
     alternating bit the other way.
@@ -49,31 +49,31 @@ def write_copies(
         ]
         turned = [layer.complement for layer in layers]
         each = [layer.extra for layer in layers]
-        return Stored(
+        return StoredMatrix(
             np.stack([layer.words for layer in layers]),
-            stack_writable(each) if rewritten else stack(each),
+            stack_writable(each) if rewritten else stack_copies(each),
             None if turned[0] is None else np.stack(turned),
         )
     served = served_columns(asked, spec, row, column)
     low = low_bits(asked, int(column.sum()), served)
     words = encode(rounded_codes(codes, low, spec), spec)
-    layout = lay_out(row, column, asked, spec)
-    _write(words, layout, row, asked, spec, 0)
+    layout = lay_out_copies(row, column, asked, spec)
+    _write_images(words, layout, row, asked, spec, 0)
     extra: Any = layout
     if rewritten:
         extra = writable(layout, row, column, asked, spec)
     if spec.polarity == "plain":
-        return Stored(words, extra)
+        return StoredMatrix(words, extra)
     own = complement(len(row), spec) & ~np.uint8((1 << low) - 1)
     complemented = np.broadcast_to(own, words.shape).copy()
-    _write(complemented, layout, row, asked, spec, spec.alternating)
-    return Stored(words, extra, complemented)
+    _write_images(complemented, layout, row, asked, spec, spec.alternating)
+    return StoredMatrix(words, extra, complemented)
 
 
 def rounded_codes(
     codes: Int8[np.ndarray, "*L R C"], low: int, spec: ChipSpec
 ) -> Int8[np.ndarray, "*L R C"]:
-    """The nearest codes whose words have `low` zero bits at the bottom, half to even.
+    """Round codes to the nearest whose words have `low` zero bits at the bottom, half to even.
 
     Codes beyond the largest such word saturate.
     """
@@ -88,7 +88,7 @@ def rounded_codes(
     return np.clip(nearest, bottom, top).astype(np.int8)
 
 
-def _write(
+def _write_images(
     words: np.ndarray,
     layout: CopyPlacement,
     row: np.ndarray,
@@ -111,6 +111,7 @@ def _write_freed(
     spec: ChipSpec,
     turned: int,
 ) -> None:
+    """Write the copies in freed cells, a round and a copied cell at a time."""
     assert layout.freed is not None
     at = copy_cells(layout, row, asked, spec)
     own = words[:, np.flatnonzero(row)][:, :, layout.freed.kept]
@@ -120,7 +121,7 @@ def _write_freed(
         group, cell = divmod(copied_cells(asked, 0, spec)[x], spec.cells_per_group)
         image = own[group] ^ np.uint8(turned if q % 2 == 0 else 0)
         level = image >> (cell * spec.bits_per_cell) & ((1 << spec.bits_of_cell(cell)) - 1)
-        to_row, to_slice, to_column = split(at[q, x], spec, words.shape[-1])
+        to_row, to_slice, to_column = cell_address(at[q, x], spec, words.shape[-1])
         # Many cells of one word are written at once, so each bit plane has its own turn.
         for place in range(spec.cells_per_weight):
             here = to_slice == place
@@ -140,6 +141,7 @@ def _write_low(
     spec: ChipSpec,
     turned: int,
 ) -> None:
+    """Write the copies in low bits, which `rounded_codes` has left 0."""
     low = layout.low
     assert low is not None
     rows, columns = np.flatnonzero(row), np.flatnonzero(low.served)

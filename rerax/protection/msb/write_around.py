@@ -16,11 +16,11 @@ from rerax.protection.msb.placement import (
     CopySpec,
     copied_cells,
     copy_cells,
-    stack,
+    stack_copies,
     voted_bits,
 )
 from rerax.protection.msb.read import read_voted
-from rerax.protection.msb.swap import split
+from rerax.protection.msb.swap import cell_address
 from rerax.protection.nearest_word import nearest_word
 
 
@@ -66,7 +66,7 @@ def copy_addresses(
     if copies.freed is not None:
         kept = copies.freed.kept[copies.freed.kept < columns]
         cells = copy_cells(copies, row, asked, spec)[:, :, :, : len(kept)]
-        to_row, to_slice, to_column = split(cells, spec, columns)
+        to_row, to_slice, to_column = cell_address(cells, spec, columns)
         group, cell = np.divmod(to_slice, spec.cells_per_group)
         word = (group * rows + to_row) * columns + to_column
         mine = np.ix_(np.flatnonzero(row), kept)
@@ -92,7 +92,7 @@ def copy_addresses(
 def stack_writable(layers: Sequence[Writable]) -> Writable:
     """Put those of a matrix's layers together."""
     copies, hosts, *lines = zip(*layers, strict=True)
-    return Writable(stack(list(copies)), stack_hosts(hosts), *map(np.stack, lines))
+    return Writable(stack_copies(list(copies)), stack_hosts(hosts), *map(np.stack, lines))
 
 
 def write_around(
@@ -136,5 +136,5 @@ def write_around(
 
 
 def _copied_bits(asked: CopySpec, spec: ChipSpec) -> int:
-    """Top bits of a group that have copies."""
+    """Count the top bits of a group that have copies."""
     return max(voted_bits(asked, spec)).bit_count()

@@ -19,7 +19,7 @@ WORKLOAD = Workload(
 )
 
 
-class Design:
+class ModelProfile:
     """In a planner's place: says in the protection what it was asked."""
 
     def __init__(self):
@@ -32,7 +32,7 @@ class Design:
 
 @pytest.fixture
 def design(monkeypatch):
-    design = Design()
+    design = ModelProfile()
     monkeypatch.setattr(plans, "_design", lambda workload, sensitivity: design)
     return design
 

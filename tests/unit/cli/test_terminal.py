@@ -9,7 +9,7 @@ import pytest
 from made_rows import campaign
 
 from rerax.io import place
-from rerax.progress import Lines, say
+from rerax.progress import LineReporter, say
 from rerax.report import Column, print_columns, print_table
 from rerax.values import printable
 
@@ -107,7 +107,7 @@ def test_what_a_scheme_costs_stands_beside_what_it_gains(monkeypatch):
 
 def test_lines_of_progress_and_errors(capsys):
     told = []
-    lines = Lines("chips", write=told.append)
+    lines = LineReporter("chips", write=told.append)
     lines.tell(type("P", (), {"done": 1, "total": 2, "text": ODD})())
     lines.close()
     say(ODD)

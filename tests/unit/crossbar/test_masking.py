@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from arrays import random_gates
 
-from rerax.crossbar.masking import Lines, masked_codes, open_lines
+from rerax.crossbar.masking import OpenLines, masked_codes, open_lines
 from rerax.hardware import Hardware
 from rerax.models.bert.crossbars import program_bert
 from rerax.pruning.gates import open_cells, open_gates
@@ -20,7 +20,7 @@ def test_codes_in_closed_lines_are_zeros(closed):
     lines = open_lines(gate)
     codes = rng.integers(-128, 128, (3, 7, 5)).astype(np.int8)
     for layer in range(3):
-        found = masked_codes(jnp.asarray(codes[layer]), Lines(*(side[layer] for side in lines)))
+        found = masked_codes(jnp.asarray(codes[layer]), OpenLines(*(side[layer] for side in lines)))
         kept = open_cells(gate["row"][layer], gate["column"][layer])
         np.testing.assert_array_equal(found, np.where(kept, codes[layer], 0))
         assert found.dtype == np.int8

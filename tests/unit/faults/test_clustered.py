@@ -14,7 +14,7 @@ from rerax.faults import Clustered
 from rerax.faults.sampling.gamma import QUANTILES, hazards, survival
 from rerax.faults.sampling.poisson import EDGES, INTERVALS
 from rerax.faults.sampling.rates import limit_of, rate_table
-from rerax.faults.sampling.tiles import TileLimits, _ByTile, _row, tile_multipliers
+from rerax.faults.sampling.tiles import TileLimits, _LimitsByTile, _row, tile_multipliers
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_points_count_up_to_their_own_tiles_limits():
         jnp.array([[False, False, True]]),
         jnp.uint32([[0, 0, 500]]),
     )
-    at = _ByTile(limits, spec, None)
+    at = _LimitsByTile(limits, spec, None)
     assert int(at.intervals) == 21
     assert bool(at.above)
     row, bitline = jnp.uint32([1, 1, 1]), jnp.uint32([2, 3, 8])

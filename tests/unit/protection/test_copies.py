@@ -14,10 +14,10 @@ from rerax.crossbar.encoding import decode, encode
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.cost import Misses
 from rerax.protection.msb.diversity import _misses, count_misses
-from rerax.protection.msb.placement import CopySpec, lay_out, voted_bits
+from rerax.protection.msb.placement import CopySpec, lay_out_copies, voted_bits
 from rerax.protection.msb.read import read_voted
 from rerax.protection.msb.room import fits
-from rerax.protection.msb.swap import join
+from rerax.protection.msb.swap import cell_number
 from rerax.protection.msb.write import rounded_codes, write_copies
 
 PRUNED, DEEP = CopySpec((3, 3), True, False), CopySpec((5, 3), True, False)
@@ -103,7 +103,7 @@ def test_misses_are_those_of_the_cells_that_are_read(case):
     expected = missed(found, case.row, case.column, spec)
     assert expected.bits > 0
     assert expected.wordline == 0
-    layout = lay_out(case.row, case.column, case.wish, spec)
+    layout = lay_out_copies(case.row, case.column, case.wish, spec)
     assert count_misses(layout, case.row, case.column, case.wish, spec) == expected
 
 
@@ -119,7 +119,7 @@ def test_misses_of_images_that_lie_anywhere():
         for n in range(300)
     }
     expected = missed(found, np.ones(9), np.ones(5), spec)
-    images = join(row, slice_, column, spec, 5)
+    images = cell_number(row, slice_, column, spec, 5)
     assert _misses(images, np.ones(300, int), 9, 5, spec) == expected
     assert min(expected.wordline, expected.bitline, expected.adjacent, expected.tile) > 10
 

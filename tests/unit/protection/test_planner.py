@@ -15,7 +15,7 @@ from rerax.protection import Allocation, Code, Duplicate, MsbEmbed, Plan, Unprot
 from rerax.protection.expected_error import CODES, Votes, squared_error
 from rerax.protection.msb.placement import low_bits, served_columns
 from rerax.protection.msb.write import rounded_codes
-from rerax.protection.planner import Codes, _candidates, allocate, damage
+from rerax.protection.planner import MatrixProfile, _candidates, allocate, damage
 
 ROWS, COLUMNS = 40, 32
 
@@ -29,7 +29,7 @@ def matrix(spec, closed=0.4, gated=True, seed=0):
     top = 2 ** (spec.bits - 1) - 1
     codes = np.clip(np.rint(rng.normal(0, top / 3, (1, ROWS, COLUMNS))), -top, top)
     codes = np.where(row[:, :, None] & column[:, None, :], codes, 0).astype(np.int8)
-    return Codes(codes, row, column, gated, rng.uniform(0.5, 2, (1, COLUMNS)))
+    return MatrixProfile(codes, row, column, gated, rng.uniform(0.5, 2, (1, COLUMNS)))
 
 
 def by_enumeration(code, stored, votes, chances, spec):

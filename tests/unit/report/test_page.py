@@ -3,6 +3,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import markupsafe
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +14,7 @@ from paths import RESULTS
 from rerax.campaign.store import read_rows
 from rerax.cli import main
 from rerax.report import make_page, summarise_points, write_page
-from rerax.report.wording import interval, points
+from rerax.report.format import hundredths, interval
 from rerax.stats import paired_difference, passes, summarise, wilson
 from rerax.stats.stopping import Rule
 from rerax.values import rate_text
@@ -121,9 +122,9 @@ def test_gains_are_paired_over_common_chips():
         [
             "msb:1x3:lsb",
             "1e-2",
-            points(expected.mean, sign=True),
+            hundredths(expected.mean, sign=True),
             interval(expected.interval, sign=True),
-            points(expected.se),
+            hundredths(expected.se),
             "1.00",
             "12.5",
             "5",
@@ -132,7 +133,7 @@ def test_gains_are_paired_over_common_chips():
     ]
     told = re.findall(r"<title>(msb:1x3:lsb at 1e-2\n[^<]*)</title>", chart(text, "gain-0-0"))
     assert told == [
-        f"msb:1x3:lsb at 1e-2\n{points(expected.mean, sign=True)} points over unprotected\n"
+        f"msb:1x3:lsb at 1e-2\n{hundredths(expected.mean, sign=True)} points over unprotected\n"
         f"95 % interval {interval(expected.interval, sign=True)}\n5 common chips"
     ]
 
@@ -213,7 +214,7 @@ def test_text_from_rows_is_escaped():
     assert "<script>alert" not in text
     assert "<b>" not in text
     assert text.count("<script>") == 1
-    assert html.escape(evil) in text
+    assert str(markupsafe.escape(evil)) in text
 
 
 def test_a_page_has_what_its_rows_allow():
@@ -253,7 +254,7 @@ def test_findings_of_many_subjects_open_on_request():
     )
     assert "<details>" not in few
     assert re.findall(r"<summary>(.*?)</summary>", many) == [f"m{k} on sst2" for k in range(5)]
-    assert [text.count("<dt>Budget</dt>") for text in (few, many)] == [4, 5]
+    assert [text.count("<dt>Score lost</dt>") for text in (few, many)] == [4, 5]
 
 
 def test_no_rows_are_refused():
@@ -305,13 +306,13 @@ def test_heat_maps_show_the_loss_of_every_place():
     where = {"faulty": "layers=1;matrices=query", "rate": 1e-2}
     loss = 0.89 - scores_of(rows, **where)[1].mean()
     _, told, shown = cells[2]
-    assert shown == points(loss)
-    assert f"layers 1, matrices query\n{points(loss)} points lost" in told
+    assert shown == hundredths(loss)
+    assert f"layers 1, matrices query\n{hundredths(loss)} points lost" in told
     assert "<caption>bits × rate</caption>" in text
     losses = [float(shown) for *_, shown in cells]
     shades = [int(shade) for shade, *_ in cells]
     assert [shades[k] for k in np.argsort(losses)] == sorted(shades)
-    assert f"{points(max(losses) / 100)} points of the clean score" in html.unescape(text)
+    assert f"{hundredths(max(losses) / 100)} points of the clean score" in html.unescape(text)
 
 
 def test_places_that_were_not_run_stay_empty():

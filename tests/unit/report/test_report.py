@@ -18,7 +18,7 @@ from rerax.report import (
     summarise_points,
     write_page,
 )
-from rerax.report.lines import doubt_text
+from rerax.report.summary import doubt_text
 from rerax.stats.stopping import Rule
 
 POINT = Point(task="sst2", model="minilm", rate=1e-3)

@@ -12,7 +12,7 @@ def dispatched(monkeypatch):
     """The network, and the sentences of each dispatch."""
     found = []
 
-    def outcomes(self, seed, chips, faults, entries=None):
+    def outcomes(self, seed, chips, faults, prefixes=None):
         batches = self.batches
         found.append((self, [int((bucket.index >= 0).sum()) for bucket in batches.buckets]))
         logits = np.full((1, batches.examples, 2), np.nan, np.float32)

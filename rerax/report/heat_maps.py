@@ -1,15 +1,13 @@
-"""Where faults hurt: points restricted to layers, matrices or bits, as heat maps. No JAX here."""
+"""Where faults hurt: points restricted to layers, matrices or bits, as heat maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rerax.models.bert.names import MATRICES
 from rerax.models.bert.scope import Scope
-from rerax.report.lines import Line, plainness, scheme_of, workload_of
-from rerax.report.panels import scheme_labels, titles_of
+from rerax.report.compare import panel_titles, series_labels
+from rerax.report.summary import PointSummary, panel_key, plainest_first, series_key
 from rerax.values import rate_text
-
-ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -28,54 +26,54 @@ class HeatMap:
     column_name: str
     rows: tuple[str, ...]
     columns: tuple[str, ...]
-    cells: dict[tuple[str, str], Line]
+    cells: dict[tuple[str, str], PointSummary]
 
     @property
     def largest(self) -> float:
         """The largest loss."""
-        return max(loss(line) for line in self.cells.values())
+        return max(mean_loss(point) for point in self.cells.values())
 
 
-def loss(line: Line) -> float:
-    """What the faults of a point cost: clean score less mean score."""
-    return line.clean_score - line.summary.mean
+def mean_loss(point: PointSummary) -> float:
+    """Compute what the faults of a point cost: clean score less mean score."""
+    return point.clean_score - point.summary.mean
 
 
-def make_heat_maps(lines: Sequence[Line]) -> list[HeatMap]:
-    """Heat maps of a campaign; none where no point is restricted.
+def make_heat_maps(points: Sequence[PointSummary]) -> list[HeatMap]:
+    """Make the heat maps of a campaign; none where faults act everywhere.
 
     Places that are restricted in one way (each layer, say) are one map with the rates as columns;
     those restricted in two are one map a rate; in three, layers x matrices for each set of bits.
 
     Args:
-        lines: points of a campaign (`summarise_points`).
+        points: points of a campaign (`summarise_points`).
     """
-    lines = [line for line in lines if line.settings["faulty"] is not None and line.rate > 0]
-    titles = titles_of(lines)
-    schemes = sorted({scheme_of(line) for line in lines}, key=plainness)
-    labels = dict(zip(schemes, scheme_labels(schemes), strict=True))
-    maps: dict[tuple[str, ...], dict[tuple[str, str], Line]] = {}
-    for line in lines:
-        names, parts, rest = _parts(line)
-        title = [titles[workload_of(line)]] if len(titles) > 1 else []
-        title += [labels[scheme_of(line)]] if len(schemes) > 1 else []
+    points = [point for point in points if point.settings["faulty"] is not None and point.rate > 0]
+    titles = panel_titles(points)
+    keys = sorted({series_key(point) for point in points}, key=plainest_first)
+    labels = dict(zip(keys, series_labels(keys), strict=True))
+    maps: dict[tuple[str, ...], dict[tuple[str, str], PointSummary]] = {}
+    for point in points:
+        names, parts, rest = _parts(point)
+        title = [titles[panel_key(point)]] if len(titles) > 1 else []
+        title += [labels[series_key(point)]] if len(keys) > 1 else []
         key = (", ".join([*title, " × ".join(names), *rest]), *names)
-        maps.setdefault(key, {})[parts] = line
+        maps.setdefault(key, {})[parts] = point
     return [
         HeatMap(title, row, column, _sorted(cells, 0), _sorted(cells, 1), cells)
         for (title, row, column), cells in maps.items()
     ]
 
 
-def _parts(line: Line) -> tuple[tuple[str, str], tuple[str, str], list[str]]:
-    """Names of rows and columns, the place of a point among them, what the title must add."""
-    scope = Scope.parse(line.settings["faulty"])
+def _parts(point: PointSummary) -> tuple[tuple[str, str], tuple[str, str], list[str]]:
+    """Say what rows and columns are, where a point stands, and what the title must add."""
+    scope = Scope.parse(point.settings["faulty"])
     parts = {
         name: "+".join(map(str, values))
         for name in ("layers", "matrices", "bits")
         if (values := getattr(scope, name)) is not None
     }
-    rate = rate_text(line.rate)
+    rate = rate_text(point.rate)
     if len(parts) == 1:
         ((name, value),) = parts.items()
         return (name, "rate"), (value, rate), []
@@ -84,8 +82,8 @@ def _parts(line: Line) -> tuple[tuple[str, str], tuple[str, str], list[str]]:
     return (row, column), (parts[row], parts[column]), [f"rate {rate}", *more]
 
 
-def _sorted(cells: dict[tuple[str, str], Line], side: int) -> tuple[str, ...]:
-    """Labels of a side: numbers by size, matrices in the order of the network."""
+def _sorted(cells: dict[tuple[str, str], PointSummary], side: int) -> tuple[str, ...]:
+    """Sort the labels of a side: numbers by size, matrices in the order of the network."""
 
     def key(label: str) -> tuple[float, ...]:
         words = label.split("+")

@@ -13,7 +13,7 @@ FIRST_LOOK = 64
 
 
 def looks(max_chips: int) -> tuple[int, ...]:
-    """Numbers of chips at which a point may stop: 64, 128, 256, ... and the most.
+    """List the numbers of chips at which a point may stop: 64, 128, 256, ... and the most.
 
     Example:
         >>> looks(300)
@@ -34,7 +34,7 @@ def stop_here(scores: Float[np.ndarray, " chips"], until_se: float) -> bool:
 
 
 def chips_for_mean(half_width: float, sd: float, skew: float = 0.0, level: float = 0.95) -> int:
-    """Chips at which `mean_interval` has a half-width of at most so much.
+    """Compute how many chips give `mean_interval` a half-width of at most so much.
 
     Args:
         half_width: what is asked, in units of the score.
@@ -54,7 +54,7 @@ def chips_for_mean(half_width: float, sd: float, skew: float = 0.0, level: float
 
 
 def chips_without_failure(share: float, level: float = 0.95) -> int:
-    """Chips that must all pass to show a yield of at least `share`.
+    """Compute how many chips must all pass to show a yield of at least `share`.
 
     The one-sided exact bound: the least n with share^n <= 1 - level.
 
@@ -72,7 +72,7 @@ def chips_without_failure(share: float, level: float = 0.95) -> int:
 
 
 def chips_for_yield(share: float, half_width: float, level: float = 0.95) -> int:
-    """Chips at which Wilson's interval of a yield near `share` has such a half-width.
+    """Compute how many chips give Wilson's interval of a yield near `share` such a half-width.
 
     Args:
         share: the yield expected, 0 to 1.
@@ -83,7 +83,7 @@ def chips_for_yield(share: float, half_width: float, level: float = 0.95) -> int
 
 
 def _least(too_few: Callable[[int], bool], start: int) -> int:
-    """Least number, from `start` on, that is not too few."""
+    """Find the least number, from `start` on, that is not too few."""
     high = start
     while too_few(high):
         high *= 2

@@ -1,4 +1,4 @@
-"""Tables that fit the terminal they are printed on. No JAX here."""
+"""Tables that fit the terminal they are printed on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -80,19 +80,19 @@ def print_columns(
 
 
 def _cut(word: str) -> str:
-    """A word of a note; the text of a plan is one of hundreds of letters."""
+    """Cut a word of a note; the text of a plan is one of hundreds of letters."""
     return word if len(word) <= 2 * LONGEST else f"{word[: LONGEST - 1]}…"
 
 
 def _short(column: Column) -> Column:
-    """A column whose long names are cut and numbered, each name by its own number."""
+    """Cut the long names of a column, and number them so that they stay apart."""
     long = list(dict.fromkeys(text for text in column.texts if len(text) > LONGEST))
     cut = {text: f"{text[: LONGEST - 6]}… #{k}" for k, text in enumerate(long, 1)}
     return replace(column, texts=[cut.get(text, text) for text in column.texts])
 
 
 def _that_fit(columns: Sequence[Column], width: int) -> list[Column]:
-    """Columns that have room beside each other, words folded."""
+    """Leave out columns of the highest ranks until the others have room."""
     shown = list(columns)
     while _room(shown) > width and (last := max(column.rank for column in shown)):
         shown.remove(next(column for column in reversed(shown) if column.rank == last))

@@ -41,7 +41,7 @@ CLOSED = 0.2
 
 
 @dataclass(frozen=True)
-class Job:
+class BenchCase:
     """A model laid out on crossbars and a split on the device.
 
     Attributes:
@@ -49,14 +49,14 @@ class Job:
         network: static description.
         stored: the model on crossbars.
         batches: the split's batches.
-        blocks: the same on the device.
+        shards: the same on the device.
     """
 
     inputs: Inputs
     network: Network
     stored: StoredModel
     batches: Batches
-    blocks: tuple[Any, ...]
+    shards: tuple[Any, ...]
 
     @property
     def weights(self) -> int:
@@ -65,7 +65,7 @@ class Job:
         return sum(crossbar.words.size // crossbar.words.shape[1] for crossbar in encoder)
 
     def chips(self, rate: float, groups: int = 1) -> Work:
-        """The work of so many lane groups of chips.
+        """Make the work of so many lane groups of chips.
 
         Args:
             rate: fault rate.
@@ -77,14 +77,14 @@ class Job:
         def work() -> Any:
             how = (chip_range(0, 0, groups), faults)
             return [
-                engine.chunk_logits(self.network, chunk, self.stored, block, *how)
-                for block in self.blocks
+                engine.chunk_logits(self.network, chunk, self.stored, shard, *how)
+                for shard in self.shards
             ]
 
         return work
 
 
-def make_job(inputs: Inputs, scheme: str = "none") -> Job:
+def make_case(inputs: Inputs, scheme: str = "none") -> BenchCase:
     """Lay a model out.
 
     Args:
@@ -99,9 +99,9 @@ def make_job(inputs: Inputs, scheme: str = "none") -> Job:
     network = Network(inputs.config, lanes=lanes)
     stored = program_bert(inputs.params, hardware, gates=inputs.gates)
     batches = make_batches(inputs.examples, inputs.config.pad_token_id)
-    _, blocks = engine.fit_memory(network, batches)
+    _, shards = engine.fit_memory(network, batches)
     on_device = jax.tree.map(jnp.asarray, stored)
-    return Job(inputs, network, on_device, batches, engine.to_device(batches, blocks))
+    return BenchCase(inputs, network, on_device, batches, engine.to_device(batches, shards))
 
 
 def random_inputs(
@@ -111,7 +111,7 @@ def random_inputs(
     seed: int = 0,
     lengths: tuple[int, int] = LENGTHS,
 ) -> Inputs:
-    """A random model and random sentences: the work is that of real ones.
+    """Draw a random model and random sentences: they take the work of real ones.
 
     Args:
         config: the model's shape.

@@ -37,7 +37,7 @@ class Scores(NamedTuple):
 
 
 def scorer(score: Score, stored: StoredModel) -> Callable[[int, range, Faults], Iterator[Scores]]:
-    """Make what scores chips: one compiled program for all rates.
+    """Make a function that scores chips: one compiled program for all rates.
 
     It is compiled anew for every call, since what a score reads from outside may have changed.
 
@@ -77,7 +77,7 @@ def scorer(score: Score, stored: StoredModel) -> Callable[[int, range, Faults], 
 
 
 def lane_width(stored: StoredModel, backend: str) -> int:
-    """Chips in one `vmap`: a constant of backend and model size, so that scores are too."""
+    """Choose the chips in one `vmap`, by backend and model size alone, so that scores are fixed."""
     if backend == "cpu":
         return 1
     weights = sum(crossbar.words.size for crossbar in stored.crossbars.values())
@@ -85,7 +85,7 @@ def lane_width(stored: StoredModel, backend: str) -> int:
 
 
 def numbers_of(found: Any) -> dict[str, Array]:
-    """What a score gave as numbers by name; a single one is called `score`.
+    """Check what a score gave and name its numbers; a single one is called `score`.
 
     Whole numbers and truth values stay whole, so that rows, in float64, hold them exactly.
 

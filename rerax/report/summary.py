@@ -1,4 +1,4 @@
-"""The points of a campaign as lines of statistics over their chips. No JAX here."""
+"""The statistics of every point of a campaign, over its chips."""
 
 import math
 import re
@@ -15,7 +15,7 @@ from rerax.campaign.schema import FIRST_COLUMNS
 from rerax.campaign.workload import unprotected_text
 from rerax.crossbar.spec import ENCODINGS
 from rerax.glue.tasks import find_task
-from rerax.report.wording import budget_text
+from rerax.report.format import budget_text, hundredths, setting_text
 from rerax.stats import Summary, paired_difference, passes, summarise, yield_interval
 from rerax.stats.stopping import Rule
 from rerax.values import read_budget
@@ -39,17 +39,17 @@ SETTINGS = (
     "tested",
 )
 """Columns that tell points apart, the rate aside."""
-UNSAID = {"polarity": "plain", "tested": "all"}
+NULL_MEANS = {"polarity": "plain", "tested": "all"}
 """What rows mean that are null in a setting, if it is more than nothing."""
-WORKLOAD = ("task", "model", "fault", "sa1_share")
+PANEL_SETTINGS = ("task", "model", "fault", "sa1_share")
 """Settings that tell panels apart."""
-SCHEME = tuple(name for name in SETTINGS if name not in (*WORKLOAD, "faulty"))
+SERIES_SETTINGS = tuple(name for name in SETTINGS if name not in (*PANEL_SETTINGS, "faulty"))
 """Settings that tell the series of a panel apart."""
 
 
 @dataclass(frozen=True)
-class Line:
-    """One point of the closing table.
+class PointSummary:
+    """One point of a campaign and the statistics of its chips.
 
     Attributes:
         settings: its value in each of `SETTINGS`.
@@ -95,8 +95,8 @@ def summarise_points(
     budget: float | str = 0.01,
     stopped: Rule | None = None,
     runs: Sequence[Mapping[str, Any]] = (),
-) -> list[Line]:
-    """One line for each point, in the order of every table and page (`in_order`).
+) -> list[PointSummary]:
+    """Summarise the chips of each point, in the order of every table (`table_order`).
 
     Args:
         rows: rows of a campaign.
@@ -118,12 +118,14 @@ def summarise_points(
     told = [entry for run in runs for entry in run.get("reads", ())]
     hashes = rows["point_hash"]
     points = [rows.filter(pc.equal(hashes, h)) for h in pc.unique(hashes)]
-    return sorted((_line(point, budget, stopped, told) for point in points), key=in_order)
+    return sorted(
+        (_summarise_point(point, budget, stopped, told) for point in points), key=table_order
+    )
 
 
-def _line(
+def _summarise_point(
     rows: pa.Table, budget: float, stopped: Rule | None, told: Sequence[Mapping[str, Any]]
-) -> Line:
+) -> PointSummary:
     first = rows.slice(0, 1).to_pylist()[0]
     scores = rows["score"].to_numpy()
     if first["rate"] == 0:  # the same chip written many times counts once
@@ -131,9 +133,10 @@ def _line(
     chips = rows["chip"].to_numpy()[: len(scores)]
     passed = int(passes(scores, first["float_score"], budget).sum())
     n = len(scores)
-    early = stopped is not None and n <= stopped.max_chips  # more were asked for without it
-    return Line(
-        {name: first.get(name) or UNSAID.get(name, first.get(name)) for name in SETTINGS},
+    # Of more chips than the rule allows, somebody else decided the number.
+    early = stopped is not None and n <= stopped.max_chips
+    return PointSummary(
+        {name: first.get(name) or NULL_MEANS.get(name, first.get(name)) for name in SETTINGS},
         first["rate"],
         summarise(scores, highest=1.0, lowest=find_task(first["task"]).lowest_score),
         passed / n,
@@ -154,22 +157,24 @@ def _line(
 
 
 def _reads(first: Mapping[str, Any], told: Sequence[Mapping[str, Any]]) -> float | None:
-    """What a run has said of the point's reads (`Worker.provenance`)."""
+    """Find what a run has said of the point's reads: no row does."""
     for entry in told:
         if all(first.get(name) == value for name, value in entry.items() if name != "reads"):
             return float(entry["reads"])
     return None
 
 
-def unprotected(lines: Sequence[Line], runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Which matrices a protection leaves as they are, in sentences; the rows do not know.
+def unprotected_matrices(
+    points: Sequence[PointSummary], runs: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Name the matrices that each protection leaves as they are; the rows do not know.
 
     Args:
-        lines: points of the campaign.
+        points: points of the campaign.
         runs: lines of the folder's provenance (`campaign.manifest.read_provenance`); runs of
             versions that did not record it say nothing.
     """
-    here = {tuple(line.settings[n] for n in ("task", "model", "protection")) for line in lines}
+    here = {tuple(point.settings[n] for n in ("task", "model", "protection")) for point in points}
     pairs = {f"{task}/{model}" for task, model, _ in here}
     shown_under = {(f"{task}/{model}", protection) for task, model, protection in here}
     told = {
@@ -185,14 +190,14 @@ def unprotected(lines: Sequence[Line], runs: Sequence[Mapping[str, Any]]) -> lis
     ]
 
 
-def coarse_yields(lines: Sequence[Line], budget: float) -> list[str]:
-    """A sentence where one example is more than half the budget, so that a yield hangs on few.
+def coarse_yields(points: Sequence[PointSummary], budget: float) -> list[str]:
+    """Warn where one example is more than half the budget: the yield then hangs on a few.
 
     Args:
-        lines: points of the campaign.
+        points: points of the campaign.
         budget: loss of score that a passing chip may have.
     """
-    few = min((line.examples for line in lines), default=0)
+    few = min((point.examples for point in points), default=0)
     if not few or not 0 < budget < 2 / few:
         return []
     whole = math.floor(budget * few + 1e-9)
@@ -202,8 +207,8 @@ def coarse_yields(lines: Sequence[Line], budget: float) -> list[str]:
     ]
 
 
-def told_apart(one: Line, other: Line) -> bool:
-    """Whether two points differ in their mean score: as printed, and beyond chance.
+def differ_beyond_chance(one: PointSummary, other: PointSummary) -> bool:
+    """Decide whether two mean scores differ, as printed and beyond chance.
 
     Beyond chance means that the 95 % interval of the paired difference does not hold 0. Points
     with fewer than two chips in common are compared by their own intervals, which may not meet.
@@ -211,68 +216,58 @@ def told_apart(one: Line, other: Line) -> bool:
     Args:
         one, other: the points.
     """
-    if percent(one.summary.mean) == percent(other.summary.mean):
+    if hundredths(one.summary.mean) == hundredths(other.summary.mean):
         return False
     if len(np.intersect1d(one.chips, other.chips)) > 1:
         gain = paired_difference(one.chips, one.scores, other.chips, other.scores).interval
         return gain is not None and not gain[0] <= 0 <= gain[1]
-    low, high = sorted((one, other), key=lambda line: line.summary.mean)
+    low, high = sorted((one, other), key=lambda point: point.summary.mean)
     if low.summary.interval is None or high.summary.interval is None:
         return False
     return low.summary.interval[1] < high.summary.interval[0]
 
 
-def split_settings(lines: Sequence[Line]) -> tuple[list[str], dict[str, Any]]:
-    """Settings that vary over the points, and those that all share."""
-    values = {name: {line.settings[name] for line in lines} for name in SETTINGS}
+def split_settings(points: Sequence[PointSummary]) -> tuple[list[str], dict[str, Any]]:
+    """Split settings into those that vary over the points and those that all share."""
+    values = {name: {point.settings[name] for point in points} for name in SETTINGS}
     vary = [name for name in SETTINGS if len(values[name]) > 1]
     common = {name: next(iter(v)) for name, v in values.items() if len(v) == 1}
-    return vary, {name: v for name, v in common.items() if v not in (None, UNSAID.get(name))}
+    return vary, {name: v for name, v in common.items() if v not in (None, NULL_MEANS.get(name))}
 
 
-def percent(score: float) -> str:
-    """A score in percent, two digits behind the point."""
-    return f"{100 * score:.2f}"
+def panel_key(point: PointSummary) -> tuple[str, ...]:
+    """Say to which panel a point belongs."""
+    return tuple(setting_text(point.settings[name]) for name in PANEL_SETTINGS)
 
 
-def shown(value: Any) -> str:
-    """A setting as tables show it."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def series_key(point: PointSummary) -> tuple[Any, ...]:
+    """Say to which series a point belongs: its values of `SERIES_SETTINGS`."""
+    return tuple(point.settings[name] for name in SERIES_SETTINGS)
 
 
-def workload_of(line: Line) -> tuple[str, ...]:
-    """The panel that a point belongs to."""
-    return tuple(shown(line.settings[name]) for name in WORKLOAD)
-
-
-def scheme_of(line: Line) -> tuple[Any, ...]:
-    """The scheme of a point, in the order of `SCHEME`."""
-    return tuple(line.settings[name] for name in SCHEME)
-
-
-def plainness(scheme: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Sort key that puts the scheme nearest to a point's defaults first."""
-    usual = {**DEFAULTS, **UNSAID}
-    away = [value != usual.get(name) for name, value in zip(SCHEME, scheme, strict=True)]
-    encoding = scheme[SCHEME.index("encoding")]
+def plainest_first(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Sort series by how far they are from a point's defaults."""
+    usual = {**DEFAULTS, **NULL_MEANS}
+    away = [value != usual.get(name) for name, value in zip(SERIES_SETTINGS, key, strict=True)]
+    encoding = key[SERIES_SETTINGS.index("encoding")]
     rank = ENCODINGS.index(encoding) if encoding in ENCODINGS else len(ENCODINGS)
-    return sum(away), away, rank, tuple(map(shown, scheme))
+    return sum(away), away, rank, tuple(map(setting_text, key))
 
 
-def in_order(line: Line) -> tuple[Any, ...]:
-    """Sort key that puts points as all tables show them: panel, scheme, place, rate."""
-    place = re.split(r"([0-9]+)", line.settings["faulty"] or "")
+def table_order(point: PointSummary) -> tuple[Any, ...]:
+    """Sort points as all tables show them: by panel, series, place of faults, rate."""
+    place = re.split(r"([0-9]+)", point.settings["faulty"] or "")
     numbered = [int(part) if part.isdigit() else part for part in place]  # layer 2 before 10
-    return workload_of(line), plainness(scheme_of(line)), numbered, line.rate
+    return panel_key(point), plainest_first(series_key(point)), numbered, point.rate
 
 
-def mark(summary: Summary) -> str:
-    """A sign behind an interval that may cover the mean too seldom (`doubt_text`)."""
+def doubt_mark(summary: Summary) -> str:
+    """Mark an interval that may cover the mean too seldom (`doubt_text`)."""
     return " *" if summary.doubtful else ""
 
 
 def doubt_text(summaries: Iterable[Summary]) -> str:
-    """What the mark * behind an interval means; nothing where no interval has one."""
+    """Say what the mark * means; nothing where no interval has one."""
     if not any(summary.doubtful for summary in summaries):
         return ""
     return (

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from rerax.report.axes import LETTER, NARROW, WIDE, RateAxis, ValueAxis, nice_step
+from rerax.report.chart_axes import LETTER, NARROW, WIDE, RateAxis, ValueAxis, nice_step
 from rerax.values import rate_text
 
 RATES = [

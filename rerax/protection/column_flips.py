@@ -98,25 +98,25 @@ def unflipped(
 def _as_read(
     words: UInt8[Array, "G R C"], stuck: UInt8[Array, "G R C"], held: UInt8[Array, "G R C"]
 ) -> UInt8[Array, "G R C"]:
-    """What is read of words written as they are."""
+    """Read words that were written as they are."""
     return (words & ~stuck) | (held & stuck)
 
 
 def _masks(spec: ChipSpec) -> UInt8[Array, "M G"]:
-    """All choices of complemented bits, those of fewest bits first; both groups alike."""
+    """List all choices of complemented bits, those of fewest bits first; both groups alike."""
     numbers = sorted(range(1 << spec.group_bits), key=lambda mask: (mask.bit_count(), mask))
     return jnp.tile(jnp.asarray(numbers, jnp.uint8)[:, None], (1, spec.groups))
 
 
 def _in_blocks(values: Array, rows: int) -> Array:
-    """[B, rows, C] of [R, C], zeros behind the last row."""
+    """Cut [R, C] into blocks of rows [B, rows, C], zeros behind the last row."""
     blocks = -(-values.shape[0] // rows)
     room = blocks * rows - values.shape[0]
     return jnp.pad(values, ((0, room), (0, 0))).reshape(blocks, rows, values.shape[1])
 
 
 def _spread(flips: Flips, height: int, rows: int) -> tuple[Array, Array]:
-    """Flips of every row: [1, R, C] and [G, R, C]."""
+    """Repeat the flips of each block for its rows: [1, R, C] and [G, R, C]."""
     sign = jnp.repeat(flips.sign, rows, axis=0)[:height]
     bits = jnp.repeat(flips.bits.transpose(1, 0, 2), rows, axis=1)[:, :height]
     return sign[None], bits

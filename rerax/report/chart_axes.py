@@ -1,4 +1,4 @@
-"""Scales, ticks and the frame of a chart as SVG text. No JAX here, and no plotting library."""
+"""The axes of the page's charts as SVG text: scales, ticks, labels."""
 
 import itertools
 import math
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from rerax.report.wording import MINUS
+from rerax.report.format import MINUS
 from rerax.values import rate_text
 
 LETTER = 6.7
@@ -62,8 +62,8 @@ class RateAxis:
         has_zero = len(positive) < len(self.rates)
         logs = [math.log10(rate) for rate in positive]
         width = frame.end - frame.left
-        slots = len(self.rates) + 0.0
-        edge = min(0.5 * width / max(slots, 1), 56.0)
+        # Room at both ends for dots and marks, and between rate 0 and the break of the scale.
+        edge = min(0.5 * width / max(len(self.rates), 1), 56.0)
         low = frame.left + edge + (1.6 * edge if has_zero and positive else 0.0)
         span = logs[-1] - logs[0] if len(logs) > 1 else 0.0
         unit = (frame.end - edge - low) / span if span else 0.0
@@ -74,6 +74,7 @@ class RateAxis:
         }
         if has_zero:
             self._places[0.0] = frame.left + edge if positive else (frame.left + frame.end) / 2
+        # Dots fill the room between neighbours; marks stay near their rate, where they are read.
         gaps = [b - a for a, b in itertools.pairwise(sorted(self._places.values()))]
         self.room = min(max(0.86 * min(gaps, default=2 * edge), 8.0), 2 * edge, 90.0)
         self.series = series
@@ -81,16 +82,16 @@ class RateAxis:
         self.edge = low - 0.8 * edge if has_zero and positive else None
 
     def place(self, rate: float) -> float:
-        """Where a rate lies."""
+        """Find where a rate lies."""
         return self._places[rate]
 
     def centre(self, rate: float, series: int) -> float:
-        """Where a series has its mark beside those of the others at the same rate."""
+        """Find where a series has its mark, beside those of the others at the same rate."""
         shift = (series - (self.series - 1) / 2) / self.series
         return self.place(rate) + shift * self.shift
 
     def labels(self) -> list[tuple[float, str]]:
-        """Labels that do not touch each other: rate 0, powers of ten, then whatever has room."""
+        """Pick labels that do not touch: rate 0, powers of ten, then whatever has room."""
         taken: list[tuple[float, float]] = []
         found = []
         for rate in sorted(self.rates, key=_importance):
@@ -104,7 +105,7 @@ class RateAxis:
         return sorted(found)
 
     def svg(self) -> str:
-        """Ticks, labels and the name of the axis; a gap in the line where the scale breaks."""
+        """Draw ticks, labels and name; the line has a gap between rate 0 and the others."""
         y, frame = self.frame.floor, self.frame
         start = frame.left
         parts = []
@@ -148,12 +149,12 @@ class ValueAxis:
         self.digits = max(0, -math.floor(math.log10(step) + 1e-9))
 
     def place(self, value: float) -> float:
-        """Where a value lies."""
+        """Find where a value lies."""
         share = (value - self.low) / (self.high - self.low)
         return self.frame.floor - share * (self.frame.floor - self.frame.top)
 
     def svg(self) -> str:
-        """Grid lines, labels and the name of the axis."""
+        """Draw grid lines, labels and name."""
         frame = self.frame
         parts = []
         for tick in self.ticks:
@@ -172,7 +173,7 @@ class ValueAxis:
 
 
 def nice_step(span: float, most: int) -> float:
-    """The least of 1, 2, 5, 10, ... that cuts a span into at most so many steps.
+    """Find the least of 1, 2, 5, 10, ... that cuts a span into at most so many steps.
 
     Example:
         >>> nice_step(23.0, 5), nice_step(0.9, 5)
@@ -183,7 +184,7 @@ def nice_step(span: float, most: int) -> float:
 
 
 def _importance(rate: float) -> tuple[int, float]:
-    """Which rates get their label first."""
+    """Sort rates by who gets a label first where there is room for few."""
     if rate == 0:
         return 0, 0.0
     mantissa = f"{rate:.6e}"[:8]

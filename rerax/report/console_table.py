@@ -1,0 +1,161 @@
+"""The table of a campaign's points on the terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rerax.report.compare import Gain, make_panels
+from rerax.report.console import Column, print_columns
+from rerax.report.format import budget_text, hundredths, setting_text
+from rerax.report.summary import (
+    PointSummary,
+    coarse_yields,
+    doubt_mark,
+    doubt_text,
+    split_settings,
+    summarise_points,
+    unprotected_matrices,
+)
+from rerax.stats import Summary, looks
+from rerax.stats.stopping import Rule
+from rerax.values import rate_text, read_budget
+
+
+def print_table(
+    rows: pa.Table,
+    budget: float | str = 0.01,
+    file: IO[str] | None = None,
+    stopped: Rule | None = None,
+    runs: Sequence[Mapping[str, Any]] = (),
+    more: Sequence[str] = (),
+    wide: bool = False,
+) -> None:
+    """Print the closing table: one line per point, settings that all share below it.
+
+    Args:
+        rows: rows of a campaign.
+        budget: see `summarise_points`.
+        file: where to; standard output by default.
+        stopped: see `summarise_points`.
+        runs: lines of the folder's provenance (`campaign.manifest.read_provenance`).
+        more: further notes below the table.
+        wide: all columns, however narrow the terminal.
+    """
+    budget = read_budget(budget)
+    points = summarise_points(rows, budget, stopped, runs)
+    vary, common = split_settings(points)
+    columns = [
+        Column(
+            name.replace("_", " "), [setting_text(x.settings[name]) for x in points], number=False
+        )
+        for name in vary
+    ]
+    # By identity: points hold arrays, so they have no hash.
+    found = {
+        id(panel.series[gain.series].at(gain.rate)): gain
+        for panel in make_panels(points)
+        for gain in panel.gains
+    }
+    beside, notes = _beside(points, found)
+    notes = [*_footnotes(rows, points, common, budget), *notes]
+    summaries = [*(point.summary for point in points), *(gain.summary for gain in found.values())]
+    notes += filter(None, [doubt_text(summaries)])
+    notes += [] if stopped is None else [_stopping_note(points, stopped)]
+    notes += [*unprotected_matrices(points, runs), *more]
+    print_columns([*columns, *_statistics(points), *beside], notes, file, wide)
+
+
+def _statistics(points: Sequence[PointSummary]) -> list[Column]:
+    """Make the columns of the chips' statistics."""
+    found = [point.summary for point in points]
+    return [
+        Column("rate", [rate_text(point.rate) for point in points]),
+        Column("chips", [str(s.chips) for s in found], rank=3),
+        Column("mean", [hundredths(s.mean) for s in found]),
+        Column("SE", ["" if s.se is None else hundredths(s.se) for s in found], rank=8),
+        Column("95 % interval", [_range(s.interval, 2) + doubt_mark(s) for s in found], rank=2),
+        Column("worst", [hundredths(s.worst) for s in found], rank=7),
+        Column("yield", [f"{100 * point.passed:.0f} %" for point in points], rank=1),
+        Column("(95 %)", [_range(point.passed_interval, 0) for point in points], rank=6),
+    ]
+
+
+def _beside(
+    points: Sequence[PointSummary], found: Mapping[int, Gain]
+) -> tuple[list[Column], list[str]]:
+    """Make the columns of gains over the plainest series and of costs, and a note on both."""
+    if not found:
+        return [], []
+    mine = [found.get(id(point)) for point in points]
+    means = ["" if g is None else hundredths(g.summary.mean, sign=True) for g in mine]
+    columns = [
+        Column("gain", means, rank=1),
+        Column("(gain 95 %)", ["" if g is None else _signed(g.summary) for g in mine], rank=9),
+    ]
+    plainest = dict.fromkeys(gain.over for gain in found.values())
+    note = f"gain: points over {', '.join(plainest)} on the same chips"
+    if any(gain.cells for gain in found.values()):
+        cells = [f"{g.cells:.2f}" if g is not None and g.cells else "" for g in mine]
+        columns.append(Column("cells", cells, rank=4))
+        note += "; cells: times those that it takes"
+    if any(point.reads for point in points):
+        reads = [f"{point.reads:.1f}" if point.reads else "" for point in points]
+        columns.append(Column("reads", reads, rank=5))
+        note += "; reads: cells sensed for a weight"
+    if any(point.knows not in (None, "nothing") for point in points):
+        known = [point.knows or "" for point in points]
+        columns.append(Column("knows", known, number=False, rank=4))
+        note += "; knows: what a scheme must know of the chip"
+    return columns, [note]
+
+
+def _footnotes(
+    rows: pa.Table, points: Sequence[PointSummary], common: dict[str, Any], budget: float
+) -> list[str]:
+    floats = sorted({point.float_score for point in points})
+    notes = [
+        "scores in %, SE and intervals over chips; "
+        f"yield: chips within {budget_text(budget)} of the float score",
+        "float score " + ", ".join(hundredths(score) for score in floats),
+        ", ".join(
+            f"{name.replace('_', ' ')} {setting_text(value)}" for name, value in common.items()
+        ),
+        *coarse_yields(points, budget),
+    ]
+    clean = {
+        tuple(point.settings[n] for n in ("encoding", "bits", "protection")): point.clean_score
+        for point in points
+    }
+    if len(set(clean.values())) == 1:
+        notes[1] += f"; clean score {hundredths(points[0].clean_score)}"
+    else:
+        notes[1] += "; clean score " + ", ".join(
+            f"{hundredths(score)} ({' '.join(map(str, key))})" for key, score in clean.items()
+        )
+    degenerate = sum(point.degenerate for point in points)
+    if degenerate:
+        notes.append(f"degenerate chips (constant or not finite predictions): {degenerate}")
+    platforms = pc.unique(rows["platform"]).to_pylist()
+    if len(platforms) > 1:
+        notes.append(f"scores come from mixed platforms: {', '.join(sorted(platforms))}")
+    return notes
+
+
+def _stopping_note(points: Sequence[PointSummary], stopped: Rule) -> str:
+    """Say by what rule chips were added, and how many points it left unsettled."""
+    short = sum((point.summary.se or 0.0) > stopped.until_se for point in points)
+    missed = f"; {short} of {len(points)} points end above it" if short else ""
+    return (
+        f"chips added at {', '.join(map(str, looks(stopped.max_chips)))} until the SE is at most "
+        f"{100 * stopped.until_se:g}{missed}; yield intervals are Clopper and Pearson's"
+    )
+
+
+def _range(ends: tuple[float, float] | None, digits: int) -> str:
+    return "" if ends is None else " .. ".join(f"{100 * end:.{digits}f}" for end in ends)
+
+
+def _signed(gain: Summary) -> str:
+    return " .. ".join(hundredths(end, sign=True) for end in gain.interval or ()) + doubt_mark(gain)
