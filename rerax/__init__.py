@@ -86,6 +86,7 @@ _HOMES = {
     "IDS": "rerax.models.bert.names",
     "TIES": "rerax.models.bert.names",
     "find_task": "rerax.glue.tasks",
+    "Selection": "rerax.glue.selection",
     "read_split": "rerax.glue.data",
     "load_tokenizer": "rerax.glue.data",
     "tokenise": "rerax.glue.data",

@@ -26,9 +26,10 @@ from rerax.faults import DEFAULT_SA1_SHARE, Measured, Uniform
 from rerax.faults.mask import FaultMask, Faults
 from rerax.faults.read_out import Counts
 from rerax.faults.sampling.rates import RateTable, rate_table
-from rerax.glue.data import check_ids, check_length, make_batches
+from rerax.glue.data import check_ids, make_batches
 from rerax.glue.label_order import check_answers
 from rerax.glue.metrics import correct_bits, predictions_of, scores
+from rerax.glue.selection import check_length
 from rerax.glue.tasks import METRICS, find_task
 from rerax.models.bert import crossbars
 from rerax.models.bert.names import MATRICES

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rerax.campaign.manifest import known_request
 from rerax.campaign.point import Point
 from rerax.glue import data as glue
 from rerax.glue.label_order import check_override, label_order
+from rerax.glue.selection import Selection
 from rerax.glue.tasks import find_task
 from rerax.io import Place
 from rerax.models.bert import convert
@@ -184,12 +185,8 @@ def read_workload(
     task: str,
     name: str,
     *,
-    data: str = glue.HUB,
-    split: str = "validation",
-    max_examples: int | None = None,
-    max_length: int | None = None,
-    labels: tuple[str, ...] | None = None,
     out: Place | None = None,
+    **selection: Any,
 ) -> Workload:
     """Identify a model and a split by their files; weights and tokens are loaded when needed.
 
@@ -197,33 +194,30 @@ def read_workload(
         model: Hugging Face folder or hub id.
         task: GLUE task.
         name: what to call the model.
-        data: folder with <task>/<split>.parquet, or hub id.
-        split: name of the split.
-        max_examples: use only the first so many.
-        max_length: most tokens of an example; by default as `glue.data.length_limit` says.
-        labels: names of the outputs in order, where config.json has others.
         out: the campaign folder; where it keeps the hash of these examples of the hub, they are
             not fetched before they are needed.
+        selection: `data`, `split` and the other fields of `glue.selection.Selection`.
 
     Raises:
         ValueError: bad model folder or data: the value, the rule, the fix.
     """
     what = find_task(task)
-    check_override(what, labels)
-    glue.check_request(split, max_examples, max_length)
+    chosen = Selection(**selection)
+    check_override(what, chosen.labels)
     directory = convert.locate(model)
     config = convert.read_config(directory)
-    order, warning = label_order(what, config.labels, labels)
+    order, warning = label_order(what, config.labels, chosen.labels)
     if warning:
         warnings.warn(warning, stacklevel=2)
-    max_length = glue.length_limit(max_length, config.max_position_embeddings)
+    max_length = chosen.length(config.max_position_embeddings)
+    chosen = replace(chosen, max_length=max_length)
     model_hash = files_hash(directory)
-    request = f"{data} {task} {split} max-examples={max_examples} max-length={max_length}"
-    on_hub = not Path(data).is_dir()
+    request = chosen.request(task)
+    on_hub = not Path(chosen.data).is_dir()
     kept = known_request(out, request) if on_hub else None
 
     def with_examples() -> Workload:
-        examples = glue.read_split(what, data, split, max_examples)
+        examples = glue.read_split(what, chosen.data, chosen.split, chosen.max_examples)
 
         def load() -> Inputs:
             loaded, params, gates = load_model(directory)
@@ -258,20 +252,13 @@ def read_workload(
         model_hash=model_hash,
         data_hash=kept or "",
         order=order,
-        order_given=labels is not None,
+        order_given=chosen.labels is not None,
         labels=np.zeros(0),
         parts=(),
         config=config,
         gated=gated_matrices(directory),
         load=lambda: with_examples().load(),
-        source={
-            "model": model,
-            "data": str(data),
-            "split": split,
-            "max_examples": max_examples,
-            "max_length": max_length,
-            "labels": None if labels is None else list(labels),
-        },
+        source={"model": model, **asdict(chosen)},
     )
     return with_examples() if kept is None else replace(bare, fetch=with_examples)
 

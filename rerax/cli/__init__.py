@@ -23,14 +23,13 @@ from rerax.cli import (  # noqa: F401 (they add commands)
     sweep,
     train,
 )
-from rerax.cli.flags import Grouped, app, read_strictly
+from rerax.cli.flags import Grouped, app, spread
 from rerax.cli.programs import keep_programs, multiply_by_library, quieten
 from rerax.cli.stop import StoppedError, kept, sigterm_stops
 from rerax.progress import say
 
-read_strictly(command.callback for command in app.registered_commands)
 for _command in app.registered_commands:
-    _command.cls = Grouped
+    _command.callback, _command.cls = spread(_command.callback), Grouped
 
 
 def _version(asked: bool | None) -> None:
@@ -104,7 +103,7 @@ _INTERRUPTED = 130  # what the parser makes of a KeyboardInterrupt
 
 
 def _value(error: Any, given: Sequence[str]) -> str:
-    """The value that a refused flag was given, where the parser's message leaves it out."""
+    """Find the value that a refused flag was given, where the parser's message leaves it out."""
     opts = getattr(getattr(error, "param", None), "opts", ())
     places = [i for i, word in enumerate(given) if word in opts]  # of a flag given twice, the last
     if not places or places[-1] + 1 == len(given) or type(error).__name__ == "MissingParameter":

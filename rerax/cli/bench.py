@@ -4,33 +4,36 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from rerax.cli.flags import MaxLength, Quiet, Wide, app, flag, names
+from rerax.cli.flags import DataFlags, Flags, Quiet, Wide, app, flag, names, opt
 from rerax.progress import say
 
 if TYPE_CHECKING:
     from rerax.campaign.workload import Inputs
 
 
+class MeasuredFlags(Flags, heading="Model and data"):
+    """A model in place of a random one."""
+
+    model: str | None = opt("Instead: folder or hub id of a BERT.", "DIR")
+    task: str = opt("With --model: its GLUE task.", "NAME", "sst2")
+    data: str = opt("With --model: GLUE folder or hub id.", "DIR", "nyu-mll/glue")
+
+
 @app.command()
 def bench(
     shape: Annotated[str, flag("A random BERT of this shape: minilm or base.")] = "minilm",
-    model: Annotated[str | None, flag("Instead: folder or hub id of a BERT.", "DIR")] = None,
-    task: Annotated[str, flag("With --model: its GLUE task.", "NAME")] = "sst2",
-    data: Annotated[str, flag("With --model: GLUE folder or hub id.", "DIR")] = "nyu-mll/glue",
-    max_length: MaxLength = None,
+    *,
+    measured: MeasuredFlags,
+    length: Annotated[DataFlags, "max_length"],
     examples: Annotated[int, flag("Random sentences, or the first N of the split.", "N")] = 872,
     rates: Annotated[str, flag("Fault rates.", "P,..")] = "1e-3,1e-2",
     protection: Annotated[
         str | None, flag("Protections [none, and msb:2x3:pruned where there are gates].", "NAME,..")
     ] = None,
     rounds: Annotated[int, flag("How often each piece is timed.", "N")] = 5,
-    growth: Annotated[
-        bool, typer.Option("--growth", help="Also double chips, sentences, model and rate.")
-    ] = False,
+    growth: Annotated[bool, flag("Also double chips, sentences, model and rate.")] = False,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the raw numbers here.", metavar="FILE")
+        Path | None, flag("Write the raw numbers here.", "FILE", name="--json")
     ] = None,
     quiet: Quiet = False,
     wide: Wide = False,
@@ -49,14 +52,13 @@ def bench(
     for name, value in (("examples", examples), ("rounds", rounds)):
         if value < 1:
             raise ValueError(f"{name} {value} is too few: give at least 1")
-    if model is None:
+    if measured.model is None:
         inputs = _random(shape, examples)
     else:
         from rerax.campaign.workload import read_workload
 
-        workload = read_workload(
-            model, task, "model", data=data, max_examples=examples, max_length=max_length
-        )
+        kept: dict[str, Any] = {"max_examples": examples, "max_length": length.max_length}
+        workload = read_workload(measured.model, measured.task, "model", data=measured.data, **kept)
         inputs = workload.load()
     from rerax.bench.record import measure, print_bench
 

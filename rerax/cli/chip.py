@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from rerax.cli.flags import Folder, Quiet, app, flag
+from rerax.cli.flags import Flags, Folder, Quiet, app, flag, opt
 from rerax.progress import say
 from rerax.values import rate_text
 
@@ -16,22 +14,23 @@ if TYPE_CHECKING:
 SHOWN, TEXT = 10, 70  # examples printed, and letters of each
 
 
+class RecordedFlags(Flags, heading="Model and data"):
+    """Where model and data are, if not as the folder has recorded it."""
+
+    model: str | None = opt("Folder or hub id of the model [as recorded in the folder].")
+    data: str | None = opt("Folder or hub id of the data [as recorded in the folder].")
+    max_length: int | None = opt("Most tokens of an example [as recorded in the folder].", "N")
+
+
 @app.command()
 def chip(
     folder: Folder,
     point: Annotated[str, flag("Beginning of the row's point_hash.", "HASH")],
     chip: Annotated[int, flag("Number of the chip.", "I")],
-    model: Annotated[
-        str | None, flag("Folder or hub id of the model [as recorded in the folder].")
-    ] = None,
-    data: Annotated[
-        str | None, flag("Folder or hub id of the data [as recorded in the folder].")
-    ] = None,
-    max_length: Annotated[
-        int | None, flag("Most tokens of an example [as recorded in the folder].", "N")
-    ] = None,
+    *,
+    recorded: RecordedFlags,
     map_file: Annotated[
-        Path | None, typer.Option("--map", help="File of measured chips, if it has moved.")
+        Path | None, flag("File of measured chips, if it has moved.", name="--map")
     ] = None,
     worst: Annotated[int, flag("Matrices to evaluate alone.", "N")] = 5,
     save: Annotated[
@@ -58,9 +57,7 @@ def chip(
             raise ValueError(f"{target.parent} is no folder: make it first")
         check_target(target)
     file = None if map_file is None else str(map_file)
-    found = find_chip(
-        place(folder), point, chip, model=model, data=data, max_length=max_length, map_file=file
-    )
+    found = find_chip(place(folder), point, chip, map_file=file, **vars(recorded))
     from rerax.campaign.worker import Worker
     from rerax.inspect import export, reproduce
 

@@ -1,14 +1,20 @@
-"""What the commands share: the application, flags, lists, and the run that ends in a table."""
+"""What the commands share: the application, flags as dataclasses, lists, and their help."""
 
-import inspect
 import shlex
 from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from types import UnionType
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, dataclass_transform, get_args
 
 import typer
 
 from rerax.values import read_float, read_whole
+
+if TYPE_CHECKING:
+    from rerax.glue.selection import Selection
 
 app = typer.Typer(
     name="rerax",
@@ -18,65 +24,106 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-
-SECTIONS = {
-    "Model and data": "model task name data split train_split max_examples max_length labels",
-    "Chips": "rates sa1_share sa0 sa1 chips until_se max_chips seed",
-    "Crossbars": "encoding bits bits_per_cell tile layout polarity input_bits matrices",
-    "Faults": "fault faulty_layers faulty_matrices faulty_bits map_file",
-    "Protection": "protection tested plan_rate sensitivity budget",
-    "Machine": "chunk lanes dtype distributed coordinator processes process",
-}
-"""Parameters of the commands under the headings of their help; all others come first."""
-_ONE_EACH = {"plan": "encoding bits bits_per_cell tile layout polarity fault"}
-"""Flags that are lists elsewhere and single values in these commands."""
+HEADINGS = ("Model and data", "Chips", "Crossbars", "Faults", "Protection", "Machine")
+"""Of flags in the help of commands that make chips; of others the first."""
+_OTHERS = "Options"
+RATES = "0,1e-4,1e-3,1e-2"
 _SAYS_NOTHING = ("quiet", "wide", "dry_run", "distributed", "coordinator", "processes", "process")
-_OTHERS, _FIRST = "Options", ("Model and data",)
 
 
 class Grouped(typer.core.TyperCommand):
-    """A command whose help has its flags in sections; those of chips where it makes some."""
+    """A command whose help has its flags under headings; those of chips where it makes some."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write arguments, then flags section by section."""
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
+        """Write arguments, then flags heading by heading."""
         params = self.get_params(ctx)
-        for param in params:
-            if str(param.name) in _ONE_EACH.get(str(self.name), "").split():
-                param.metavar = str(param.metavar).removesuffix(",..")
-        known = SECTIONS if any(param.name == "fault" for param in params) else _FIRST
-        heading = {name: key for key in known for name in SECTIONS[key].split()}
-        for key in (_OTHERS, *known):
-            sections[key] = []
+        own = HEADINGS if any(param.name == "fault" for param in params) else HEADINGS[:1]
+        sections: dict[str, list[tuple[str, str]]] = {
+            key: [] for key in ("Arguments", _OTHERS, *own)
+        }
         for param in params:
             record = param.get_help_record(ctx)
-            own = heading.get(str(param.name), _OTHERS)
+            heading = getattr(param, "rich_help_panel", None)
+            key = heading if heading in sections else _OTHERS
             if record is not None:
-                sections["Arguments" if param.param_type_name == "argument" else own].append(record)
+                sections["Arguments" if param.param_type_name == "argument" else key].append(record)
         for key, records in sections.items():
             if records:
                 with formatter.section(key):
                     formatter.write_dl(records)
 
 
-def flag(text: str, metavar: str | None = None) -> Any:
-    """A flag with its line of help."""
-    return typer.Option(help=text, metavar=metavar, show_default=True)
+def flag(text: str, metavar: str | None = None, heading: str | None = None, name: str = "") -> Any:
+    """Declare a flag by its line of help, and by heading and name if they are not as usual."""
+    info = typer.Option(help=text, metavar=metavar, rich_help_panel=heading)
+    info.param_decls = (name,) if name else None
+    return info
 
 
-def read_strictly(commands: Any) -> None:
-    """Let every flag of a number take what `rerax.values` reads, and nothing else.
+def opt(text: str, metavar: str | None = None, value: Any = None, **more: Any) -> Any:
+    """Declare a flag in a dataclass, with its default."""
+    return field(default=value, metadata={"flag": flag(text, metavar, **more)})
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class Flags:
+    """Flags that belong together, in a frozen dataclass; a command that takes it has them all."""
+
+    heading = _OTHERS
+
+    def __init_subclass__(cls, heading: str | None = None) -> None:
+        cls.heading = heading or cls.heading
+        dataclass(frozen=True, kw_only=True)(cls)
+
+
+def spread(command: Any) -> Any:
+    """Make a function of single flags, as typer reads it, of one that takes dataclasses of them.
 
     Args:
-        commands: functions of the commands; their flags are changed in place.
+        command: the function behind a command. `Annotated[PointFlags, "fault matrices,.."]` takes
+            only two of the flags, of the first one value, and needs any with an empty default.
     """
-    for command in commands:
-        for hint in get_type_hints(command, include_extras=True).values():
-            kind, *extra = get_args(hint) or (hint,)
-            kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
-            for info in extra:
-                if info.parser is None and {int, float} & set(kinds):
-                    info.parser = _parser(read_whole if int in kinds else read_float)
+    parts = {its.name: _flags_of(its) for its in signature(command).parameters.values()}
+
+    @wraps(command)
+    def flat(**given: Any) -> None:
+        whole = {}
+        for name, (kind, flags) in parts.items():
+            own = {one: given.pop(one) for one in flags}
+            whole[name] = kind(**own) if kind else own[name]
+        command(**whole)
+
+    single = {name: one for _, flags in parts.values() for name, one in flags.items()}
+    flat.__annotations__ = {name: one.annotation for name, one in single.items()}
+    flat.__signature__ = Signature(list(single.values()))  # type: ignore[attr-defined]
+    return flat
+
+
+def _flags_of(its: Parameter) -> tuple[Any, dict[str, Parameter]]:
+    """Find the dataclass that a command's parameter is, if it is one, and the flags it holds."""
+    kind, said = get_args(its.annotation) or (its.annotation, None)
+    if not hasattr(kind, "heading"):
+        return None, {its.name: _parameter(its.name, kind, its.default, copy(said))}
+    found = {}
+    for one in fields(kind):
+        info, value = copy(one.metadata["flag"]), one.default
+        info.rich_help_panel = info.rich_help_panel or kind.heading
+        if said and one.name in said.split():
+            info.metavar = info.metavar and info.metavar.removesuffix(",..")
+            value = Parameter.empty if value == "" else value
+        if not said or {one.name, f"{one.name},.."} & set(said.split()):
+            found[one.name] = _parameter(one.name, one.type, value, info)
+    return kind, found
+
+
+def _parameter(name: str, kind: Any, value: Any, info: Any) -> Parameter:
+    """Make a command's parameter of a flag; its numbers are read by `rerax.values`, not typer."""
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    if info.parser is None and {int, float} & set(kinds):
+        info.parser = _parser(read_whole if int in kinds else read_float)
+    if kind is bool and value is False and not info.param_decls:  # else typer would add a --no-NAME
+        info.param_decls = (f"--{name.replace('_', '-')}",)
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=value, annotation=Annotated[kind, info])
 
 
 def _parser(read: Callable[[str], Any]) -> Callable[[Any], Any]:
@@ -90,106 +137,146 @@ def _parser(read: Callable[[str], Any]) -> Callable[[Any], Any]:
 
 
 Folder = Annotated[str, typer.Argument(help="Campaign folder, or gs://.., s3://..")]
-Model = Annotated[str, flag("Hugging Face folder of a fine-tuned BERT, or hub id.", "DIR")]
-Models = Annotated[
-    str | None, flag("Hugging Face folder of a fine-tuned BERT, or hub id.", "DIR,..")
-]
-Tasks = Annotated[
-    str | None,
-    flag("GLUE task: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli.", "NAME,.."),
-]
-Task = Annotated[str, flag("GLUE task: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli.")]
-Data = Annotated[str, flag("Folder with <task>/<split>.parquet, or hub id.")]
-MaxLength = Annotated[
-    int | None, flag("Most tokens of an example [128, or fewer if the model has so many].", "N")
-]
-Labels = Annotated[str | None, flag("Label names in the order of the outputs.", "A,B")]
 Budget = Annotated[
-    str, flag("Loss of score that a passing chip may have: 0.01 and 1% are one point.", "X")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
-Wide = Annotated[
-    bool, typer.Option("--wide", help="All columns of the table, however narrow the terminal.")
-]
-
-Share = Annotated[str | None, flag("SA1 : SA0 parts, or the fraction of SA1 [9.04:1.75].")]
-Encoding = Annotated[str, flag("offset, twos_complement, sign_magnitude, differential.", "NAME,..")]
-Bits = Annotated[str, flag("Bits of a code, 2 to 8.", "B,..")]
-BitsPerCell = Annotated[str, flag("Bits of a cell: 1, 2 or 4.", "C,..")]
-Tile = Annotated[str, flag("Wordlines x bitlines of a crossbar.", "RxC,..")]
-Layout = Annotated[str, flag("interleaved or separate.", "NAME,..")]
-Polarity = Annotated[
-    str, flag("Bits stored complemented: plain, alternate (in odd rows), inverted.", "NAME,..")
-]
-Matrices = Annotated[str, flag("On crossbars: encoder, pooler, classifier, embeddings.", "NAME,..")]
-Fault = Annotated[
     str,
     flag(
-        "uniform, clustered:2 (gamma shape), wordline, bitline, short, flip; or "
-        "map:FILE, measured chips, alone.",
-        "NAME,..",
+        "Loss of score that a passing chip may have: 0.01 and 1% are one point.", "X", "Protection"
     ),
 ]
-TestedFlag = Annotated[
-    str,
-    flag(
+Quiet = Annotated[bool, flag("No progress.")]
+Wide = Annotated[bool, flag("All columns of the table, however narrow the terminal.")]
+
+
+class ModelFlags(Flags, heading="Model and data"):
+    """Models and their tasks."""
+
+    model: str = opt("Hugging Face folder of a fine-tuned BERT, or hub id.", "DIR,..", "")
+    task: str = opt("GLUE task: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli.", "NAME,..", "")
+    name: str | None = opt("Name of the model in the rows [last part of --model].", "NAME,..")
+
+
+class DataFlags(Flags, heading="Model and data"):
+    """Which examples a model sees."""
+
+    data: str = opt("Folder with <task>/<split>.parquet, or hub id.", value="nyu-mll/glue")
+    split: str = opt("Split with labels.", value="validation")
+    max_examples: int | None = opt("Use only the first N examples.", "N")
+    max_length: int | None = opt(
+        "Most tokens of an example [128, or fewer if the model has so many].", "N"
+    )
+    labels: str | None = opt("Label names in the order of the outputs.", "A,B")
+
+    def selection(self) -> "Selection":
+        """Make the Python API's object of it, which raises ValueError where a flag is wrong."""
+        from rerax.glue.selection import Selection
+
+        return Selection(**vars(self) | {"labels": names(self.labels) if self.labels else None})
+
+
+class RateFlags(Flags, heading="Chips"):
+    """How many cells are faulty, and which share of them is SA1."""
+
+    rates: str | None = opt(f"Fractions of faulty cells, 0 to 1 [{RATES}].", "P,..")
+    sa1_share: str | None = opt("SA1 : SA0 parts, or the fraction of SA1 [9.04:1.75].")
+    sa0: str | None = opt("Rate of stuck-at-0 cells; with --sa1, sets the rate.")
+    sa1: str | None = opt("Rate of stuck-at-1 cells; with --sa0, sets the rate.")
+
+
+class PointFlags(Flags, heading="Crossbars"):
+    """What a point has beside model, task, rate and share."""
+
+    encoding: str = opt(
+        "offset, twos_complement, sign_magnitude, differential.", "NAME,..", "offset"
+    )
+    bits: str = opt("Bits of a code, 2 to 8.", "B,..", "8")
+    bits_per_cell: str = opt("Bits of a cell: 1, 2 or 4.", "C,..", "1")
+    tile: str = opt("Wordlines x bitlines of a crossbar.", "RxC,..", "128x128")
+    layout: str = opt("interleaved or separate.", "NAME,..", "interleaved")
+    polarity: str = opt(
+        "Bits stored complemented: plain, alternate (in odd rows), inverted.", "NAME,..", "plain"
+    )
+    input_bits: str = opt("Bits of an input: 8, or none for float.", "8|none", "8")
+    dtype: str = opt(
+        "Compute dtype off the crossbars: float32 or bfloat16.", value="float32", heading="Machine"
+    )
+    matrices: str = opt(
+        "On crossbars: encoder, pooler, classifier, embeddings.",
+        "NAME,..",
+        "encoder,pooler,classifier",
+    )
+    fault: str = opt(
+        "uniform, clustered:2 (gamma shape), wordline, bitline, short, flip; or map:FILE, measured "
+        "chips, alone.",
+        "NAME,..",
+        "uniform",
+        heading="Faults",
+    )
+    faulty_layers: str | None = opt(
+        "Encoder layers in which faults act: 0,3 or 0+3 or each or all.", "L,..", heading="Faults"
+    )
+    faulty_matrices: str | None = opt(
+        "Matrices in which faults act: query,ffn_in+ffn_out or each.", "NAME,..", heading="Faults"
+    )
+    faulty_bits: str | None = opt(
+        "Stored bits of a word in which faults act, 0 the lowest.", "B,..", heading="Faults"
+    )
+    protection: str = opt(
+        "none, duplicate:3, msb:2x3:pruned (or :lsb, :pruned+lsb), code:golay:4:pruned (or "
+        "hamming, secded, bch), closest+sign, plan, plan:FILE; :erasures behind.",
+        "NAME,..",
+        "none",
+        heading="Protection",
+    )
+    tested: str = opt(
         "Stuck cells that a test found, for what knows the map: all, share:0.99, or rate:0.5, "
         "those at half of the rate.",
         "NAME,..",
-    ),
-]
-PlanRate = Annotated[
-    float | None, flag("Rate that a plan is made for [the highest below 0.5].", "P")
-]
-Sensitivity = Annotated[
-    str | None, flag("File .npz of what an error in each column matters, for a plan.", "FILE")
-]
+        "all",
+        heading="Protection",
+    )
 
-FaultyLayers = Annotated[
-    str | None, flag("Encoder layers in which faults act: 0,3 or 0+3 or each or all.", "L,..")
-]
-FaultyMatrices = Annotated[
-    str | None, flag("Matrices in which faults act: query,ffn_in+ffn_out or each.", "NAME,..")
-]
-FaultyBits = Annotated[
-    str | None, flag("Stored bits of a word in which faults act, 0 the lowest.", "B,..")
-]
+
+class PlanFlags(Flags, heading="Protection"):
+    """What plans are made for."""
+
+    plan_rate: float | None = opt("Rate that a plan is made for [the highest below 0.5].", "P")
+    sensitivity: str | None = opt(
+        "File .npz of what an error in each column matters, for a plan.", "FILE"
+    )
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Entries of a comma list."""
-    return tuple(item.strip() for item in text.split(","))
+    """Take a comma list apart."""
+    return tuple(part.strip() for part in text.split(","))
 
 
-def changed(command: Callable[..., Any], values: Mapping[str, Any], *names: str) -> list[str]:
-    """Flags of a command that have another value than their default.
-
-    Args:
-        command: the function behind it.
-        values: values of its parameters.
-        names: those to look at.
-    """
-    parameters = inspect.signature(command).parameters
+def changed(*groups: Any) -> list[str]:
+    """List those of dataclasses of flags that have another value than their default."""
     return [
-        "--" + name.replace("_", "-") for name in names if values[name] != parameters[name].default
+        "--" + one.name.replace("_", "-")
+        for group in groups
+        for one in fields(group)
+        if getattr(group, one.name) != one.default
     ]
 
 
 def command_text(command: Callable[..., Any], values: Mapping[str, Any]) -> str:
-    """The command line that gives these values, without flags that change no row.
+    """Write the command line that gives these values, without flags that change no row.
 
     Args:
         command: the function behind it.
-        values: values of its parameters; those that are left out have their defaults.
+        values: values of its parameters, whole dataclasses or flag by flag; those that are left
+            out have their defaults.
     """
+    given = dict(values)
+    for value in values.values():
+        given |= vars(value) if is_dataclass(value) else {}
     words = ["rerax", command.__name__]
-    for name, parameter in inspect.signature(command).parameters.items():
-        value = values.get(name, parameter.default)
-        if value == parameter.default or name in _SAYS_NOTHING:
+    for name, one in signature(spread(command)).parameters.items():
+        value = given.get(name, one.default)
+        if value == one.default or name in _SAYS_NOTHING:
             continue
-        is_flag = any(
-            isinstance(m, typer.models.OptionInfo) for m in parameter.annotation.__metadata__
-        )
+        is_flag = isinstance(get_args(one.annotation)[1], typer.models.OptionInfo)
         words += [f"--{name.replace('_', '-')}"] if is_flag else []
         words += [] if value is True else [str(value)]
     return shlex.join(words)

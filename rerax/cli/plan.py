@@ -1,28 +1,12 @@
 """rerax plan."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from rerax.cli.flags import (
-    Bits,
-    BitsPerCell,
-    Encoding,
-    Fault,
-    Layout,
-    Matrices,
-    Model,
-    PlanRate,
-    Polarity,
-    Sensitivity,
-    Share,
-    Tile,
-    Wide,
-    app,
-    flag,
-    names,
-)
+from rerax.cli.flags import ModelFlags, PlanFlags, PointFlags, RateFlags, Wide, app, flag, names
 
 if TYPE_CHECKING:
     from rerax.models.bert.planning import Account
@@ -32,21 +16,20 @@ DESIGN_RATE = 1e-2  # the highest of `rerax sweep`'s default rates
 
 @app.command()
 def plan(
-    model: Model,
+    models: Annotated[ModelFlags, "model"],
     protection: Annotated[
-        str, flag("What to lay out: plan finds the best that fits; or msb:2x3:pruned and such.")
+        str,
+        flag(
+            "What to lay out: plan finds the best that fits; or msb:2x3:pruned and such.",
+            heading="Protection",
+        ),
     ] = "plan",
-    plan_rate: PlanRate = None,
-    sensitivity: Sensitivity = None,
-    encoding: Encoding = "offset",
-    bits: Bits = "8",
-    bits_per_cell: BitsPerCell = "1",
-    tile: Tile = "128x128",
-    layout: Layout = "interleaved",
-    polarity: Polarity = "plain",
-    matrices: Matrices = "encoder,pooler,classifier",
-    fault: Fault = "uniform",
-    sa1_share: Share = None,
+    *,
+    design: PlanFlags,
+    point: Annotated[
+        PointFlags, "encoding bits bits_per_cell tile layout polarity fault matrices,.."
+    ],
+    rates: Annotated[RateFlags, "sa1_share"],
     json: Annotated[
         Path | None, flag("Write the plan here; --protection plan:FILE takes it.", "FILE")
     ] = None,
@@ -59,29 +42,21 @@ def plan(
     """
     from rerax.campaign.manifest import check_target
     from rerax.campaign.plans import check_design_rate, is_open
-    from rerax.campaign.point import parse_share
-    from rerax.crossbar.spec import ChipSpec, parse_tile
+    from rerax.campaign.point import FIELDS, parse_share
+    from rerax.crossbar.spec import ChipSpec
     from rerax.faults import fault_model
     from rerax.models.bert.names import check_groups
     from rerax.protection import Plan
     from rerax.protection import protection as protection_of
-    from rerax.values import read_whole
 
     if json is not None:
         check_target(json)
-    spec = ChipSpec(
-        encoding,
-        read_whole(bits, "bits"),
-        read_whole(bits_per_cell, "bits-per-cell"),
-        parse_tile(tile),
-        layout,
-        polarity,
-    )
-    rate = DESIGN_RATE if plan_rate is None else check_design_rate(plan_rate)
-    share = float(parse_share(sa1_share or "9.04:1.75"))
-    groups = names(matrices)
+    spec = ChipSpec(*(FIELDS[one.name].read(getattr(point, one.name)) for one in fields(ChipSpec)))
+    rate = DESIGN_RATE if design.plan_rate is None else check_design_rate(design.plan_rate)
+    share = float(parse_share(rates.sa1_share or "9.04:1.75"))
+    groups = names(point.matrices)
     check_groups(groups)
-    chances = fault_model(fault).odds(rate, share)
+    chances = fault_model(point.fault).odds(rate, share)
     scheme = protection_of(protection)
     scheme.check(spec)
     from rerax.campaign.workload import unprotected_text
@@ -91,22 +66,22 @@ def plan(
     from rerax.models.bert.planning import ModelProfile, account, save_plan, total
     from rerax.protection.planner import allocate
 
-    config, params, gates = load_model(convert.locate(model))
+    config, params, gates = load_model(convert.locate(models.model))
     if isinstance(scheme, Plan) and scheme.file:
         scheme = scheme.read()
     bare = bare_matrices(params, groups, gates, scheme)
-    known = ModelProfile(params, config, gates, sensitivity).matrices(spec, groups)
+    known = ModelProfile(params, config, gates, design.sensitivity).matrices(spec, groups)
     if is_open(scheme) and isinstance(scheme, Plan):
         scheme = allocate(known, chances, spec, scheme.erasures)
     accounts = account(scheme, known, chances, spec)
     asked = {
-        "model": Path(model).name or model,
-        "encoding": encoding,
+        "model": Path(models.model).name or models.model,
+        "encoding": point.encoding,
         "bits": spec.bits,
         "bits_per_cell": spec.bits_per_cell,
-        "tile": tile,
-        "layout": layout,
-        "fault": fault,
+        "tile": point.tile,
+        "layout": point.layout,
+        "fault": point.fault,
         "plan_rate": rate,
         **({} if spec.polarity == "plain" else {"polarity": spec.polarity}),
     }

@@ -3,8 +3,6 @@
 import math
 from typing import Annotated, Any
 
-import typer
-
 from rerax.cli.flags import Wide, app, flag
 from rerax.values import rate_text
 
@@ -17,12 +15,10 @@ def size(
     ] = None,
     sd: Annotated[float | None, flag("Standard deviation of the chips' scores.", "S")] = None,
     source: Annotated[
-        str | None,
-        typer.Option("--from", help="Take it from this campaign's rows.", metavar="FOLDER"),
+        str | None, flag("Take it from this campaign's rows.", "FOLDER", name="--from")
     ] = None,
     share: Annotated[
-        float | None,
-        typer.Option("--yield", help="For a yield near Y instead of a mean.", metavar="Y"),
+        float | None, flag("For a yield near Y instead of a mean.", "Y", name="--yield")
     ] = None,
     wide: Wide = False,
 ) -> None:
@@ -73,7 +69,7 @@ def _tested(chips: int) -> str:
 
 
 def _print_sizes(folder: str, half_width: float, within: str, wide: bool) -> None:
-    """One line for each faulty point of a folder, and the most chips that any of them needs."""
+    """Print the chips that each faulty point of a folder needs, and the most of them."""
     from rerax.report import Column, print_columns, setting_text, split_settings
     from rerax.stats import chips_for_mean, skewness
 
@@ -104,7 +100,7 @@ def _print_sizes(folder: str, half_width: float, within: str, wide: bool) -> Non
 
 
 def _lines(folder: str) -> list[Any]:
-    """Points of a folder whose chips differ: those of two chips or more."""
+    """Read the points of a folder whose chips differ: those of two chips or more."""
     from rerax.campaign.manifest import read_manifest
     from rerax.campaign.store import read_rows
     from rerax.io import place

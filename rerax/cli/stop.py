@@ -34,7 +34,7 @@ class Stop:
 
 @contextlib.contextmanager
 def sigterm_stops() -> Iterator[Stop]:
-    """Context in which SIGTERM does what Ctrl-C does; a caller's own handler stays.
+    """Let SIGTERM do what Ctrl-C does, within a context; a caller's own handler stays.
 
     A second SIGTERM ends the process at once, as a kill would: whatever is half-written goes at the
     next opening.
@@ -66,7 +66,7 @@ def sigterm_stops() -> Iterator[Stop]:
 
 
 def _again(stop: Stop, hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A hook that interrupts once more where an interrupt was lost.
+    """Make a hook that interrupts once more where an interrupt was lost.
 
     One that comes while a library's callback runs, as JAX's at a garbage collection, is dropped by
     Python with a word to this hook.
@@ -88,7 +88,7 @@ def _again(stop: Stop, hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 @contextlib.contextmanager
 def says_when_stopped(what: Callable[[], str]) -> Iterator[None]:
-    """Context for a command that knows what it has kept.
+    """Say, where a command is stopped, what it knows to have kept.
 
     Args:
         what: asked for that when the user stops it.
@@ -103,7 +103,7 @@ def says_when_stopped(what: Callable[[], str]) -> Iterator[None]:
 
 
 def kept(command: str) -> str:
-    """What is kept of a command that does not say so itself."""
+    """Say what is kept of a command that does not say so itself."""
     if command in KEEP_BLOCKS:
         return "finished blocks are kept, the same command goes on from there"
     return "the same command starts anew"

@@ -65,7 +65,7 @@ def read_study(file: Path) -> Study:
 
 
 def name_of(model: str, named: Mapping[str, str]) -> str:
-    """What a model is called in the rows: as it has been named, else its last part.
+    """Name a model as the rows do: as it has been named, else its last part.
 
     Example:
         >>> name_of("models/tiny/", {}), name_of("a", {"a": "models/tiny"})
@@ -75,7 +75,7 @@ def name_of(model: str, named: Mapping[str, str]) -> str:
 
 
 def models_by_name(models: Iterable[str], named: Mapping[str, str]) -> dict[str, str]:
-    """Folder or hub id of each model by its name.
+    """Find folder or hub id of each model by its name.
 
     Args:
         models: keys of `named`, folders and hub ids.

@@ -1,52 +1,71 @@
 """rerax train: fine-tune a BERT, and prune it where a sparsity is given."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from rerax.cli.flags import Data, Labels, MaxLength, Quiet, Task, app, command_text, flag, names
+from rerax.cli.flags import DataFlags, Flags, ModelFlags, Quiet, app, command_text, flag, names, opt
 from rerax.cli.stop import says_when_stopped
 from rerax.cli.sweep import sweep
+
+if TYPE_CHECKING:
+    from rerax.train.recipe import Recipe
+
+
+class StartFlags(ModelFlags):
+    """The model that training starts from, and its task."""
+
+    model: str = opt("Hugging Face folder to start from, or hub id.", "DIR", "")
+
+
+class TrainingFlags(DataFlags):
+    """Which examples a model learns from."""
+
+    split: str = opt("Split to learn from.", value="train", name="--train-split")
+    max_examples: int | None = opt("Learn from the first N examples.", "N")
+
+
+class RecipeFlags(Flags):
+    """What is done in training."""
+
+    epochs: float | None = opt("Passes over the data [the task's own].", "E")
+    steps: int | None = opt("Steps, in place of --epochs.", "N")
+    lr: float | None = opt("Peak learning rate [the task's own].", "X")
+    batch: int | None = opt("Sentences a step [the task's own].", "N")
+    sparsity: float | None = opt("Share of the gated weights to free, in [0, 1).", "S")
+    scope: str = opt(
+        "matrix: that share of every matrix; global: of all together.",
+        value="matrix",
+        name="--sparsity-scope",
+    )
+    gates: str = opt("Matrices with gates: encoder, pooler, classifier.", "NAME,..", "encoder")
+    tie: str = opt("Gates that share one number: none, ffn, all.", value="all")
+    distil_from: str | None = opt(
+        "Trained model whose answers are imitated: folder or hub id.", "DIR"
+    )
+    quantised: bool = opt("Train through the chip's own codes.", value=False)
+    bits: int = opt("Bits of a code, with --quantised.", "B", 8)
+    encoding: str = opt("Encoding of the chip, with --quantised.", value="offset")
+    seed: int = opt("Seed of head, order and dropout.", "N", 0)
+    dtype: str = opt("float32 or bfloat16 products.", value="float32")
+
+    def recipe(self, task: str, examples: int) -> "Recipe":
+        """Make the Python API's recipe of it, which raises ValueError where a flag is wrong."""
+        from rerax.train.recipe import make_recipe
+
+        bits = self.bits if self.quantised else None
+        chosen = vars(self) | {"gates": names(self.gates), "bits": bits}
+        del chosen["quantised"], chosen["distil_from"]
+        return make_recipe(task, examples, teacher=self.distil_from is not None, **chosen)
 
 
 @app.command()
 def train(
-    model: Annotated[str, flag("Hugging Face folder to start from, or hub id.")],
-    task: Task,
+    start: Annotated[StartFlags, "model task"],
     out: Annotated[Path, flag("Folder for the trained model.", "FOLDER")],
-    data: Data = "nyu-mll/glue",
-    train_split: Annotated[str, flag("Split to learn from.")] = "train",
-    max_examples: Annotated[int | None, flag("Learn from the first N examples.", "N")] = None,
-    max_length: MaxLength = None,
-    labels: Labels = None,
-    epochs: Annotated[float | None, flag("Passes over the data [the task's own].", "E")] = None,
-    steps: Annotated[int | None, flag("Steps, in place of --epochs.", "N")] = None,
-    lr: Annotated[float | None, flag("Peak learning rate [the task's own].", "X")] = None,
-    batch: Annotated[int | None, flag("Sentences a step [the task's own].", "N")] = None,
-    sparsity: Annotated[
-        float | None, flag("Share of the gated weights to free, in [0, 1).", "S")
-    ] = None,
-    sparsity_scope: Annotated[
-        str, flag("matrix: that share of every matrix; global: of all together.")
-    ] = "matrix",
-    gates: Annotated[
-        str, flag("Matrices with gates: encoder, pooler, classifier.", "NAME,..")
-    ] = "encoder",
-    tie: Annotated[str, flag("Gates that share one number: none, ffn, all.")] = "all",
-    distil_from: Annotated[
-        str | None, flag("Trained model whose answers are imitated: folder or hub id.", "DIR")
-    ] = None,
-    quantised: Annotated[
-        bool, typer.Option("--quantised", help="Train through the chip's own codes.")
-    ] = False,
-    bits: Annotated[int, flag("Bits of a code, with --quantised.", "B")] = 8,
-    encoding: Annotated[str, flag("Encoding of the chip, with --quantised.")] = "offset",
-    seed: Annotated[int, flag("Seed of head, order and dropout.", "N")] = 0,
-    dtype: Annotated[str, flag("float32 or bfloat16 products.")] = "float32",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --out, if one was begun there.")
-    ] = False,
+    *,
+    data: TrainingFlags,
+    recipe: RecipeFlags,
+    resume: Annotated[bool, flag("Go on with the run in --out, if one was begun there.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Fine-tune a BERT on a GLUE task, and prune its rows and columns with --sparsity.
@@ -58,43 +77,22 @@ def train(
     from rerax.train.folder import how_to_resume
 
     check_target(out)
-    choices: dict[str, Any] = {
-        "sparsity": sparsity,
-        "scope": sparsity_scope,
-        "gates": names(gates),
-        "tie": tie,
-        "bits": bits if quantised else None,
-        "encoding": encoding,
-        "seed": seed,
-        "dtype": dtype,
-    }
     with says_when_stopped(lambda: how_to_resume(out)):
-        from rerax.glue.data import check_request
         from rerax.glue.label_order import check_override
         from rerax.glue.tasks import find_task
-        from rerax.train.recipe import Recipe, make_recipe
 
-        def recipe(examples: int) -> Recipe:
-            has_teacher = distil_from is not None
-            return make_recipe(task, examples, epochs, steps, lr, batch, has_teacher, **choices)
-
-        recipe(1)  # a bad choice is refused before anything is read
-        label_names = names(labels) if labels else None
-        check_override(find_task(task), label_names)
-        check_request(train_split, max_examples, max_length)
+        recipe.recipe(start.task, 1)  # a bad choice is refused before anything is read
+        selection = data.selection()
+        check_override(find_task(start.task), selection.labels)
         from rerax.train.inputs import read_training_inputs
         from rerax.train.loop import fine_tune
 
         inputs = read_training_inputs(
-            recipe,
-            model,
-            task,
-            data=data,
-            train_split=train_split,
-            max_examples=max_examples,
-            max_length=max_length,
-            labels=label_names,
-            teacher=distil_from,
+            lambda examples: recipe.recipe(start.task, examples),
+            start.model,
+            start.task,
+            teacher=recipe.distil_from,
+            **vars(selection),
         )
         with reporter(quiet, "steps") as on_progress:
             result = fine_tune(inputs, out, resume=resume, on_progress=on_progress)
@@ -106,11 +104,11 @@ def train(
     )
     options = {
         "model": out / "best",
-        "task": task,
-        "data": data,
-        "max_length": max_length,
+        "task": start.task,
+        "data": data.data,
+        "max_length": data.max_length,
         "name": out.name,
-        "labels": labels,
+        "labels": data.labels,
         "protection": "none,plan" if result["freed"] else "none",
         "out": f"{out}-rows",
     }

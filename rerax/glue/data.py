@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,21 +14,17 @@ import pyarrow.parquet as pq
 from jaxtyping import Int32
 
 from rerax.glue.label_order import check_file_names
+from rerax.glue.selection import HUB, Selection, check_length
 from rerax.glue.tasks import Task, find_task
 
-HUB = "nyu-mll/glue"
 LENGTHS = (
     *(8, 12, 16, 20, 24, 28, 32, 36, 40, 48, 56, 64),
     *(80, 96, 112, 128, 192, 256, 384, 512),
 )
 """Token lengths T that batches come in."""
 BATCH_TOKENS = 1024
-FEWEST_TOKENS = 4
-MOST_TOKENS = 128
-"""Of an example, unless more or fewer are asked for or the model has fewer positions."""
 UNREACHED = 0.01
 """Share of words with capitals from which on a vocabulary is taken for a cased one."""
-_SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 PROBE = "A\u00e9\u4e2d"  # a capital, an accent, a Chinese character
 
 
@@ -125,7 +120,7 @@ def read_split(
             out of reach. Each says what to do.
     """
     task = task if isinstance(task, Task) else find_task(task)
-    check_request(split, max_examples)
+    Selection(str(data), split, max_examples)  # raises
     tables = {}
     for i, part in enumerate(task.parts(split)):
         table = _read_part(task, data, part, optional=i > 0)
@@ -139,25 +134,6 @@ def read_split(
             column += table[field].to_pylist()
         parts.append((part, table.num_rows))
     return Split(tuple(map(tuple, texts)), np.concatenate(labels), tuple(parts))
-
-
-def check_request(split: str, max_examples: int | None, max_length: int | None = None) -> None:
-    """Refuse what no data set and no model can give, before either is read.
-
-    Raises:
-        ValueError: no name of a split, or numbers that are too small.
-    """
-    if not _SPLIT.fullmatch(split):
-        raise ValueError(
-            f"split {split!r} is no name of a split: give one such as validation, and "
-            "--max-examples for a part of it"
-        )
-    for name, value, least in (
-        ("max-examples", max_examples, 1),
-        ("max-length", max_length, FEWEST_TOKENS),
-    ):
-        if value is not None and value < least:
-            raise ValueError(f"{name} {value} is too few: give at least {least}")
 
 
 def _read_part(task: Task, data: str | Path, part: str, optional: bool) -> pa.Table | None:
@@ -378,38 +354,6 @@ def tokenise(
             )
         types = [np.zeros_like(row) for row in ids]
     return Examples(ids, types)
-
-
-def length_limit(max_length: int | None, positions: int) -> int:
-    """Choose the most tokens of an example: as asked, else 128 or the model's positions.
-
-    The lesser of the two is said, since sentences may be cut there.
-
-    Args:
-        max_length: what was asked; None if nothing was.
-        positions: the model's.
-
-    Raises:
-        ValueError: more than the model has, or too few for a sentence.
-    """
-    if max_length is None:
-        max_length = min(MOST_TOKENS, positions)
-        if max_length < MOST_TOKENS:
-            warnings.warn(
-                f"max-length is {max_length}, all positions of the model: longer sentences are cut",
-                stacklevel=3,
-            )
-    check_length(max_length, positions)
-    return max_length
-
-
-def check_length(max_length: int, positions: int) -> None:
-    """Refuse a sequence length that the model has no positions for."""
-    if not FEWEST_TOKENS <= max_length <= positions:
-        raise ValueError(
-            f"max-length {max_length} is outside {FEWEST_TOKENS}..{positions}, the model's "
-            "positions: give one in the range"
-        )
 
 
 def check_ids(ids: Sequence[np.ndarray], vocab_size: int) -> None:

@@ -5,7 +5,7 @@ that is missing or out of date they are given anew. Hashes tell whether they are
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,12 @@ from rerax.campaign.workload import Settings, Workload, read_workload
 from rerax.crossbar.spec import SEMANTICS
 from rerax.faults.chip_map import PREFIX
 from rerax.glue import data as glue
+from rerax.glue.selection import MOST_TOKENS, Selection
 from rerax.glue.tasks import find_task
 from rerax.io import Place
 
+EARLIER = {"split": "validation", "max_examples": None, "max_length": MOST_TOKENS, "labels": None}
+"""What held for folders that do not say it of their examples."""
 SHARES = 9  # decimal places of a denominator: no one writes a share with more
 
 
@@ -74,36 +77,26 @@ def find_chip(
     row = find_row(folder, prefix, chip)
     recorded = provenance(folder)
     name = f"{row['task']}/{row['model']}"
-    source = dict(recorded["sources"].get(name) or {})
+    source = {**EARLIER, **(recorded["sources"].get(name) or {})}
     given = {"model": model, "data": data, "max_length": max_length}
     source |= {key: value for key, value in given.items() if value is not None}
     for key in ("model", "data"):
         if not source.get(key):
             raise ValueError(f"{folder} does not say where {key} of {name} is: give --{key}")
     task = find_task(row["task"])
-    split = source.get("split", "validation")
-    most = source.get("max_examples")
-    if most is None and len(task.parts(split)) == 1:
-        most = row["examples"]  # the first so many are those, whatever was asked for
+    if source["max_examples"] is None and len(task.parts(source["split"])) == 1:
+        source["max_examples"] = row["examples"]  # the first so many, whatever was asked for
     order = manifest(folder)["pairs"].get(name, {}).get("labels")
-    labels = source.get("labels")
     if order is not None and sorted(order) != list(range(task.num_labels)):
         raise ValueError(
             f"{folder} has labels {order} for {name}, which are not {task.name}'s: restore its "
             "manifest, or give another folder"
         )
     if order is not None and task.labels:  # what the folder's rows were read by
-        labels = [task.labels[label] for label in order]
-    workload = read_workload(
-        source["model"],
-        row["task"],
-        row["model"],
-        data=source["data"],
-        split=split,
-        max_examples=most,
-        max_length=source.get("max_length", 128),
-        labels=tuple(labels) if labels else None,
-    )
+        source["labels"] = [task.labels[label] for label in order]
+    source["labels"] = tuple(source["labels"] or ()) or None
+    selection = {field.name: source[field.name] for field in fields(Selection)}
+    workload = read_workload(source["model"], row["task"], row["model"], **selection)
     for key, flag in (("model_hash", "--model"), ("data_hash", "--data or --max-length")):
         if getattr(workload, key) != row[key]:
             where = source["model" if key == "model_hash" else "data"]
@@ -119,7 +112,7 @@ def find_chip(
         ),
         workload,
         Settings(seed=row["seed"], lanes=int(lanes) if lanes else None, chunk=1),
-        glue.read_split(task, source["data"], split, most).texts,
+        glue.read_split(task, source["data"], source["split"], source["max_examples"]).texts,
     )
 
 

@@ -15,6 +15,7 @@ import jax
 from rerax.crossbar import keys
 from rerax.glue import data as glue
 from rerax.glue.label_order import label_order, named_order
+from rerax.glue.selection import Selection
 from rerax.glue.tasks import Task, find_task
 from rerax.models.bert import convert
 from rerax.models.bert.config import BertConfig
@@ -60,12 +61,9 @@ def read_training_inputs(
     model: str,
     task: str,
     *,
-    data: str = glue.HUB,
-    train_split: str = "train",
-    max_examples: int | None = None,
-    max_length: int | None = None,
-    labels: tuple[str, ...] | None = None,
+    split: str = "train",
     teacher: str | None = None,
+    **selection: Any,
 ) -> TrainingInputs:
     """Read and check model, teacher and sentences.
 
@@ -73,25 +71,23 @@ def read_training_inputs(
         recipe: gives the recipe for a number of training sentences.
         model: Hugging Face folder or hub id to start from, with or without a classifier.
         task: GLUE task.
-        data: folder with <task>/<split>.parquet, or hub id.
-        train_split: split to learn from; the task's validation split gives the scores.
-        max_examples: use only the first so many training sentences.
-        max_length: most tokens of a sentence; by default as `glue.data.length_limit` says.
-        labels: names of the outputs in order.
+        split: split to learn from; the task's validation split gives the scores.
         teacher: folder or hub id of the model to distil from.
+        selection: `data`, `max_examples` and the other fields of `glue.selection.Selection`, of
+            the training sentences.
 
     Raises:
         ValueError: bad model, data or choice: the value, the rule, the fix.
     """
     what = find_task(task)
     directory = convert.locate(model)
-    positions = convert.read_config(directory).max_position_embeddings
-    max_length = glue.length_limit(max_length, positions)
-    train = glue.read_split(what, data, train_split, max_examples)
-    dev = glue.read_split(what, data, "validation")
+    asked = Selection(split=split, **selection)
+    max_length = asked.length(convert.read_config(directory).max_position_embeddings)
+    train = glue.read_split(what, asked.data, asked.split, asked.max_examples)
+    dev = glue.read_split(what, asked.data, "validation")
     chosen = recipe(len(train.labels))
     config, params, gates = load_model(directory)
-    config, order, keeps_classifier = _outputs(what, config, params, labels)
+    config, order, keeps_classifier = _outputs(what, config, params, asked.labels)
     if not keeps_classifier:
         params = _with_new_classifier(config, params, chosen.seed)
     _check_gates(chosen, params, gates)

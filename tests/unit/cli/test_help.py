@@ -5,8 +5,17 @@ import re
 import pytest
 
 from rerax.cli import main
-from rerax.cli.flags import SECTIONS
+from rerax.cli.flags import HEADINGS
 
+SECTIONS = {
+    "Model and data": "model task name data split max_examples max_length labels",
+    "Chips": "rates sa1_share sa0 sa1 chips until_se max_chips seed",
+    "Crossbars": "encoding bits bits_per_cell tile layout polarity input_bits matrices",
+    "Faults": "fault faulty_layers faulty_matrices faulty_bits",
+    "Protection": "protection tested plan_rate sensitivity budget",
+    "Machine": "chunk lanes dtype distributed coordinator processes process",
+}
+"""All flags of `rerax sweep` that have to do with chips, in the order of its help."""
 OTHERS = {"--out", "--dry-run", "--quiet", "--wide", "--help", "--json"}
 
 
@@ -31,7 +40,20 @@ def test_every_flag_of_a_chip_has_its_section(command, capsys):
 
 
 def test_sweep_has_all_sections(capsys):
-    assert set(SECTIONS) < set(help_of("sweep", capsys))
+    assert tuple(SECTIONS) == HEADINGS
+    found = help_of("sweep", capsys)
+    for key, names in SECTIONS.items():
+        assert found[key] == ["--" + name.replace("_", "-") for name in names.split()]
+
+
+def test_a_command_takes_some_flags_of_a_dataclass(capsys):
+    assert main(["plan", "--help"]) == 0
+    told = capsys.readouterr().out
+    assert "--bits B " in told
+    assert "--matrices NAME,.. " in told
+    assert "--tested" not in told
+    assert main(["plan"]) == 2
+    assert "Missing option '--model'" in capsys.readouterr().err
 
 
 def test_commands_without_chips_have_few(capsys):

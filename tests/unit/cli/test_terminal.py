@@ -1,7 +1,6 @@
 """What terminals and pipes get: names as they are, nothing that commands the terminal."""
 
 import contextlib
-import inspect
 import io
 import re
 
@@ -129,16 +128,18 @@ def test_a_home_is_found(monkeypatch, tmp_path):
 
 
 def test_the_command_is_kept_without_what_changes_no_row():
-    from rerax.cli.flags import command_text
-    from rerax.cli.sweep import sweep
+    from rerax.cli.flags import ModelFlags, RateFlags, command_text
+    from rerax.cli.sweep import RunFlags, sweep
 
-    values = {name: p.default for name, p in inspect.signature(sweep).parameters.items()}
-    values |= {"out": "rows", "model": "my model", "task": "sst2", "rates": "0,1e-3", "chips": 8}
+    values = {"out": "rows", "model": "my model", "task": "sst2", "rates": "0,1e-3", "chips": 8}
     told = command_text(sweep, {**values, "quiet": True, "wide": True})
     assert told == (
         "rerax sweep --out rows --model 'my model' --task sst2 --rates 0,1e-3 --chips 8"
     )
-    study = command_text(sweep, {**values, "study": "a.py", "model": None})
+    whole = {"models": ModelFlags(model="my model", task="sst2"), "run": RunFlags(chips=8)}
+    rates = RateFlags(rates="0,1e-3")
+    assert command_text(sweep, {"out": "rows", **whole, "rates": rates, "wide": True}) == told
+    study = command_text(sweep, {**values, "study": "a.py", "model": ""})
     assert study.startswith("rerax sweep --out rows a.py --task")
 
 

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rerax.glue.data import length_limit, read_split
+from rerax.glue.data import read_split
+from rerax.glue.selection import Selection
 from rerax.glue.tasks import find_task
 
 SST2 = find_task("sst2")
@@ -97,11 +98,16 @@ def test_more_examples_than_there_are(tmp_path):
 def test_the_length_is_the_lesser_of_128_and_the_positions(asked, positions, most, said):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        assert length_limit(asked, positions) == most
+        assert Selection(max_length=asked).length(positions) == most
     assert len(caught) == said
     assert all("max-length is 64, all positions of the model" in str(w.message) for w in caught)
 
 
 def test_more_than_the_positions_is_refused():
     with pytest.raises(ValueError, match=r"max-length 65 is outside 4\.\.64"):
-        length_limit(65, 64)
+        Selection(max_length=65).length(64)
+
+
+def test_folders_keep_what_was_asked_of_the_hub_by_this_text():
+    asked = Selection(max_examples=8, max_length=64, labels=("a", "b")).request("sst2")
+    assert asked == "nyu-mll/glue sst2 validation max-examples=8 max-length=64"
