@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rerax.cli.flags import Wide, app, flag, names
+from rerax.cli.flags import PointFlags, Wide, app, flag, names
 
 if TYPE_CHECKING:
     from rerax.faults.chip_map import Shapes
@@ -20,9 +20,6 @@ def map(
     model: Annotated[
         str | None, flag("Model whose arrays it should fit: its folder, or hub id.", "DIR")
     ] = None,
-    matrices: Annotated[
-        str, flag("On crossbars: encoder, pooler, classifier, embeddings.", "NAME,..")
-    ] = "encoder,pooler,classifier",
     floor_plan: Annotated[
         Path | None,
         flag("File that says which array of the die holds which part of which matrix.", "FILE"),
@@ -32,15 +29,8 @@ def map(
     out: Annotated[
         Path | None, flag("Write the map here, as .csv or .parquet, for map:FILE.", "FILE")
     ] = None,
-    encoding: Annotated[
-        str, flag("offset, twos_complement, sign_magnitude, differential.", "NAME")
-    ] = "offset",
-    bits: Annotated[int, flag("Bits of a code, 2 to 8.", "B")] = 8,
-    bits_per_cell: Annotated[int, flag("Bits of a cell: 1, 2 or 4.", "C")] = 1,
-    tile: Annotated[
-        str, flag("Wordlines x bitlines of a crossbar, an array of the die.", "RxC")
-    ] = "128x128",
-    layout: Annotated[str, flag("interleaved or separate.", "NAME")] = "interleaved",
+    *,
+    on: Annotated[PointFlags, "encoding bits bits_per_cell tile layout matrices,.."],
     wide: Wide = False,
 ) -> None:
     """Say what is in a map of measured chips, or make one of what a tester wrote.
@@ -50,11 +40,13 @@ def map(
     --floor-plan.
     """
     from rerax.campaign.manifest import check_target
-    from rerax.crossbar.spec import ChipSpec, parse_tile
+    from rerax.campaign.point import FIELDS
+    from rerax.crossbar.spec import ChipSpec
     from rerax.models.bert.names import check_groups, matrices_of
 
-    spec = ChipSpec(encoding, bits, bits_per_cell, parse_tile(tile), layout)
-    check_groups(names(matrices))
+    shape = ("encoding", "bits", "bits_per_cell", "tile", "layout")
+    spec = ChipSpec(**{name: FIELDS[name].read(getattr(on, name)) for name in shape})
+    check_groups(names(on.matrices))
     thresholds = _thresholds(low, high)
     if out is not None:
         _check_out(out, file, floor_plan)
@@ -70,13 +62,13 @@ def map(
     shapes = None if model is None else _shapes(model)
     made = to_map(table, spec, shapes, plan, thresholds)
     chips = made.chips
-    known = set(matrices_of(names(matrices)))
-    on = None if shapes is None else {name: s for name, s in shapes.items() if name in known}
-    extents = spanned(chips) if on is None else extents_of(on, spec)
+    known = set(matrices_of(names(on.matrices)))
+    placed = None if shapes is None else {name: s for name, s in shapes.items() if name in known}
+    extents = spanned(chips) if placed is None else extents_of(placed, spec)
     found = summarise_map(chips, highest_levels(chips, shapes, spec), extents, spec.tile)
     if out is not None:
         write_table(out, map_table(chips))
-    print_map(made, found, thresholds, on, spec, wide)
+    print_map(made, found, thresholds, placed, spec, wide)
     if out is not None:
         print(f"written to {out}: {len(chips.chip):,} stuck cells")
 

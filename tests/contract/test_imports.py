@@ -1,6 +1,8 @@
 """Who may import whom (the contracts are in pyproject.toml), and who may not import JAX."""
 
+import builtins
 import re
+import symtable
 import tomllib
 
 import grimp
@@ -136,3 +138,26 @@ def test_every_room_has_a_line_in_contributing():
     assert sorted(told) == sorted({*rooms} - {"__main__"})
     above = {name: i for i, line in enumerate(lines) for name in line.split(" | ")}
     assert [above[room] for room in told] == sorted(above[room] for room in told)
+
+
+def undefined_names(file):
+    """Names that a file uses and nobody defines: linters are told to pass over jaxtyping's axes."""
+    table = symtable.symtable(file.read_text(encoding="utf-8"), str(file), "exec")
+    made = [one for one in table.get_symbols()
+            if one.is_assigned() or one.is_imported() or one.is_namespace()]  # fmt: skip
+    known = {one.get_name() for one in made}
+    known |= {*dir(builtins), "__file__", "__name__", "__doc__", "__path__"}
+    found, tables = set(), [table]
+    while tables:
+        one = tables.pop()
+        tables += one.get_children()
+        used = (s for s in one.get_symbols() if s.is_referenced() and s.is_global())
+        found |= {symbol.get_name() for symbol in used} - known
+    return found
+
+
+def test_no_name_is_undefined(tmp_path):
+    files = [*(ROOT / "rerax").rglob("*.py"), *(ROOT / "experiments").rglob("*.py")]
+    assert {str(file): names for file in files if (names := undefined_names(file))} == {}
+    (tmp_path / "a.py").write_text("import os\ndef f(x):\n    return [os, x, absent]\n")
+    assert undefined_names(tmp_path / "a.py") == {"absent"}
