@@ -1,6 +1,6 @@
 """What a campaign's machinery costs: the done-check, planning, and memory over many chips.
 
-    python experiments/campaign.py [--work FOLDER] [--chips 1000,10000] [--blocks 5000] \
+    python experiments/campaign.py [--work FOLDER] [--chips 1000,10000] \
         [--out experiments/results/campaign.json]
 
 About ten minutes on two CPU cores. The demo's model, 64 sentences, all matrices, rate 1e-2.
@@ -8,9 +8,7 @@ Expected: while one command evaluates 10,000 chips, its peak memory after the la
 that after the first 1,000; the table at the end adds a few kilobytes a chip. A finished campaign
 of 10,000 chips run again takes under 2 s of processor time, and of wall time on an idle machine,
 before and after `rerax compact` (fastest of five; that it writes no file and imports no JAX is for
-the tests). 500 points are planned in under 1 s, identifying model and data included. Of a folder
-of 5,000 blocks, whose chips cost nothing, names and footers are looked at in under 3 s, and all
-rows read and verified in under 15 s.
+the tests). 500 points are planned in under 1 s, identifying model and data included.
 """
 
 import argparse
@@ -23,13 +21,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from folder_kills import POINTS
-
 from rerax.campaign.block import BLOCK
 from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
 from rerax.campaign.runner import dry_run
-from rerax.campaign.store import read_rows, survey
+from rerax.campaign.store import survey
 from rerax.campaign.workload import Settings, workloads_of
 from rerax.demo import MODEL
 from rerax.demo.sentences import write_data
@@ -101,28 +97,10 @@ def plan_seconds(work: Path) -> float:
     return round(min(taken), 3)
 
 
-def many_blocks(folder: Path, blocks: int, repeats: int) -> dict[str, float]:
-    """Look a folder of so many blocks over, and read it; the fastest of some repeats."""
-    chips = BLOCK * -(-blocks // len(POINTS))
-    program = Path(__file__).parent / "folder_kills.py"
-    told = [sys.executable, str(program), "grow", str(folder), str(chips)]
-    subprocess.run(told, check=True, stdout=subprocess.DEVNULL)
-    found: dict[str, float] = {"blocks": len(survey(folder).blocks), "rows": len(POINTS) * chips}
-    for name, work in (("look_seconds", survey), ("read_seconds", read_rows)):
-        taken = []
-        for _ in range(repeats):
-            start = time.perf_counter()
-            work(folder)
-            taken.append(time.perf_counter() - start)
-        found[name] = round(min(taken), 2)
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path)
     parser.add_argument("--chips", default="1000,10000", help="comma list, ascending")
-    parser.add_argument("--blocks", type=int, default=5000, help="of a folder without a model")
     parser.add_argument("--repeats", type=int, default=REPEATS, help="of the done-check")
     parser.add_argument("--out", type=Path, default=Path("experiments/results/campaign.json"))
     arguments = parser.parse_args()
@@ -130,7 +108,6 @@ def main() -> None:
     write_data(work / "data", n=SENTENCES)
     results: dict[str, Any] = {"cores": os.cpu_count(), "plan_500_points_seconds": None}
     results["plan_500_points_seconds"] = plan_seconds(work)
-    results["many blocks"] = many_blocks(work / "many", arguments.blocks, arguments.repeats)
     counts = [int(number) for number in arguments.chips.split(",")]
     for chips in counts:
         results[f"{chips} chips"] = filled(work, chips)

@@ -32,7 +32,7 @@ STUDY = f"{FEW} --out OUT"
 REDUCED = {
     "ageing": STUDY,
     "agreement": "--chips 2 --out OUT/agreement.json",
-    "campaign": "--work FOLDER --chips 32 --blocks 13 --repeats 1 --out OUT/campaign.json",
+    "campaign": "--work FOLDER --chips 32 --repeats 1 --out OUT/campaign.json",
     "cost": "--rounds 1 --memory few:1 --out OUT/cost.json",
     "coverage": "--campaigns 20 --max-chips 64 --out OUT/coverage.json",
     "demo_model": "--steps 4",
@@ -45,6 +45,7 @@ REDUCED = {
     "kills": "--kills 1 --folder-kills 3 --seed 43 --chips 64 --out OUT/kills.json",
     "layer_sensitivity": f"{FEW} --rounds 1 --places encoder --out OUT/layer_sensitivity.json",
     "layers_and_bits": f"{STUDY} --layers 2",
+    "many_blocks": "--blocks 13 --repeats 1 --out OUT/many_blocks.json",
     "line_faults": f"{FEW} --faults bitline --schemes none,naive:below --out OUT",
     "msb_copies": f"{STUDY} --sparsities 35 --schemes msb:2x3:pruned,msb:4x3:pruned",
     "protection_cost": "--rounds 1 --schemes none,msb:2x3:pruned --out OUT/protection_cost.json",
