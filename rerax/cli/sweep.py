@@ -53,7 +53,7 @@ class RunFlags(Flags, heading="Chips"):
     lanes: int | None = opt("Chips side by side; part of the platform.", "N", heading="Machine")
 
 
-class TeamFlags(Flags, heading="Machine"):
+class ProcessFlags(Flags, heading="Machine"):
     """Which processes share the work."""
 
     distributed: bool = opt(
@@ -82,7 +82,7 @@ def sweep(
     point: PointFlags,
     plan: PlanFlags,
     budget: Budget = "0.01",
-    among: TeamFlags,
+    among: ProcessFlags,
     dry_run: Annotated[bool, flag("Say what it would cost, and do nothing.")] = False,
     quiet: Quiet = False,
     wide: Wide = False,
@@ -116,17 +116,17 @@ def sweep(
     chips = 64 if run.chips is None else run.chips
     settings = Settings(chips, run.seed, run.chunk, run.lanes, all_cores=True, command=line)
     joining = among.distributed and not dry_run, among.coordinator, among.processes, among.process
-    with joined(*joining) as team:
+    with joined(*joining) as processes:
         parts = workloads_of(points, named, scopes, out=where, **vars(selection))
         resolved, plans = with_plans(parts, *design, where, find=not dry_run)
         if dry_run:
             _foretell(resolved, settings, where)
             return
-        runner = Runner(resolved, settings, where, plans, rule, team)
-        with reporter(quiet or not team.leads) as tell:
+        runner = Runner(resolved, settings, where, plans, rule, processes)
+        with reporter(quiet or not processes.leads) as tell:
             for progress in runner.run():
                 tell(progress)
-        if team.leads:
+        if processes.leads:
             print_table(runner.rows, loss, stopped=rule, runs=read_provenance(where), wide=wide)
 
 
