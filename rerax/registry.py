@@ -1,7 +1,13 @@
-"""Names of fault models and protections: whoever adds one registers it. No JAX here."""
+"""Names of fault models and protections: whoever adds one registers it. No JAX here.
+
+An installed package may bring some: an entry point of the group `rerax.faults` or
+`rerax.protections`, called like what is before the first colon of their names, gives a module that
+registers them. It is imported once such a name is asked for.
+"""
 
 import re
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rerax.values import shown
@@ -78,13 +84,15 @@ class Registry(Generic[Made]):
             self._check_text(name)
             return name
         first, colon, text = name.partition(":") if isinstance(name, str) else ("", "", "")
-        entry = self.entries.get(first)
+        entry = self._find(first)
         if (
             entry is None
             or (entry.takes_text and not text)
             or (entry.takes_text is False and colon)
         ):
-            known = ", ".join(form for form in self.forms().values() if form)
+            of_others = (one.name for one in entry_points(group=self.group))
+            forms = [form for form in self.forms().values() if form]
+            known = ", ".join(dict.fromkeys([*forms, *of_others]))
             raise ValueError(f"unknown {self.what} {shown(name)}: use one of {known}")
         try:
             made = entry.make(name)
@@ -99,6 +107,31 @@ class Registry(Generic[Made]):
                 f"it make a rerax.{self.kind.__name__}"
             )
         return made
+
+    @property
+    def group(self) -> str:
+        """Group of the entry points by which installed packages bring such objects."""
+        return f"rerax.{self.what}s"
+
+    def _find(self, first: str) -> Entry | None:
+        """Find what a name stands for, in installed packages too.
+
+        Raises:
+            ValueError: the package that brings it fails, or does not register it.
+        """
+        if first not in self.entries:
+            for one in entry_points(group=self.group, name=first):
+                try:
+                    one.load()
+                except Exception as error:
+                    said = f"fails ({type(error).__name__}: {error})"
+                    raise ValueError(self._brought(first, one.value, said)) from error
+                if first not in self.entries:
+                    raise ValueError(self._brought(first, one.value, "does not register it"))
+        return self.entries.get(first)
+
+    def _brought(self, first: str, module: str, said: str) -> str:
+        return f"{module}, which brings {self.what} {first!r}, {said}: mend or uninstall it"
 
     def check_registered(self, given: Made) -> None:
         """Refuse for rows in a folder what could not be made again from its name.
