@@ -72,7 +72,8 @@ class ProcessFlags(Flags, heading="Machine"):
 def sweep(
     out: Annotated[str, flag("Campaign folder to fill or grow, or gs://.., s3://..", "FOLDER")],
     study: Annotated[
-        Path | None, typer.Argument(help="Python file whose points() gives the points.")
+        Path | None,
+        typer.Argument(help="Python file whose points() gives the points, or TOML file of grids."),
     ] = None,
     *,
     models: ModelFlags,
@@ -91,7 +92,7 @@ def sweep(
 
     Comma lists make a grid. What the folder holds already is not computed again, so the same
     command resumes a run that was cut off, and larger lists or more chips grow it. In place of
-    --model, --task and the flags of a point, a Python file may give the points.
+    --model, --task and the flags of a point, a file may give the points.
     """
     line = command_text(sweep, locals())
     from rerax.campaign.distributed import joined

@@ -178,6 +178,8 @@ def run(text: str, name: str = "page") -> list[Output]:
     names: dict[str, object] = {"__name__": "example"}
     found = []
     for block in fences(text):
+        if block.title.endswith((".py", ".toml")):
+            Path(block.title).write_text(block.text, encoding="utf-8")
         if block.language not in RUNS or block.needs:
             continue
         for place, printed in _run_block(text, block, name, names):
@@ -194,8 +196,6 @@ def _run_block(
     from rerax.cli import main
 
     if block.language == "python":
-        if block.title.endswith(".py"):
-            Path(block.title).write_text(block.text, encoding="utf-8")
         with contextlib.redirect_stdout(io.StringIO()) as out:
             exec(compile("\n" * block.line + block.text, page, "exec"), names)
         yield output_of(text, block), out.getvalue()

@@ -1,7 +1,10 @@
 """Study files that do what no study should."""
 
+from fractions import Fraction
+
 import pytest
 
+from rerax.campaign.point import Point
 from rerax.cli.study import read_study
 
 GOOD = """from rerax import Point
@@ -31,6 +34,71 @@ def test_it_is_told_in_one_line(tmp_path, text, said):
     file.write_text(text)
     with pytest.raises(ValueError, match=said):
         read_study(file)
+
+
+GRIDS = """
+data = "glue"
+
+[models]
+small = "models/tiny"
+
+[[grid]]
+task = "sst2"
+model = "small"
+rate = [0, 1e-3]
+protection = ["none", "msb:1x3:lsb"]
+
+[[grid]]
+task = ["sst2", "rte"]
+model = "models/other"
+rate = "1e-2"
+sa1_share = "1:3"
+tile = "64x64"
+input_bits = "none"
+"""
+
+
+def test_grids_of_a_toml_file(tmp_path):
+    file = tmp_path / "study.toml"
+    file.write_text(GRIDS)
+    found = read_study(file)
+    assert found.data == "glue"
+    assert found.models == {"small": "models/tiny", "other": "models/other"}
+    first = [Point("sst2", "small", rate, protection=scheme) for scheme in ("none", "msb:1x3:lsb")
+             for rate in (0.0, 1e-3)]  # fmt: skip
+    more = {"sa1_share": Fraction(1, 4), "tile": (64, 64), "input_bits": None}
+    assert found.points == (
+        *first,
+        *(Point(task, "other", 0.01, **more) for task in ("sst2", "rte")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[[grid]]", "[grid]", "is no TOML|has no .*grid.*: give at least one"),
+        ("data =", "date =", "has 'date': give some of grid, models, data"),
+        ("rate = [0, 1e-3]", "", "grid 1 has no rate: give one, or a list of them"),
+        ("rate = [0, 1e-3]", "rates = [0]", "grid 1 has 'rates': give some of task, model, rate"),
+        ("rate = [0, 1e-3]", "rate = []", "grid 1: rate is empty: give at least one"),
+        ("rate = [0, 1e-3]", "rate = [2]", r"grid 1: rate 2.0 is outside \[0, 1\]"),
+        ('"64x64"', '"64"', "grid 2: tile '64'"),
+        ('"64x64"', "[64, 64]", r"grid 2: tile .64, 64. is no text: give it in quotes"),
+        (
+            'input_bits = "none"',
+            "input_bits = true",
+            "grid 2: input_bits True is no text",
+        ),
+        ("[models]\nsmall = ", "models = 3\nx = ", "has 'x'|MODELS is 3: let it be a dict"),
+        ("data =", "data", "is no TOML .*: mend it"),
+    ],
+)
+def test_a_bad_toml_file_is_told_in_one_line(tmp_path, old, new, said):
+    file = tmp_path / "study.toml"
+    file.write_text(GRIDS.replace(old, new, 1))
+    with pytest.raises(ValueError, match=said) as told:
+        read_study(file)
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize("name", ["study.txt", "study", "rows.parquet", "study.ipynb"])
