@@ -136,6 +136,7 @@ class Killer:
             else:
                 self.left -= 1
                 self.kills[what] += 1
+                self.seconds[what] *= 1.3  # or a machine that is busy never comes to an end
             self.look(folder, what, done)
             if done:
                 return
