@@ -258,10 +258,7 @@ def export_csv(path: Place, file: Place) -> int:
 
     check_target(file)
     read_manifest(path)  # raises
-    blocks = sorted(named(path))
-    if not blocks:
-        raise ValueError(f"{path} has no finished rows: run rerax sweep first")
-    written = 0
+    blocks, written = sorted(named(path)), 0
     with whole_file(file) as out:
         writer = None
         for point, own in itertools.groupby(blocks, key=lambda block: block.point):
@@ -275,6 +272,8 @@ def export_csv(path: Place, file: Place) -> int:
             written += len(rows)
         if writer is not None:
             writer.close()
+        if not written:  # nothing is replaced then
+            raise ValueError(f"{path} has no finished rows: run rerax sweep first")
     return written
 
 

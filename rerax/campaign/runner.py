@@ -104,6 +104,7 @@ class Runner:
     rows: pa.Table = None
     _done: int = 0
     _total: int = 0
+    _later: int = 0  # chips of the workloads that have not begun
     _finished: list[Block] = field(default_factory=list)
     _fresh: list[pa.Table] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -129,9 +130,14 @@ class Runner:
         """
         self._finished = [] if self.out is None else store.scan(self.out)
         requests = [self._first_request(points) for _, points in self.parts]
-        self._total = sum(_chips(missing(self._finished, *request)) for request in requests)
-        tables = []
-        for (workload, points), request in zip(self.parts, requests, strict=True):
+        lacking = [_chips(missing(self._finished, *request)) for request in requests]
+        self._total = self._later = sum(lacking)
+        tables: list[pa.Table] = []
+        for (workload, points), request, told in zip(self.parts, requests, lacking, strict=True):
+            if tables and self.out is not None:  # others may have worked on this one meanwhile
+                self._finished = store.scan(self.out)
+            self._later -= told
+            self._total += _chips(missing(self._finished, *request)) - told
             workers: list[Worker] = []
             found: dict[str, pa.Table] = {}  # rows of points that have chips enough
             going, chips = request
@@ -154,8 +160,10 @@ class Runner:
                 rows = self._rows_of(going, chips)
                 if rows is None:  # a block that looked finished was garbled inside: set aside
                     tries += 1
-                    if self.out is None or self.processes.count > 1 or tries == store.TRIES:
+                    if self.out is None or self.processes.count > 1:
                         raise OSError(f"{self.out} has lost rows while it was filled: run again")
+                    if tries == store.TRIES:
+                        raise store.stuck(self.out)
                     self._finished = store.scan(self.out)
                     continue
                 found |= rows
@@ -262,8 +270,8 @@ class Runner:
 
     def _waiting(self, point: Point, left: int) -> Progress:
         """Tell how far a run is when other processes still owe some chips."""
-        self._total = max(self._total, self._done + left)
-        self._done = self._total - left
+        self._total = max(self._total, self._done + left + self._later)
+        self._done = self._total - self._later - left
         return Progress(self._done, self._total, point)
 
     def _rows_of(self, points: Sequence[Point], chips: Chips) -> dict[str, pa.Table] | None:
@@ -354,7 +362,18 @@ def spans(work: Sequence[tuple[Point, Block]], lanes: int) -> list[tuple[Point, 
 
 
 def pairs_of(parts: Sequence[Part]) -> dict[str, Any]:
-    """List what a folder fixes for some workloads."""
+    """List what a folder fixes for some workloads.
+
+    Raises:
+        ValueError: two kinds of inputs for one of them.
+    """
+    for workload, points in parts:
+        kinds = {point.input_bits for point in points}
+        if len(kinds) > 1:
+            raise ValueError(
+                f"input_bits of {workload.name} is {' and '.join(map(str, kinds))}: a folder has "
+                "one for each task and model name, so give the model two names"
+            )
     return {workload.name: workload.pair(points[0].input_bits) for workload, points in parts}
 
 

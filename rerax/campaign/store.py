@@ -127,6 +127,14 @@ def changing(path: Place) -> OSError:
     return OSError(f"{path} keeps changing while it is read: wait until other runs are done")
 
 
+def stuck(path: Place) -> OSError:
+    """Make the error of a damaged block that stays in the way."""
+    return OSError(
+        f"a damaged block of {path} cannot be set aside: give this user the right to the folder, "
+        "or another --out"
+    )
+
+
 def scan(path: Place) -> list[Block]:
     """List the finished blocks of a folder that is to be worked on.
 

@@ -93,7 +93,7 @@ def sweep(
             alone, without rates and chips.
 
     Returns:
-        One row per chip, in the schema of `campaign.SCHEMA`.
+        One row per chip, in the schema of `campaign.schema.SCHEMA`.
 
     Raises:
         ValueError: bad input: the value, the rule, the fix.

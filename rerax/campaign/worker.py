@@ -57,7 +57,7 @@ class Worker:
         maps: files of measured chips, by what names them in rows.
         bare: matrices that each protection leaves unprotected, having no gates.
         reads: cells sensed for a weight, by what decides how it is stored.
-        making: locks of the reference scores that a crew shares, by hash.
+        making: locks of the reference scores that the workers of all devices share, by hash.
     """
 
     workload: Workload

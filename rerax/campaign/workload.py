@@ -130,7 +130,7 @@ class Settings:
         lanes: width of the `vmap` over chips; None takes the backend's.
         reuse: start chips at their first faulty layer, from the clean chip's activations.
         all_cores: make a CPU device of each core, where JAX has not started
-            (`devices.one_device_a_core`).
+            (`evaluate.devices`).
         command: the command line that asked, if one did; kept in the provenance.
     """
 
@@ -278,18 +278,11 @@ def workloads_of(
         options: see `read_workload`.
 
     Raises:
-        ValueError: a bad model or data set, or two kinds of inputs for one of the pairs.
+        ValueError: a bad model or data set.
     """
     pairs: dict[tuple[str, str], list[Point]] = {}
     for point in points:
         pairs.setdefault((point.task, point.model), []).append(point)
-    for (task, model), own in pairs.items():
-        kinds = {point.input_bits for point in own}
-        if len(kinds) > 1:
-            raise ValueError(
-                f"input_bits of {task}/{model} is {' and '.join(map(str, kinds))}: a folder has "
-                "one for each task and model name, so give the model two names"
-            )
     parts: list[tuple[Workload, Sequence[Point]]] = []
     for (task, model), own in pairs.items():
         workload = read_workload(models[model], task, model, **options)

@@ -9,9 +9,6 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Float32, Int8
 
-INPUT_BITS = (8, None)
-"""Supported input widths: 8-bit codes, or None for float inputs."""
-
 
 def quantise(
     weights: Float[np.ndarray, "*L R C"],

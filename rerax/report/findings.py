@@ -151,11 +151,18 @@ def without_folders(command: str) -> str:
         >>> without_folders("rerax sweep --model /home/anna/mini --fault map:/data/a.parquet")
         'rerax sweep --model mini --fault map:a.parquet'
     """
-    parts = [
-        word if _HUB_ID.fullmatch(word) else re.sub(r"[^:,\s]*/", "", word.rstrip("/"))
-        for word in shlex.split(command)
-    ]
-    return shlex.join(parts)
+    try:
+        words = shlex.split(command)
+    except ValueError:  # nobody checks a log
+        return ""
+    return shlex.join(",".join(map(_last_part, word.split(","))) for word in words)
+
+
+def _last_part(text: str) -> str:
+    """Take the last part of a path, which may stand behind what it is a file of."""
+    kind, path = re.fullmatch(r"(map:|plan:|)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    short = text if _HUB_ID.fullmatch(path) else kind + path.rstrip("/").rpartition("/")[2]
+    return short if "/" in path else text
 
 
 def _named(names: Sequence[str]) -> str:

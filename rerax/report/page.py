@@ -135,7 +135,7 @@ def make_page(
         points_table=page_tables.points_table(points),
         cells_table=page_tables.cells_table(points),
         explained=[*findings.explain_statistics(stopped, budget), *map(sentence, notes)],
-        commands=list(map(findings.without_folders, commands)),
+        commands=list(filter(None, map(findings.without_folders, commands))),
         runs_table=page_tables.runs_table(runs),
     )
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 from rerax.campaign.block import Block, cut
 from rerax.campaign.grid import several
 from rerax.campaign.point import FIELDS
+from rerax.campaign.store import TRIES, stuck
 from rerax.campaign.workload import MOST_CHIPS
 from rerax.crossbar.keys import chip
 from rerax.crossbar.spec import SEMANTICS
@@ -183,7 +184,7 @@ def simulate(
                 done += block.chips
                 on_progress(done, total)
             continue
-        while True:
+        for _ in range(TRIES):
             todo = folder.missing(identity, chips)
             for block in todo:
                 folder.write(block, rows_of(block))
@@ -191,6 +192,8 @@ def simulate(
             found = folder.read(identity, chips)
             if found is not None:
                 break
+        else:
+            raise stuck(folder.path)
         done += chips
         tables.append(found)
     return pa.concat_tables(tables)

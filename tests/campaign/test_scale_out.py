@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import types
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -16,12 +17,13 @@ from forked import fork
 from team_campaign import PROGRAM as TEAM
 
 from rerax.campaign import store
-from rerax.campaign.block import BLOCK, Block, missing
+from rerax.campaign.block import BLOCK, Block, blocks_of, missing
 from rerax.campaign.distributed import Processes, joined
 from rerax.campaign.grid import expand
-from rerax.campaign.manifest import read_provenance, read_references
-from rerax.campaign.runner import run, spans
+from rerax.campaign.manifest import open_folder, read_provenance, read_references
+from rerax.campaign.runner import Runner, run, spans
 from rerax.campaign.workload import Settings
+from rerax.crossbar.spec import SEMANTICS
 
 
 def free_address():
@@ -291,6 +293,41 @@ def test_spans_of_wide_lanes_are_written_as_blocks(fill, tmp_path):
         fill(1, rows, chips, tmp_path, lanes=96)
     assert seen == [(0, 39), (40, 127), (128, 149)]
     assert same(store.read_rows(tmp_path), make_rows(Block("", 0, 149)))
+
+
+def test_what_others_finish_meanwhile_is_not_computed_again(fill, tmp_path, monkeypatch):
+    """A second process fills the second workload while the first one is at work."""
+    other = replace(quick_campaign.WORKLOAD, model="other")
+    points = [POINT, replace(POINT, model="other")]
+    open_folder(tmp_path, 0, SEMANTICS, {"sst2/other": other.pair(8)})
+    seen = []
+
+    def rows(point, block, known):
+        seen.append((point.model, block.first))
+        if len(seen) == 2:
+            for mine in blocks_of(points[1], 40):
+                store.write_block(tmp_path, mine, make_rows(mine, points[1]))
+        return make_rows(block, point)
+
+    fill(1, rows, 8, None)  # puts the stand-in in the worker's place
+    parts = [(quick_campaign.WORKLOAD, points[:1]), (other, points[1:])]
+    runner = Runner(parts, Settings(40), tmp_path)
+    assert list(runner.run()) == []  # the stand-in tells nothing
+    assert seen == [("minilm", 0), ("minilm", 0), ("minilm", 32)]
+    assert len(runner.rows) == 80
+    assert runner._total == 40
+
+
+def test_a_block_that_stays_in_the_way_is_an_error(fill, tmp_path, monkeypatch):
+    """As in a folder that may only be read."""
+    fill(1, lambda point, block, known: make_rows(block, point), 8, tmp_path)
+    file = next(tmp_path.glob("[!_]*.parquet"))
+    data = bytearray(file.read_bytes())
+    data[20] ^= 1
+    file.write_bytes(data)
+    monkeypatch.setattr(store, "set_aside", lambda *_: None)
+    with pytest.raises(OSError, match=r"a damaged block of .* cannot be set aside: give"):
+        fill(1, None, 8, tmp_path)
 
 
 @pytest.mark.parametrize(

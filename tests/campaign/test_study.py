@@ -12,7 +12,7 @@ import tiny
 from rerax.campaign import store
 from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
-from rerax.campaign.runner import dry_run
+from rerax.campaign.runner import Runner, dry_run
 from rerax.campaign.workload import Settings, workloads_of
 from rerax.cli import main
 from rerax.cli.study import models_by_name, read_study
@@ -164,8 +164,11 @@ def test_bad_lists_of_models(tmp_path, capsys, flags, said):
 
 def test_two_kinds_of_inputs_need_two_names(home):
     points = [Point("sst2", "tiny", 0.0, input_bits=bits) for bits in (8, None)]
+    models, data = {"tiny": str(home / "models" / "tiny")}, str(home / "data")
+    parts = workloads_of(points, models, data=data, max_length=32)
     with pytest.raises(ValueError, match=r"input_bits of sst2/tiny is .* give the model two names"):
-        workloads_of(points, {"tiny": str(home / "models" / "tiny")}, data=str(home / "data"))
+        Runner(parts, Settings(), home / "two-kinds")
+    assert not (home / "two-kinds").exists()
 
 
 # the dry run ----------------------------------------------------------------------------------

@@ -43,6 +43,19 @@ def test_an_old_file_is_replaced_whole_or_not_at_all(folder, tmp_path, monkeypat
     assert names(folder) == [b.name for b in blocks_of(POINT, 8)]
 
 
+def test_damaged_blocks_alone_replace_nothing(folder, tmp_path):
+    (block,) = fill(folder, 8)
+    (folder / block.name).write_bytes(b"PAR1")
+    file = tmp_path / "rows.csv"
+    file.write_text("old")
+    with (
+        pytest.warns(UserWarning, match="cut short or garbled"),
+        pytest.raises(ValueError, match="has no finished rows: run rerax sweep"),
+    ):
+        export_csv(folder, file)
+    assert file.read_text() == "old"
+
+
 def test_nothing_to_export(folder, tmp_path):
     with pytest.raises(ValueError, match="has no finished rows: run rerax sweep"):
         export_csv(folder, tmp_path / "rows.csv")

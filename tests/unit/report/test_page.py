@@ -244,6 +244,12 @@ def test_the_command_that_made_it_is_shown_without_folders():
         "rerax sweep --model org/bert",
     ]
     assert "anna" not in text
+    odd = ["'/home/anna maria/mini'", "s3://anna/c", "/home/anna/a,/home/anna/b", "'"]
+    runs = [{"command": f"rerax sweep --model {word}"} for word in odd]
+    text = make_page(campaign([{}]), runs=runs)
+    assert "anna" not in text
+    shown = [f"rerax sweep --model {word}" for word in ("mini", "c", "a,b")]
+    assert re.findall("<pre>(.*?)</pre>", text) == shown  # a line that nobody can read is left out
     assert "arXiv 2401.11664" in text
 
 
