@@ -112,7 +112,7 @@ class Worker:
         for name, matrices in bare.items():
             warnings.warn(unprotected_text(name, matrices), stacklevel=2)
         longest = max(len(row) for row in inputs.examples.ids)
-        check_length(max(longest, 4), inputs.config.max_position_embeddings)
+        check_length(max(longest, 4), inputs.config.positions)
         check_ids(inputs.examples.ids, inputs.config.vocab_size)
         _check_segments(inputs)
         outputs = inputs.config.num_labels

@@ -209,7 +209,7 @@ def read_workload(
     order, warning = label_order(what, config.labels, chosen.labels)
     if warning:
         warnings.warn(warning, stacklevel=2)
-    max_length = chosen.length(config.max_position_embeddings)
+    max_length = chosen.length(config.positions)
     chosen = replace(chosen, max_length=max_length)
     model_hash = files_hash(directory)
     request = chosen.request(task)
@@ -229,7 +229,7 @@ def read_workload(
                 examples,
                 glue.load_tokenizer(directory),
                 max_length=max_length,
-                positions=loaded.max_position_embeddings,
+                positions=loaded.positions,
                 vocab_size=loaded.vocab_size,
             )
             return Inputs(loaded, with_zeros(params, gates or {}), tokens, gates)

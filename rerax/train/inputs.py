@@ -82,7 +82,7 @@ def read_training_inputs(
     what = find_task(task)
     directory = convert.locate(model)
     asked = Selection(split=split, **selection)
-    max_length = asked.length(convert.read_config(directory).max_position_embeddings)
+    max_length = asked.length(convert.read_config(directory).positions)
     train = glue.read_split(what, asked.data, asked.split, asked.max_examples)
     dev = glue.read_split(what, asked.data, "validation")
     chosen = recipe(len(train.labels))
@@ -98,7 +98,7 @@ def read_training_inputs(
             split,
             tokenizer,
             max_length=max_length,
-            positions=config.max_position_embeddings,
+            positions=config.positions,
             vocab_size=config.vocab_size,
         )
 

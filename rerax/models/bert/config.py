@@ -1,9 +1,10 @@
-"""Shape of a BERT, read from and written to Hugging Face's config.json. No JAX here."""
+"""Shape of a BERT or of its kin, read from and written to Hugging Face's config.json. No JAX here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rerax.models.bert.families import FAMILIES, Family
 from rerax.values import is_integer, is_real, read_whole
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu")
@@ -49,15 +50,14 @@ HARMLESS = (
 """Fields that change no answer of a classifier."""
 MOST_LABELS = 1000
 """Outputs that a classifier may have; GLUE's have three at most."""
-_OTHER_HEADS = ("BertForMultipleChoice", "BertForTokenClassification")  # hold a classifier too
 
 
 @dataclass(frozen=True)
 class BertConfig:
-    """Sizes and choices of one BERT, hashable so that it can be a static argument of `jit`.
+    """Sizes and choices of one model, hashable so that it can be a static argument of `jit`.
 
     Names are Hugging Face's. `labels` holds the outputs' names in order; regression has one.
-    Dropout is kept for training and for writing back.
+    Dropout is kept for training and for writing back. `model_type` is the family (`families`).
     """
 
     vocab_size: int = 30522
@@ -73,9 +73,26 @@ class BertConfig:
     pad_token_id: int = 0
     hidden_dropout_prob: float | int = 0.1
     attention_probs_dropout_prob: float | int = 0.1
+    model_type: str = "bert"
 
     def __post_init__(self) -> None:
         _check_values(vars(self))
+
+    @property
+    def family(self) -> Family:
+        """What is particular to models of this kind."""
+        return FAMILIES[self.model_type]
+
+    @property
+    def positions(self) -> int:
+        """Most tokens of an example."""
+        taken = 0 if self.family.counts_padding else self.pad_token_id + 1
+        return self.max_position_embeddings - taken
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells this shape from others: of a BERT, without its family, as it always was."""
+        return {k: v for k, v in vars(self).items() if (k, v) != ("model_type", "bert")}
 
     @property
     def num_labels(self) -> int:
@@ -110,13 +127,14 @@ class BertConfig:
                 f"config.json holds {_a_kind(fields)} in place of named fields: fetch it again"
             )
         kind = fields.get("model_type")
-        if kind != "bert":
-            raise ValueError(f"model_type {kind!r} is not supported: give a 'bert' model")
-        _check_supported(fields)
+        _check_family(kind)
+        family = FAMILIES[kind]
+        _check_supported(fields, family)
         missing = [name for name in _SIZES if name not in fields]
         if missing:
             raise ValueError(f"config.json lacks {', '.join(missing)}: add the sizes of the model")
-        known = {k: fields[k] for k in cls.__dataclass_fields__ if fields.get(k) is not None}
+        held = {k: fields[k] for k in cls.__dataclass_fields__ if fields.get(k) is not None}
+        known = {**family.defaults, **held}
         act = known.get("hidden_act", cls.hidden_act)
         act = _SAME_ACTIVATION.get(act, act) if isinstance(act, str) else act
         labels = _output_names(fields)
@@ -129,8 +147,7 @@ class BertConfig:
         """Write the content of a config.json that transformers loads."""
         fields = {k: getattr(self, k) for k in self.__dataclass_fields__ if k != "labels"}
         return {
-            "architectures": ["BertForSequenceClassification"],
-            "model_type": "bert",
+            "architectures": [self.family.architecture],
             "position_embedding_type": "absolute",
             **fields,
             "id2label": {str(i): name for i, name in enumerate(self.labels)},
@@ -144,6 +161,7 @@ def _check_values(values: Mapping[str, Any]) -> None:
     Raises:
         ValueError: the name, the value, the rule.
     """
+    _check_family(values["model_type"])
     for name in _SIZES:
         if not is_integer(values[name]) or values[name] < 1:
             raise ValueError(f"{name} {values[name]!r} is no size: give a whole number >= 1")
@@ -164,11 +182,26 @@ def _check_values(values: Mapping[str, Any]) -> None:
             f"pad_token_id {pad!r} is no token: give a whole number from 0 to {vocabulary - 1} "
             "(vocab_size - 1)"
         )
+    if not FAMILIES[values["model_type"]].counts_padding:
+        most = values["max_position_embeddings"]
+        if most <= pad + 1:
+            raise ValueError(
+                f"max_position_embeddings {most} leaves no position: positions are counted from "
+                f"pad_token_id + 1 ({pad + 1}) on, give more"
+            )
     for name in _FRACTIONS:
         if not is_real(values[name]) or not 0 <= values[name] < 1:  # NaN neither
             raise ValueError(
                 f"{name} {values[name]!r} is out of range: give a number from 0 to below 1"
             )
+
+
+def _check_family(kind: Any) -> None:
+    """Refuse a kind of model that is not supported."""
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        raise ValueError(
+            f"model_type {kind!r} is not supported: give a model of type {' or '.join(FAMILIES)}"
+        )
 
 
 def _a_kind(value: Any) -> str:
@@ -182,7 +215,7 @@ def are_placeholders(names: Sequence[str]) -> bool:
     return [name.upper() for name in names] == [f"LABEL_{i}" for i in range(len(names))]
 
 
-def _check_supported(fields: Mapping[str, Any]) -> None:
+def _check_supported(fields: Mapping[str, Any], family: Family) -> None:
     for name, (allowed, fix) in _UNSUPPORTED.items():
         value = fields.get(name)
         if value is not None and value not in allowed:
@@ -194,10 +227,10 @@ def _check_supported(fields: Mapping[str, Any]) -> None:
             "field"
         )
     for kind in kinds:
-        if kind in _OTHER_HEADS:
+        if kind in family.other_heads:
             raise ValueError(
                 f"architectures {kind!r} in config.json is not supported: give a "
-                "BertForSequenceClassification, whose classifier reads the pooler"
+                f"{family.architecture}, whose classifier reads the first token"
             )
 
 
