@@ -15,6 +15,7 @@ from rerax.glue import data as glue
 from rerax.glue.label_order import check_override, label_order
 from rerax.glue.selection import Selection
 from rerax.glue.tasks import find_task
+from rerax.glue.tokenizer_fit import check_fit
 from rerax.io import Place
 from rerax.models.bert import convert
 from rerax.models.bert.config import BertConfig
@@ -225,9 +226,11 @@ def read_workload(
                 raise ValueError(
                     f"{directory} has no classifier: give a model fine-tuned on {task}"
                 )
+            tokenizer = glue.load_tokenizer(directory)
+            check_fit(directory, tokenizer, loaded)
             tokens = glue.tokenise(
                 examples,
-                glue.load_tokenizer(directory),
+                tokenizer,
                 max_length=max_length,
                 positions=loaded.positions,
                 vocab_size=loaded.vocab_size,

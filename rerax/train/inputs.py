@@ -17,6 +17,7 @@ from rerax.glue import data as glue
 from rerax.glue.label_order import label_order, named_order
 from rerax.glue.selection import Selection
 from rerax.glue.tasks import Task, find_task
+from rerax.glue.tokenizer_fit import check_fit
 from rerax.models.bert import convert
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.folder import Model, files_hash, load_model
@@ -92,6 +93,7 @@ def read_training_inputs(
         params = _with_new_classifier(config, params, chosen.seed)
     _check_gates(chosen, params, gates)
     tokenizer = glue.load_tokenizer(directory)
+    check_fit(directory, tokenizer, config)
 
     def tokens(split: glue.Split) -> glue.Examples:
         return glue.tokenise(

@@ -1,5 +1,7 @@
 """Small models, examples and folders that tests share."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pyarrow as pa
@@ -8,6 +10,7 @@ import pyarrow.parquet as pq
 from rerax.glue.data import Examples
 from rerax.models.bert import convert
 from rerax.models.bert.config import BertConfig
+from rerax.models.bert.families import FAMILIES
 from rerax.models.bert.model import init_params
 
 CONFIG = BertConfig(
@@ -19,6 +22,14 @@ CONFIG = BertConfig(
     max_position_embeddings=40,
     labels=("negative", "positive"),
 )
+
+
+def config_of(family):
+    """The tiny model as another family has it: its padding, and no segments."""
+    if family == "bert":
+        return CONFIG
+    changed = {"type_vocab_size": 1, **FAMILIES[family].defaults}
+    return dataclasses.replace(CONFIG, model_type=family, **changed)
 
 
 def random_params(config=CONFIG, seed=0, scale=6.0):

@@ -1,4 +1,4 @@
-"""Shape of a BERT or of its kin, read from and written to Hugging Face's config.json. No JAX here."""
+"""Shape of a BERT or its kin, read from and written to Hugging Face's config.json. No JAX here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

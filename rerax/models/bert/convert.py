@@ -48,7 +48,6 @@ _UNAPPLIED = {
 """Ends of names: what such a tensor is, and the fix."""
 
 
-
 def locate(model: str | Path) -> Path:
     """Find the local directory of a model: a path as it is, a hub id after downloading it.
 

@@ -1,0 +1,101 @@
+"""Whether a tokenizer is whole, and belongs to the model that it lies beside. No JAX here."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rerax.models.bert.config import BertConfig
+
+UNREACHED = 0.01
+"""Share of words with capitals from which on a vocabulary is taken for a cased one."""
+PROBE = "A\u00e9\u4e2d"  # a capital, an accent, a Chinese character
+
+
+def check_files(directory: Path, tokenizer: Any) -> None:
+    """Refuse a tokenizer whose vocabulary is not there, which transformers makes without one.
+
+    Raises:
+        ValueError: the file that is missing.
+    """
+    if (directory / "tokenizer.json").is_file():
+        return
+    needed = [
+        name for kind, name in tokenizer.vocab_files_names.items() if kind != "tokenizer_file"
+    ]
+    missing = [name for name in needed if not (directory / name).is_file()]
+    if missing:
+        raise ValueError(
+            f"{directory} has no {' and no '.join(missing)}, which a {type(tokenizer).__name__} "
+            f"is read from: put its tokenizer.json or {' and '.join(needed)} there"
+        )
+
+
+def check_fit(directory: Path, tokenizer: Any, config: BertConfig) -> None:
+    """Refuse the tokenizer of another family where it can be told.
+
+    It is told by the padding that positions are counted without, and where it is of another kind
+    than the family's own, by any padding or by a vocabulary beyond the model's.
+
+    Args:
+        directory: where the tokenizer lies.
+        tokenizer: as `glue.data.load_tokenizer` gives it.
+        config: of the model.
+
+    Raises:
+        ValueError: what the tokenizer has, and what the model asks for.
+    """
+    family = config.family
+    kind = type(tokenizer.backend_tokenizer.model).__name__
+    written = _written_kind(directory) or kind
+    if written != kind:
+        raise ValueError(
+            f"{directory}: tokenizer.json holds a {written} tokenizer, and transformers makes a "
+            f"{kind} one of it for this {family.title} model: put the model's own tokenizer there"
+        )
+    pad, size = tokenizer.pad_token_id, len(tokenizer)
+    pads_differ = pad is not None and pad != config.pad_token_id
+    other = kind != family.tokens and (pads_differ or size > config.vocab_size)
+    if other or (pads_differ and not family.counts_padding):
+        raise ValueError(
+            f"{directory} has a {kind} tokenizer of {size} tokens, padding with {pad}, and a "
+            f"{family.title} model of {config.vocab_size}, padding with {config.pad_token_id}: put "
+            "the model's own tokenizer there"
+        )
+
+
+def _written_kind(directory: Path) -> str | None:
+    """Read what kind of tokenizer tokenizer.json holds; older files do not say."""
+    file = directory / "tokenizer.json"
+    if not file.is_file():
+        return None
+    return json.loads(file.read_text(encoding="utf-8")).get("model", {}).get("type")
+
+
+def case_warning(directory: Path, tokenizer: Any) -> str | None:
+    """Warn of texts that are normalised otherwise than the vocabulary asks for."""
+    normalise = _normaliser(tokenizer.backend_tokenizer)
+    words = [w for w in tokenizer.get_vocab() if w not in tokenizer.all_special_tokens]
+    lost = [w for w in words if w != w.lower() and not (w.startswith("[") and w.endswith("]"))]
+    if normalise("A") == "a" and len(lost) > UNREACHED * len(words):
+        return (
+            f"{directory}: {len(lost)} of {len(words)} words of the vocabulary have capitals, such "
+            f"as {min(lost)!r}, and its tokenizer lower-cases: if the model is cased, put "
+            '"do_lower_case": false into its tokenizer_config.json'
+        )
+    if (directory / "tokenizer.json").is_file():
+        from tokenizers import Tokenizer
+
+        written = _normaliser(Tokenizer.from_file(str(directory / "tokenizer.json")))
+        if written(PROBE) != normalise(PROBE):
+            return (
+                f"{directory}: tokenizer.json turns {PROBE!r} into {written(PROBE)!r}, "
+                f"transformers by tokenizer_config.json into {normalise(PROBE)!r}, as here: put "
+                "do_lower_case, strip_accents and tokenize_chinese_chars of tokenizer.json there"
+            )
+    return None
+
+
+def _normaliser(tokenizer: Any) -> Callable[[str], str]:
+    normalizer = tokenizer.normalizer
+    return (lambda text: text) if normalizer is None else normalizer.normalize_str
