@@ -13,12 +13,20 @@ PROBE = "A\u00e9\u4e2d"  # a capital, an accent, a Chinese character
 
 
 def check_files(directory: Path, tokenizer: Any) -> None:
-    """Refuse a tokenizer whose vocabulary is not there, which transformers makes without one.
+    """Refuse a tokenizer that transformers makes without its vocabulary, or of another kind's.
 
     Raises:
-        ValueError: the file that is missing.
+        ValueError: the file that is missing, or the two kinds.
     """
-    if (directory / "tokenizer.json").is_file():
+    file = directory / "tokenizer.json"
+    if file.is_file():
+        model = json.loads(file.read_text(encoding="utf-8")).get("model", {})
+        written, kind = model.get("type"), _kind(tokenizer)
+        if written not in (None, kind):  # older files do not say
+            raise ValueError(
+                f"{file} holds a {written} tokenizer, which a {type(tokenizer).__name__} takes for "
+                f"a {kind}: put the model's own tokenizer there"
+            )
         return
     needed = [
         name for kind, name in tokenizer.vocab_files_names.items() if kind != "tokenizer_file"
@@ -46,13 +54,7 @@ def check_fit(directory: Path, tokenizer: Any, config: BertConfig) -> None:
         ValueError: what the tokenizer has, and what the model asks for.
     """
     family = config.family
-    kind = type(tokenizer.backend_tokenizer.model).__name__
-    written = _written_kind(directory) or kind
-    if written != kind:
-        raise ValueError(
-            f"{directory}: tokenizer.json holds a {written} tokenizer, and transformers makes a "
-            f"{kind} one of it for this {family.title} model: put the model's own tokenizer there"
-        )
+    kind = _kind(tokenizer)
     pad, size = tokenizer.pad_token_id, len(tokenizer)
     pads_differ = pad is not None and pad != config.pad_token_id
     other = kind != family.tokens and (pads_differ or size > config.vocab_size)
@@ -64,12 +66,9 @@ def check_fit(directory: Path, tokenizer: Any, config: BertConfig) -> None:
         )
 
 
-def _written_kind(directory: Path) -> str | None:
-    """Read what kind of tokenizer tokenizer.json holds; older files do not say."""
-    file = directory / "tokenizer.json"
-    if not file.is_file():
-        return None
-    return json.loads(file.read_text(encoding="utf-8")).get("model", {}).get("type")
+def _kind(tokenizer: Any) -> str:
+    """Name what a tokenizer is: WordPiece, BPE, .."""
+    return type(tokenizer.backend_tokenizer.model).__name__
 
 
 def case_warning(directory: Path, tokenizer: Any) -> str | None:

@@ -1,6 +1,7 @@
 """Small models, examples and folders that tests share."""
 
 import dataclasses
+import json
 
 import jax
 import numpy as np
@@ -87,9 +88,23 @@ def write_tokenizer(folder, vocab_size=50, inputs=("input_ids", "token_type_ids"
     ).save_pretrained(folder)
 
 
+def write_byte_pairs(folder):
+    """A byte-level BPE of the characters of those words, as the two files of older folders."""
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    pairs = [("\u0120", "w"), *(("\u0120w", digit) for digit in "1234"), ("w", "7"), ("0", "1")]
+    made = ["".join(pair) for pair in pairs]
+    words = [*special, "\u0120", "w", *"0123456789", *made, "<mask>"]
+    (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
+    text = "#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in pairs)
+    (folder / "merges.txt").write_text(text, encoding="utf-8")
+
+
 def write_model(folder, config=CONFIG, seed=0):
     convert.save(folder, config, random_params(config, seed))
-    write_tokenizer(folder, config.vocab_size)
+    if config.family.tokens == "BPE":
+        write_byte_pairs(folder)
+    else:
+        write_tokenizer(folder, config.vocab_size)
     return folder
 
 
