@@ -127,8 +127,7 @@ class BertConfig:
                 f"config.json holds {_a_kind(fields)} in place of named fields: fetch it again"
             )
         kind = fields.get("model_type")
-        _check_family(kind)
-        family = FAMILIES[kind]
+        family = _family(kind)
         _check_supported(fields, family)
         missing = [name for name in _SIZES if name not in fields]
         if missing:
@@ -161,7 +160,7 @@ def _check_values(values: Mapping[str, Any]) -> None:
     Raises:
         ValueError: the name, the value, the rule.
     """
-    _check_family(values["model_type"])
+    family = _family(values["model_type"])
     for name in _SIZES:
         if not is_integer(values[name]) or values[name] < 1:
             raise ValueError(f"{name} {values[name]!r} is no size: give a whole number >= 1")
@@ -182,7 +181,7 @@ def _check_values(values: Mapping[str, Any]) -> None:
             f"pad_token_id {pad!r} is no token: give a whole number from 0 to {vocabulary - 1} "
             "(vocab_size - 1)"
         )
-    if not FAMILIES[values["model_type"]].counts_padding:
+    if not family.counts_padding:
         most = values["max_position_embeddings"]
         if most <= pad + 1:
             raise ValueError(
@@ -196,12 +195,13 @@ def _check_values(values: Mapping[str, Any]) -> None:
             )
 
 
-def _check_family(kind: Any) -> None:
-    """Refuse a kind of model that is not supported."""
+def _family(kind: Any) -> Family:
+    """Find the family of a kind of model, or refuse the kind."""
     if not isinstance(kind, str) or kind not in FAMILIES:
         raise ValueError(
             f"model_type {kind!r} is not supported: give a model of type {' or '.join(FAMILIES)}"
         )
+    return FAMILIES[kind]
 
 
 def _a_kind(value: Any) -> str:

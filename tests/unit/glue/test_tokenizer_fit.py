@@ -94,7 +94,7 @@ def test_a_vocabulary_that_the_class_is_not_read_from_is_refused(roberta, bert):
         (bert / name).unlink(missing_ok=True)
     for name in convert.BYTE_PAIR_FILES:
         shutil.copyfile(roberta / name, bert / name)
-    with pytest.raises(ValueError, match="has no vocab.txt, which a BertTokenizer is read from"):
+    with pytest.raises(ValueError, match=r"has no vocab.txt, which a BertTokenizer is read from"):
         data.load_tokenizer(bert)
     (roberta / "merges.txt").unlink()
     with pytest.raises(ValueError, match="a tokenizer that cannot be read"):
