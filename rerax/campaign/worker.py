@@ -375,7 +375,7 @@ def _repeat(value: Any, n: int) -> Any:
 
 def _check_segments(inputs: Inputs) -> None:
     most = max(int(row.max(initial=0)) for row in inputs.examples.types)
-    if most >= inputs.config.type_vocab_size:
+    if inputs.config.family.segments and most >= inputs.config.type_vocab_size:
         raise ValueError(
             f"segment id {most} is beyond the model's {inputs.config.type_vocab_size} segment "
             "types: use a tokenizer that fits the model"

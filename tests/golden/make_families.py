@@ -30,10 +30,27 @@ def roberta(hidden: int, heads: int, ffn: int, act: str, labels: int) -> torch.n
     return transformers.RobertaForSequenceClassification(config)
 
 
+def distilbert(hidden: int, heads: int, ffn: int, act: str, labels: int) -> torch.nn.Module:
+    config = transformers.DistilBertConfig(
+        vocab_size=40,
+        dim=hidden,
+        n_layers=2,
+        n_heads=heads,
+        hidden_dim=ffn,
+        max_position_embeddings=LENGTH + 4,
+        activation=act,
+        num_labels=labels,
+        initializer_range=0.4,
+    )
+    return transformers.DistilBertForSequenceClassification(config)
+
+
 CASES = {
     "roberta-2labels": (roberta, (30, 3, 37, "gelu", 2)),
     "roberta-gelu_new-3labels": (roberta, (21, 7, 44, "gelu_new", 3)),
     "roberta-relu-1labels": (roberta, (30, 5, 37, "relu", 1)),
+    "distilbert-2labels": (distilbert, (30, 3, 37, "gelu", 2)),
+    "distilbert-relu-3labels": (distilbert, (21, 7, 44, "relu", 3)),
 }
 
 

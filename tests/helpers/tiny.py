@@ -29,7 +29,8 @@ def config_of(family):
     """The tiny model as another family has it: its padding, and no segments."""
     if family == "bert":
         return CONFIG
-    changed = {"type_vocab_size": 1, **FAMILIES[family].defaults}
+    what = FAMILIES[family]
+    changed = {"type_vocab_size": 1, **what.defaults, **what.fixed}
     return dataclasses.replace(CONFIG, model_type=family, **changed)
 
 

@@ -22,7 +22,7 @@ _SIZES = (
     "num_attention_heads",
     "intermediate_size",
     "max_position_embeddings",
-    "type_vocab_size",
+    "type_vocab_size",  # last: a family may have no segments
 )
 _FRACTIONS = ("layer_norm_eps", "hidden_dropout_prob", "attention_probs_dropout_prob")
 _UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
@@ -39,7 +39,9 @@ HARMLESS = (
     # of pre-training, generation and decoders
     *("bos_token_id", "eos_token_id", "tie_word_embeddings", "use_cache"),
     # of training: new classifiers have a law of their own, and the dropout of hidden layers
-    *("classifier_dropout", "initializer_range"),
+    *("classifier_dropout", "initializer_range", "seq_classif_dropout", "qa_dropout"),
+    # how tables began that the file holds
+    "sinusoidal_pos_embds",
     # how to compute the same numbers, and what to return beside them
     *("chunk_size_feed_forward", "output_attentions", "output_hidden_states", "return_dict"),
     # how weights are stored: they are read as the file has them and widened to float32
@@ -104,7 +106,7 @@ class BertConfig:
         """Layers (1 outside the encoder), rows and columns of every matrix and table."""
         layers, d, f = self.num_hidden_layers, self.hidden_size, self.intermediate_size
         square = dict.fromkeys(("query", "key", "value", "attention_output"), (layers, d, d))
-        return {
+        shapes = {
             **square,
             "ffn_in": (layers, d, f),
             "ffn_out": (layers, f, d),
@@ -114,6 +116,9 @@ class BertConfig:
             "position_embeddings": (1, self.max_position_embeddings, d),
             "token_type_embeddings": (1, self.type_vocab_size, d),
         }
+        if not self.family.segments:
+            del shapes["token_type_embeddings"]
+        return shapes
 
     @classmethod
     def from_json(cls, fields: Any) -> "BertConfig":
@@ -129,7 +134,8 @@ class BertConfig:
         kind = fields.get("model_type")
         family = _family(kind)
         _check_supported(fields, family)
-        missing = [name for name in _SIZES if name not in fields]
+        fields = family.read_fields(fields)
+        missing = [family.fields.get(name, name) for name in _SIZES if name not in fields]
         if missing:
             raise ValueError(f"config.json lacks {', '.join(missing)}: add the sizes of the model")
         held = {k: fields[k] for k in cls.__dataclass_fields__ if fields.get(k) is not None}
@@ -148,7 +154,7 @@ class BertConfig:
         return {
             "architectures": [self.family.architecture],
             "position_embedding_type": "absolute",
-            **fields,
+            **self.family.write_fields(fields),
             "id2label": {str(i): name for i, name in enumerate(self.labels)},
             "label2id": {name: i for i, name in enumerate(self.labels)},
         }
@@ -161,7 +167,10 @@ def _check_values(values: Mapping[str, Any]) -> None:
         ValueError: the name, the value, the rule.
     """
     family = _family(values["model_type"])
-    for name in _SIZES:
+    segments = values["type_vocab_size"]
+    if not family.segments and segments != 0:
+        raise ValueError(f"type_vocab_size {segments!r}: {family.title} has no segments, give 0")
+    for name in _SIZES if family.segments else _SIZES[:-1]:
         if not is_integer(values[name]) or values[name] < 1:
             raise ValueError(f"{name} {values[name]!r} is no size: give a whole number >= 1")
     hidden, heads = values["hidden_size"], values["num_attention_heads"]

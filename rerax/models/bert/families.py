@@ -41,6 +41,8 @@ class Family:
         layers: what stands before the number of a layer.
         layer: names of a layer's tensors behind its number, and ours.
         defaults: values of fields that its config.json may lack, where they are not BERT's.
+        fields: names of fields in its config.json that are not BERT's, by ours.
+        fixed: values of fields that its config.json does not have.
         counts_padding: tokens that are padding stand in the count of positions; if not, positions
             are counted over the others, from `pad_token_id` + 1 on.
         head_activation: between the head's two matrices.
@@ -57,10 +59,28 @@ class Family:
     layers: str = "encoder.layer"
     layer: Mapping[str, str] = field(default_factory=lambda: _LAYER)
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
     counts_padding: bool = True
     head_activation: str = "tanh"
     drops_features: bool = False
     tokens: str = "WordPiece"
+
+    @property
+    def segments(self) -> bool:
+        """Whether the model tells sentences of a pair apart by segment ids."""
+        return "token_type_embeddings" in self.embeddings.values()
+
+    def read_fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Call the fields of a config.json by our names."""
+        ours = {theirs: name for name, theirs in self.fields.items()}
+        passed_over = {*self.fields, *self.fixed}
+        named = {ours.get(k, k): v for k, v in fields.items() if k not in passed_over}
+        return {**named, **self.fixed}
+
+    def write_fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Call our fields by the names of the family's config.json."""
+        return {self.fields.get(k, k): v for k, v in fields.items() if k not in self.fixed}
 
     @property
     def other_heads(self) -> tuple[str, ...]:
@@ -87,6 +107,36 @@ FAMILIES: dict[str, Family] = {
         counts_padding=False,
         drops_features=True,
         tokens="BPE",
+    ),
+    "distilbert": Family(
+        "DistilBERT",
+        "DistilBertForSequenceClassification",
+        prefix="distilbert.",
+        head={"pre_classifier": "pooler", "classifier": "classifier"},
+        ignored=("vocab_transform.", "vocab_layer_norm.", "vocab_projector."),
+        embeddings={k: v for k, v in _EMBEDDINGS.items() if v != "token_type_embeddings"},
+        layers="transformer.layer",
+        layer={
+            "attention.q_lin": "query",
+            "attention.k_lin": "key",
+            "attention.v_lin": "value",
+            "attention.out_lin": "attention_output",
+            "sa_layer_norm": "attention_norm",
+            "ffn.lin1": "ffn_in",
+            "ffn.lin2": "ffn_out",
+            "output_layer_norm": "ffn_norm",
+        },
+        fields={
+            "hidden_size": "dim",
+            "num_hidden_layers": "n_layers",
+            "num_attention_heads": "n_heads",
+            "intermediate_size": "hidden_dim",
+            "hidden_act": "activation",
+            "hidden_dropout_prob": "dropout",
+            "attention_probs_dropout_prob": "attention_dropout",
+        },
+        fixed={"layer_norm_eps": 1e-12, "type_vocab_size": 0},
+        head_activation="relu",
     ),
 }
 """Supported families by the `model_type` of their config.json."""

@@ -141,7 +141,8 @@ class Embeddings(nn.Module):
         c = self.config
         self.word_embeddings = Table(c.vocab_size, c.hidden_size)
         self.position_embeddings = Table(c.max_position_embeddings, c.hidden_size)
-        self.token_type_embeddings = Table(c.type_vocab_size, c.hidden_size)
+        if c.family.segments:
+            self.token_type_embeddings = Table(c.type_vocab_size, c.hidden_size)
         self.norm = Norm(c.layer_norm_eps, self.dtype)
         self.dropout = nn.Dropout(c.hidden_dropout_prob)
 
@@ -149,11 +150,12 @@ class Embeddings(nn.Module):
         self, ids: Int32[Array, "B T"], types: Int32[Array, "B T"], train: bool = False
     ) -> Float[Array, "B T D"]:
         """Embed token ids and segment ids; `train` turns dropout on."""
-        word = self.lookup("word_embeddings", ids, self.word_embeddings.table)
-        segment = self.lookup("token_type_embeddings", types, self.token_type_embeddings.table)
+        x = self.lookup("word_embeddings", ids, self.word_embeddings.table)
+        if self.config.family.segments:
+            x = x + self.lookup("token_type_embeddings", types, self.token_type_embeddings.table)
         positions = self._positions(ids)
         place = self.lookup("position_embeddings", positions, self.position_embeddings.table)
-        return self.dropout(self.norm(word + segment + place), deterministic=not train)
+        return self.dropout(self.norm(x + place), deterministic=not train)
 
     def _positions(self, ids: Int32[Array, "B T"]) -> Int32[Array, "#B T"]:
         if self.config.family.counts_padding:
