@@ -45,12 +45,32 @@ def distilbert(hidden: int, heads: int, ffn: int, act: str, labels: int) -> torc
     return transformers.DistilBertForSequenceClassification(config)
 
 
+def electra(
+    hidden: int, heads: int, ffn: int, act: str, labels: int, tables: int
+) -> torch.nn.Module:
+    config = transformers.ElectraConfig(
+        vocab_size=40,
+        embedding_size=tables,
+        hidden_size=hidden,
+        num_hidden_layers=2,
+        num_attention_heads=heads,
+        intermediate_size=ffn,
+        max_position_embeddings=LENGTH + 4,
+        hidden_act=act,
+        num_labels=labels,
+        initializer_range=0.4,
+    )
+    return transformers.ElectraForSequenceClassification(config)
+
+
 CASES = {
     "roberta-2labels": (roberta, (30, 3, 37, "gelu", 2)),
     "roberta-gelu_new-3labels": (roberta, (21, 7, 44, "gelu_new", 3)),
     "roberta-relu-1labels": (roberta, (30, 5, 37, "relu", 1)),
     "distilbert-2labels": (distilbert, (30, 3, 37, "gelu", 2)),
     "distilbert-relu-3labels": (distilbert, (21, 7, 44, "relu", 3)),
+    "electra-2labels": (electra, (30, 3, 37, "gelu", 2, 19)),
+    "electra-gelu_new-3labels": (electra, (21, 7, 44, "gelu_new", 3, 21)),
 }
 
 

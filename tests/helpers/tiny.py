@@ -31,6 +31,7 @@ def config_of(family):
         return CONFIG
     what = FAMILIES[family]
     changed = {"type_vocab_size": 1, **what.defaults, **what.fixed}
+    changed["embedding_size"] = 20 if what.projects else None
     return dataclasses.replace(CONFIG, model_type=family, **changed)
 
 

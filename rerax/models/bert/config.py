@@ -42,6 +42,8 @@ HARMLESS = (
     *("classifier_dropout", "initializer_range", "seq_classif_dropout", "qa_dropout"),
     # how tables began that the file holds
     "sinusoidal_pos_embds",
+    # of another head than a sequence classifier's
+    *("summary_type", "summary_use_proj", "summary_activation", "summary_last_dropout"),
     # how to compute the same numbers, and what to return beside them
     *("chunk_size_feed_forward", "output_attentions", "output_hidden_states", "return_dict"),
     # how weights are stored: they are read as the file has them and widened to float32
@@ -59,7 +61,8 @@ class BertConfig:
     """Sizes and choices of one model, hashable so that it can be a static argument of `jit`.
 
     Names are Hugging Face's. `labels` holds the outputs' names in order; regression has one.
-    Dropout is kept for training and for writing back. `model_type` is the family (`families`).
+    Dropout is kept for training and for writing back. `model_type` is the family (`families`);
+    `embedding_size` is the width of an ELECTRA's tables, None where it is `hidden_size`.
     """
 
     vocab_size: int = 30522
@@ -76,6 +79,7 @@ class BertConfig:
     hidden_dropout_prob: float | int = 0.1
     attention_probs_dropout_prob: float | int = 0.1
     model_type: str = "bert"
+    embedding_size: int | None = None
 
     def __post_init__(self) -> None:
         _check_values(vars(self))
@@ -93,8 +97,19 @@ class BertConfig:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells this shape from others: of a BERT, without its family, as it always was."""
-        return {k: v for k, v in vars(self).items() if (k, v) != ("model_type", "bert")}
+        """What tells this shape from others: of a BERT, the fields that it always had."""
+        told = (("model_type", "bert"), ("embedding_size", None))
+        return {k: v for k, v in vars(self).items() if (k, v) not in told}
+
+    @property
+    def table_width(self) -> int:
+        """Columns of the embedding tables."""
+        return self.embedding_size or self.hidden_size
+
+    @property
+    def projects(self) -> bool:
+        """Whether a projection widens the embeddings to the encoder's width."""
+        return self.table_width != self.hidden_size
 
     @property
     def num_labels(self) -> int:
@@ -105,6 +120,7 @@ class BertConfig:
     def matrix_shapes(self) -> dict[str, tuple[int, int, int]]:
         """Layers (1 outside the encoder), rows and columns of every matrix and table."""
         layers, d, f = self.num_hidden_layers, self.hidden_size, self.intermediate_size
+        e = self.table_width
         square = dict.fromkeys(("query", "key", "value", "attention_output"), (layers, d, d))
         shapes = {
             **square,
@@ -112,9 +128,9 @@ class BertConfig:
             "ffn_out": (layers, f, d),
             "pooler": (1, d, d),
             "classifier": (1, d, self.num_labels),
-            "word_embeddings": (1, self.vocab_size, d),
-            "position_embeddings": (1, self.max_position_embeddings, d),
-            "token_type_embeddings": (1, self.type_vocab_size, d),
+            "word_embeddings": (1, self.vocab_size, e),
+            "position_embeddings": (1, self.max_position_embeddings, e),
+            "token_type_embeddings": (1, self.type_vocab_size, e),
         }
         if not self.family.segments:
             del shapes["token_type_embeddings"]
@@ -135,11 +151,14 @@ class BertConfig:
         family = _family(kind)
         _check_supported(fields, family)
         fields = family.read_fields(fields)
-        missing = [family.fields.get(name, name) for name in _SIZES if name not in fields]
+        sizes = (*_SIZES, "embedding_size") if family.projects else _SIZES
+        missing = [family.fields.get(name, name) for name in sizes if name not in fields]
         if missing:
             raise ValueError(f"config.json lacks {', '.join(missing)}: add the sizes of the model")
         held = {k: fields[k] for k in cls.__dataclass_fields__ if fields.get(k) is not None}
         known = {**family.defaults, **held}
+        if not family.projects:
+            known.pop("embedding_size", None)  # which transformers does not look at either
         act = known.get("hidden_act", cls.hidden_act)
         act = _SAME_ACTIVATION.get(act, act) if isinstance(act, str) else act
         labels = _output_names(fields)
@@ -150,7 +169,10 @@ class BertConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Write the content of a config.json that transformers loads."""
-        fields = {k: getattr(self, k) for k in self.__dataclass_fields__ if k != "labels"}
+        left_out = ("labels", "embedding_size")
+        fields = {k: getattr(self, k) for k in self.__dataclass_fields__ if k not in left_out}
+        if self.family.projects:
+            fields["embedding_size"] = self.table_width
         return {
             "architectures": [self.family.architecture],
             "position_embedding_type": "absolute",
@@ -173,6 +195,10 @@ def _check_values(values: Mapping[str, Any]) -> None:
     for name in _SIZES if family.segments else _SIZES[:-1]:
         if not is_integer(values[name]) or values[name] < 1:
             raise ValueError(f"{name} {values[name]!r} is no size: give a whole number >= 1")
+    width = values["embedding_size"]
+    if width is not None and not (family.projects and is_integer(width) and width > 0):
+        rule = "give a whole number >= 1" if family.projects else f"{family.title} has none"
+        raise ValueError(f"embedding_size {width!r} is no size: {rule}")
     hidden, heads = values["hidden_size"], values["num_attention_heads"]
     if hidden % heads:
         raise ValueError(

@@ -253,7 +253,7 @@ def _assemble(
         weight = take(f"{name}.weight", shape[::-1])  # PyTorch keeps [out, in]
         return {"kernel": np.ascontiguousarray(weight.T), "bias": take(f"{name}.bias", shape[1:])}
 
-    embeddings = {kind: leaves(name, kind) for name, kind in family.embeddings.items()}
+    embeddings = {kind: leaves(name, kind) for name, kind in _embeddings(config).items()}
     layers = [
         {kind: leaves(f"{family.layers}.{i}.{name}", kind) for name, kind in family.layer.items()}
         for i in range(config.num_hidden_layers)
@@ -268,17 +268,25 @@ def _assemble(
     return {"embeddings": embeddings, "encoder": encoder, "head": head}, used
 
 
+def _embeddings(config: BertConfig) -> dict[str, str]:
+    """List the names of the embeddings' tensors, and ours."""
+    names = config.family.embeddings
+    return {name: kind for name, kind in names.items() if kind != "projection" or config.projects}
+
+
 def _shape(config: BertConfig, kind: str) -> tuple[int, ...]:
-    d, f = config.hidden_size, config.intermediate_size
+    d, e, f = config.hidden_size, config.table_width, config.intermediate_size
     shapes = {
-        "word_embeddings": (config.vocab_size, d),
-        "position_embeddings": (config.max_position_embeddings, d),
-        "token_type_embeddings": (config.type_vocab_size, d),
+        "norm": (e,),
+        "projection": (e, d),
+        "word_embeddings": (config.vocab_size, e),
+        "position_embeddings": (config.max_position_embeddings, e),
+        "token_type_embeddings": (config.type_vocab_size, e),
         "ffn_in": (d, f),
         "ffn_out": (f, d),
         "classifier": (d, config.num_labels),
     }
-    return (d,) if kind.endswith("norm") else shapes.get(kind, (d, d))
+    return shapes.get(kind, (d,) if kind.endswith("_norm") else (d, d))
 
 
 def save(
@@ -306,7 +314,7 @@ def save(
             tensors[f"{name}.{suffix}"] = np.ascontiguousarray(array)
 
     family = config.family
-    for name, kind in family.embeddings.items():
+    for name, kind in _embeddings(config).items():
         put(family.prefix + name, params["embeddings"][kind])
     for name, kind in family.layer.items():
         for i in range(config.num_hidden_layers):

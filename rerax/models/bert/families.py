@@ -71,6 +71,11 @@ class Family:
         """Whether the model tells sentences of a pair apart by segment ids."""
         return "token_type_embeddings" in self.embeddings.values()
 
+    @property
+    def projects(self) -> bool:
+        """Whether tables may have a width of their own, which a projection widens."""
+        return "projection" in self.embeddings.values()
+
     def read_fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Call the fields of a config.json by our names."""
         ours = {theirs: name for name, theirs in self.fields.items()}
@@ -137,6 +142,19 @@ FAMILIES: dict[str, Family] = {
         },
         fixed={"layer_norm_eps": 1e-12, "type_vocab_size": 0},
         head_activation="relu",
+    ),
+    "electra": Family(
+        "ELECTRA",
+        "ElectraForSequenceClassification",
+        prefix="electra.",
+        head={"classifier.dense": "pooler", "classifier.out_proj": "classifier"},
+        ignored=(
+            *("generator_predictions.", "generator_lm_head.", "discriminator_predictions."),
+            "embeddings.position_ids",
+        ),
+        embeddings={**_EMBEDDINGS, "embeddings_project": "projection"},
+        head_activation="gelu",
+        drops_features=True,
     ),
 }
 """Supported families by the `model_type` of their config.json."""

@@ -131,7 +131,7 @@ def _apply(
 
 
 class Embeddings(nn.Module):
-    """Word + position + segment embeddings, normed."""
+    """Word + position + segment embeddings, normed, and widened where a projection is there."""
 
     config: BertConfig
     lookup: Lookup = float_lookup
@@ -139,10 +139,12 @@ class Embeddings(nn.Module):
 
     def setup(self) -> None:
         c = self.config
-        self.word_embeddings = Table(c.vocab_size, c.hidden_size)
-        self.position_embeddings = Table(c.max_position_embeddings, c.hidden_size)
+        self.word_embeddings = Table(c.vocab_size, c.table_width)
+        self.position_embeddings = Table(c.max_position_embeddings, c.table_width)
         if c.family.segments:
-            self.token_type_embeddings = Table(c.type_vocab_size, c.hidden_size)
+            self.token_type_embeddings = Table(c.type_vocab_size, c.table_width)
+        if c.projects:
+            self.projection = Matrix(c.table_width, c.hidden_size)
         self.norm = Norm(c.layer_norm_eps, self.dtype)
         self.dropout = nn.Dropout(c.hidden_dropout_prob)
 
@@ -155,7 +157,10 @@ class Embeddings(nn.Module):
             x = x + self.lookup("token_type_embeddings", types, self.token_type_embeddings.table)
         positions = self._positions(ids)
         place = self.lookup("position_embeddings", positions, self.position_embeddings.table)
-        return self.dropout(self.norm(x + place), deterministic=not train)
+        x = self.dropout(self.norm(x + place), deterministic=not train)
+        if self.config.projects:  # never on crossbars, like biases and norms
+            (x,) = _apply(float_product, x, {"projection": self.projection}, self.dtype)
+        return x
 
     def _positions(self, ids: Int32[Array, "B T"]) -> Int32[Array, "#B T"]:
         if self.config.family.counts_padding:
