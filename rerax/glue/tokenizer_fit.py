@@ -39,7 +39,9 @@ def check_files(directory: Path, tokenizer: Any) -> None:
         )
 
 
-def check_fit(directory: Path, tokenizer: Any, config: BertConfig) -> None:
+def check_fit(
+    directory: Path, tokenizer: Any, config: BertConfig, teacher: str | None = None
+) -> None:
     """Refuse the tokenizer of another family where it can be told.
 
     It is told by the padding that positions are counted without, and where it is of another kind
@@ -48,7 +50,8 @@ def check_fit(directory: Path, tokenizer: Any, config: BertConfig) -> None:
     Args:
         directory: where the tokenizer lies.
         tokenizer: as `glue.data.load_tokenizer` gives it.
-        config: of the model.
+        config: of the model that is to read its tokens.
+        teacher: name of that model where it is a teacher.
 
     Raises:
         ValueError: what the tokenizer has, and what the model asks for.
@@ -59,10 +62,13 @@ def check_fit(directory: Path, tokenizer: Any, config: BertConfig) -> None:
     pads_differ = pad is not None and pad != config.pad_token_id
     other = kind != family.tokens and (pads_differ or size > config.vocab_size)
     if other or (pads_differ and not family.counts_padding):
+        fix = "put the model's own tokenizer there"
+        if teacher is not None:
+            fix = "distil from a model that has the student's tokenizer"
         raise ValueError(
-            f"{directory} has a {kind} tokenizer of {size} tokens, padding with {pad}, and a "
-            f"{family.title} model of {config.vocab_size}, padding with {config.pad_token_id}: put "
-            "the model's own tokenizer there"
+            f"{directory} has a {kind} tokenizer of {size} tokens, padding with {pad}, and "
+            f"{teacher or 'the model'} is a {family.title} of {config.vocab_size}, padding with "
+            f"{config.pad_token_id}: {fix}"
         )
 
 

@@ -95,6 +95,10 @@ def read_training_inputs(
     tokenizer = glue.load_tokenizer(directory)
     check_fit(directory, tokenizer, config)
 
+    taught_by = None if teacher is None else _read_teacher(what, teacher)
+    if taught_by is not None:
+        check_fit(directory, tokenizer, taught_by[0].config, teacher)
+
     def tokens(split: glue.Split) -> glue.Examples:
         return glue.tokenise(
             split,
@@ -114,7 +118,7 @@ def read_training_inputs(
     }
     return TrainingInputs(
         chosen, what, Model(config, params, gates), order, train, dev, tokens(train), tokens(dev),
-        directory, None if teacher is None else _read_teacher(what, teacher), identity,
+        directory, taught_by, identity,
     )  # fmt: skip
 
 

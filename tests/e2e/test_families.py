@@ -68,3 +68,16 @@ def test_train_sweep_and_one_chip(family, data, tmp_path, capsys):
         leaves = (params[section][name]["kernel"], kept[section][name]["kernel"])
         assert (leaves[0] != leaves[1]).any() == changed
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("teachers", ["bert", "roberta"])
+def test_a_teacher_with_other_tokens_is_refused(teachers, data, tmp_path, capsys):
+    student = "roberta" if teachers == "bert" else "distilbert"
+    models = [tiny.write_model(tmp_path / f, tiny.config_of(f)) for f in (student, teachers)]
+    given = ("--task", "sst2", "--data", str(data), "--out", str(tmp_path / "out"), "--quiet")
+    given += ("--max-length", "24", "--model", str(models[0]), "--distil-from", str(models[1]))
+    assert main(["train", *given]) == 2
+    said = capsys.readouterr().err
+    assert len(said.strip().splitlines()) == 1
+    assert "distil from a model that has the student's tokenizer" in said
+    assert not (tmp_path / "out").exists()

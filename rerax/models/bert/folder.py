@@ -52,7 +52,7 @@ def save_model(directory: Path, model: Model, *, source: Path | None = None) -> 
 
 def files_hash(directory: Path) -> str:
     """Hash the files that make a model: configuration, weights, gates, tokenizer."""
-    names = (convert.CONFIG, FILE, *convert.TOKENIZER_FILES)
+    names = [convert.CONFIG, FILE, *convert.TOKENIZER_FILES]
     if not (directory / "tokenizer.json").is_file():
         names += convert.BYTE_PAIR_FILES
     others = [directory / name for name in names]
