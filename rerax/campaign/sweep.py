@@ -1,6 +1,5 @@
 """Sweeps from Python: a BERT and examples that are in memory. No JAX here."""
 
-import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -123,7 +122,7 @@ def sweep(
     workload = Workload(
         task=task,
         model=name,
-        model_hash=tree_hash((params, gates, dataclasses.asdict(config))),
+        model_hash=tree_hash((params, gates, config.identity)),
         data_hash=tree_hash((list(examples.ids), list(examples.types), labels)),
         order=read_order(what, config.labels, order),
         order_given=order is not None,

@@ -112,7 +112,7 @@ class Worker:
         for name, matrices in bare.items():
             warnings.warn(unprotected_text(name, matrices), stacklevel=2)
         longest = max(len(row) for row in inputs.examples.ids)
-        check_length(max(longest, 4), inputs.config.max_position_embeddings)
+        check_length(max(longest, 4), inputs.config.positions)
         check_ids(inputs.examples.ids, inputs.config.vocab_size)
         _check_segments(inputs)
         outputs = inputs.config.num_labels
@@ -375,7 +375,7 @@ def _repeat(value: Any, n: int) -> Any:
 
 def _check_segments(inputs: Inputs) -> None:
     most = max(int(row.max(initial=0)) for row in inputs.examples.types)
-    if most >= inputs.config.type_vocab_size:
+    if inputs.config.family.segments and most >= inputs.config.type_vocab_size:
         raise ValueError(
             f"segment id {most} is beyond the model's {inputs.config.type_vocab_size} segment "
             "types: use a tokenizer that fits the model"

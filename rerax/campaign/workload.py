@@ -15,6 +15,7 @@ from rerax.glue import data as glue
 from rerax.glue.label_order import check_override, label_order
 from rerax.glue.selection import Selection
 from rerax.glue.tasks import find_task
+from rerax.glue.tokenizer_fit import check_fit
 from rerax.io import Place
 from rerax.models.bert import convert
 from rerax.models.bert.config import BertConfig
@@ -209,7 +210,7 @@ def read_workload(
     order, warning = label_order(what, config.labels, chosen.labels)
     if warning:
         warnings.warn(warning, stacklevel=2)
-    max_length = chosen.length(config.max_position_embeddings)
+    max_length = chosen.length(config.positions)
     chosen = replace(chosen, max_length=max_length)
     model_hash = files_hash(directory)
     request = chosen.request(task)
@@ -225,11 +226,13 @@ def read_workload(
                 raise ValueError(
                     f"{directory} has no classifier: give a model fine-tuned on {task}"
                 )
+            tokenizer = glue.load_tokenizer(directory)
+            check_fit(directory, tokenizer, loaded)
             tokens = glue.tokenise(
                 examples,
-                glue.load_tokenizer(directory),
+                tokenizer,
                 max_length=max_length,
-                positions=loaded.max_position_embeddings,
+                positions=loaded.positions,
                 vocab_size=loaded.vocab_size,
             )
             return Inputs(loaded, with_zeros(params, gates or {}), tokens, gates)

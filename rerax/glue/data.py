@@ -3,7 +3,7 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from jaxtyping import Int32
 from rerax.glue.label_order import check_file_names
 from rerax.glue.selection import HUB, Selection, check_length
 from rerax.glue.tasks import Task, find_task
+from rerax.glue.tokenizer_fit import case_warning, check_files
 
 LENGTHS = (
     *(8, 12, 16, 20, 24, 28, 32, 36, 40, 48, 56, 64),
@@ -23,9 +24,6 @@ LENGTHS = (
 )
 """Token lengths T that batches come in."""
 BATCH_TOKENS = 1024
-UNREACHED = 0.01
-"""Share of words with capitals from which on a vocabulary is taken for a cased one."""
-PROBE = "A\u00e9\u4e2d"  # a capital, an accent, a Chinese character
 
 
 @dataclass(frozen=True)
@@ -272,8 +270,11 @@ def load_tokenizer(directory: str | Path) -> Any:
         ValueError: the directory holds none, or one that cannot be read.
     """
     directory = Path(directory)
-    if not any((directory / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
-        raise ValueError(f"{directory} has no tokenizer: put its tokenizer.json or vocab.txt there")
+    names = ("tokenizer.json", "vocab.txt", "vocab.json")
+    if not any((directory / name).is_file() for name in names):
+        raise ValueError(
+            f"{directory} has no tokenizer: put its tokenizer.json there, or its vocabulary"
+        )
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     from transformers import AutoTokenizer
 
@@ -282,41 +283,13 @@ def load_tokenizer(directory: str | Path) -> Any:
     except Exception as error:
         raise ValueError(
             f"{directory} has a tokenizer that cannot be read ({type(error).__name__}): fetch its "
-            "tokenizer.json or vocab.txt again"
+            "tokenizer.json or its vocabulary again"
         ) from error
-    warning = _case_warning(directory, tokenizer)
+    check_files(directory, tokenizer)
+    warning = case_warning(directory, tokenizer)
     if warning:
         warnings.warn(warning, stacklevel=2)
     return tokenizer
-
-
-def _case_warning(directory: Path, tokenizer: Any) -> str | None:
-    """Warn of texts that are normalised otherwise than the vocabulary asks for."""
-    normalise = _normaliser(tokenizer.backend_tokenizer)
-    words = [w for w in tokenizer.get_vocab() if w not in tokenizer.all_special_tokens]
-    lost = [w for w in words if w != w.lower() and not (w.startswith("[") and w.endswith("]"))]
-    if normalise("A") == "a" and len(lost) > UNREACHED * len(words):
-        return (
-            f"{directory}: {len(lost)} of {len(words)} words of the vocabulary have capitals, such "
-            f"as {min(lost)!r}, and its tokenizer lower-cases: if the model is cased, put "
-            '"do_lower_case": false into its tokenizer_config.json'
-        )
-    if (directory / "tokenizer.json").is_file():
-        from tokenizers import Tokenizer
-
-        written = _normaliser(Tokenizer.from_file(str(directory / "tokenizer.json")))
-        if written(PROBE) != normalise(PROBE):
-            return (
-                f"{directory}: tokenizer.json turns {PROBE!r} into {written(PROBE)!r}, "
-                f"transformers by tokenizer_config.json into {normalise(PROBE)!r}, as here: put "
-                "do_lower_case, strip_accents and tokenize_chinese_chars of tokenizer.json there"
-            )
-    return None
-
-
-def _normaliser(tokenizer: Any) -> Callable[[str], str]:
-    normalizer = tokenizer.normalizer
-    return (lambda text: text) if normalizer is None else normalizer.normalize_str
 
 
 def tokenise(

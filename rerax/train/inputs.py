@@ -17,6 +17,7 @@ from rerax.glue import data as glue
 from rerax.glue.label_order import label_order, named_order
 from rerax.glue.selection import Selection
 from rerax.glue.tasks import Task, find_task
+from rerax.glue.tokenizer_fit import check_fit
 from rerax.models.bert import convert
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.folder import Model, files_hash, load_model
@@ -82,7 +83,7 @@ def read_training_inputs(
     what = find_task(task)
     directory = convert.locate(model)
     asked = Selection(split=split, **selection)
-    max_length = asked.length(convert.read_config(directory).max_position_embeddings)
+    max_length = asked.length(convert.read_config(directory).positions)
     train = glue.read_split(what, asked.data, asked.split, asked.max_examples)
     dev = glue.read_split(what, asked.data, "validation")
     chosen = recipe(len(train.labels))
@@ -92,13 +93,18 @@ def read_training_inputs(
         params = _with_new_classifier(config, params, chosen.seed)
     _check_gates(chosen, params, gates)
     tokenizer = glue.load_tokenizer(directory)
+    check_fit(directory, tokenizer, config)
+
+    taught_by = None if teacher is None else _read_teacher(what, teacher)
+    if taught_by is not None:
+        check_fit(directory, tokenizer, taught_by[0].config, teacher)
 
     def tokens(split: glue.Split) -> glue.Examples:
         return glue.tokenise(
             split,
             tokenizer,
             max_length=max_length,
-            positions=config.max_position_embeddings,
+            positions=config.positions,
             vocab_size=config.vocab_size,
         )
 
@@ -112,7 +118,7 @@ def read_training_inputs(
     }
     return TrainingInputs(
         chosen, what, Model(config, params, gates), order, train, dev, tokens(train), tokens(dev),
-        directory, None if teacher is None else _read_teacher(what, teacher), identity,
+        directory, taught_by, identity,
     )  # fmt: skip
 
 

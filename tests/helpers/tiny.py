@@ -1,5 +1,8 @@
 """Small models, examples and folders that tests share."""
 
+import dataclasses
+import json
+
 import jax
 import numpy as np
 import pyarrow as pa
@@ -8,6 +11,7 @@ import pyarrow.parquet as pq
 from rerax.glue.data import Examples
 from rerax.models.bert import convert
 from rerax.models.bert.config import BertConfig
+from rerax.models.bert.families import FAMILIES
 from rerax.models.bert.model import init_params
 
 CONFIG = BertConfig(
@@ -19,6 +23,16 @@ CONFIG = BertConfig(
     max_position_embeddings=40,
     labels=("negative", "positive"),
 )
+
+
+def config_of(family):
+    """The tiny model as another family has it: its padding, and no segments."""
+    if family == "bert":
+        return CONFIG
+    what = FAMILIES[family]
+    changed = {"type_vocab_size": 1, **what.defaults, **what.fixed}
+    changed["embedding_size"] = 20 if what.projects else None
+    return dataclasses.replace(CONFIG, model_type=family, **changed)
 
 
 def random_params(config=CONFIG, seed=0, scale=6.0):
@@ -76,9 +90,23 @@ def write_tokenizer(folder, vocab_size=50, inputs=("input_ids", "token_type_ids"
     ).save_pretrained(folder)
 
 
+def write_byte_pairs(folder):
+    """A byte-level BPE of the characters of those words, as the two files of older folders."""
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    pairs = [("\u0120", "w"), *(("\u0120w", digit) for digit in "1234"), ("w", "7"), ("0", "1")]
+    made = ["".join(pair) for pair in pairs]
+    words = [*special, "\u0120", "w", *"0123456789", *made, "<mask>"]
+    (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
+    text = "#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in pairs)
+    (folder / "merges.txt").write_text(text, encoding="utf-8")
+
+
 def write_model(folder, config=CONFIG, seed=0):
     convert.save(folder, config, random_params(config, seed))
-    write_tokenizer(folder, config.vocab_size)
+    if config.family.tokens == "BPE":
+        write_byte_pairs(folder)
+    else:
+        write_tokenizer(folder, config.vocab_size)
     return folder
 
 

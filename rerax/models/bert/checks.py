@@ -50,7 +50,11 @@ def _shapes(config: BertConfig) -> dict[tuple[str, ...], tuple[int, ...]]:
     norms = {"embeddings": ((), ("norm",)), "encoder": ((layers,), ("attention_norm", "ffn_norm"))}
     for section, (lead, names) in norms.items():
         for name in names:
-            found |= {(section, name, leaf): (*lead, d) for leaf in ("scale", "bias")}
+            width = config.table_width if section == "embeddings" else d
+            found |= {(section, name, leaf): (*lead, width) for leaf in ("scale", "bias")}
+    if config.projects:
+        found["embeddings", "projection", "kernel"] = (config.table_width, d)
+        found["embeddings", "projection", "bias"] = (d,)
     for name, (count, rows, columns) in config.matrix_shapes.items():
         section = SECTION[name]
         lead = (count,) if section == "encoder" else ()

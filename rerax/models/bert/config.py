@@ -1,9 +1,10 @@
-"""Shape of a BERT, read from and written to Hugging Face's config.json. No JAX here."""
+"""Shape of a BERT or its kin, read from and written to Hugging Face's config.json. No JAX here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rerax.models.bert.families import FAMILIES, Family
 from rerax.values import is_integer, is_real, read_whole
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu")
@@ -21,7 +22,7 @@ _SIZES = (
     "num_attention_heads",
     "intermediate_size",
     "max_position_embeddings",
-    "type_vocab_size",
+    "type_vocab_size",  # last: a family may have no segments
 )
 _FRACTIONS = ("layer_norm_eps", "hidden_dropout_prob", "attention_probs_dropout_prob")
 _UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
@@ -38,7 +39,11 @@ HARMLESS = (
     # of pre-training, generation and decoders
     *("bos_token_id", "eos_token_id", "tie_word_embeddings", "use_cache"),
     # of training: new classifiers have a law of their own, and the dropout of hidden layers
-    *("classifier_dropout", "initializer_range"),
+    *("classifier_dropout", "initializer_range", "seq_classif_dropout", "qa_dropout"),
+    # how tables began that the file holds
+    "sinusoidal_pos_embds",
+    # of another head than a sequence classifier's
+    *("summary_type", "summary_use_proj", "summary_activation", "summary_last_dropout"),
     # how to compute the same numbers, and what to return beside them
     *("chunk_size_feed_forward", "output_attentions", "output_hidden_states", "return_dict"),
     # how weights are stored: they are read as the file has them and widened to float32
@@ -49,15 +54,15 @@ HARMLESS = (
 """Fields that change no answer of a classifier."""
 MOST_LABELS = 1000
 """Outputs that a classifier may have; GLUE's have three at most."""
-_OTHER_HEADS = ("BertForMultipleChoice", "BertForTokenClassification")  # hold a classifier too
 
 
 @dataclass(frozen=True)
 class BertConfig:
-    """Sizes and choices of one BERT, hashable so that it can be a static argument of `jit`.
+    """Sizes and choices of one model, hashable so that it can be a static argument of `jit`.
 
     Names are Hugging Face's. `labels` holds the outputs' names in order; regression has one.
-    Dropout is kept for training and for writing back.
+    Dropout is kept for training and for writing back. `model_type` is the family (`families`);
+    `embedding_size` is the width of an ELECTRA's tables, None where it is `hidden_size`.
     """
 
     vocab_size: int = 30522
@@ -73,9 +78,38 @@ class BertConfig:
     pad_token_id: int = 0
     hidden_dropout_prob: float | int = 0.1
     attention_probs_dropout_prob: float | int = 0.1
+    model_type: str = "bert"
+    embedding_size: int | None = None
 
     def __post_init__(self) -> None:
         _check_values(vars(self))
+
+    @property
+    def family(self) -> Family:
+        """What is particular to models of this kind."""
+        return FAMILIES[self.model_type]
+
+    @property
+    def positions(self) -> int:
+        """Most tokens of an example."""
+        taken = 0 if self.family.counts_padding else self.pad_token_id + 1
+        return self.max_position_embeddings - taken
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells this shape from others: of a BERT, the fields that it always had."""
+        told = (("model_type", "bert"), ("embedding_size", None))
+        return {k: v for k, v in vars(self).items() if (k, v) not in told}
+
+    @property
+    def table_width(self) -> int:
+        """Columns of the embedding tables."""
+        return self.embedding_size or self.hidden_size
+
+    @property
+    def projects(self) -> bool:
+        """Whether a projection widens the embeddings to the encoder's width."""
+        return self.table_width != self.hidden_size
 
     @property
     def num_labels(self) -> int:
@@ -86,17 +120,21 @@ class BertConfig:
     def matrix_shapes(self) -> dict[str, tuple[int, int, int]]:
         """Layers (1 outside the encoder), rows and columns of every matrix and table."""
         layers, d, f = self.num_hidden_layers, self.hidden_size, self.intermediate_size
+        e = self.table_width
         square = dict.fromkeys(("query", "key", "value", "attention_output"), (layers, d, d))
-        return {
+        shapes = {
             **square,
             "ffn_in": (layers, d, f),
             "ffn_out": (layers, f, d),
             "pooler": (1, d, d),
             "classifier": (1, d, self.num_labels),
-            "word_embeddings": (1, self.vocab_size, d),
-            "position_embeddings": (1, self.max_position_embeddings, d),
-            "token_type_embeddings": (1, self.type_vocab_size, d),
+            "word_embeddings": (1, self.vocab_size, e),
+            "position_embeddings": (1, self.max_position_embeddings, e),
+            "token_type_embeddings": (1, self.type_vocab_size, e),
         }
+        if not self.family.segments:
+            del shapes["token_type_embeddings"]
+        return shapes
 
     @classmethod
     def from_json(cls, fields: Any) -> "BertConfig":
@@ -110,13 +148,17 @@ class BertConfig:
                 f"config.json holds {_a_kind(fields)} in place of named fields: fetch it again"
             )
         kind = fields.get("model_type")
-        if kind != "bert":
-            raise ValueError(f"model_type {kind!r} is not supported: give a 'bert' model")
-        _check_supported(fields)
-        missing = [name for name in _SIZES if name not in fields]
+        family = _family(kind)
+        _check_supported(fields, family)
+        fields = family.read_fields(fields)
+        sizes = (*_SIZES, "embedding_size") if family.projects else _SIZES
+        missing = [family.fields.get(name, name) for name in sizes if name not in fields]
         if missing:
             raise ValueError(f"config.json lacks {', '.join(missing)}: add the sizes of the model")
-        known = {k: fields[k] for k in cls.__dataclass_fields__ if fields.get(k) is not None}
+        held = {k: fields[k] for k in cls.__dataclass_fields__ if fields.get(k) is not None}
+        known = {**family.defaults, **held}
+        if not family.projects:
+            known.pop("embedding_size", None)  # which transformers does not look at either
         act = known.get("hidden_act", cls.hidden_act)
         act = _SAME_ACTIVATION.get(act, act) if isinstance(act, str) else act
         labels = _output_names(fields)
@@ -127,12 +169,14 @@ class BertConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Write the content of a config.json that transformers loads."""
-        fields = {k: getattr(self, k) for k in self.__dataclass_fields__ if k != "labels"}
+        left_out = ("labels", "embedding_size")
+        fields = {k: getattr(self, k) for k in self.__dataclass_fields__ if k not in left_out}
+        if self.family.projects:
+            fields["embedding_size"] = self.table_width
         return {
-            "architectures": ["BertForSequenceClassification"],
-            "model_type": "bert",
+            "architectures": [self.family.architecture],
             "position_embedding_type": "absolute",
-            **fields,
+            **self.family.write_fields(fields),
             "id2label": {str(i): name for i, name in enumerate(self.labels)},
             "label2id": {name: i for i, name in enumerate(self.labels)},
         }
@@ -144,9 +188,17 @@ def _check_values(values: Mapping[str, Any]) -> None:
     Raises:
         ValueError: the name, the value, the rule.
     """
-    for name in _SIZES:
+    family = _family(values["model_type"])
+    segments = values["type_vocab_size"]
+    if not family.segments and segments != 0:
+        raise ValueError(f"type_vocab_size {segments!r}: {family.title} has no segments, give 0")
+    for name in _SIZES if family.segments else _SIZES[:-1]:
         if not is_integer(values[name]) or values[name] < 1:
             raise ValueError(f"{name} {values[name]!r} is no size: give a whole number >= 1")
+    width = values["embedding_size"]
+    if width is not None and not (family.projects and is_integer(width) and width > 0):
+        rule = "give a whole number >= 1" if family.projects else f"{family.title} has none"
+        raise ValueError(f"embedding_size {width!r} is no size: {rule}")
     hidden, heads = values["hidden_size"], values["num_attention_heads"]
     if hidden % heads:
         raise ValueError(
@@ -164,11 +216,27 @@ def _check_values(values: Mapping[str, Any]) -> None:
             f"pad_token_id {pad!r} is no token: give a whole number from 0 to {vocabulary - 1} "
             "(vocab_size - 1)"
         )
+    if not family.counts_padding:
+        most = values["max_position_embeddings"]
+        if most <= pad + 1:
+            raise ValueError(
+                f"max_position_embeddings {most} leaves no position: positions are counted from "
+                f"pad_token_id + 1 ({pad + 1}) on, give more"
+            )
     for name in _FRACTIONS:
         if not is_real(values[name]) or not 0 <= values[name] < 1:  # NaN neither
             raise ValueError(
                 f"{name} {values[name]!r} is out of range: give a number from 0 to below 1"
             )
+
+
+def _family(kind: Any) -> Family:
+    """Find the family of a kind of model, or refuse the kind."""
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        raise ValueError(
+            f"model_type {kind!r} is not supported: give a model of type {' or '.join(FAMILIES)}"
+        )
+    return FAMILIES[kind]
 
 
 def _a_kind(value: Any) -> str:
@@ -182,7 +250,7 @@ def are_placeholders(names: Sequence[str]) -> bool:
     return [name.upper() for name in names] == [f"LABEL_{i}" for i in range(len(names))]
 
 
-def _check_supported(fields: Mapping[str, Any]) -> None:
+def _check_supported(fields: Mapping[str, Any], family: Family) -> None:
     for name, (allowed, fix) in _UNSUPPORTED.items():
         value = fields.get(name)
         if value is not None and value not in allowed:
@@ -194,10 +262,10 @@ def _check_supported(fields: Mapping[str, Any]) -> None:
             "field"
         )
     for kind in kinds:
-        if kind in _OTHER_HEADS:
+        if kind in family.other_heads:
             raise ValueError(
                 f"architectures {kind!r} in config.json is not supported: give a "
-                "BertForSequenceClassification, whose classifier reads the pooler"
+                f"{family.architecture}, whose classifier reads the first token"
             )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from rerax.io import whole_file
 from rerax.models.bert.config import BertConfig
+from rerax.models.bert.families import Family
 
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 TOKENIZER_FILES = (
@@ -21,6 +22,8 @@ TOKENIZER_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
+BYTE_PAIR_FILES = ("vocab.json", "merges.txt")
+"""A byte-level BPE, which is read where there is no tokenizer.json."""
 _ADAPTERS = ("adapter_config.json", "adapter_model.safetensors")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _DTYPES: dict[str, Any] = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
@@ -43,24 +46,6 @@ _UNAPPLIED = {
     **dict.fromkeys(("weight.original", "weight.original0", "weight.original1"), _PARAMETRISED),
 }
 """Ends of names: what such a tensor is, and the fix."""
-_IGNORED = ("cls.", "embeddings.position_ids")  # pre-training heads, a constant buffer
-
-_EMBEDDINGS = {
-    "embeddings.word_embeddings": "word_embeddings",
-    "embeddings.position_embeddings": "position_embeddings",
-    "embeddings.token_type_embeddings": "token_type_embeddings",
-}
-_LAYER = {
-    "attention.self.query": "query",
-    "attention.self.key": "key",
-    "attention.self.value": "value",
-    "attention.output.dense": "attention_output",
-    "attention.output.LayerNorm": "attention_norm",
-    "intermediate.dense": "ffn_in",
-    "output.dense": "ffn_out",
-    "output.LayerNorm": "ffn_norm",
-}
-_HEAD = {"pooler.dense": "pooler", "classifier": "classifier"}
 
 
 def locate(model: str | Path) -> Path:
@@ -78,7 +63,7 @@ def locate(model: str | Path) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        files = [CONFIG, "*.safetensors", INDEX, *TOKENIZER_FILES, *_ADAPTERS]
+        files = [CONFIG, "*.safetensors", INDEX, *TOKENIZER_FILES, *BYTE_PAIR_FILES, *_ADAPTERS]
         return Path(snapshot_download(name, allow_patterns=files))
     except Exception as error:
         raise ValueError(
@@ -88,10 +73,10 @@ def locate(model: str | Path) -> Path:
 
 
 def load(directory: str | Path) -> tuple[BertConfig, dict[str, Any]]:
-    """Read a Hugging Face BERT directory.
+    """Read a Hugging Face directory of a BERT or of its kin (`families`).
 
     Weights may be float32, float16 or bfloat16, in one file or sharded, with or without the
-    `bert.` prefix and those of wrappers (`module.`, `_orig_mod.`), norms as `weight` and `bias` or
+    family's prefix and those of wrappers (`module.`, `_orig_mod.`), norms as `weight` and `bias` or
     as `gamma` and `beta`, with or without pooler and classifier (then absent from the parameters).
 
     Returns:
@@ -104,9 +89,10 @@ def load(directory: str | Path) -> tuple[BertConfig, dict[str, Any]]:
     """
     directory = Path(directory)
     config = read_config(directory)
-    tensors = dict(_tensors(directory))
+    family = config.family
+    tensors = dict(_tensors(directory, family))
     params, used = _assemble(config, tensors, directory)
-    extra = [n for n in tensors if n not in used and not n.startswith(_IGNORED)]
+    extra = [n for n in tensors if n not in used and not n.startswith(family.ignored)]
     if extra:
         raise ValueError(
             f"{directory}: tensor {extra[0]!r} ({len(extra)} in all) has no place in this model: "
@@ -119,7 +105,7 @@ def read_config(directory: Path) -> BertConfig:
     """Read the configuration of a Hugging Face directory.
 
     Raises:
-        ValueError: no config.json, or not one of a supported BERT, or an adapter beside it.
+        ValueError: no config.json, or not one of a supported model, or an adapter beside it.
     """
     for name in _ADAPTERS:
         if (directory / name).is_file():
@@ -179,11 +165,11 @@ def _shards(index: Path) -> list[str]:
     return files
 
 
-def _our_name(name: str) -> str:
+def _our_name(name: str, family: Family) -> str:
     """Strip a tensor's name of what wrappers put in front, and name norms as PyTorch does."""
     while name.startswith(_WRAPPERS):
         name = name.partition(".")[2]
-    name = name.removeprefix("bert.")
+    name = name.removeprefix(family.prefix)
     for old, new in _OLD_NORMS.items():
         name = name.removesuffix(old) + new if name.endswith(old) else name
     return name
@@ -201,8 +187,8 @@ def _check_applied(names: Iterable[str], directory: Path) -> None:
             raise ValueError(f"{directory}: tensor {found!r} is {what}: {fix}")
 
 
-def _tensors(directory: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Read all tensors as float32, by the names that a plain BERT without its head has."""
+def _tensors(directory: Path, family: Family) -> Iterator[tuple[str, np.ndarray]]:
+    """Read all tensors as float32, by the names that the family has without its prefix."""
     from safetensors import SafetensorError, deserialize
 
     known: dict[str, str] = {}
@@ -215,8 +201,8 @@ def _tensors(directory: Path) -> Iterator[tuple[str, np.ndarray]]:
             ) from None
         _check_applied([name for name, _ in entries], directory)
         for full_name, entry in entries:
-            name = _our_name(full_name)
-            if name.startswith(_IGNORED):
+            name = _our_name(full_name, family)
+            if name.startswith(family.ignored):
                 continue
             if name in known:
                 raise ValueError(
@@ -242,6 +228,7 @@ def _assemble(
 ) -> tuple[dict[str, Any], set[str]]:
     """Build the parameter tree from tensors by name; return it and the names it took."""
     used: set[str] = set()
+    family = config.family
 
     def take(name: str, shape: tuple[int, ...]) -> np.ndarray:
         if name not in tensors:
@@ -266,38 +253,46 @@ def _assemble(
         weight = take(f"{name}.weight", shape[::-1])  # PyTorch keeps [out, in]
         return {"kernel": np.ascontiguousarray(weight.T), "bias": take(f"{name}.bias", shape[1:])}
 
-    embeddings = {kind: leaves(name, kind) for name, kind in _EMBEDDINGS.items()}
-    embeddings["norm"] = leaves("embeddings.LayerNorm", "norm")
+    embeddings = {kind: leaves(name, kind) for name, kind in _embeddings(config).items()}
     layers = [
-        {kind: leaves(f"encoder.layer.{i}.{name}", kind) for name, kind in _LAYER.items()}
+        {kind: leaves(f"{family.layers}.{i}.{name}", kind) for name, kind in family.layer.items()}
         for i in range(config.num_hidden_layers)
     ]
     encoder = {
         kind: {leaf: np.stack([layer[kind][leaf] for layer in layers]) for leaf in layers[0][kind]}
         for kind in layers[0]
     }
-    held = {name: kind for name, kind in _HEAD.items() if f"{name}.weight" in tensors}
+    names = {name.removeprefix(family.prefix): kind for name, kind in family.head.items()}
+    held = {name: kind for name, kind in names.items() if f"{name}.weight" in tensors}
     head = {kind: leaves(name, kind) for name, kind in held.items()}
     return {"embeddings": embeddings, "encoder": encoder, "head": head}, used
 
 
+def _embeddings(config: BertConfig) -> dict[str, str]:
+    """List the names of the embeddings' tensors, and ours."""
+    names = config.family.embeddings
+    return {name: kind for name, kind in names.items() if kind != "projection" or config.projects}
+
+
 def _shape(config: BertConfig, kind: str) -> tuple[int, ...]:
-    d, f = config.hidden_size, config.intermediate_size
+    d, e, f = config.hidden_size, config.table_width, config.intermediate_size
     shapes = {
-        "word_embeddings": (config.vocab_size, d),
-        "position_embeddings": (config.max_position_embeddings, d),
-        "token_type_embeddings": (config.type_vocab_size, d),
+        "norm": (e,),
+        "projection": (e, d),
+        "word_embeddings": (config.vocab_size, e),
+        "position_embeddings": (config.max_position_embeddings, e),
+        "token_type_embeddings": (config.type_vocab_size, e),
         "ffn_in": (d, f),
         "ffn_out": (f, d),
         "classifier": (d, config.num_labels),
     }
-    return (d,) if kind.endswith("norm") else shapes.get(kind, (d, d))
+    return shapes.get(kind, (d,) if kind.endswith("_norm") else (d, d))
 
 
 def save(
     directory: str | Path, config: BertConfig, params: Any, *, source: Path | None = None
 ) -> None:
-    """Write a Hugging Face directory (float32 safetensors, `bert.` prefix).
+    """Write a Hugging Face directory (float32 safetensors, the family's own names).
 
     Args:
         directory: where to; made if need be.
@@ -318,16 +313,17 @@ def save(
             suffix = "bias" if leaf == "bias" else "weight"
             tensors[f"{name}.{suffix}"] = np.ascontiguousarray(array)
 
-    for name, kind in {**_EMBEDDINGS, "embeddings.LayerNorm": "norm"}.items():
-        put(f"bert.{name}", params["embeddings"][kind])
-    for name, kind in _LAYER.items():
+    family = config.family
+    for name, kind in _embeddings(config).items():
+        put(family.prefix + name, params["embeddings"][kind])
+    for name, kind in family.layer.items():
         for i in range(config.num_hidden_layers):
             layer = {leaf: a[i] for leaf, a in params["encoder"][kind].items()}
-            put(f"bert.encoder.layer.{i}.{name}", layer)
-    for name, kind in _HEAD.items():
+            put(f"{family.prefix}{family.layers}.{i}.{name}", layer)
+    for name, kind in family.head.items():
         if kind in params.get("head", {}):
-            put(name if kind == "classifier" else f"bert.{name}", params["head"][kind])
-    for file in TOKENIZER_FILES:
+            put(name, params["head"][kind])
+    for file in (*TOKENIZER_FILES, *BYTE_PAIR_FILES):
         if source is not None and (source / file).is_file():
             shutil.copyfile(source / file, directory / file)
     text = json.dumps({**config.to_json(), "dtype": "float32"}, indent=2, sort_keys=True)

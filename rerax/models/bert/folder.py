@@ -10,7 +10,7 @@ from rerax.pruning.gates import FILE, Gates, load_gates, save_gates, with_zeros
 
 
 class Model(NamedTuple):
-    """A BERT as its folder holds it.
+    """A model as its folder holds it.
 
     Attributes:
         config: its shape and labels.
@@ -52,7 +52,9 @@ def save_model(directory: Path, model: Model, *, source: Path | None = None) -> 
 
 def files_hash(directory: Path) -> str:
     """Hash the files that make a model: configuration, weights, gates, tokenizer."""
-    names = (convert.CONFIG, FILE, *convert.TOKENIZER_FILES)
+    names = [convert.CONFIG, FILE, *convert.TOKENIZER_FILES]
+    if not (directory / "tokenizer.json").is_file():
+        names += convert.BYTE_PAIR_FILES
     others = [directory / name for name in names]
     hasher = hashlib.sha256()
     for file in [*others, *convert.weight_files(directory)]:

@@ -1,4 +1,4 @@
-"""BERT as Flax modules whose matrix products and table look-ups are arguments.
+"""BERT and its kin as Flax modules whose matrix products and table look-ups are arguments.
 
 The model never multiplies by a matrix itself: it hands the matrix's name, the input and the
 kernel (if its parameters hold one) to a `Product`. That is all an evaluator needs to put
@@ -10,7 +10,8 @@ products on crossbars.
                              "attention_norm", "ffn_in", "ffn_out", "ffn_norm"},
               "head":       {"pooler": {"kernel", "bias"}, "classifier": {"kernel", "bias"}}}
 
-Kernels are [in, out]; the encoder's leaves carry a leading axis of layers.
+Kernels are [in, out]; the encoder's leaves carry a leading axis of layers. What is particular to
+a family stands in `families`.
 """
 
 from collections.abc import Callable
@@ -45,6 +46,7 @@ _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu_new": lambda x: nn.gelu(x, approximate=True),
     "relu": nn.relu,
 }
+_HEAD_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {**_ACTIVATIONS, "tanh": jnp.tanh}
 
 
 def float_product(
@@ -129,7 +131,7 @@ def _apply(
 
 
 class Embeddings(nn.Module):
-    """Word + position + segment embeddings, normed."""
+    """Word + position + segment embeddings, normed, and widened where a projection is there."""
 
     config: BertConfig
     lookup: Lookup = float_lookup
@@ -137,9 +139,12 @@ class Embeddings(nn.Module):
 
     def setup(self) -> None:
         c = self.config
-        self.word_embeddings = Table(c.vocab_size, c.hidden_size)
-        self.position_embeddings = Table(c.max_position_embeddings, c.hidden_size)
-        self.token_type_embeddings = Table(c.type_vocab_size, c.hidden_size)
+        self.word_embeddings = Table(c.vocab_size, c.table_width)
+        self.position_embeddings = Table(c.max_position_embeddings, c.table_width)
+        if c.family.segments:
+            self.token_type_embeddings = Table(c.type_vocab_size, c.table_width)
+        if c.projects:
+            self.projection = Matrix(c.table_width, c.hidden_size)
         self.norm = Norm(c.layer_norm_eps, self.dtype)
         self.dropout = nn.Dropout(c.hidden_dropout_prob)
 
@@ -147,11 +152,21 @@ class Embeddings(nn.Module):
         self, ids: Int32[Array, "B T"], types: Int32[Array, "B T"], train: bool = False
     ) -> Float[Array, "B T D"]:
         """Embed token ids and segment ids; `train` turns dropout on."""
-        positions = jnp.arange(ids.shape[1], dtype=jnp.int32)
-        word = self.lookup("word_embeddings", ids, self.word_embeddings.table)
-        segment = self.lookup("token_type_embeddings", types, self.token_type_embeddings.table)
+        x = self.lookup("word_embeddings", ids, self.word_embeddings.table)
+        if self.config.family.segments:
+            x = x + self.lookup("token_type_embeddings", types, self.token_type_embeddings.table)
+        positions = self._positions(ids)
         place = self.lookup("position_embeddings", positions, self.position_embeddings.table)
-        return self.dropout(self.norm(word + segment + place[None]), deterministic=not train)
+        x = self.dropout(self.norm(x + place), deterministic=not train)
+        if self.config.projects:  # never on crossbars, like biases and norms
+            (x,) = _apply(float_product, x, {"projection": self.projection}, self.dtype)
+        return x
+
+    def _positions(self, ids: Int32[Array, "B T"]) -> Int32[Array, "#B T"]:
+        if self.config.family.counts_padding:
+            return jnp.arange(ids.shape[1], dtype=jnp.int32)[None]
+        real = (ids != self.config.pad_token_id).astype(jnp.int32)
+        return jnp.cumsum(real, axis=1) * real + self.config.pad_token_id
 
 
 class EncoderLayer(nn.Module):
@@ -215,8 +230,11 @@ class Head(nn.Module):
 
     def __call__(self, x: Float[Array, "B T D"], train: bool = False) -> Float[Array, "B N"]:
         """Compute logits (float32) from the encoder's output; only the first token is looked at."""
-        (y,) = _apply(self.product, x[:, 0], {"pooler": self.pooler}, self.dtype)
-        y = self.dropout(jnp.tanh(y), deterministic=not train)
+        first, family = x[:, 0], self.config.family
+        if family.drops_features:
+            first = self.dropout(first, deterministic=not train)
+        (y,) = _apply(self.product, first, {"pooler": self.pooler}, self.dtype)
+        y = self.dropout(_HEAD_ACTIVATIONS[family.head_activation](y), deterministic=not train)
         (y,) = _apply(self.product, y, {"classifier": self.classifier}, self.dtype)
         return y.astype(jnp.float32)
 

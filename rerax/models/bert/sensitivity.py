@@ -34,7 +34,7 @@ def input_power(params: Params, config: BertConfig) -> dict[str, np.ndarray]:
         config: the model's shape.
     """
     draw = np.random.Generator(np.random.PCG64(0))
-    length = min(TOKENS, config.max_position_embeddings)
+    length = min(TOKENS, config.positions)
     ids = jnp.asarray(draw.integers(0, config.vocab_size, (SENTENCES, length)), jnp.int32)
     return {name: np.asarray(power) for name, power in _powers(config, params, ids).items()}
 
