@@ -42,6 +42,9 @@ WORKLOAD = Workload(
     load=lambda: None,
 )
 LEAST_MORE, MOST_MORE = 5, 90
+"""Chips that a folder grows by."""
+ROUNDS = 3
+"""Rounds of growth before folders begin anew, so that jobs stay short."""
 
 
 class Worker:
@@ -161,9 +164,10 @@ class Killer:
 
 def folder_kills(kills: int, seed: int) -> dict[str, Any]:
     """Kill growth, merges and compactions so many times, and say what came of it."""
-    work, killer = Path(tempfile.mkdtemp()), Killer(kills, seed)
-    chips, rounds = [0, 0], 0
+    killer, rounds, rows, asked = Killer(kills, seed), 0, 0, 0
     while killer.left:
+        if rounds % ROUNDS == 0:
+            work, chips = Path(tempfile.mkdtemp()), [0, 0]
         rounds += 1
         for k, name in enumerate("ab"):
             chips[k] += killer.draw.randint(LEAST_MORE, MOST_MORE)
@@ -171,13 +175,14 @@ def folder_kills(kills: int, seed: int) -> dict[str, Any]:
         killer.until_done("merge", work / "merged", work / "a", work / "b")
         for name in ("merged", "a")[: 1 + rounds % 2]:
             killer.until_done("compact", work / name)
-    merged = read_rows(work / "merged")
+        rows += read_rows(work / "merged").num_rows
+        asked += len(POINTS) * max(chips)
     return {
         "kills": sum(killer.kills.values()),
         "of": killer.kills,
         "rounds": rounds,
-        "rows": merged.num_rows,
-        "asked": len(POINTS) * max(chips),
+        "rows": rows,
+        "asked": asked,
         "wrong": killer.wrong,
     }
 

@@ -149,6 +149,9 @@ def campaigns() -> Quoted:
     more = found["10000 chips"]["peak_mb"] - after["10000"]
     checks = [found[f"done-check, {what}"]["cpu_seconds"] for what in ("10000 chips", "compacted")]
     planned = found["plan_500_points_seconds"]
+    folders, many = kills["folders"], _result("many_blocks")
+    assert folders["wrong"] == []
+    assert folders["rows"] == folders["asked"]
     assert kills["rows_equal"]
     assert kills["rows_in_pandas"] == kills["rows"]
     assert report["page_seconds"] < 10
@@ -156,6 +159,8 @@ def campaigns() -> Quoted:
     return {
         "peaks": [after["1000"], 1000, after["10000"], 10000, more, 10000, *checks, 500, planned],
         "kills": [kills["rows"], kills["chips_computed_in_vain"], kills["allowed"]],
+        "folders": [folders["kills"], *folders["of"].values()],
+        "many": [many["blocks"], many["look_cpu_seconds"], many["read_cpu_seconds"]],
         "report": [report["rows"]],
     }
 
