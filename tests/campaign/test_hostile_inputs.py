@@ -30,6 +30,7 @@ from rerax.cli import app, main
 from rerax.glue.data import load_tokenizer, read_split, tokenise
 from rerax.glue.tasks import TASKS, find_task
 from rerax.models.bert import convert
+from rerax.models.bert.families import FAMILIES
 from rerax.sealed import SEAL, digest
 
 TIMES = int(os.environ.get("RERAX_FUZZ", "1"))
@@ -160,7 +161,7 @@ def test_shard_indexes(model, tmp_path):
     (folder / "config.json").write_bytes((model / "config.json").read_bytes())
     (folder / "one.safetensors").write_bytes((model / "model.safetensors").read_bytes())
     index = folder / "model.safetensors.index.json"
-    names = [name for name, _ in convert._tensors(model)]
+    names = [name for name, _ in convert._tensors(model, FAMILIES["bert"])]
     fields = {
         "metadata": {"total_size": 1},
         "weight_map": dict.fromkeys(names[:9], "one.safetensors"),
