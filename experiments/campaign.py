@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from rerax.campaign.block import BLOCK
+from rerax.campaign.dry_run import dry_run
 from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
-from rerax.campaign.runner import dry_run
 from rerax.campaign.store import survey
 from rerax.campaign.workload import Settings, workloads_of
 from rerax.demo import MODEL

@@ -229,9 +229,9 @@ def _joined(blocks: Sequence[Block]) -> Mapping[Block, list[Block]]:
             and block.first <= long.last + 1
             and block.last - long.first < MOST_CHIPS
         ):
-            parts = [*found.pop(long), block]
-            long = Block(long.point, long.first, max(long.last, block.last))
-            found[long] = parts
+            parts = found.pop(long)
+            parts.append(block)
+            found[Block(long.point, long.first, max(long.last, block.last))] = parts
         else:
             found[block] = [block]
     return {long: parts for long, parts in found.items() if len(parts) > 1}

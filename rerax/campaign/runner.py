@@ -28,7 +28,6 @@ from rerax.campaign.manifest import (
     check_folder,
     fixed_by,
     open_folder,
-    read_provenance,
     read_references,
     write_references,
 )
@@ -36,7 +35,6 @@ from rerax.campaign.point import Point
 from rerax.campaign.workload import Progress, Settings, Workload
 from rerax.crossbar.spec import SEMANTICS
 from rerax.evaluate.devices import one_device_a_core
-from rerax.evaluate.resources import operations, peak_bytes
 from rerax.faults import FAULTS
 from rerax.io import Place
 from rerax.protection import PROTECTIONS
@@ -47,10 +45,6 @@ if TYPE_CHECKING:
 
 Part = tuple[Workload, Sequence[Point]]
 """A workload and its points."""
-OPERATIONS_A_SECOND = 1.5e11
-"""A guess for two CPU cores with 8-bit dot products: a MiniLM, SST-2, `experiments/cost.py`."""
-START_SECONDS = 15
-"""Loading and compiling, once a workload."""
 
 
 def run(
@@ -130,14 +124,14 @@ class Runner:
         """
         self._finished = [] if self.out is None else store.scan(self.out)
         requests = [self._first_request(points) for _, points in self.parts]
-        lacking = [_chips(missing(self._finished, *request)) for request in requests]
+        lacking = [count_chips(missing(self._finished, *request)) for request in requests]
         self._total = self._later = sum(lacking)
         tables: list[pa.Table] = []
         for (workload, points), request, told in zip(self.parts, requests, lacking, strict=True):
             if tables and self.out is not None:  # others may have worked on this one meanwhile
                 self._finished = store.scan(self.out)
             self._later -= told
-            self._total += _chips(missing(self._finished, *request)) - told
+            self._total += count_chips(missing(self._finished, *request)) - told
             workers: list[Worker] = []
             found: dict[str, pa.Table] = {}  # rows of points that have chips enough
             going, chips = request
@@ -185,7 +179,7 @@ class Runner:
         looks = {p: self.rule.next_look(found[p.hash]["score"].to_numpy()) for p in points}
         going = [point for point, look in looks.items() if look is not None]
         more = max((look for look in looks.values() if look is not None), default=0)
-        return going, more, _chips(missing(self._finished, going, more))
+        return going, more, count_chips(missing(self._finished, going, more))
 
     def _start(
         self, workload: Workload, points: Sequence[Point], work: Sequence[tuple[Point, Block]]
@@ -377,95 +371,6 @@ def pairs_of(parts: Sequence[Part]) -> dict[str, Any]:
     return {workload.name: workload.pair(points[0].input_bits) for workload, points in parts}
 
 
-def _chips(work: Sequence[tuple[Point, Block]]) -> int:
+def count_chips(work: Sequence[tuple[Point, Block]]) -> int:
+    """Count the chips of some blocks."""
     return sum(block.chips for _, block in work)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one workload of a run would cost.
-
-    Attributes:
-        workload: model and task.
-        points: how many.
-        chips: chips asked for, over all points.
-        done: those of them that the folder has.
-        seconds: time for the others, None where it cannot be told.
-        measured: whether the time comes from this folder's own runs.
-        peak: memory at the most, in bytes.
-    """
-
-    workload: Workload
-    points: int
-    chips: int
-    done: int
-    seconds: float | None
-    measured: bool
-    peak: float
-
-    @property
-    def text(self) -> str:
-        """The cost in a line."""
-        todo = self.chips - self.done
-        line = (
-            f"{self.workload.name}: {self.points} points, {self.chips} chips: {self.done} done, "
-            f"{todo} to do"
-        )
-        if not todo:
-            return line
-        if self.seconds is None:
-            when = "time unknown"
-        else:
-            how = "at this folder's pace" if self.measured else "guessed for two CPU cores"
-            when = f"about {_duration(self.seconds)} ({how})"
-        return f"{line}, {when}, about {self.peak / 1e9:.1f} GB of memory"
-
-
-def dry_run(parts: Sequence[Part], settings: Settings, out: Place) -> list[Cost]:
-    """Estimate what a run would cost; nothing is written.
-
-    Args:
-        parts: workloads and their points.
-        settings: chips, seed and pace.
-        out: the campaign folder, which need not exist.
-
-    Raises:
-        ValueError: a folder of another campaign.
-    """
-    check_folder(out, settings.seed, SEMANTICS, pairs_of(parts))
-    here, runs, costs = store.survey(out).blocks, read_provenance(out), []
-    for workload, points in parts:
-        chips = chips_of(points, settings.chips)
-        asked = len(points) * (chips if isinstance(chips, int) else len(chips))
-        work = missing(here, points, chips)
-        passes = sum(block.chips if point.rate else 1 for point, block in work)
-        pace, seconds = _seconds_a_chip(runs, workload.name), None
-        if pace is not None:
-            seconds = passes * pace
-        elif workload.words:
-            whole = passes * operations(workload.config, workload.tokens)
-            seconds = START_SECONDS + whole / OPERATIONS_A_SECOND
-        size = (workload.config, workload.tokens)
-        peak = max((peak_bytes(*size, point.spec) for point in points), default=0.0)
-        done = asked - _chips(work)
-        costs.append(Cost(workload, len(points), asked, done, seconds, pace is not None, peak))
-    return costs
-
-
-def _seconds_a_chip(runs: Sequence[Mapping[str, Any]], pair: str) -> float | None:
-    """Average the seconds a chip over all runs of a pair; None where none has ended."""
-    own = [run for run in runs if run.get("pair") == pair and run.get("chips") and "seconds" in run]
-    chips = sum(run["chips"] for run in own)
-    return sum(run["seconds"] for run in own) / chips if chips else None
-
-
-def _duration(seconds: float) -> str:
-    """Put seconds in words.
-
-    Example:
-        >>> _duration(40.0), _duration(400.0), _duration(40_000.0)
-        ('40 s', '7 min', '11.1 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -227,7 +227,7 @@ def _named(model: str, name: str | None) -> dict[str, str]:
 
 def _foretell(parts: Any, settings: Any, out: Any) -> None:
     """Print what a run would cost."""
-    from rerax.campaign.runner import dry_run
+    from rerax.campaign.dry_run import dry_run
 
     costs = dry_run(parts, settings, out)
     for cost in costs:

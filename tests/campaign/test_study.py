@@ -10,9 +10,10 @@ import pytest
 import tiny
 
 from rerax.campaign import store
+from rerax.campaign.dry_run import dry_run
 from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
-from rerax.campaign.runner import Runner, dry_run
+from rerax.campaign.runner import Runner
 from rerax.campaign.workload import Settings, workloads_of
 from rerax.cli import main
 from rerax.cli.study import models_by_name, read_study

@@ -1,0 +1,110 @@
+"""What a run would cost, before it is begun: for `rerax sweep --dry-run`. No JAX here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rerax.campaign import store
+from rerax.campaign.block import missing
+from rerax.campaign.grid import chips_of
+from rerax.campaign.manifest import check_folder, read_provenance
+from rerax.campaign.runner import Part, count_chips, pairs_of
+from rerax.campaign.workload import Settings, Workload
+from rerax.crossbar.spec import SEMANTICS
+from rerax.evaluate.resources import operations, peak_bytes
+from rerax.io import Place
+
+OPERATIONS_A_SECOND = 1.5e11
+"""A guess for two CPU cores with 8-bit dot products: a MiniLM, SST-2, `experiments/cost.py`."""
+START_SECONDS = 15
+"""Loading and compiling, once a workload."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one workload of a run would cost.
+
+    Attributes:
+        workload: model and task.
+        points: how many.
+        chips: chips asked for, over all points.
+        done: those of them that the folder has.
+        seconds: time for the others, None where it cannot be told.
+        measured: whether the time comes from this folder's own runs.
+        peak: memory at the most, in bytes.
+    """
+
+    workload: Workload
+    points: int
+    chips: int
+    done: int
+    seconds: float | None
+    measured: bool
+    peak: float
+
+    @property
+    def text(self) -> str:
+        """The cost in a line."""
+        todo = self.chips - self.done
+        line = (
+            f"{self.workload.name}: {self.points} points, {self.chips} chips: {self.done} done, "
+            f"{todo} to do"
+        )
+        if not todo:
+            return line
+        if self.seconds is None:
+            when = "time unknown"
+        else:
+            how = "at this folder's pace" if self.measured else "guessed for two CPU cores"
+            when = f"about {_duration(self.seconds)} ({how})"
+        return f"{line}, {when}, about {self.peak / 1e9:.1f} GB of memory"
+
+
+def dry_run(parts: Sequence[Part], settings: Settings, out: Place) -> list[Cost]:
+    """Estimate what a run would cost; nothing is written.
+
+    Args:
+        parts: workloads and their points.
+        settings: chips, seed and pace.
+        out: the campaign folder, which need not exist.
+
+    Raises:
+        ValueError: a folder of another campaign.
+    """
+    check_folder(out, settings.seed, SEMANTICS, pairs_of(parts))
+    here, runs, costs = store.survey(out).blocks, read_provenance(out), []
+    for workload, points in parts:
+        chips = chips_of(points, settings.chips)
+        asked = len(points) * (chips if isinstance(chips, int) else len(chips))
+        work = missing(here, points, chips)
+        passes = sum(block.chips if point.rate else 1 for point, block in work)
+        pace, seconds = _seconds_a_chip(runs, workload.name), None
+        if pace is not None:
+            seconds = passes * pace
+        elif workload.words:
+            whole = passes * operations(workload.config, workload.tokens)
+            seconds = START_SECONDS + whole / OPERATIONS_A_SECOND
+        size = (workload.config, workload.tokens)
+        peak = max((peak_bytes(*size, point.spec) for point in points), default=0.0)
+        done = asked - count_chips(work)
+        costs.append(Cost(workload, len(points), asked, done, seconds, pace is not None, peak))
+    return costs
+
+
+def _seconds_a_chip(runs: Sequence[Mapping[str, Any]], pair: str) -> float | None:
+    """Average the seconds a chip over all runs of a pair; None where none has ended."""
+    own = [run for run in runs if run.get("pair") == pair and run.get("chips") and "seconds" in run]
+    chips = sum(run["chips"] for run in own)
+    return sum(run["seconds"] for run in own) / chips if chips else None
+
+
+def _duration(seconds: float) -> str:
+    """Put seconds in words.
+
+    Example:
+        >>> _duration(40.0), _duration(400.0), _duration(40_000.0)
+        ('40 s', '7 min', '11.1 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
