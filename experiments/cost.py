@@ -28,7 +28,8 @@ from rerax.evaluate.engine import Evaluator, Network, platform_name, to_device
 from rerax.faults import FaultModel, NoFault, Uniform
 from rerax.faults.mask import Faults
 from rerax.faults.sampling.rates import rate_table
-from rerax.glue.data import Examples, make_batches
+from rerax.glue.data import Examples
+from rerax.glue.packing import make_batches
 from rerax.hardware import Hardware
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.crossbars import program_bert

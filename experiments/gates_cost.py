@@ -27,7 +27,7 @@ from rerax.evaluate.engine import Network, chunk_logits, platform_name, to_devic
 from rerax.evaluate.lanes import chip_range
 from rerax.faults.mask import Faults
 from rerax.faults.sampling.rates import rate_table
-from rerax.glue.data import make_batches
+from rerax.glue.packing import make_batches
 from rerax.hardware import Hardware
 from rerax.models.bert.crossbars import program_bert
 from rerax.models.bert.names import TIES, gated_shapes

@@ -24,7 +24,7 @@ from rerax.evaluate.lanes import chip_range
 from rerax.evaluate.network import reader
 from rerax.faults.mask import Faults
 from rerax.faults.sampling.rates import rate_table
-from rerax.glue.data import make_batches
+from rerax.glue.packing import make_batches
 from rerax.hardware import Hardware
 from rerax.models.bert.crossbars import crossbars_by_section, program_bert
 

@@ -91,7 +91,7 @@ _HOMES = {
     "load_tokenizer": "rerax.glue.data",
     "tokenise": "rerax.glue.data",
     "Examples": "rerax.glue.data",
-    "make_batches": "rerax.glue.data",
+    "make_batches": "rerax.glue.packing",
     "Network": "rerax.evaluate.network",
     "Evaluator": "rerax.evaluate.engine",
     "Faults": "rerax.faults.mask",

@@ -19,7 +19,7 @@ from rows import BITS, SA1_SHARE, Chip, Watch, accuracy, make_row
 from rerax.campaign.workload import read_workload
 from rerax.crossbar.quantise import quantise
 from rerax.evaluate.engine import to_device
-from rerax.glue.data import make_batches
+from rerax.glue.packing import make_batches
 from rerax.models.bert.crossbars import weights_of
 from rerax.models.bert.model import Bert
 from rerax.models.bert.names import SECTION

@@ -34,7 +34,6 @@ def serve(tree: str, model: str, data: str, most: int | None) -> None:
     """Sweep as told on standard input, and answer on standard output."""
     sys.path.insert(0, tree)
     import jax
-    import numpy as np
 
     import rerax
     from rerax.campaign.point import Point
@@ -68,7 +67,7 @@ def serve(tree: str, model: str, data: str, most: int | None) -> None:
         done = [at for at in seen if at[1]]
         (began, few), (ended, many) = done[0], done[-1]
         kept = rows.drop_columns([n for n in rows.column_names if n == "platform"])
-        said = json.dumps(kept.to_pylist(), sort_keys=True, default=np.ndarray.tolist)
+        said = json.dumps(kept.to_pylist(), sort_keys=True, default=plain)
         answer = {
             "whole": whole,
             "first": began - start,
@@ -78,6 +77,11 @@ def serve(tree: str, model: str, data: str, most: int | None) -> None:
             "rows": hashlib.sha256(said.encode()).hexdigest(),
         }
         print(json.dumps(answer), flush=True)
+
+
+def plain(value: Any) -> Any:
+    """Make of a column's bytes or array what JSON can hold."""
+    return value.hex() if isinstance(value, bytes) else value.tolist()
 
 
 class Tree:

@@ -16,7 +16,8 @@ from rerax.evaluate.network import Network
 from rerax.faults import Uniform
 from rerax.faults.mask import Faults
 from rerax.faults.sampling.rates import rate_table
-from rerax.glue.data import Batches, Examples, make_batches
+from rerax.glue.data import Examples
+from rerax.glue.packing import Batches
 from rerax.hardware import Hardware
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.crossbars import crossbars_by_section, program_bert
@@ -98,7 +99,7 @@ def make_case(inputs: Inputs, scheme: str = "none") -> BenchCase:
     lanes = engine.lane_width(inputs.config, jax.default_backend())
     network = Network(inputs.config, lanes=lanes)
     stored = program_bert(inputs.params, hardware, gates=inputs.gates)
-    batches = make_batches(inputs.examples, inputs.config.pad_token_id)
+    batches = engine.batches_of(inputs.config, inputs.examples)
     _, shards = engine.fit_memory(network, batches)
     on_device = jax.tree.map(jnp.asarray, stored)
     return BenchCase(inputs, network, on_device, batches, engine.to_device(batches, shards))

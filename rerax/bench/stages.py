@@ -196,13 +196,13 @@ def _attention(case: BenchCase) -> Work:
 
     def make(batch: int, tokens: int) -> tuple[Any, Callable[[Any], Any]]:
         vectors = jnp.ones((batch, tokens, size), case.network.dtype)
-        mask = jnp.ones((batch, tokens), bool)
+        sentence = jnp.ones((batch, tokens), jnp.int32)
 
         def do(needs: Any) -> Any:
-            vectors, mask = needs
-            return layer.apply({}, *[vectors] * 3, mask, False, method=EncoderLayer._attend)
+            vectors, sentence = needs
+            return layer.apply({}, *[vectors] * 3, sentence, False, method=EncoderLayer._attend)
 
-        return (vectors, mask), do
+        return (vectors, sentence), do
 
     return _through_split(case, make)
 

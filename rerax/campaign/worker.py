@@ -26,7 +26,7 @@ from rerax.faults import DEFAULT_SA1_SHARE, Measured, Uniform
 from rerax.faults.mask import FaultMask, Faults
 from rerax.faults.read_out import Counts
 from rerax.faults.sampling.rates import RateTable, rate_table
-from rerax.glue.data import check_ids, make_batches
+from rerax.glue.data import check_ids
 from rerax.glue.label_order import check_answers
 from rerax.glue.metrics import correct_bits, predictions_of, scores
 from rerax.glue.selection import check_length
@@ -125,7 +125,7 @@ class Worker:
             workload,
             settings,
             inputs,
-            make_batches(inputs.examples, inputs.config.pad_token_id),
+            engine.batches_of(inputs.config, inputs.examples),
             engine.platform_name(settings.lanes),
             maps={
                 p.fault.name: str(Path(p.fault.path).absolute())

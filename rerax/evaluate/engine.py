@@ -8,14 +8,14 @@ each static shape.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Int32
+from jaxtyping import Array, Float, Int, Int32
 
 from rerax.crossbar import keys
 from rerax.crossbar.keys import Chip
@@ -33,16 +33,18 @@ from rerax.evaluate.network import (
 )
 from rerax.faults.mask import Faults
 from rerax.faults.read_out import Counts
-from rerax.glue.data import Batches
+from rerax.glue.data import Examples
+from rerax.glue.packing import BATCH_TOKENS, Batches, Bucket, make_batches
 from rerax.models.bert.config import BertConfig
 from rerax.models.stored import StoredModel
 
-NUMERICS = 2
+NUMERICS = 3
 """Raised whenever float details, and so a last bit of a logit, may change."""
 
 LANES = ((128, 256), (384, 64), (768, 16), (1024, 8))
 """(model width up to, lanes) on accelerators: within 12 GB at 1024 tokens a batch."""
 
+ACCELERATOR_BATCH_TOKENS = 1024
 STREAM_BYTES = 1 << 30
 SHARD_TOKENS = 32768  # fewer tokens a shard would sample the same cells too often
 MOST_CHIPS = 32
@@ -116,7 +118,7 @@ def chunk_logits(
     chips: ChipRange,
     faults: Faults,
     prefix: CleanPrefix | None = None,
-) -> tuple[tuple[Float[Array, "chunk n B N"], ...], dict[str, dict[str, Counts]]]:
+) -> tuple[tuple[Float[Array, "chunk n S N"], ...], dict[str, dict[str, Counts]]]:
     """Compute the logits of a range of chips on one shard (`chip_logits`).
 
     The buffers have room for `chunk` chips (a multiple of the lane width); what lies beyond the
@@ -140,6 +142,20 @@ def chunk_logits(
     return in_groups(network.lanes, chunk, one, chips, None if prefix is None else prefix.stream)
 
 
+def batches_of(
+    config: BertConfig, examples: Examples, order: Sequence[int] | None = None
+) -> Batches:
+    """Pack examples for a model, in batches of the size of this backend.
+
+    Args:
+        config: the model's shape.
+        examples: the tokenised split.
+        order: as for `make_batches`.
+    """
+    tokens = BATCH_TOKENS if jax.default_backend() == "cpu" else ACCELERATOR_BATCH_TOKENS
+    return make_batches(examples, config.pad_token_id, tokens, order)
+
+
 def to_device(batches: Batches, shards: int = 1) -> tuple[Shard, ...]:
     """Put batches on the device, cut into `shards` shards of equal static shape.
 
@@ -153,14 +169,22 @@ def to_device(batches: Batches, shards: int = 1) -> tuple[Shard, ...]:
         for bucket in batches.buckets:
             n = len(bucket.ids)
             room = max(-(-n // shards), min(n, 2))  # a loop over one batch compiles differently
-            part = slice(i * room, (i + 1) * room)
-            lengths = bucket.lengths[part]
-            mask = np.arange(bucket.ids.shape[-1]) < lengths[..., None]
-            whole = (_padded(a, room) for a in (bucket.ids[part], bucket.types[part], mask))
-            ids, types, real = map(jnp.asarray, whole)
-            buckets.append(DeviceBucket(ids, types, real, jnp.int32(len(lengths))))
+            part = np.arange(i * room, min((i + 1) * room, n))
+            buckets.append(device_bucket(bucket, part, room))
         cut.append(tuple(buckets))
     return tuple(cut)
+
+
+def device_bucket(bucket: Bucket, part: Int[np.ndarray, "b"], room: int) -> DeviceBucket:
+    """Put some batches of a bucket on the device, with room for so many."""
+
+    def put(array: Int32[np.ndarray, "n ..."]) -> Array:
+        spare = [(0, room - len(part)), *[(0, 0)] * (array.ndim - 1)]
+        return jnp.asarray(np.pad(array[part], spare))
+
+    arrays = (bucket.ids, bucket.types, bucket.positions, bucket.sentence, bucket.first)
+    ids, types, positions, sentence, first = map(put, arrays)
+    return DeviceBucket(ids, types, positions, sentence, first, jnp.int32(len(part)))
 
 
 def lane_width(config: BertConfig, backend: str) -> int:
@@ -210,10 +234,6 @@ def platform_name(lanes: int | None = None) -> str:
     kind = instruction_set() if device.platform == "cpu" else device.device_kind
     name = f"{device.platform}:{kind}:jax-{jax.__version__}:numerics-{NUMERICS}"
     return name if lanes is None else f"{name}:lanes-{lanes}"
-
-
-def _padded(array: Int[np.ndarray, "..."] | Bool[np.ndarray, "..."], n: int) -> np.ndarray:
-    return np.pad(array, [(0, n - len(array)), *[(0, 0)] * (array.ndim - 1)])
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int8, Int32
+from jaxtyping import Array, Float, Int8, Int32
 
 from rerax.crossbar.crossbar import Crossbar
 from rerax.crossbar.keys import Chip
@@ -46,17 +46,18 @@ class Network:
 
 
 class DeviceBucket(NamedTuple):
-    """Batches of one token length T that an evaluation has on the device.
+    """Batches of rows of one width T that an evaluation has on the device.
 
     Attributes:
-        ids, types: [n, B, T] token ids and segment ids.
-        mask: [n, B, T] True on real tokens.
+        ids, types, positions, sentence, first: as in a `rerax.glue.packing.Bucket`.
         used: batches in use; the rest of the n are room.
     """
 
     ids: Int32[Array, "n B T"]
     types: Int32[Array, "n B T"]
-    mask: Bool[Array, "n B T"]
+    positions: Int32[Array, "n B T"]
+    sentence: Int32[Array, "n B T"]
+    first: Int32[Array, "n S"]
     used: Int32[Array, ""]
 
 
@@ -100,7 +101,7 @@ def chip_logits(
     shard: Shard,
     read_section: ReadSection,
     prefix: CleanPrefix | None = None,
-) -> tuple[tuple[Float[Array, "n B N"], ...], dict[str, dict[str, Counts]]]:
+) -> tuple[tuple[Float[Array, "n S N"], ...], dict[str, dict[str, Counts]]]:
     """Compute the logits of one chip on one shard of examples, and count its faulty cells.
 
     Args:
@@ -125,8 +126,14 @@ def chip_logits(
     codes, counts_head = read_section(sections["head"])
     product = crossbar_product(codes, sections["head"], stored.hardware.input_bits)
     head = Head(network.config, product, jnp.dtype(network.dtype))
+
+    def of_sentences(batch: tuple[Array, Array]) -> Array:
+        x, first = batch
+        tokens = x.reshape(-1, x.shape[-1])[first]
+        return head.apply({"params": params["head"]}, tokens[:, None])
+
     logits = tuple(  # batch by batch, so that no shard size can change a bit
-        lax.map(lambda x: head.apply({"params": params["head"]}, x[:, :1]), x) for x in stream
+        lax.map(of_sentences, (x, b.first)) for x, b in zip(stream, shard, strict=True)
     )
     counts = {"embeddings": counts_embeddings, "encoder": counts_encoder, "head": counts_head}
     return logits, counts
@@ -142,7 +149,8 @@ def embed(
     lookup = crossbar_lookup(codes, section)
     module = Embeddings(network.config, lookup, jnp.dtype(network.dtype))
     stream = tuple(
-        lax.map(lambda b: module.apply({"params": params}, *b), (b.ids, b.types)) for b in shard
+        lax.map(lambda b: module.apply({"params": params}, *b), (b.ids, b.types, b.positions))
+        for b in shard
     )
     return stream, counts
 
@@ -178,7 +186,7 @@ def through_layers(
         encoder = EncoderLayer(network.config, product, jnp.dtype(network.dtype))
 
         def through_batch(j: int | Array, x: Array, bucket: DeviceBucket) -> Array:
-            return x.at[j].set(encoder.apply({"params": params}, x[j], bucket.mask[j]))
+            return x.at[j].set(encoder.apply({"params": params}, x[j], bucket.sentence[j]))
 
         stream = tuple(
             lax.fori_loop(0, b.used, functools.partial(through_batch, bucket=b), x)

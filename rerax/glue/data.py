@@ -1,4 +1,4 @@
-"""GLUE examples: from Parquet or the hub, through the tokenizer, into fixed-shape batches."""
+"""GLUE examples: from Parquet or the hub, through the tokenizer."""
 
 import hashlib
 import os
@@ -11,19 +11,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Int32
 
 from rerax.glue.label_order import check_file_names
 from rerax.glue.selection import HUB, Selection, check_length
 from rerax.glue.tasks import Task, find_task
 from rerax.glue.tokenizer_fit import case_warning, check_files
-
-LENGTHS = (
-    *(8, 12, 16, 20, 24, 28, 32, 36, 40, 48, 56, 64),
-    *(80, 96, 112, 128, 192, 256, 384, 512),
-)
-"""Token lengths T that batches come in."""
-BATCH_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -67,35 +59,6 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """Batches of one token length T.
-
-    Attributes:
-        ids, types: [n, B, T] token and segment ids, padded.
-        lengths: [n, B] real tokens, 0 in a padding row.
-        index: [n, B] place of the example in its split, -1 in a padding row.
-    """
-
-    ids: Int32[np.ndarray, "n B T"]
-    types: Int32[np.ndarray, "n B T"]
-    lengths: Int32[np.ndarray, "n B"]
-    index: Int32[np.ndarray, "n B"]
-
-
-@dataclass(frozen=True)
-class Batches:
-    """A split in batches of a few fixed shapes."""
-
-    buckets: tuple[Bucket, ...]
-    examples: int
-
-    @property
-    def tokens(self) -> int:
-        """Tokens computed, padding included."""
-        return sum(bucket.ids.size for bucket in self.buckets)
 
 
 def read_split(
@@ -340,42 +303,3 @@ def check_ids(ids: Sequence[np.ndarray], vocab_size: int) -> None:
                 f"example {i} has token id {wrong[0]}, beyond the vocabulary of {vocab_size}: "
                 "use the model's own tokenizer"
             )
-
-
-def make_batches(examples: Examples, pad_token_id: int = 0, tokens: int = BATCH_TOKENS) -> Batches:
-    """Cut examples into batches of fixed shapes, longest first.
-
-    A batch has the shortest length T of `LENGTHS` that holds its longest example, and
-    `tokens` // T rows, filled up with the next shorter examples: only the very last batch has
-    padding rows. Shapes depend on the examples alone, never on memory, chips or devices.
-    """
-    sizes = np.array([len(row) for row in examples.ids])
-    order = np.argsort(-sizes, kind="stable")
-    batches: dict[int, list[np.ndarray]] = {}
-    start = 0
-    while start < len(order):
-        longest = sizes[order[start]]
-        length = next((t for t in LENGTHS if t >= longest), int(longest))
-        rows = max(1, tokens // length)
-        batches.setdefault(length, []).append(order[start : start + rows])
-        start += rows
-    buckets = [
-        _bucket(examples, length, max(1, tokens // length), rows, pad_token_id)
-        for length, rows in batches.items()
-    ]
-    return Batches(tuple(buckets), len(examples))
-
-
-def _bucket(
-    examples: Examples, length: int, rows: int, batches: list[np.ndarray], pad_token_id: int
-) -> Bucket:
-    shape = (len(batches), rows)
-    ids = np.full((*shape, length), pad_token_id, np.int32)
-    types = np.zeros((*shape, length), np.int32)
-    lengths, index = np.zeros(shape, np.int32), np.full(shape, -1, np.int32)
-    for b, batch in enumerate(batches):
-        index[b, : len(batch)] = batch
-        for r, i in enumerate(batch):
-            n = lengths[b, r] = len(examples.ids[i])
-            ids[b, r, :n], types[b, r, :n] = examples.ids[i], examples.types[i]
-    return Bucket(ids, types, lengths, index)

@@ -9,9 +9,14 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, Key
 
 from rerax.crossbar import keys
-from rerax.glue.data import LENGTHS, Examples
+from rerax.glue.data import Examples
 from rerax.train.recipe import steps_per_epoch
 
+LENGTHS = (
+    *(8, 12, 16, 20, 24, 28, 32, 36, 40, 48, 56, 64),
+    *(80, 96, 112, 128, 192, 256, 384, 512),
+)
+"""Token lengths T that batches come in."""
 WINDOW = 50
 """Batches whose sentences are sorted by length together: little padding, nearly random order."""
 

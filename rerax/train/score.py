@@ -14,7 +14,7 @@ from rerax.evaluate import engine
 from rerax.faults import NoFault
 from rerax.faults.mask import Faults
 from rerax.faults.sampling.rates import rate_table
-from rerax.glue.data import Examples, Split, make_batches
+from rerax.glue.data import Examples, Split
 from rerax.glue.metrics import predictions_of, scores
 from rerax.glue.tasks import Task
 from rerax.hardware import Hardware
@@ -50,7 +50,7 @@ class Scorer:
 
     @functools.cached_property
     def _prepared(self) -> dict[str, Any]:
-        batches = make_batches(self.examples, self.config.pad_token_id)
+        batches = engine.batches_of(self.config, self.examples)
         network = engine.Network(self.config)
         _, shards = engine.fit_memory(network, batches)
         return {

@@ -1,5 +1,6 @@
 """Logits of a teacher, computed when they are first asked for, and once."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,27 +13,27 @@ from jaxtyping import Bool, Float32, Int
 
 from rerax.crossbar.spec import ChipSpec
 from rerax.evaluate import engine
-from rerax.evaluate.network import DeviceBucket, Network, Shard
+from rerax.evaluate.network import Network
 from rerax.faults import NoFault
 from rerax.faults.mask import Faults
 from rerax.faults.sampling.rates import rate_table
-from rerax.glue.data import Batches, Bucket, Examples, make_batches
+from rerax.glue.data import Examples
+from rerax.glue.packing import Batches, Bucket
 from rerax.hardware import Hardware
 from rerax.models.bert.crossbars import program_bert
 from rerax.models.bert.folder import Model
 from rerax.pruning.gates import with_zeros
 
 BATCHES_AT_ONCE = 2
-"""Of one length in a dispatch: not one, since a loop over one compiles to other last bits."""
+"""Of one width in a dispatch: not one, since a loop over one compiles to other last bits."""
 
 
 @dataclass
 class Teacher:
     """A trained model that gives logits of the sentences of a split.
 
-    Batches have the shapes in which the whole split would be answered, and hold the sentences in
-    the order in which a run first sees them: a short run asks for few, and the logits of a
-    sentence do not depend on when they are asked for.
+    Batches are packed in the order in which a run first sees the sentences: a short run asks for
+    few, and the logits of a sentence do not depend on when they are asked for.
 
     Attributes:
         network: static description.
@@ -71,11 +72,11 @@ class Teacher:
         config, params, gates = model
         hardware = Hardware(ChipSpec(), NoFault())
         stored = program_bert(with_zeros(params, gates or {}), hardware, (), gates)
-        batches = _in_order(make_batches(examples, config.pad_token_id), seen)
+        batches = engine.batches_of(config, examples, seen.tolist())
         place = np.zeros((len(examples), 2), np.int32)
         for k, bucket in enumerate(batches.buckets):
-            n, row = np.nonzero(bucket.index >= 0)
-            place[bucket.index[n, row]] = np.stack([np.full_like(n, k), n], axis=1)
+            batch, at = np.nonzero(bucket.index >= 0)
+            place[bucket.index[batch, at]] = np.stack([np.full_like(batch, k), batch], axis=1)
         return cls(
             Network(config),
             jax.tree.map(jnp.asarray, stored),
@@ -108,45 +109,19 @@ class Teacher:
             for k in range(len(self.batches.buckets))
         ]
         parts = tuple(
-            Bucket(b.ids[p], b.types[p], b.lengths[p], b.index[p])
+            Bucket(*(array[p] for array in dataclasses.astuple(b)))
+            for b, p in zip(self.batches.buckets, picked, strict=True)
+        )
+        shard = tuple(  # in the one shape that all dispatches have: one program
+            engine.device_bucket(b, p, min(len(b.ids), BATCHES_AT_ONCE))
             for b, p in zip(self.batches.buckets, picked, strict=True)
         )
         batches = Batches(parts, self.batches.examples)
-        shards = (self._shard(parts),)
-        evaluator = engine.Evaluator(self.network, self.stored, batches, shards, chunk=1)
+        evaluator = engine.Evaluator(self.network, self.stored, batches, (shard,), chunk=1)
         (outcome,) = evaluator.outcomes(0, range(1), Faults(rate_table(0.0)))
         index = np.concatenate([part.index[part.index >= 0] for part in parts])
         self.computed[index] = outcome.logits[0][index]
         self.is_computed[index] = True
-
-    def _shard(self, parts: Sequence[Bucket]) -> Shard:
-        """Put batches on the device, in the one shape that all dispatches have: one program."""
-        shard = []
-        for part, bucket in zip(parts, self.batches.buckets, strict=True):
-            spare = min(len(bucket.ids), BATCHES_AT_ONCE) - len(part.ids)
-            mask = np.arange(part.ids.shape[-1]) < part.lengths[..., None]
-            whole = (np.pad(a, [(0, spare), (0, 0), (0, 0)]) for a in (part.ids, part.types, mask))
-            ids, types, real = map(jnp.asarray, whole)
-            shard.append(DeviceBucket(ids, types, real, jnp.int32(len(part.ids))))
-        return tuple(shard)
-
-
-def _in_order(batches: Batches, seen: Int[np.ndarray, "E"]) -> Batches:
-    """Order the sentences of each length as they are first seen."""
-    rank = np.argsort(seen)
-
-    def moved(bucket: Bucket) -> Bucket:
-        n, rows, length = bucket.ids.shape
-        index = bucket.index.reshape(-1)
-        order = np.argsort(np.where(index < 0, len(rank), rank[index]), kind="stable")
-        return Bucket(
-            bucket.ids.reshape(-1, length)[order].reshape(n, rows, length),
-            bucket.types.reshape(-1, length)[order].reshape(n, rows, length),
-            bucket.lengths.reshape(-1)[order].reshape(n, rows),
-            index[order].reshape(n, rows),
-        )
-
-    return Batches(tuple(map(moved, batches.buckets)), batches.examples)
 
 
 def teacher_logits(

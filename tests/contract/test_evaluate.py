@@ -23,7 +23,7 @@ from rerax.evaluate.engine import Evaluator, Network
 from rerax.faults import Uniform
 from rerax.faults.mask import Faults
 from rerax.faults.sampling.rates import rate_table
-from rerax.glue.data import make_batches
+from rerax.glue.packing import make_batches
 from rerax.hardware import Hardware
 from rerax.models.bert.crossbars import program_bert
 from rerax.models.bert.model import Bert

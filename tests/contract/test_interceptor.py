@@ -15,7 +15,7 @@ from quick import WITHOUT_OPTIMISING
 import rerax
 from rerax.crossbar import products
 from rerax.crossbar.encoding import decode
-from rerax.glue.data import make_batches
+from rerax.glue.packing import make_batches
 from rerax.hardware import Hardware
 from rerax.models.bert.crossbars import program_bert
 from rerax.models.bert.names import IDS
@@ -353,7 +353,7 @@ def test_a_bert_of_dense_layers_equals_the_packages_own(monkeypatch):
     """Codes and integer sums exactly, logits to 1e-5, all predictions, with faults and without."""
     examples = tiny.random_examples(24, config=CONFIG, lengths=(8,))
     batches = make_batches(examples, CONFIG.pad_token_id)
-    (bucket,) = batches.buckets
+    tokens, types = np.stack(examples.ids), np.stack(examples.types)
     hardware = Hardware(rerax.ChipSpec("differential", 7, 2))
     sums, real = [], products.integer_product
 
@@ -372,7 +372,7 @@ def test_a_bert_of_dense_layers_equals_the_packages_own(monkeypatch):
         theirs = own[crossbar.array.name].words
         np.testing.assert_array_equal(crossbar.words, theirs.reshape(crossbar.words.shape), path)
     evaluator = rerax.Evaluator.make(rerax.Network(CONFIG), stored, batches)
-    mask = np.arange(bucket.ids.shape[-1]) < bucket.lengths[0][:, None]
+    mask = np.ones(tokens.shape, bool)
 
     @quickly
     def run(rates):
@@ -380,7 +380,7 @@ def test_a_bert_of_dense_layers_equals_the_packages_own(monkeypatch):
             rerax.crossbar_layers(plain, rerax.chip(5, 3), rates),
             jax.numpy_rank_promotion("allow"),
         ):
-            return PlainBert().apply({"params": params}, bucket.ids[0], bucket.types[0], mask)
+            return PlainBert().apply({"params": params}, tokens, types, mask)
 
     for rate in (0.0, 0.02):
         faults = rerax.Faults(rerax.rate_table(rate))
@@ -392,8 +392,6 @@ def test_a_bert_of_dense_layers_equals_the_packages_own(monkeypatch):
         jax.effects_barrier()
         apart = np.concatenate([s.reshape(-1, 30) for s in sums[:3]], axis=-1)
         sums.clear()
-        np.testing.assert_array_equal(joined.reshape(-1, 90), apart)
-        logits = np.zeros((len(examples), 2), np.float32)
-        logits[bucket.index[0][bucket.index[0] >= 0]] = found[bucket.index[0] >= 0]
-        np.testing.assert_allclose(outcome.logits[0], logits, atol=1e-5)
-        np.testing.assert_array_equal(outcome.logits[0].argmax(-1), logits.argmax(-1))
+        np.testing.assert_array_equal(joined.reshape(-1, 90)[: tokens.size], apart)
+        np.testing.assert_allclose(outcome.logits[0], found, atol=1e-5)
+        np.testing.assert_array_equal(outcome.logits[0].argmax(-1), np.argmax(found, -1))

@@ -9,7 +9,7 @@ from quick import Halves
 from rerax.evaluate.engine import Evaluator, Network, chunk_logits
 from rerax.faults.mask import Faults
 from rerax.faults.sampling.rates import rate_table
-from rerax.glue.data import make_batches
+from rerax.glue.packing import make_batches
 from rerax.hardware import Hardware
 from rerax.models import stored
 from rerax.models.bert.crossbars import program_bert

@@ -13,7 +13,7 @@ from rerax.evaluate import prefix_cache
 from rerax.evaluate.engine import Evaluator, Network, chunk_logits, extend_prefix, to_device
 from rerax.faults.mask import Faults
 from rerax.faults.sampling.rates import rate_table
-from rerax.glue.data import make_batches
+from rerax.glue.packing import make_batches
 from rerax.hardware import Hardware
 from rerax.models.bert.crossbars import fault_mask, program_bert
 from rerax.models.bert.names import DEFAULT_GROUPS

@@ -54,7 +54,7 @@ def test_random_models_both_ways(tmp_path, act, types, labels):
     model.eval()
     examples = tiny.random_examples(9)
     examples = data.Examples(examples.ids, [np.minimum(t, types - 1) for t in examples.types])
-    got = float_logits(config, params, data.make_batches(examples))
+    got = float_logits(config, params, make_batches(examples))
     for row, ids, segments in zip(got, examples.ids, examples.types, strict=True):
         with torch.no_grad():
             expected = model(
@@ -85,7 +85,7 @@ def test_minilm_on_all_of_sst2_dev():
         expected = np.stack(
             [model(torch.from_numpy(ids)[None].long()).logits[0].numpy() for ids in tokens.ids]
         )
-    got = float_logits(config, params, data.make_batches(tokens))
+    got = float_logits(config, params, make_batches(tokens))
     print(f"largest difference {np.abs(got - expected).max():.2e}")
     np.testing.assert_allclose(got, expected, atol=1e-4)
     np.testing.assert_array_equal(got.argmax(-1), expected.argmax(-1))

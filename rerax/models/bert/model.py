@@ -18,7 +18,6 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int32, Key
@@ -31,8 +30,6 @@ Product = Callable[[tuple[str, ...], Array, tuple[Array | None, ...]], tuple[Arr
 
 Lookup = Callable[[str, Array, Array | None], Array]
 """(name of the table, ids, table [V, D]) -> rows [..., D]."""
-
-MASKED = -1e9  # finite, so that a row of padding alone stays finite too
 
 
 def _gelu(x: Array) -> Array:
@@ -149,24 +146,41 @@ class Embeddings(nn.Module):
         self.dropout = nn.Dropout(c.hidden_dropout_prob)
 
     def __call__(
-        self, ids: Int32[Array, "B T"], types: Int32[Array, "B T"], train: bool = False
+        self,
+        ids: Int32[Array, "B T"],
+        types: Int32[Array, "B T"],
+        positions: Int32[Array, "B T"] | None = None,
+        train: bool = False,
     ) -> Float[Array, "B T D"]:
-        """Embed token ids and segment ids; `train` turns dropout on."""
+        """Embed token ids and segment ids.
+
+        Args:
+            ids: token ids.
+            types: segment ids.
+            positions: place of each token in its own sentence; None: each row is a sentence.
+            train: turn dropout on.
+        """
         x = self.lookup("word_embeddings", ids, self.word_embeddings.table)
         if self.config.family.segments:
             x = x + self.lookup("token_type_embeddings", types, self.token_type_embeddings.table)
-        positions = self._positions(ids)
-        place = self.lookup("position_embeddings", positions, self.position_embeddings.table)
+        numbers = self._position_ids(ids, positions)
+        place = self.lookup("position_embeddings", numbers, self.position_embeddings.table)
         x = self.dropout(self.norm(x + place), deterministic=not train)
         if self.config.projects:  # never on crossbars, like biases and norms
             (x,) = _apply(float_product, x, {"projection": self.projection}, self.dtype)
         return x
 
-    def _positions(self, ids: Int32[Array, "B T"]) -> Int32[Array, "#B T"]:
+    def _position_ids(
+        self, ids: Int32[Array, "B T"], positions: Int32[Array, "B T"] | None
+    ) -> Int32[Array, "#B T"]:
+        places = jnp.arange(ids.shape[1], dtype=jnp.int32)[None]
         if self.config.family.counts_padding:
-            return jnp.arange(ids.shape[1], dtype=jnp.int32)[None]
+            return places if positions is None else positions
         real = (ids != self.config.pad_token_id).astype(jnp.int32)
-        return jnp.cumsum(real, axis=1) * real + self.config.pad_token_id
+        count = jnp.cumsum(real, axis=1)
+        if positions is not None:  # count from the beginning of each sentence
+            count = count - jnp.take_along_axis(count - real, places - positions, axis=1)
+        return count * real + self.config.pad_token_id
 
 
 class EncoderLayer(nn.Module):
@@ -188,11 +202,21 @@ class EncoderLayer(nn.Module):
         self.attention_dropout = nn.Dropout(c.attention_probs_dropout_prob)
 
     def __call__(
-        self, x: Float[Array, "B T D"], mask: Bool[Array, "B T"], train: bool = False
+        self,
+        x: Float[Array, "B T D"],
+        sentence: Int32[Array, "B T"] | Bool[Array, "B T"],
+        train: bool = False,
     ) -> Float[Array, "B T D"]:
-        """Run the layer; `mask` is True on real tokens, `train` turns dropout on."""
+        """Run the layer.
+
+        Args:
+            x: the stream.
+            sentence: of each token its sentence in the row, any number (or True where it is real,
+                in a row of one sentence): tokens see those of their own.
+            train: turn dropout on.
+        """
         q, k, v = self._affine(x, query=self.query, key=self.key, value=self.value)
-        mixed = self._attend(q, k, v, mask, train)
+        mixed = self._attend(q, k, v, sentence, train)
         (y,) = self._affine(mixed, attention_output=self.attention_output)
         x = self.attention_norm(x + self.dropout(y, deterministic=not train))
         (y,) = self._affine(x, ffn_in=self.ffn_in)
@@ -202,17 +226,22 @@ class EncoderLayer(nn.Module):
     def _affine(self, x: Array, **matrices: Matrix) -> tuple[Array, ...]:
         return _apply(self.product, x, matrices, self.dtype)
 
-    def _attend(self, q: Array, k: Array, v: Array, mask: Array, train: bool) -> Array:
+    def _attend(self, q: Array, k: Array, v: Array, sentence: Array, train: bool) -> Array:
         heads = (*q.shape[:2], self.config.num_attention_heads, -1)
+        # What is least is scaled: queries for scores, and what was mixed for the weights.
+        q = q * jnp.asarray((q.shape[-1] // heads[2]) ** -0.5, q.dtype)
         # Heads lead, so that XLA multiplies plain matrices; it transposes worse by itself.
         q, k, v = (a.reshape(heads).swapaxes(1, 2) for a in (q, k, v))
         exact = lax.Precision.HIGHEST
         scores = jnp.einsum("bhtd,bhsd->bhts", q, k, precision=exact).astype(jnp.float32)
-        scores = scores * jnp.float32(q.shape[-1] ** -0.5)
-        scores = jnp.where(mask[:, None, None, :], scores, jnp.float32(MASKED))
-        weights = jax.nn.softmax(scores, axis=-1).astype(self.dtype)
-        weights = self.attention_dropout(weights, deterministic=not train)
-        mixed = jnp.einsum("bhts,bhsd->bhtd", weights, v, precision=exact).swapaxes(1, 2)
+        same = sentence[:, None, :, None] == sentence[:, None, None, :]
+        scores = jnp.where(same, scores, -jnp.inf)  # each token sees itself, so one is finite
+        largest = lax.stop_gradient(scores.max(axis=-1, keepdims=True))
+        weights = jnp.exp(scores - largest)
+        total = weights.sum(axis=-1, keepdims=True).astype(self.dtype)
+        weights = self.attention_dropout(weights.astype(self.dtype), deterministic=not train)
+        mixed = jnp.einsum("bhts,bhsd->bhtd", weights, v, precision=exact) / total
+        mixed = mixed.swapaxes(1, 2)
         return mixed.reshape(*mixed.shape[:2], -1)
 
 
@@ -276,7 +305,7 @@ class Bert(nn.Module):
             split_rngs={"params": True, "dropout": True},
             length=self.config.num_hidden_layers,
         )
-        x, _ = through_layers(self.encoder, self.embeddings(ids, types, train), None)
+        x, _ = through_layers(self.encoder, self.embeddings(ids, types, train=train), None)
         return self.head(x, train)
 
 

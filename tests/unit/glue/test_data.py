@@ -10,8 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiny
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rerax.glue import data
 from rerax.glue.tasks import TASKS, find_task
@@ -238,42 +236,6 @@ def test_garbled_tokenizer(tmp_path, text):
 def test_ids_beyond_the_vocabulary(wrong):
     with pytest.raises(ValueError, match=f"example 1 has token id {wrong}, beyond"):
         data.check_ids([np.array([3, 49], np.int32), np.array([0, wrong], np.int32)], 50)
-
-
-@given(st.lists(st.integers(1, 90), min_size=1, max_size=200), st.sampled_from([64, 256, 1024]))
-def test_batches_hold_every_example_once(lengths, tokens):
-    rng = np.random.default_rng(0)
-    ids = [rng.integers(1, 50, n).astype(np.int32) for n in lengths]
-    examples = data.Examples(ids, [np.ones_like(row) for row in ids])
-    batches = data.make_batches(examples, tokens=tokens)
-    seen, padding_rows, batches_of = [], 0, 0
-    for bucket in batches.buckets:
-        n, rows, length = bucket.ids.shape
-        assert rows == max(1, tokens // length)
-        batches_of += n
-        for b in range(n):
-            for r in range(rows):
-                i, used = bucket.index[b, r], bucket.lengths[b, r]
-                if i < 0:
-                    padding_rows += 1
-                    assert used == 0
-                    assert not bucket.ids[b, r].any()
-                    continue
-                seen.append(i)
-                np.testing.assert_array_equal(bucket.ids[b, r, :used], ids[i])
-                assert bucket.types[b, r].sum() == used
-    assert sorted(seen) == list(range(len(lengths)))
-    last = batches.buckets[-1].ids.shape[1]
-    assert padding_rows < last  # only the very last batch is not full
-
-
-def test_padding_waste_on_real_lengths_is_small():
-    rng = np.random.default_rng(0)
-    lengths = np.clip(rng.lognormal(3.1, 0.5, 900).astype(int), 4, 128)
-    examples = data.Examples(
-        [np.ones(n, np.int32) for n in lengths], [np.zeros(n, np.int32) for n in lengths]
-    )
-    assert data.make_batches(examples).tokens < 1.25 * lengths.sum()
 
 
 def test_digest_notices_every_change(tmp_path):

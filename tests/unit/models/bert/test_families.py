@@ -1,6 +1,7 @@
 """Every family against committed numbers of transformers' PyTorch models, and its folders."""
 
 import dataclasses
+import itertools
 import json
 
 import jax
@@ -13,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from rerax.models.bert import config, convert
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.families import FAMILIES
-from rerax.models.bert.model import Bert
+from rerax.models.bert.model import Bert, Embeddings
 
 CASES = sorted(path.stem for path in (GOLDEN / "families").glob("*.npz"))
 
@@ -96,6 +97,22 @@ def test_positions_of_a_roberta_begin_behind_its_padding():
     assert tiny.CONFIG.positions == tiny.CONFIG.max_position_embeddings
     with pytest.raises(ValueError, match="max_position_embeddings 2 leaves no position"):
         dataclasses.replace(config, max_position_embeddings=2)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_sentences_of_a_row_count_their_own_positions(family):
+    """Also where a sentence has a padding token within, which RoBERTa does not count."""
+    config = tiny.config_of(family)
+    pad = config.pad_token_id
+    sentences = [[5, 9, 7], [6, pad, 8, 4], [3]]
+    row = np.array([[*itertools.chain(*sentences), pad, pad]], np.int32)
+    places = np.array([[0, 1, 2, 0, 1, 2, 3, 0, 0, 0]], np.int32)
+    params = {"params": tiny.random_params(config)["embeddings"]}
+    embed = jax.jit(Embeddings(config).apply)
+    alone = [embed(params, np.array([ids], np.int32), np.zeros((1, len(ids)), np.int32))[0]
+             for ids in sentences]  # fmt: skip
+    found = embed(params, row, 0 * row, places)
+    np.testing.assert_allclose(found[0, :8], np.concatenate(alone), atol=1e-6)
 
 
 def test_the_identity_of_a_bert_does_not_name_its_family():

@@ -58,7 +58,8 @@ def layer_by_numpy(x, p, mask, heads):
     for b, h in np.ndindex(len(x), heads):
         part = np.s_[b, :, h * width : (h + 1) * width]
         scores = q[part] @ k[part].T / np.sqrt(width)
-        weights = np.exp(scores - scores.max()) * mask[b]
+        scores = np.where(mask[b], scores, -np.inf)
+        weights = np.exp(scores - scores.max(-1, keepdims=True))
         mixed[part] = weights / weights.sum(-1, keepdims=True) @ v[part]
     x = norm(x + dense(mixed, p["attention_output"]), p["attention_norm"])
     return norm(x + dense(gelu(dense(x, p["ffn_in"])), p["ffn_out"]), p["ffn_norm"])
@@ -66,7 +67,21 @@ def layer_by_numpy(x, p, mask, heads):
 
 def test_a_layer():
     found = jax.jit(EncoderLayer(CONFIG).apply)({"params": LAYER}, X, MASK)
-    np.testing.assert_allclose(found, layer_by_numpy(X, LAYER, MASK, 3), atol=1e-4)
+    expected = layer_by_numpy(X, LAYER, MASK, 3)
+    np.testing.assert_allclose(found[MASK], expected[MASK], atol=1e-4)
+
+
+def test_sentences_of_a_row_do_not_see_each_other():
+    """Even where scores are beyond all measure, as on a chip with many stuck cells."""
+    sentence = np.array([[1, 1, 2, 2, 2, 3, 0], [1, 1, 1, 1, 2, 2, 2]], np.int32)
+    run = jax.jit(EncoderLayer(CONFIG).apply)
+    for size in (1, 1e12):
+        own = {**LAYER, "query": jax.tree.map(lambda a, size=size: size * a, LAYER["query"])}
+        found = np.asarray(run({"params": own}, X, sentence))
+        for b, number in ((0, 1), (0, 2), (0, 3), (1, 1), (1, 2)):
+            there = sentence[b] == number
+            alone = layer_by_numpy(X[b : b + 1, there], own, np.ones((1, there.sum()), bool), 3)
+            np.testing.assert_allclose(found[b, there], alone[0], atol=1e-3)
 
 
 def test_a_layers_products_come_from_outside_by_name_and_input():
@@ -109,7 +124,7 @@ def test_embeddings_and_their_dropout():
     @jax.jit
     def embed(key):
         module, given = Embeddings(CONFIG), ({"params": EMBEDDINGS}, IDS, TYPES)
-        return module.apply(*given), module.apply(*given, True, rngs={"dropout": key})
+        return module.apply(*given), module.apply(*given, train=True, rngs={"dropout": key})
 
     found, dropped = embed(jax.random.key(0))
     np.testing.assert_allclose(found, expected, atol=1e-5)
