@@ -297,9 +297,12 @@ def agreement() -> Quoted:
     for folder, points in _result("agreement").items():
         assert all(point["cells_equal"] for point in points)
         least = min(point["agreement"] for point in points)
-        most = max(abs(point["shift"]) for point in points)
+        most = max(abs(point["shift"]) for point in points if point["rate"])
         found[folder] = [len(points), 100 * least, 100 * most]
-    return {**found, "sst2_encodings": found["sst2_encodings"][1:]}
+    clean = [point for point in _result("agreement")["sst2_encodings"] if not point["rate"]]
+    (shift,) = {abs(point["shift"]) for point in clean}
+    assert round(shift * clean[0]["examples"], 9) == 1  # one example of the one clean chip
+    return {**found, "sst2_encodings": found["sst2_encodings"][1:], "clean": [100 * shift]}
 
 
 def gpu() -> Quoted:
@@ -380,6 +383,24 @@ def devices() -> Quoted:
         "first": [first("minilm", "first", "before"), first("base", "first", "before")],
         "memory": [largest["now"] / largest["now-one"], first("base", "mb", "now-one")],
         "amx": [amx["now"] / amx["before"]],
+    }
+
+
+def packed() -> Quoted:
+    """Packed rows and two devices beside revision 9d6dab7, each ratio of one round."""
+    found = _result("packed")
+
+    def ratios(name: str) -> list[float]:
+        rounds = [one["many"] for one in found["rounds"]]
+        return [one[name]["a_chip"] / one["before"]["a_chip"] for one in rounds]
+
+    first = found["ratios"]["first chip"]
+    return {
+        "ratio": [statistics.median(ratios("now")), *_ends(ratios("now"))],
+        "one": [statistics.median(ratios("now, one device")), *_ends(ratios("now, one device"))],
+        "first": [first["now"], first["now, one device"]],
+        "chip": [found["ratios"]["a sweep of one chip"]["now"]],
+        "memory": [found["ratios"]["memory"]["now"]],
     }
 
 
