@@ -43,6 +43,7 @@ SCHEMA = pa.schema(
         ("metadata_bits", _WHOLE),
         ("polarity", _POINT["polarity"]),
         ("tested", _POINT["tested"]),
+        ("macro_f1", _REAL),
     ]
 )
 """The schema of all rows. Columns are only ever added to it, each of them nullable."""
@@ -59,6 +60,7 @@ _SCORES = {
     "score",
     "accuracy",
     "f1",
+    "macro_f1",
     "matthews",
     "pearson",
     "spearman",

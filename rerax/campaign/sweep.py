@@ -66,8 +66,8 @@ def sweep(
         params: float parameters in the tree of `rerax.models.bert.model`.
         config: the model's shape.
         examples: token ids of each example, or `rerax.glue.data.Examples` with segment ids.
-        labels: GLUE label ids, or scores for stsb.
-        task: the GLUE task whose score is taken.
+        labels: label ids, GLUE's or places in `config.labels`; numbers for regression.
+        task: the GLUE task whose score is taken, or NAME:METRIC (`glue.tasks.OWN_METRICS`).
         name: what to call the model in the rows.
         rates: fractions of stuck cells, 0 to 1; by default 0, 1e-4, 1e-3 and 1e-2.
         chips: chips for each point, 64 by default.
@@ -97,8 +97,8 @@ def sweep(
     Raises:
         ValueError: bad input: the value, the rule, the fix.
     """
-    what = find_task(task)
     check_config(config)
+    what = find_task(task).with_labels(config.labels)
     scopes = several("faulty", faulty)
     _check_others(out, sensitivity, on_progress, scopes)
     axes = axes_of(fields, spec)

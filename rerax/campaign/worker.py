@@ -30,7 +30,7 @@ from rerax.glue.data import check_ids
 from rerax.glue.label_order import check_answers
 from rerax.glue.metrics import correct_bits, predictions_of, scores
 from rerax.glue.selection import check_length
-from rerax.glue.tasks import METRICS, find_task
+from rerax.glue.tasks import METRICS
 from rerax.models.bert import crossbars
 from rerax.models.bert.names import MATRICES
 from rerax.protection import Ledger, Unprotected
@@ -229,7 +229,7 @@ class Worker:
         if workload.order_given or self._float_key(point) in known:
             return
         logits = np.concatenate([o.logits for o in self.outcomes(_plain(point), range(1))])
-        task = find_task(workload.task)
+        task = workload.answers
         (answers,) = predictions_of(task, logits, workload.order)
         warning = check_answers(task, workload.order, answers, workload.labels)
         if warning:
@@ -280,7 +280,7 @@ class Worker:
         return self.prepared(point).outcomes(self.settings.seed, chips, faults, prefixes)
 
     def _scored(self, logits: np.ndarray) -> dict[str, Any]:
-        task, labels = find_task(self.workload.task), self.workload.labels
+        task, labels = self.workload.answers, self.workload.labels
         answers = predictions_of(task, logits, self.workload.order)
         scored: dict[str, Any] = dict(scores(task, answers, labels, self.workload.parts))
         if task.is_regression:

@@ -14,7 +14,7 @@ from rerax.campaign.point import Point
 from rerax.glue import data as glue
 from rerax.glue.label_order import check_override, label_order
 from rerax.glue.selection import Selection
-from rerax.glue.tasks import find_task
+from rerax.glue.tasks import Task, find_task
 from rerax.glue.tokenizer_fit import check_fit
 from rerax.io import Place
 from rerax.models.bert import convert
@@ -87,6 +87,12 @@ class Workload:
     def name(self) -> str:
         """Task and model name, by which a folder knows the workload."""
         return f"{self.task}/{self.model}"
+
+    @property
+    def answers(self) -> Task:
+        """The task, with the labels that the model's outputs are called by."""
+        named = (self.source or {}).get("labels") or self.config.labels
+        return find_task(self.task).with_labels(named)
 
     @property
     def tokens(self) -> float:
@@ -193,7 +199,7 @@ def read_workload(
 
     Args:
         model: Hugging Face folder or hub id.
-        task: GLUE task.
+        task: name of a GLUE task, or NAME:METRIC of one of one's own.
         name: what to call the model.
         out: the campaign folder; where it keeps the hash of these examples of the hub, they are
             not fetched before they are needed.
@@ -202,11 +208,13 @@ def read_workload(
     Raises:
         ValueError: bad model folder or data: the value, the rule, the fix.
     """
-    what = find_task(task)
     chosen = Selection(**selection)
-    check_override(what, chosen.labels)
+    what = chosen.task(task)
+    if what.is_glue:
+        check_override(what, chosen.labels)
     directory = convert.locate(model)
     config = convert.read_config(directory)
+    what = what.with_labels(chosen.labels or config.labels)
     order, warning = label_order(what, config.labels, chosen.labels)
     if warning:
         warnings.warn(warning, stacklevel=2)

@@ -151,20 +151,40 @@ class ModelFlags(Flags, heading="Model and data"):
     """Models and their tasks."""
 
     model: str = opt("Hugging Face folder of a fine-tuned BERT, or hub id.", "DIR,..", "")
-    task: str = opt("GLUE task: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli.", "NAME,..", "")
+    task: str = opt(
+        "GLUE task: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli; or any name with --metric.",
+        "NAME,..",
+        "",
+    )
+    metric: str | None = opt(
+        "Score of a task of your own: accuracy, f1, macro_f1, matthews, pearson_spearman.", "NAME"
+    )
     name: str | None = opt("Name of the model in the rows [last part of --model].", "NAME,..")
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks as points name them."""
+        metric = "" if self.metric is None else f":{self.metric}"
+        return tuple(name + metric for name in names(self.task))
 
 
 class DataFlags(Flags, heading="Model and data"):
     """Which examples a model sees."""
 
-    data: str = opt("Folder with <task>/<split>.parquet, or hub id.", value="nyu-mll/glue")
+    data: str = opt(
+        "Folder with <task>/<split>.parquet, or hub id; with --metric a folder with <split>.csv "
+        "(.tsv, .jsonl, .parquet), such a file, or hub id.",
+        value="nyu-mll/glue",
+    )
     split: str = opt("Split with labels.", value="validation")
     max_examples: int | None = opt("Use only the first N examples.", "N")
     max_length: int | None = opt(
         "Most tokens of an example [128, or fewer if the model has so many].", "N"
     )
     labels: str | None = opt("Label names in the order of the outputs.", "A,B")
+    text: str | None = opt("With --metric: column of the text [text].", "COLUMN")
+    text_pair: str | None = opt("With --metric: column of a second text.", "COLUMN")
+    label: str | None = opt("With --metric: column of the label [label].", "COLUMN")
 
     def selection(self) -> "Selection":
         """Make the Python API's object of it, which raises ValueError where a flag is wrong."""

@@ -176,7 +176,7 @@ def _of_flags(
     several, share = _rates(rates)
     named = _named(models.model, models.name)
     axes = {
-        "task": names(models.task),
+        "task": models.tasks,
         "model": tuple(named),
         "rate": (0.0,) if measured else several,
         **{name: tuple(map(FIELDS[name].read, names(getattr(point, name)))) for name in LISTS},

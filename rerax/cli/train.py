@@ -60,7 +60,7 @@ class RecipeFlags(Flags):
 
 @app.command()
 def train(
-    start: Annotated[StartFlags, "model task"],
+    start: Annotated[StartFlags, "model task metric"],
     out: Annotated[Path, flag("Folder for the trained model.", "FOLDER")],
     *,
     data: TrainingFlags,
@@ -81,16 +81,18 @@ def train(
         from rerax.glue.label_order import check_override
         from rerax.glue.tasks import find_task
 
-        recipe.recipe(start.task, 1)  # a bad choice is refused before anything is read
+        task = ",".join(start.tasks)
+        recipe.recipe(task, 1)  # a bad choice is refused before anything is read
         selection = data.selection()
-        check_override(find_task(start.task), selection.labels)
+        if selection.task(task).is_glue:
+            check_override(find_task(task), selection.labels)
         from rerax.train.inputs import read_training_inputs
         from rerax.train.loop import fine_tune
 
         inputs = read_training_inputs(
-            lambda examples: recipe.recipe(start.task, examples),
+            lambda examples: recipe.recipe(task, examples),
             start.model,
-            start.task,
+            task,
             teacher=recipe.distil_from,
             **vars(selection),
         )
@@ -105,8 +107,11 @@ def train(
     options = {
         "model": out / "best",
         "task": start.task,
-        "data": data.data,
-        "max_length": data.max_length,
+        "metric": start.metric,
+        **{
+            name: getattr(data, name)
+            for name in ("data", "max_length", "text", "text_pair", "label")
+        },
         "name": out.name,
         "labels": data.labels,
         "protection": "none,plan" if result["freed"] else "none",

@@ -60,7 +60,9 @@ def read_labels(task: Task, labels: Any, examples: int) -> np.ndarray:
         raise ValueError("labels are no list of numbers: give one for each example")
     if len(found) != examples:
         raise ValueError(f"{len(found)} labels for {examples} examples: give one for each")
-    if task.is_regression:
+    if task.is_regression and not task.is_glue:
+        right, rule = np.isfinite(found), "finite numbers"
+    elif task.is_regression:
         right, rule = (found >= 0) & (found <= 5), "scores from 0 to 5"
     else:
         right, rule = np.isin(found, np.arange(task.num_labels)), f"0 to {task.num_labels - 1}"

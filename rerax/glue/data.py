@@ -12,10 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rerax.glue import own
 from rerax.glue.label_order import check_file_names
 from rerax.glue.selection import HUB, Selection, check_length
 from rerax.glue.tasks import Task, find_task
 from rerax.glue.tokenizer_fit import case_warning, check_files
+
+_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ def read_split(
     """
     task = task if isinstance(task, Task) else find_task(task)
     Selection(str(data), split, max_examples)  # raises
+    if not task.is_glue:
+        return _read_own(task, str(data), split, max_examples)
     tables = {}
     for i, part in enumerate(task.parts(split)):
         table = _read_part(task, data, part, optional=i > 0)
@@ -95,6 +100,39 @@ def read_split(
             column += table[field].to_pylist()
         parts.append((part, table.num_rows))
     return Split(tuple(map(tuple, texts)), np.concatenate(labels), tuple(parts))
+
+
+def own_labels(task: Task, data: str | Path, split: str) -> tuple[str, ...]:
+    """List the labels that a split of a task of one's own has.
+
+    Raises:
+        ValueError: as `read_split` does.
+    """
+    return own.labels_in(own.read_tables(task, str(data), split, _table_of_hub))
+
+
+def _read_own(task: Task, data: str, split: str, max_examples: int | None) -> Split:
+    """Read a split of a task of one's own, whose labels are known."""
+    table = own.read_tables(task, data, split, _table_of_hub)
+    where = data if Path(data).is_file() else f"{data} {split}"
+    table = table.slice(0, min(max_examples or len(table), len(table)))
+    texts = []
+    for field in task.fields:
+        column = table[field].combine_chunks()
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if not any(is_text(column.type) for is_text in _TEXTS):
+            raise ValueError(f"{where}: column {field} is {column.type}: it must be text")
+        found = column.to_pylist()
+        if None in found:
+            raise ValueError(
+                f"{where}: row {found.index(None) + 1} has no {field}: fill or drop it"
+            )
+        texts.append(tuple(found))
+    if not len(table):
+        raise ValueError(f"{where} has no examples: give a split with at least one")
+    part = Path(data).stem if Path(data).is_file() else split
+    return Split(tuple(texts), own.read_numbers(task, table, where), ((part, len(table)),))
 
 
 def _read_part(task: Task, data: str | Path, part: str, optional: bool) -> pa.Table | None:
@@ -184,6 +222,20 @@ def _read_file(task: Task, file: Path) -> pa.Table:
 def _from_hub(task: Task, data: str, part: str) -> pa.Table:
     if data.startswith((".", "/", "~")) or data.count("/") > 1:
         raise ValueError(f"data {data!r} is not a folder: give one with {task.name}/{part}.parquet")
+    table = _table_of_hub(data, part, task.name)
+    check_file_names(task, table.schema.metadata, f"{data} {task.name}/{part}")
+    return table
+
+
+def _table_of_hub(data: str, part: str, config: str | None = None) -> pa.Table:
+    """Fetch a split of a data set of the hub, of one of its configurations where it has several.
+
+    Raises:
+        ValueError: it could not be had.
+    """
+    what, there = part, "FILE, or a folder with such files"
+    if config is not None:
+        what, there = f"{config}/{part}", f"DIR with {config}/{part}.parquet"
     from huggingface_hub.utils import logging as hub_logging
 
     verbosity = hub_logging.get_verbosity()
@@ -191,17 +243,16 @@ def _from_hub(task: Task, data: str, part: str) -> pa.Table:
     try:
         import datasets
 
-        dataset = datasets.load_dataset(data, task.name, split=part)
+        dataset = datasets.load_dataset(data, config, split=part)
     except Exception as error:
         raise ValueError(
-            f"data {data!r} is no folder here and {task.name}/{part} could not be had from the "
-            f"hub ({type(error).__name__}): give --data DIR with {task.name}/{part}.parquet"
+            f"data {data!r} is no folder here and {what} could not be had from the hub "
+            f"({type(error).__name__}): give --data {there}"
         ) from error
     finally:
         hub_logging.set_verbosity(verbosity)
-    named = dataset.features.arrow_schema.metadata
-    check_file_names(task, named, f"{data} {task.name}/{part}")
-    return dataset.data.table.combine_chunks()
+    table = dataset.data.table.combine_chunks()
+    return table.replace_schema_metadata(dataset.features.arrow_schema.metadata)
 
 
 def _checked_labels(task: Task, table: pa.Table, where: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""GLUE's scores in JAX.
+"""Scores of GLUE, and of tasks of one's own, in JAX.
 
 The metric functions are pure and work in the dtype they are given, under `jit` and `vmap`.
 `scores` applies them to many chips in float64 on the CPU, so that a score is the same number
@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rerax.glue.tasks import Task
 
-Metric = Callable[[Any, Any], Any]
+Metric = Callable[..., Any]
 
 
 def accuracy(predictions: Int[Array, " E"], labels: Int[Array, " E"]) -> Float[Array, ""]:
@@ -31,15 +31,34 @@ def f1(predictions: Int[Array, " E"], labels: Int[Array, " E"]) -> Float[Array, 
     return jnp.where(marked > 0, 2 * hits / jnp.maximum(marked, 1), 0)
 
 
-def matthews(predictions: Int[Array, " E"], labels: Int[Array, " E"]) -> Float[Array, ""]:
-    """Compute Matthews correlation of two classes; 0 where either side has only one.
+def macro_f1(
+    predictions: Int[Array, " E"], labels: Int[Array, " E"], classes: int = 2
+) -> Float[Array, ""]:
+    """Compute the mean of F1 over those of the classes that labels or predictions have.
+
+    A prediction that is no class (-1) is wrong, and of none.
+    """
+    answered, right = _by_class(predictions, classes), _by_class(labels, classes)
+    hits = jnp.sum(answered * right, axis=0)
+    marked = answered.sum(axis=0) + right.sum(axis=0)
+    each = 2 * hits / jnp.maximum(marked, 1)
+    return each.sum() / _count(marked > 0)
+
+
+def matthews(
+    predictions: Int[Array, " E"], labels: Int[Array, " E"], classes: int = 2
+) -> Float[Array, ""]:
+    """Compute Matthews correlation of two classes or more; 0 where either side has only one.
 
     Also 0 where a prediction is no class at all (-1).
+
+    Source: Gorodkin, "Comparing two K-category assignments by a K-category correlation
+    coefficient", 2004, eq. 8; of two classes it is Matthews' own.
     """
-    marked, positive = predictions == 1, labels == 1
-    n, p, q = jnp.asarray(len(labels), _real()), _count(marked), _count(positive)
-    covariance = n * _count(marked & positive) - p * q
-    spread = (p * (n - p)) * (q * (n - q))
+    answered, right = _by_class(predictions, classes), _by_class(labels, classes)
+    n, p, q = jnp.asarray(len(labels), _real()), answered.sum(axis=0), right.sum(axis=0)
+    covariance = n * jnp.sum(answered * right) - jnp.sum(p * q)
+    spread = (n * n - jnp.sum(p * p)) * (n * n - jnp.sum(q * q))
     usable = (spread > 0) & (predictions >= 0).all()
     return jnp.where(usable, covariance / jnp.sqrt(jnp.maximum(spread, 1)), 0)
 
@@ -111,8 +130,9 @@ def scores(
         parts: (name, examples) of the split's parts; only mnli has two.
 
     Returns:
-        "score" (GLUE's rule: cola Matthews; mrpc and qqp the mean of accuracy and F1; stsb the
-        mean of Pearson and Spearman; mnli matched accuracy; else accuracy), each of the task's
+        "score" (the mean of `task.scored_by`; GLUE's rule: cola Matthews; mrpc and qqp the mean
+        of accuracy and F1; stsb the mean of Pearson and Spearman; mnli matched accuracy; else
+        accuracy), each of the task's
         metrics, all float64 [chips], and "degenerate", bool [chips]. A metric whose part is
         absent is NaN.
     """
@@ -140,11 +160,9 @@ def _scores_of_one(task: Task, predictions: Array, labels: Array, matched: int) 
             has = matched < len(labels)
             out[name] = accuracy(predictions[rest], labels[rest]) if has else jnp.array(jnp.nan)
         else:
-            out[name] = _METRICS[name](predictions[first], labels[first])
-    if task.name in ("mrpc", "qqp", "stsb"):
-        score = sum(out.values()) / 2
-    else:
-        score = out["matthews" if task.name == "cola" else "accuracy"]
+            more = {"classes": task.num_labels} if name in ("macro_f1", "matthews") else {}
+            out[name] = _METRICS[name](predictions[first], labels[first], **more)
+    score = sum(out[name] for name in task.scored_by) / len(task.scored_by)
     return {"score": score, **out, "degenerate": degenerate}
 
 
@@ -157,10 +175,15 @@ def correct_bits(predictions: np.ndarray, labels: np.ndarray) -> list[bytes]:
 _METRICS: dict[str, Metric] = {
     "accuracy": accuracy,
     "f1": f1,
+    "macro_f1": macro_f1,
     "matthews": matthews,
     "pearson": pearson,
     "spearman": spearman,
 }
+
+
+def _by_class(ids: Int[Array, " E"], classes: int) -> Float[Array, "E K"]:
+    return (ids[:, None] == jnp.arange(classes, dtype=ids.dtype)[None]).astype(_real())
 
 
 def _real() -> Any:

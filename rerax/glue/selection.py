@@ -4,6 +4,8 @@ import re
 import warnings
 from dataclasses import dataclass
 
+from rerax.glue.tasks import Task, find_task
+
 HUB = "nyu-mll/glue"
 FEWEST_TOKENS = 4
 MOST_TOKENS = 128
@@ -16,11 +18,13 @@ class Selection:
     """Which examples a model sees, and what its outputs are called.
 
     Attributes:
-        data: folder with <task>/<split>.parquet, or hub id.
+        data: folder with <task>/<split>.parquet, or hub id; of a task of one's own a folder with
+            <split>.csv, .tsv, .jsonl or .parquet, a file, or a hub id.
         split: name of the split.
         max_examples: use only the first so many; None for all.
         max_length: most tokens of an example; None as `length` says.
         labels: names of the outputs in order, where the model's config.json has others.
+        text, text_pair, label: columns of a task of one's own; None: `text`, none and `label`.
 
     Raises:
         ValueError: no name of a split, or numbers that no data set and no model can meet.
@@ -31,6 +35,9 @@ class Selection:
     max_examples: int | None = None
     max_length: int | None = None
     labels: tuple[str, ...] | None = None
+    text: str | None = None
+    text_pair: str | None = None
+    label: str | None = None
 
     def __post_init__(self) -> None:
         if not _SPLIT.fullmatch(self.split):
@@ -44,6 +51,26 @@ class Selection:
         ):
             if value is not None and value < least:
                 raise ValueError(f"{name} {value} is too few: give at least {least}")
+
+    def task(self, name: str) -> Task:
+        """Find the task of that name, with the columns that were asked for.
+
+        Raises:
+            ValueError: unknown name, or columns for a task of GLUE, which has its own.
+        """
+        columns = (self.text or "text", *([self.text_pair] if self.text_pair else []))
+        found = find_task(name, columns, self.label or "label")
+        for flag in ("text", "text_pair", "label"):
+            given = getattr(self, flag)
+            if found.is_glue and given is not None:
+                said = flag.replace("_", "-")
+                raise ValueError(
+                    f"{said} {given!r} with {name}, which has its own columns: leave it out, or "
+                    "give a task NAME:METRIC"
+                )
+        if not found.is_glue and self.data == HUB:
+            raise ValueError(f"{name} has no data: give --data FILE, FOLDER or hub id")
+        return found
 
     def length(self, positions: int) -> int:
         """Find the most tokens of an example: as asked, else 128 or as many as there are positions.
@@ -68,7 +95,8 @@ class Selection:
     def request(self, task: str) -> str:
         """Name the examples of a task, as folders do that keep the hash of what the hub had."""
         most = f"max-examples={self.max_examples} max-length={self.max_length}"
-        return f"{self.data} {task} {self.split} {most}"
+        own = [name for name in (self.text, self.text_pair, self.label) if name is not None]
+        return " ".join((f"{self.data} {task} {self.split} {most}", *own))
 
 
 def check_length(max_length: int, positions: int) -> None:

@@ -23,7 +23,10 @@ from rerax.glue.selection import MOST_TOKENS, Selection
 from rerax.glue.tasks import find_task
 from rerax.io import Place
 
-EARLIER = {"split": "validation", "max_examples": None, "max_length": MOST_TOKENS, "labels": None}
+EARLIER = {
+    **{field.name: field.default for field in fields(Selection) if field.name != "data"},
+    "max_length": MOST_TOKENS,
+}
 """What held for folders that do not say it of their examples."""
 SHARES = 9  # decimal places of a denominator: no one writes a share with more
 
@@ -87,7 +90,7 @@ def find_chip(
     if source["max_examples"] is None and len(task.parts(source["split"])) == 1:
         source["max_examples"] = row["examples"]  # the first so many, whatever was asked for
     order = manifest(folder)["pairs"].get(name, {}).get("labels")
-    if order is not None and sorted(order) != list(range(task.num_labels)):
+    if order is not None and task.is_glue and sorted(order) != list(range(task.num_labels)):
         raise ValueError(
             f"{folder} has labels {order} for {name}, which are not {task.name}'s: restore its "
             "manifest, or give another folder"
@@ -112,7 +115,12 @@ def find_chip(
         ),
         workload,
         Settings(seed=row["seed"], lanes=int(lanes) if lanes else None, chunk=1),
-        glue.read_split(task, source["data"], source["split"], source["max_examples"]).texts,
+        glue.read_split(
+            Selection(**selection).task(row["task"]).with_labels(workload.answers.labels),
+            source["data"],
+            source["split"],
+            source["max_examples"],
+        ).texts,
     )
 
 

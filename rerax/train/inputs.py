@@ -16,7 +16,7 @@ from rerax.crossbar import keys
 from rerax.glue import data as glue
 from rerax.glue.label_order import label_order, named_order
 from rerax.glue.selection import Selection
-from rerax.glue.tasks import Task, find_task
+from rerax.glue.tasks import Task
 from rerax.glue.tokenizer_fit import check_fit
 from rerax.models.bert import convert
 from rerax.models.bert.config import BertConfig
@@ -71,7 +71,7 @@ def read_training_inputs(
     Args:
         recipe: gives the recipe for a number of training sentences.
         model: Hugging Face folder or hub id to start from, with or without a classifier.
-        task: GLUE task.
+        task: name of a GLUE task, or NAME:METRIC of one of one's own.
         split: split to learn from; the task's validation split gives the scores.
         teacher: folder or hub id of the model to distil from.
         selection: `data`, `max_examples` and the other fields of `glue.selection.Selection`, of
@@ -80,9 +80,16 @@ def read_training_inputs(
     Raises:
         ValueError: bad model, data or choice: the value, the rule, the fix.
     """
-    what = find_task(task)
-    directory = convert.locate(model)
     asked = Selection(split=split, **selection)
+    what = asked.task(task)
+    if Path(asked.data).is_file():
+        raise ValueError(
+            f"data {asked.data} is one file: give a folder with {split}.csv to learn from and "
+            "validation.csv for the scores"
+        )
+    directory = convert.locate(model)
+    if not what.is_glue and not what.is_regression:
+        what = what.with_labels(asked.labels or glue.own_labels(what, asked.data, asked.split))
     max_length = asked.length(convert.read_config(directory).positions)
     train = glue.read_split(what, asked.data, asked.split, asked.max_examples)
     dev = glue.read_split(what, asked.data, "validation")

@@ -39,6 +39,8 @@ DEFAULTS = {
 2e-5, 3e-5 and 5e-5 and batches of 16 and 32 as good on all of GLUE. Of these the largest rate
 and batch are taken, because small models are slow to move, and 5 epochs where a task has fewer
 than 10,000 sentences."""
+OWN = TaskDefaults(5.0, 5e-5)
+"""Of tasks of one's own."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Recipe:
     """Choices of one training run; with equal data, equal ones give equal weights on one platform.
 
     Attributes:
-        task: GLUE task.
+        task: name of the task.
         steps: optimiser steps in all.
         lr: peak learning rate of the weights (AdamW).
         batch: sentences a step, over all devices.
@@ -168,7 +170,7 @@ def make_recipe(
     """Make a recipe, with the task's own schedule wherever none is given.
 
     Args:
-        task: GLUE task.
+        task: name of the task.
         examples: training sentences.
         epochs: passes over them.
         steps: in place of epochs.
@@ -179,7 +181,7 @@ def make_recipe(
     Raises:
         ValueError: an unknown task, a choice outside its range, or both epochs and steps.
     """
-    usual = DEFAULTS[find_task(task).name]
+    usual = DEFAULTS.get(find_task(task).name, OWN)
     batch = usual.batch if batch is None else batch
     _check("batch", batch, is_integer(batch) and batch >= 1, "at least 1")
     if epochs is not None and steps is not None:

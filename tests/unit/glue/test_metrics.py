@@ -17,7 +17,7 @@ coarse = st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.25, 4.75, 5.0]), min_size=N,
 
 
 def scores(task, predictions, labels, parts=None):
-    task = find_task(task)
+    task = find_task(task) if isinstance(task, str) else task
     out = metrics.scores(
         task,
         np.asarray(predictions)[None],
@@ -160,3 +160,28 @@ def test_correct_bits():
     answers = np.array([[0, 1, 1, 0, 1, 0, 0, 0, 1], [1] * 9])
     bits = metrics.correct_bits(answers, np.array([0, 1, 0, 0, 1, 1, 0, 0, 1]))
     assert bits == [bytes([0b11011011, 0b1]), bytes([0b00110010, 0b1])]
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=12)
+@given(
+    st.lists(st.integers(0, 2), min_size=N, max_size=N),
+    st.lists(st.integers(0, 2), min_size=N, max_size=N),
+)
+def test_three_labels_equal_scikit_learn(predictions, labels):
+    expected = {
+        "accuracy": sklearn.metrics.accuracy_score(labels, predictions),
+        "macro_f1": sklearn.metrics.f1_score(labels, predictions, average="macro"),
+        "matthews": sklearn.metrics.matthews_corrcoef(labels, predictions),
+    }
+    for name, value in expected.items():
+        task = find_task(f"own:{name}").with_labels("abc")
+        got = scores(task, np.array(predictions, np.int32), np.array(labels, np.int32))
+        assert got["score"] == got[name] == pytest.approx(value, abs=1e-12)
+        assert got["accuracy"] == pytest.approx(expected["accuracy"])
+
+
+def test_an_answer_that_is_no_class_is_wrong_in_the_mean_of_f1():
+    task = find_task("own:macro_f1").with_labels("abc")
+    got = scores(task, np.array([0, -1, 1, 2], np.int32), np.array([0, 0, 1, 2], np.int32))
+    assert got["score"] == pytest.approx((2 / 3 + 1 + 1) / 3)

@@ -1,0 +1,64 @@
+"""Tables of examples in files: Parquet, CSV, TSV and JSON lines. No JAX here."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet
+
+FORMATS = (".parquet", ".csv", ".tsv", ".jsonl")
+
+
+def read_table(file: Path) -> pa.Table:
+    """Read a table, of a CSV or TSV every column as text, empty entries as null.
+
+    Raises:
+        ValueError: no file of a known kind, or one that cannot be read.
+    """
+    kind = file.suffix.lower()
+    if kind not in FORMATS:
+        raise ValueError(f"{file} is of another kind: give one of {', '.join(FORMATS)}")
+    try:
+        if kind == ".parquet":
+            return pa.parquet.read_table(file)
+        if kind == ".jsonl":
+            return pa.json.read_json(file)
+        return _read_text(file, "," if kind == ".csv" else "\t")
+    except (pa.ArrowException, OSError) as error:
+        line = str(error).splitlines()[0]
+        raise ValueError(f"{file} is no readable {kind[1:]} ({line}): mend it") from None
+
+
+def _read_text(file: Path, delimiter: str) -> pa.Table:
+    how = pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    with file.open("rb") as stream:
+        names = pa.csv.open_csv(stream, parse_options=how).schema.names
+    kinds = dict.fromkeys(names, pa.string())
+    convert = pa.csv.ConvertOptions(column_types=kinds, strings_can_be_null=True, null_values=[""])
+    return pa.csv.read_csv(file, parse_options=how, convert_options=convert)
+
+
+def find_files(data: Path, split: str) -> list[Path]:
+    """List the files of a split: the file itself, or those of a folder that are called so.
+
+    Raises:
+        ValueError: none, or of several kinds; says what there is.
+    """
+    if data.is_file():
+        return [data]
+    found = {
+        kind: files
+        for kind in FORMATS
+        if (files := sorted(data.glob(f"{split}{kind}")) or sorted(data.glob(f"{split}-*{kind}")))
+    }
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if found:
+        both = ", ".join(files[0].name for files in found.values())
+        raise ValueError(f"{data} has {both} of split {split}: leave one of them, or give the file")
+    here = sorted(p.name for p in data.iterdir() if p.suffix.lower() in FORMATS)
+    raise ValueError(
+        f"{data} has no {split}.csv, .tsv, .jsonl or .parquet, but {', '.join(here) or 'none'}: "
+        "give --split as they are called, or the file itself"
+    )

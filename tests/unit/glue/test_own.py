@@ -1,0 +1,169 @@
+"""Examples of one's own: files of every kind, labels by name, and every way in which they fail."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+
+from rerax.glue.data import own_labels, read_split
+from rerax.glue.selection import HUB, Selection
+from rerax.glue.tasks import OWN_METRICS, find_task
+
+TEXTS = ("good, really", 'a "quoted" text\nin two lines', "bad")
+LABELS = ("Praise", "mixed", "complaint")
+NAMES = ("complaint", "mixed", "praise")
+TASK = find_task("remarks:accuracy").with_labels(NAMES)
+
+
+def table(**columns):
+    return pa.table({"text": TEXTS, "label": LABELS} | columns)
+
+
+def write(folder, found, kind="csv", split="validation"):
+    file = folder / f"{split}.{kind}"
+    if kind == "parquet":
+        pa.parquet.write_table(found, file)
+    elif kind == "jsonl":
+        lines = map(json.dumps, found.to_pylist())
+        file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    else:
+        how = pa.csv.WriteOptions(delimiter="," if kind == "csv" else "\t")
+        pa.csv.write_csv(found, file, how)
+    return file
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
+def test_every_kind_of_file_gives_the_same(tmp_path, kind):
+    file = write(tmp_path, table(more=["1", "2", "3"]), kind)
+    for data in (tmp_path, file):
+        split = read_split(TASK, data)
+        assert split.texts == (TEXTS,)
+        assert split.labels.tolist() == [2, 1, 0]
+        assert split.parts == (("validation", 3),)
+    assert own_labels(TASK, tmp_path, "validation") == ("Praise", "complaint", "mixed")
+    assert read_split(TASK, file, max_examples=2).labels.tolist() == [2, 1]
+
+
+def test_columns_and_split_are_what_they_are_called(tmp_path):
+    found = pa.table({"said": TEXTS, "asked": TEXTS[::-1], "kind": LABELS})
+    write(tmp_path, found, split="dev")
+    task = Selection("x", text="said", text_pair="asked", label="kind").task("a:accuracy")
+    split = read_split(task.with_labels(NAMES), tmp_path, "dev")
+    assert split.texts == (TEXTS, TEXTS[::-1])
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_numbers(tmp_path, kind):
+    write(tmp_path, table(label=[1.5, -3.0, 1e6]), kind)
+    split = read_split(find_task("a:pearson_spearman"), tmp_path)
+    assert split.labels.dtype == np.float32
+    assert split.labels.tolist() == [1.5, -3.0, 1e6]
+
+
+def test_ids_are_named_by_the_file_or_count_the_outputs_that_have_no_names(tmp_path):
+    ids = table(label=pa.array([2, 0, 1]))
+    write(tmp_path, ids, "parquet")
+    unnamed = TASK.with_labels(("LABEL_0", "LABEL_1", "LABEL_2"))
+    assert read_split(unnamed, tmp_path).labels.tolist() == [2, 0, 1]
+    features = {"info": {"features": {"label": {"names": ["praise", "mixed", "complaint"]}}}}
+    named = ids.replace_schema_metadata({"huggingface": json.dumps(features)})
+    write(tmp_path, named, "parquet")
+    assert read_split(TASK, tmp_path).labels.tolist() == [0, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"text": None}, "has no column text but label: name them with --text"),
+        ({"label": None}, "has no column label but text"),
+        ({"text": ["a", None, "b"]}, "row 2 has no text: fill or drop it"),
+        ({"label": ["mixed", "mixed", None]}, "row 3 has no label"),
+        ({"text": [1, 2, 3]}, "column text is int64: it must be text"),
+        ({"label": ["mixed", "rant", "cheer"]}, "label 'cheer', 'rant' is none of complaint, mix"),
+        ({"text": pa.array([], pa.string()), "label": pa.array([], pa.string())}, "no examples"),
+    ],
+)
+def test_bad_tables(tmp_path, columns, said):
+    found = table(**{name: value for name, value in columns.items() if value is not None})
+    write(tmp_path, found.drop_columns([n for n, v in columns.items() if v is None]), "parquet")
+    with pytest.raises(ValueError, match=said):
+        read_split(TASK, tmp_path)
+
+
+@pytest.mark.parametrize("number", ["much", "nan", "inf"])
+def test_what_is_no_number(tmp_path, number):
+    write(tmp_path, table(label=["1", number, "2"]))
+    with pytest.raises(ValueError, match=f"row 2 has label '{number}': give a finite number"):
+        read_split(find_task("a:pearson_spearman"), tmp_path)
+
+
+def test_which_file(tmp_path):
+    with pytest.raises(ValueError, match=r"no validation\.csv, \.tsv, .*, but none"):
+        read_split(TASK, tmp_path)
+    write(tmp_path, table(), split="dev")
+    with pytest.raises(ValueError, match=r"but dev\.csv: give --split as they are called"):
+        read_split(TASK, tmp_path)
+    write(tmp_path, table(), "jsonl", split="dev")
+    with pytest.raises(ValueError, match=r"has dev\.csv, dev\.jsonl of split dev: leave one"):
+        read_split(TASK, tmp_path, "dev")
+    odd = tmp_path / "dev.xlsx"
+    odd.write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"is of another kind: give one of \.parquet, \.csv"):
+        read_split(TASK, odd)
+    broken = tmp_path / "broken.csv"
+    broken.write_text("text,label\na,b,c\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="is no readable csv"):
+        read_split(TASK, broken)
+
+
+def test_parts_of_a_split_are_read_in_order(tmp_path):
+    write(tmp_path, table(), split="train-1")
+    write(tmp_path, table(label=LABELS[::-1]), split="train-2")
+    assert read_split(TASK, tmp_path, "train").labels.tolist() == [2, 1, 0, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tickets", "unknown task 'tickets': use one of cola.* or NAME with a metric"),
+        ("tickets:bleu", "unknown metric 'bleu': use one of accuracy, f1, macro_f1, matthews, pea"),
+        ("sst2:f1", "sst2 is GLUE's and has its own score"),
+        ("a b:f1", "unknown task 'a b:f1'"),
+        (":f1", "unknown task ':f1'"),
+    ],
+)
+def test_names_of_tasks(name, said):
+    with pytest.raises(ValueError, match=said):
+        find_task(name)
+
+
+@pytest.mark.parametrize(
+    ("metric", "labels", "said"),
+    [
+        ("f1", NAMES, "f1 is that of the second of two labels, and there are 3: use macro_f1"),
+        ("accuracy", ("one",), "for two labels or more, and there is 1: use pearson_spearman"),
+        ("pearson_spearman", NAMES, "is for numbers, and there are 3 labels"),
+        ("accuracy", ("a b", "A_B"), "labels a b, A_B are not told apart"),
+    ],
+)
+def test_a_metric_that_does_not_fit_the_labels(metric, labels, said):
+    with pytest.raises(ValueError, match=said):
+        find_task(f"a:{metric}").with_labels(labels)
+
+
+def test_what_goes_with_a_task_of_glue():
+    for name in ("text", "text_pair", "label"):
+        with pytest.raises(ValueError, match="with sst2, which has its own columns"):
+            Selection("x", **{name: "column"}).task("sst2")
+    with pytest.raises(ValueError, match="a:f1 has no data: give --data FILE, FOLDER or hub id"):
+        Selection(HUB).task("a:f1")
+    assert find_task("sst2").with_labels(NAMES) is find_task("sst2")
+
+
+@pytest.mark.parametrize("metric", OWN_METRICS)
+def test_lowest_scores(metric):
+    negative = metric in ("matthews", "pearson_spearman")
+    assert find_task(f"a:{metric}").lowest_score == (-1 if negative else 0)
