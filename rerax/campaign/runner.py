@@ -5,6 +5,7 @@ Importing this module costs nothing; JAX and the evaluator are imported once the
 
 import contextlib
 import datetime
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,6 +43,8 @@ from rerax.stats.stopping import Rule
 
 if TYPE_CHECKING:
     from rerax.campaign.worker import Worker
+
+LOG = logging.getLogger("rerax")
 
 Part = tuple[Workload, Sequence[Point]]
 """A workload and its points."""
@@ -126,6 +129,8 @@ class Runner:
         requests = [self._first_request(points) for _, points in self.parts]
         lacking = [count_chips(missing(self._finished, *request)) for request in requests]
         self._total = self._later = sum(lacking)
+        where = "memory" if self.out is None else self.out
+        LOG.info("%d chips to evaluate for %s", self._total, where)
         tables: list[pa.Table] = []
         for (workload, points), request, told in zip(self.parts, requests, lacking, strict=True):
             if tables and self.out is not None:  # others may have worked on this one meanwhile
@@ -165,6 +170,7 @@ class Runner:
                 self._total += more
             tables += [found[point.hash] for point in points]
         self.rows = pa.concat_tables(tables)
+        LOG.info("%d rows are in %s", len(self.rows), where)
 
     def _first_request(self, points: Sequence[Point]) -> tuple[list[Point], Chips]:
         chips = chips_of(points, self.settings.chips) if self.rule is None else self.rule.looks[0]

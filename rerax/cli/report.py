@@ -17,6 +17,7 @@ def report(
     folder: Folder,
     html: Annotated[Path | None, flag("Write the whole report as one page.", "FILE")] = None,
     figures: Annotated[Path | None, flag("Write the figures as PNG and SVG.", "DIR")] = None,
+    latex: Annotated[Path | None, flag("Write the table for LaTeX.", "FILE")] = None,
     budget: Budget = "0.01",
     wide: Wide = False,
 ) -> None:
@@ -24,7 +25,14 @@ def report(
     from rerax.campaign.manifest import check_target, read_manifest, read_provenance
     from rerax.campaign.store import read_rows, unsealed
     from rerax.io import place
-    from rerax.report import check_page_path, draw_figures, print_table, write_page
+    from rerax.report import (
+        check_page_path,
+        draw_figures,
+        print_columns,
+        table_of,
+        write_latex,
+        write_page,
+    )
     from rerax.stats.stopping import recorded
 
     loss = read_budget(budget)
@@ -32,7 +40,9 @@ def report(
         check_page_path(html)  # raises
     if figures is not None and figures.exists() and not figures.is_dir():
         raise ValueError(f"--figures {figures} is a file: give a folder")
-    for target in filter(None, (html, figures)):
+    if latex is not None and latex.is_dir():
+        raise ValueError(f"--latex {latex} is a folder: give a file")
+    for target in filter(None, (html, figures, latex)):
         check_target(target)
     read_manifest(place(folder))  # raises
     rows = read_rows(place(folder))
@@ -41,7 +51,11 @@ def report(
     runs = read_provenance(place(folder))
     stopped = recorded(runs)
     more = _without_checksums(unsealed(place(folder)))
-    print_table(rows, loss, stopped=stopped, runs=runs, more=more, wide=wide)
+    table = table_of(rows, loss, stopped, runs, more)
+    print_columns(*table, wide=wide)
+    if latex is not None:
+        write_latex(latex, *table)
+        print(f"table: {latex}")
     if html is not None:
         write_page(rows, html, loss, stopped, runs, more)
         print(f"page: {html}")

@@ -2,13 +2,14 @@
 
 `summary` has the statistics of every point, `compare` says what is compared with what, `findings`
 what to say of it. `console_table` prints on the `console`; `figures` draws with matplotlib; `page`
-fills `templates/` with `charts` and `page_tables` of its own.
+fills `templates/` with `charts` and `page_tables` of its own; `latex` writes the table for papers.
 """
 
 from rerax.report.console import Column, print_columns
-from rerax.report.console_table import print_table
+from rerax.report.console_table import print_table, table_of
 from rerax.report.figures import draw_figures, figure_score_against_rate
 from rerax.report.format import setting_text
+from rerax.report.latex import write_latex
 from rerax.report.page import check_page_path, make_page, write_page
 from rerax.report.summary import (
     SETTINGS,
@@ -30,5 +31,7 @@ __all__ = [
     "setting_text",
     "split_settings",
     "summarise_points",
+    "table_of",
+    "write_latex",
     "write_page",
 ]

@@ -35,13 +35,28 @@ def print_table(
     """Print the closing table: one line per point, settings that all share below it.
 
     Args:
+        rows, budget, stopped, runs, more: see `table_of`.
+        file: where to; standard output by default.
+        wide: all columns, however narrow the terminal.
+    """
+    print_columns(*table_of(rows, budget, stopped, runs, more), file, wide)
+
+
+def table_of(
+    rows: pa.Table,
+    budget: float | str = 0.01,
+    stopped: Rule | None = None,
+    runs: Sequence[Mapping[str, Any]] = (),
+    more: Sequence[str] = (),
+) -> tuple[list[Column], list[str]]:
+    """Make the columns of the closing table, and the notes below it.
+
+    Args:
         rows: rows of a campaign.
         budget: see `summarise_points`.
-        file: where to; standard output by default.
         stopped: see `summarise_points`.
         runs: lines of the folder's provenance (`campaign.manifest.read_provenance`).
-        more: further notes below the table.
-        wide: all columns, however narrow the terminal.
+        more: further notes.
     """
     budget = read_budget(budget)
     points = summarise_points(rows, budget, stopped, runs)
@@ -64,7 +79,7 @@ def print_table(
     notes += filter(None, [doubt_text(summaries)])
     notes += [] if stopped is None else [_stopping_note(points, stopped)]
     notes += [*unprotected_matrices(points, runs), *more]
-    print_columns([*columns, *_statistics(points), *beside], notes, file, wide)
+    return [*columns, *_statistics(points), *beside], notes
 
 
 def _statistics(points: Sequence[PointSummary]) -> list[Column]:

@@ -490,6 +490,7 @@ def test_nothing_is_written_among_the_rows(folder, name):
     [
         ["report", "C", "--html", "C/report.html"],
         ["report", "C", "--figures", "C/figures"],
+        ["report", "C", "--latex", "C/table.tex"],
         ["export", "C", "--csv", "C/rows.csv"],
         ["chip", "C", "--point", "a", "--chip", "0", "--save", "C/weights"],
         ["chip", "C", "--point", "a", "--chip", "0", "--export-map", "C/map.parquet"],

@@ -28,7 +28,8 @@ def _unoptimised():
 
 
 def model_for(task):
-    names = rerax.find_task(task).labels or ("score",)
+    what = rerax.find_task(task)
+    names = what.labels or (("score",) if what.is_regression else ("a", "b", "c"))
     config = dataclasses.replace(tiny.CONFIG, labels=names)
     return tiny.random_params(config), config
 
@@ -37,7 +38,8 @@ def sweep(task="sst2", examples=EXAMPLES, **changes):
     params, config = model_for(task)
     rng = np.random.default_rng(0)
     n = len(examples)
-    labels = rng.uniform(0, 5, n) if task == "stsb" else rng.integers(0, config.num_labels, n)
+    real = rerax.find_task(task).is_regression
+    labels = rng.uniform(0, 5, n) if real else rng.integers(0, config.num_labels, n)
     return rerax.sweep(params, config, examples, labels, task=task, **{**FAST, **changes})
 
 
@@ -45,8 +47,10 @@ def without_hashes_of_time(rows):
     return rows.sort_by([("point_hash", "ascending"), ("chip", "ascending")])
 
 
-def test_memory_and_folder_hold_the_same_rows(tmp_path):
+def test_memory_and_folder_hold_the_same_rows(tmp_path, caplog):
+    caplog.set_level("INFO", logger="rerax")
     rows = sweep()
+    assert caplog.messages == ["6 chips to evaluate for memory", "6 rows are in memory"]
     assert rows.schema == SCHEMA
     assert rows["chip"].to_pylist() == [0, 1, 2, 0, 1, 2]
     assert rows["rate"].to_pylist() == [0.0] * 3 + [0.05] * 3
@@ -87,19 +91,24 @@ def test_names_of_outputs_say_their_order():
         rerax.sweep(params, strange, EXAMPLES, np.zeros(12, int), **FAST)
 
 
-@pytest.mark.parametrize("task", ["cola", "mrpc", "stsb", "mnli"])
+OWN = ("a:macro_f1", "a:pearson_spearman")
+
+
+@pytest.mark.parametrize("task", ["cola", "mrpc", "stsb", "mnli", *OWN])
 def test_every_kind_of_task_fills_its_columns(quick, task):
     rows = sweep(task, rates=(0.05,))
     what = rerax.find_task(task)
     filled = {
         name
-        for name in ("accuracy", "f1", "matthews", "pearson", "spearman")
+        for name in ("accuracy", "f1", "macro_f1", "matthews", "pearson", "spearman")
         if rows[name].null_count == 0
     }
     assert filled == set(what.metrics) - {"accuracy_mismatched"}
     assert rows["accuracy_mismatched"].null_count == len(rows)
     assert rows["score"].null_count == 0
-    kept, dropped = ("prediction", "correct") if task == "stsb" else ("correct", "prediction")
+    kept, dropped = ("correct", "prediction")
+    if what.is_regression:
+        kept, dropped = dropped, kept
     assert rows[kept].null_count == 0
     assert rows[dropped].null_count == len(rows)
 

@@ -68,8 +68,11 @@ def test_a_sweep_stops_at_looks_and_says_so(flags, tmp_path, capsys):
     keep = pd.read_parquet(tmp_path / "fixed").set_index(["point_hash", "chip"]).score
     assert keep.equals(frame.set_index(["point_hash", "chip"]).score[keep.index])
 
-    assert main(["report", str(out)]) == 0
-    assert capsys.readouterr().out == table  # the rule is known to the folder
+    latex = tmp_path / "table.tex"
+    assert main(["report", str(out), "--latex", str(latex)]) == 0
+    assert capsys.readouterr().out == f"{table}table: {latex}\n"  # the folder knows the rule
+    assert "\\bottomrule" in latex.read_text()
+    assert "% chips added at 64, 128, 140" in latex.read_text()
     assert main(["size", "--half-width", "0.005", "--from", str(out)]) == 0
     needs = capsys.readouterr().out
     scores = frame[frame.rate == 0.3].score.to_numpy()
