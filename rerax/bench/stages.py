@@ -121,7 +121,7 @@ def reading(case: BenchCase, rate: float) -> Work:
 
             room = jax.eval_shape(layer, jnp.int32(0))
             start = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), room)
-            return lax.fori_loop(0, network.config.num_hidden_layers, layer, start)
+            return lax.fori_loop(0, network.config.layers, layer, start)
 
         return over_lanes(case, one)
 

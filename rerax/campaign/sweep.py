@@ -132,7 +132,7 @@ def sweep(
         load=lambda: inputs,
     )
     points = with_realised_rates(points, config)
-    points = spread(points, scopes, config.num_hidden_layers)
+    points = spread(points, scopes, config.layers)
     folder = None if out is None else place(out)
     points, plans = with_allocations(points, workload, plan_rate, sensitivity, folder)
     return run(workload, points, settings, folder, on_progress, plans, rule)

@@ -89,7 +89,7 @@ class Worker:
         """
         for point in points:
             if point.faulty is not None:
-                layers = workload.config.num_hidden_layers
+                layers = workload.config.layers
                 point.faulty.check(point.matrices, point.spec, layers)  # raises
         inputs = workload.load()
         bare: dict[str, list[str]] = {}
@@ -291,7 +291,7 @@ class Worker:
         self, point: Point
     ) -> tuple[FaultMask | None, tuple[engine.CleanPrefix, ...] | None]:
         """Find where the point's faults act, and the clean streams from which its chips start."""
-        scope, layers = point.faulty, self.inputs.config.num_hidden_layers
+        scope, layers = point.faulty, self.inputs.config.layers
         if scope is None:
             return None, None
         mask = crossbars.fault_mask(scope, point.matrices, layers)

@@ -298,7 +298,7 @@ def workloads_of(
     for (task, model), own in pairs.items():
         workload = read_workload(models[model], task, model, **options)
         realised = with_realised_rates(own, workload.config)
-        layers = workload.config.num_hidden_layers
+        layers = workload.config.layers
         parts.append(
             (workload, realised if scopes == (None,) else spread(realised, scopes, layers))
         )

@@ -121,7 +121,7 @@ def chip_logits(
     else:
         stream, first = prefix
         counts_embeddings = {name: counts_of() for name in sections["embeddings"]}
-    span = (first, network.config.num_hidden_layers)
+    span = (first, network.config.layers)
     stream, counts_encoder = through_layers(network, stored, shard, read_section, stream, span)
     codes, counts_head = read_section(sections["head"])
     product = crossbar_product(codes, sections["head"], stored.hardware.input_bits)
@@ -186,7 +186,12 @@ def through_layers(
         encoder = EncoderLayer(network.config, product, jnp.dtype(network.dtype))
 
         def through_batch(j: int | Array, x: Array, bucket: DeviceBucket) -> Array:
-            return x.at[j].set(encoder.apply({"params": params}, x[j], bucket.sentence[j]))
+            def once(_: int | Array, y: Array) -> Array:
+                return encoder.apply({"params": params}, y, bucket.sentence[j])
+
+            passes = network.config.passes
+            y = once(0, x[j]) if passes == 1 else lax.fori_loop(0, passes, once, x[j])
+            return x.at[j].set(y)
 
         stream = tuple(
             lax.fori_loop(0, b.used, functools.partial(through_batch, bucket=b), x)
@@ -196,7 +201,7 @@ def through_layers(
             lambda room, n: lax.dynamic_update_index_in_dim(room, n, i, 0), counts, found
         )
 
-    room = jnp.zeros(network.config.num_hidden_layers, jnp.int32)
+    room = jnp.zeros(network.config.layers, jnp.int32)
     counts = {name: Counts(*[room] * len(Counts._fields)) for name in section}
     first, last = span
     if not isinstance(first, int):  # traced: one compile serves every first layer

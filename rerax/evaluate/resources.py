@@ -13,7 +13,7 @@ PROCESS_BYTES = 1.0e9
 def operations(config: BertConfig, tokens: float) -> float:
     """Estimate the operations of one pass over so many tokens."""
     weights = sum(np.prod(config.matrix_shapes[name]) for name in GROUPS["encoder"])
-    return 2 * tokens * float(weights)
+    return 2 * tokens * float(weights) * config.passes
 
 
 def device_bytes(config: BertConfig, tokens: float, spec: ChipSpec) -> float:

@@ -56,7 +56,7 @@ def chip_and_faults(
     worker: Worker, recorded: RecordedChip, rate: float | None = None
 ) -> tuple[keys.Chip, Faults]:
     """Make the chip and its faults."""
-    point, layers = recorded.point, worker.inputs.config.num_hidden_layers
+    point, layers = recorded.point, worker.inputs.config.layers
     rates = rates_of(point if rate is None else replace(point, rate=rate))
     mask = None if point.faulty is None else fault_mask(point.faulty, point.matrices, layers)
     return keys.chip(recorded.settings.seed, recorded.chip), Faults(rates, mask)

@@ -91,7 +91,7 @@ def reproduce(
     ranked = sorted(matrix_errors(worker, recorded), key=lambda m: -m.error)
     chosen = [m for m in ranked if m.error > 0][:worst]
     measured = []
-    for matrix in sorted(chosen, key=lambda m: _start(m, worker.inputs.config.num_hidden_layers)):
+    for matrix in sorted(chosen, key=lambda m: _start(m, worker.inputs.config.layers)):
         alone = replace(point, faulty=_alone(point.faulty, matrix))
         measured.append(replace(matrix, alone=_first(worker.facts(alone, chips))["score"]))
         tell(Progress(2 + len(measured), 2 + len(chosen), point))

@@ -13,6 +13,7 @@ from quick import Halves
 
 import rerax
 from rerax.crossbar.encoding import decode
+from rerax.crossbar.keys import chip
 from rerax.crossbar.spec import ChipSpec
 from rerax.evaluate import engine
 from rerax.faults.mask import Faults
@@ -23,12 +24,14 @@ from rerax.models.bert.crossbars import program_bert
 from rerax.models.bert.families import FAMILIES
 from rerax.models.bert.model import Bert
 from rerax.models.bert.names import DEFAULT_GROUPS, GROUPS, SECTION
+from rerax.models.stored import read_codes
 
 OTHERS = [family for family in FAMILIES if family != "bert"]
 EXAMPLES = tiny.random_examples(12, lengths=(8,))
 PLAIN = dataclasses.replace(EXAMPLES, types=[np.zeros_like(row) for row in EXAMPLES.types])
 LABELS = tiny.random_labels(12)
 ASKED = {"matrices": "classifier", "rates": (0.0, 0.05), "protection": "duplicate:3"}
+HARDWARE, FAULTS = Hardware(fault=Halves()), Faults(rate_table(0.05))
 CELLS = ("stuck_at_0", "stuck_at_1", "chip", "rate")
 
 
@@ -41,10 +44,11 @@ def _unoptimised():
 
 @functools.cache
 def model_of(family):
-    """A tiny model whose encoder and head are those of the tiny BERT."""
+    """A tiny model whose head and layers, or first one, are those of the tiny BERT."""
     config = tiny.config_of(family)
     own, berts = tiny.random_params(config, seed=1), tiny.random_params()
-    return config, {**own, "encoder": berts["encoder"], "head": berts["head"]}
+    encoder = jax.tree.map(lambda a: a[: config.layers], berts["encoder"])
+    return config, {**own, "encoder": encoder, "head": berts["head"]}
 
 
 def sweep(family, **changes):
@@ -65,7 +69,35 @@ def test_the_same_matrices_are_the_same_cells(family):
     assert berts.keys() == others.keys()
     for path, crossbar in berts.items():
         assert crossbar.array == others[path].array
-        np.testing.assert_array_equal(crossbar.words, others[path].words)
+        theirs = others[path].words
+        layers = np.s_[: len(theirs)] if path.startswith("encoder") else np.s_[:]
+        np.testing.assert_array_equal(crossbar.words[layers], theirs)
+
+
+def test_the_layer_of_an_albert_is_read_once_for_all_passes():
+    """It has the cells of one layer, and each of its faults is counted once."""
+    config, params = model_of("albert")
+    stored = program_bert(params, HARDWARE)
+    assert config.passes == tiny.CONFIG.num_hidden_layers > 1
+    evaluator = engine.Evaluator.make(engine.Network(config), stored, make_batches(PLAIN))
+    (outcome,) = evaluator.outcomes(0, range(1), FAULTS)
+    found = read_counts(stored).tolist()
+    assert [int(c[0]) for c in outcome.counts] == found
+    assert sum(found) > 0
+
+
+def read_counts(stored):
+    """Faulty cells of chip 0, matrix by matrix and layer by layer."""
+    total, read = (
+        np.zeros(5, int),
+        jax.jit(lambda c: read_codes(c, chip(0, 0), FAULTS, HARDWARE)[1]),
+    )
+    for crossbar in stored.crossbars.values():
+        layers = len(crossbar.words) if np.ndim(crossbar.layer) else 0
+        parts = [jax.tree.map(lambda a, i=i: a[i], crossbar) for i in range(layers)] or [crossbar]
+        for part in parts:
+            total += [int(c) for c in read(part)]
+    return total
 
 
 @pytest.mark.parametrize("family", OTHERS)

@@ -63,6 +63,24 @@ def electra(
     return transformers.ElectraForSequenceClassification(config)
 
 
+def albert(
+    hidden: int, heads: int, ffn: int, act: str, labels: int, tables: int
+) -> torch.nn.Module:
+    config = transformers.AlbertConfig(
+        vocab_size=40,
+        embedding_size=tables,
+        hidden_size=hidden,
+        num_hidden_layers=3,
+        num_attention_heads=heads,
+        intermediate_size=ffn,
+        max_position_embeddings=LENGTH + 4,
+        hidden_act=act,
+        num_labels=labels,
+        initializer_range=0.4,
+    )
+    return transformers.AlbertForSequenceClassification(config)
+
+
 CASES = {
     "roberta-2labels": (roberta, (30, 3, 37, "gelu", 2)),
     "roberta-gelu_new-3labels": (roberta, (21, 7, 44, "gelu_new", 3)),
@@ -71,6 +89,8 @@ CASES = {
     "distilbert-relu-3labels": (distilbert, (21, 7, 44, "relu", 3)),
     "electra-2labels": (electra, (30, 3, 37, "gelu", 2, 19)),
     "electra-gelu_new-3labels": (electra, (21, 7, 44, "gelu_new", 3, 21)),
+    "albert-2labels": (albert, (30, 3, 37, "gelu_new", 2, 19)),
+    "albert-relu-3labels": (albert, (21, 7, 44, "relu", 3, 21)),
 }
 
 

@@ -45,7 +45,7 @@ def check_weights(params: Any, config: BertConfig) -> None:
 
 def _shapes(config: BertConfig) -> dict[tuple[str, ...], tuple[int, ...]]:
     """List the shape of every leaf of the parameters (`rerax.models.bert.model`)."""
-    layers, d = config.num_hidden_layers, config.hidden_size
+    layers, d = config.layers, config.hidden_size
     found: dict[tuple[str, ...], tuple[int, ...]] = {}
     norms = {"embeddings": ((), ("norm",)), "encoder": ((layers,), ("attention_norm", "ffn_norm"))}
     for section, (lead, names) in norms.items():

@@ -27,6 +27,8 @@ _SIZES = (
 _FRACTIONS = ("layer_norm_eps", "hidden_dropout_prob", "attention_probs_dropout_prob")
 _UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
     "add_cross_attention": ((False,), "give a model without attention to another sequence"),
+    "inner_group_num": ((1,), "give an ALBERT whose group is one layer"),
+    "num_hidden_groups": ((1,), "give an ALBERT with one group of layers"),
     "is_decoder": ((False,), "give an encoder, where each token attends to all others"),
     "is_encoder_decoder": ((False,), "give an encoder alone"),
     "per_layer_config": (({},), "give a model whose layers are alike"),
@@ -39,7 +41,13 @@ HARMLESS = (
     # of pre-training, generation and decoders
     *("bos_token_id", "eos_token_id", "tie_word_embeddings", "use_cache"),
     # of training: new classifiers have a law of their own, and the dropout of hidden layers
-    *("classifier_dropout", "initializer_range", "seq_classif_dropout", "qa_dropout"),
+    *(
+        "classifier_dropout",
+        "classifier_dropout_prob",
+        "initializer_range",
+        "seq_classif_dropout",
+        "qa_dropout",
+    ),
     # how tables began that the file holds
     "sinusoidal_pos_embds",
     # of another head than a sequence classifier's
@@ -62,7 +70,8 @@ class BertConfig:
 
     Names are Hugging Face's. `labels` holds the outputs' names in order; regression has one.
     Dropout is kept for training and for writing back. `model_type` is the family (`families`);
-    `embedding_size` is the width of an ELECTRA's tables, None where it is `hidden_size`.
+    `embedding_size` is the width of an ELECTRA's or ALBERT's tables, None where it is
+    `hidden_size`; of an ALBERT `num_hidden_layers` counts the passes through its one layer.
     """
 
     vocab_size: int = 30522
@@ -109,7 +118,17 @@ class BertConfig:
     @property
     def projects(self) -> bool:
         """Whether a projection widens the embeddings to the encoder's width."""
-        return self.table_width != self.hidden_size
+        return self.table_width != self.hidden_size or self.family.always_projects
+
+    @property
+    def layers(self) -> int:
+        """Layers with weights of their own; `passes` of each make `num_hidden_layers`."""
+        return 1 if self.family.shares_layers else self.num_hidden_layers
+
+    @property
+    def passes(self) -> int:
+        """How often the stream goes through a layer before the next: 1 but for an ALBERT."""
+        return self.num_hidden_layers // self.layers
 
     @property
     def num_labels(self) -> int:
@@ -119,7 +138,7 @@ class BertConfig:
     @property
     def matrix_shapes(self) -> dict[str, tuple[int, int, int]]:
         """Layers (1 outside the encoder), rows and columns of every matrix and table."""
-        layers, d, f = self.num_hidden_layers, self.hidden_size, self.intermediate_size
+        layers, d, f = self.layers, self.hidden_size, self.intermediate_size
         e = self.table_width
         square = dict.fromkeys(("query", "key", "value", "attention_output"), (layers, d, d))
         shapes = {

@@ -256,7 +256,7 @@ def _assemble(
     embeddings = {kind: leaves(name, kind) for name, kind in _embeddings(config).items()}
     layers = [
         {kind: leaves(f"{family.layers}.{i}.{name}", kind) for name, kind in family.layer.items()}
-        for i in range(config.num_hidden_layers)
+        for i in range(config.layers)
     ]
     encoder = {
         kind: {leaf: np.stack([layer[kind][leaf] for layer in layers]) for leaf in layers[0][kind]}
@@ -317,7 +317,7 @@ def save(
     for name, kind in _embeddings(config).items():
         put(family.prefix + name, params["embeddings"][kind])
     for name, kind in family.layer.items():
-        for i in range(config.num_hidden_layers):
+        for i in range(config.layers):
             layer = {leaf: a[i] for leaf, a in params["encoder"][kind].items()}
             put(f"{family.prefix}{family.layers}.{i}.{name}", layer)
     for name, kind in family.head.items():

@@ -46,6 +46,8 @@ class Family:
         counts_padding: tokens that are padding stand in the count of positions; if not, positions
             are counted over the others, from `pad_token_id` + 1 on.
         head_activation: between the head's two matrices.
+        shares_layers: one layer's weights serve all passes (arXiv 1909.11942, section 3.1).
+        always_projects: the projection is there, whatever the widths.
         drops_features: in training, the head's input has dropout too.
         tokens: kind of tokenizer that its checkpoints come with.
     """
@@ -63,6 +65,8 @@ class Family:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     counts_padding: bool = True
     head_activation: str = "tanh"
+    shares_layers: bool = False
+    always_projects: bool = False
     drops_features: bool = False
     tokens: str = "WordPiece"
 
@@ -155,6 +159,33 @@ FAMILIES: dict[str, Family] = {
         embeddings={**_EMBEDDINGS, "embeddings_project": "projection"},
         head_activation="gelu",
         drops_features=True,
+    ),
+    "albert": Family(
+        "ALBERT",
+        "AlbertForSequenceClassification",
+        prefix="albert.",
+        head={"albert.pooler": "pooler", "classifier": "classifier"},
+        ignored=("predictions.", "sop_classifier.", "embeddings.position_ids"),
+        embeddings={**_EMBEDDINGS, "encoder.embedding_hidden_mapping_in": "projection"},
+        layers="encoder.albert_layer_groups",
+        layer={
+            "albert_layers.0.attention.query": "query",
+            "albert_layers.0.attention.key": "key",
+            "albert_layers.0.attention.value": "value",
+            "albert_layers.0.attention.dense": "attention_output",
+            "albert_layers.0.attention.LayerNorm": "attention_norm",
+            "albert_layers.0.ffn": "ffn_in",
+            "albert_layers.0.ffn_output": "ffn_out",
+            "albert_layers.0.full_layer_layer_norm": "ffn_norm",
+        },
+        defaults={
+            "hidden_act": "gelu_new",
+            "hidden_dropout_prob": 0,
+            "attention_probs_dropout_prob": 0,
+        },
+        shares_layers=True,
+        always_projects=True,
+        tokens="Unigram",
     ),
 }
 """Supported families by the `model_type` of their config.json."""

@@ -299,11 +299,23 @@ class Bert(nn.Module):
         Returns:
             One row of N logits for each sentence, float32.
         """
+
+        def layer(module: EncoderLayer, x: Array, _: None) -> tuple[Array, None]:
+            return module(x, mask, train), None
+
+        def passes(module: EncoderLayer, x: Array, _: None) -> tuple[Array, None]:
+            return nn.scan(
+                layer,
+                variable_broadcast="params",
+                split_rngs={"params": False, "dropout": True},
+                length=self.config.passes,
+            )(module, x, None)
+
         through_layers = nn.scan(
-            lambda layer, x, _: (layer(x, mask, train), None),
+            layer if self.config.passes == 1 else passes,
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
-            length=self.config.num_hidden_layers,
+            length=self.config.layers,
         )
         x, _ = through_layers(self.encoder, self.embeddings(ids, types, train=train), None)
         return self.head(x, train)

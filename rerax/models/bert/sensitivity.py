@@ -51,7 +51,10 @@ def _powers(config: BertConfig, params: Params, ids: Array) -> dict[str, Array]:
     @jax.jit
     def run(params: Params) -> dict[str, Array]:
         x = Embeddings(config).apply({"params": params["embeddings"]}, ids, types)
-        x, of_layers = lax.scan(layer, x, params["encoder"])
+        x, found = lax.scan(
+            lambda x, _: lax.scan(layer, x, params["encoder"]), x, length=config.passes
+        )
+        of_layers = {name: power.mean(axis=0) for name, power in found.items()}
         of_head, product = _recording()
         Head(config, product).apply({"params": params["head"]}, x)
         return {**of_layers, **of_head}

@@ -2,7 +2,6 @@
 
 import re
 
-
 from rerax.report.console import Column
 from rerax.report.latex import latex_table, latex_text
 
