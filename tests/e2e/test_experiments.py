@@ -227,6 +227,11 @@ def test_the_command_of_the_docstring_runs_in_small(name, run, work, data, out, 
     assert state() == before
 
 
+def rounded(text):
+    """Read JSON but for the last digits of its numbers, which sums of another processor move."""
+    return json.loads(text, parse_float=lambda number: float(f"{float(number):.12g}"))
+
+
 @pytest.mark.parametrize("name", sorted(n for n, g in REDUCED.items() if g.startswith(STUDY)))
 def test_results_are_what_the_rows_say(name, run, tmp_path):
     results = EXPERIMENTS / "results"
@@ -237,4 +242,6 @@ def test_results_are_what_the_rows_say(name, run, tmp_path):
     status, printed = run(name, ["--print", "--out", tmp_path])
     assert status == 0, status
     assert printed.strip() in (EXPERIMENTS / "README.md").read_text(encoding="utf-8")
-    assert (tmp_path / f"{name}.json").read_text() == (results / f"{name}.json").read_text()
+    folders = (tmp_path, results)
+    made, committed = (rounded((folder / f"{name}.json").read_text()) for folder in folders)
+    assert made == committed

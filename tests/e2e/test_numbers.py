@@ -98,7 +98,13 @@ def test_the_tolerance_file_is_what_its_rows_say():
     file = quoted.RESULTS / "tolerance.json"
     lines = json.loads(file.read_text(encoding="utf-8"))
     quoted.folded.refold(lines, quoted.store.read_rows(quoted.RESULTS / "tolerance"))
-    assert json.loads(json.dumps(lines)) == json.loads(file.read_text(encoding="utf-8"))
+    made, committed = map(rounded, (json.dumps(lines), file.read_text(encoding="utf-8")))
+    assert made == committed
+
+
+def rounded(text):
+    """Read JSON but for the last digits of its numbers, which sums of another processor move."""
+    return json.loads(text, parse_float=lambda number: float(f"{float(number):.12g}"))
 
 
 def test_the_file_of_rates_borne_is_what_its_rows_say():

@@ -8,7 +8,8 @@ from rerax.cli import main
 from rerax.cli.flags import HEADINGS
 
 SECTIONS = {
-    "Model and data": "model task name data split max_examples max_length labels",
+    "Model and data": "model task metric name data split max_examples max_length labels text "
+    "text_pair label",
     "Chips": "rates sa1_share sa0 sa1 chips until_se max_chips seed",
     "Crossbars": "encoding bits bits_per_cell tile layout polarity input_bits matrices",
     "Faults": "fault faulty_layers faulty_matrices faulty_bits",
