@@ -61,6 +61,7 @@ def measure(
             "layers": inputs.config.num_hidden_layers,
             "sentences": len(inputs.examples),
             "tokens": case.batches.tokens,
+            "real_tokens": case.batches.real_tokens,
         },
         "chips": chips,
     }
@@ -95,6 +96,8 @@ def print_bench(found: dict[str, Any], wide: bool = False) -> None:
         ],
         [
             ", ".join(str(value) for value in found["machine"].values()),
+            f"{found['model']['tokens']:,} tokens computed, "
+            f"{found['model']['real_tokens']:,} of them real",
             f"measured here: products {rates} G operations a second, "
             f"memory {found['limits']['bandwidth'] / 1e9:.1f} and cache "
             f"{found['limits']['cache'] / 1e9:.1f} GB a second",

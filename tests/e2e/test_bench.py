@@ -107,6 +107,8 @@ def test_the_command_writes_what_it_prints(monkeypatch, capsys, tmp_path):
     found = json.loads(file.read_text())
     assert found["chips"][0]["rate"] == 1e-3
     assert found["model"]["sentences"] == 4
+    real = sum(map(len, random_inputs(tiny.CONFIG, 4).examples.ids))
+    assert f"{found['model']['tokens']} tokens computed, {real} of them real" in printed
     assert set(found["limits"]["products"]) == {"int8", "bfloat16", "float32"}
     assert f"{1e3 * found['chips'][0]['seconds_a_chip']:.1f}" in printed
     for stage in found["chips"][0]["stages"]:
