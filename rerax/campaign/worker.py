@@ -229,7 +229,7 @@ class Worker:
         if workload.order_given or self._float_key(point) in known:
             return
         logits = np.concatenate([o.logits for o in self.outcomes(_plain(point), range(1))])
-        task = workload.answers
+        task = workload.labelled_task
         (answers,) = predictions_of(task, logits, workload.order)
         warning = check_answers(task, workload.order, answers, workload.labels)
         if warning:
@@ -280,7 +280,7 @@ class Worker:
         return self.prepared(point).outcomes(self.settings.seed, chips, faults, prefixes)
 
     def _scored(self, logits: np.ndarray) -> dict[str, Any]:
-        task, labels = self.workload.answers, self.workload.labels
+        task, labels = self.workload.labelled_task, self.workload.labels
         answers = predictions_of(task, logits, self.workload.order)
         scored: dict[str, Any] = dict(scores(task, answers, labels, self.workload.parts))
         if task.is_regression:

@@ -89,7 +89,7 @@ class Workload:
         return f"{self.task}/{self.model}"
 
     @property
-    def answers(self) -> Task:
+    def labelled_task(self) -> Task:
         """The task, with the labels that the model's outputs are called by."""
         named = (self.source or {}).get("labels") or self.config.labels
         return find_task(self.task).with_labels(named)

@@ -116,7 +116,7 @@ def find_chip(
         workload,
         Settings(seed=row["seed"], lanes=int(lanes) if lanes else None, chunk=1),
         glue.read_split(
-            Selection(**selection).task(row["task"]).with_labels(workload.answers.labels),
+            Selection(**selection).task(row["task"]).with_labels(workload.labelled_task.labels),
             source["data"],
             source["split"],
             source["max_examples"],
