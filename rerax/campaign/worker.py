@@ -284,7 +284,7 @@ class Worker:
         answers = predictions_of(task, logits, self.workload.order)
         scored: dict[str, Any] = dict(scores(task, answers, labels, self.workload.parts))
         if task.is_regression:
-            return {**scored, "correct": None, "prediction": list(answers.astype(np.float16))}
+            return {**scored, "correct": None, "prediction": list(_in_half_precision(answers))}
         return {**scored, "correct": correct_bits(answers, labels), "prediction": None}
 
     def _restricted(
@@ -365,6 +365,19 @@ def _rows_table(
         repeated = value if isinstance(value, list | np.ndarray) else [value] * n
         arrays.append(pa.array(repeated, column.type, from_pandas=True))
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def _in_half_precision(answers: np.ndarray) -> np.ndarray:
+    """Round predictions as rows keep them; what is beyond the largest is kept as that."""
+    largest = np.finfo(np.float16).max
+    if (np.isfinite(answers) & (np.abs(answers) > largest)).any():
+        warnings.warn(
+            f"predictions beyond {largest:g} are kept as that in the column prediction; scores "
+            "are of the whole ones",
+            stacklevel=2,
+        )
+        answers = np.where(np.isfinite(answers), np.clip(answers, -largest, largest), answers)
+    return answers.astype(np.float16)
 
 
 def _repeat(value: Any, n: int) -> Any:

@@ -215,14 +215,16 @@ def read_workload(
     directory = convert.locate(model)
     config = convert.read_config(directory)
     what = what.with_labels(chosen.labels or config.labels)
+    if not what.is_glue and "f1" in what.metrics:
+        warnings.warn(f"{task} of {name} is the F1 of label {what.labels[1]!r}", stacklevel=2)
     order, warning = label_order(what, config.labels, chosen.labels)
     if warning:
         warnings.warn(warning, stacklevel=2)
     max_length = chosen.length(config.positions)
     chosen = replace(chosen, max_length=max_length)
     model_hash = files_hash(directory)
-    request = chosen.request(task)
-    on_hub = not Path(chosen.data).is_dir()
+    request = chosen.request(what)
+    on_hub = not Path(chosen.data).exists()
     kept = known_request(out, request) if on_hub else None
 
     def with_examples() -> Workload:

@@ -164,8 +164,11 @@ class ModelFlags(Flags, heading="Model and data"):
     @property
     def tasks(self) -> tuple[str, ...]:
         """Tasks as points name them."""
-        metric = "" if self.metric is None else f":{self.metric}"
-        return tuple(name + metric for name in names(self.task))
+        given = names(self.task)
+        for name in given if self.metric is not None else ():
+            if ":" in name:
+                raise ValueError(f"task {name!r} has a metric already: leave out --metric")
+        return given if self.metric is None else tuple(f"{one}:{self.metric}" for one in given)
 
 
 class DataFlags(Flags, heading="Model and data"):

@@ -18,8 +18,6 @@ from rerax.glue.selection import HUB, Selection, check_length
 from rerax.glue.tasks import Task, find_task
 from rerax.glue.tokenizer_fit import case_warning, check_files
 
-_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-
 
 @dataclass(frozen=True)
 class Split:
@@ -108,31 +106,16 @@ def own_labels(task: Task, data: str | Path, split: str) -> tuple[str, ...]:
     Raises:
         ValueError: as `read_split` does.
     """
-    return own.labels_in(own.read_tables(task, str(data), split, _table_of_hub))
+    return own.labels_of(own.read_own(task, str(data), split, _table_of_hub))
 
 
 def _read_own(task: Task, data: str, split: str, max_examples: int | None) -> Split:
     """Read a split of a task of one's own, whose labels are known."""
-    table = own.read_tables(task, data, split, _table_of_hub)
-    where = data if Path(data).is_file() else f"{data} {split}"
-    table = table.slice(0, min(max_examples or len(table), len(table)))
-    texts = []
-    for field in task.fields:
-        column = table[field].combine_chunks()
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        if not any(is_text(column.type) for is_text in _TEXTS):
-            raise ValueError(f"{where}: column {field} is {column.type}: it must be text")
-        found = column.to_pylist()
-        if None in found:
-            raise ValueError(
-                f"{where}: row {found.index(None) + 1} has no {field}: fill or drop it"
-            )
-        texts.append(tuple(found))
-    if not len(table):
-        raise ValueError(f"{where} has no examples: give a split with at least one")
+    found = own.read_own(task, data, split, _table_of_hub)
+    most = slice(0, max_examples)
+    labels = own.label_numbers(task, found._replace(labels=found.labels[most]))
     part = Path(data).stem if Path(data).is_file() else split
-    return Split(tuple(texts), own.read_numbers(task, table, where), ((part, len(table)),))
+    return Split(tuple(texts[most] for texts in found.texts), labels, ((part, len(labels)),))
 
 
 def _read_part(task: Task, data: str | Path, part: str, optional: bool) -> pa.Table | None:

@@ -1,5 +1,6 @@
 """Which examples of a data set a model sees. No JAX here."""
 
+import json
 import re
 import warnings
 from dataclasses import dataclass
@@ -58,8 +59,9 @@ class Selection:
         Raises:
             ValueError: unknown name, or columns for a task of GLUE, which has its own.
         """
-        columns = (self.text or "text", *([self.text_pair] if self.text_pair else []))
-        found = find_task(name, columns, self.label or "label")
+        pair = [] if self.text_pair is None else [self.text_pair]
+        columns = ("text" if self.text is None else self.text, *pair)
+        found = find_task(name, columns, "label" if self.label is None else self.label)
         for flag in ("text", "text_pair", "label"):
             given = getattr(self, flag)
             if found.is_glue and given is not None:
@@ -92,11 +94,13 @@ class Selection:
         check_length(max_length, positions)
         return max_length
 
-    def request(self, task: str) -> str:
+    def request(self, task: Task) -> str:
         """Name the examples of a task, as folders do that keep the hash of what the hub had."""
         most = f"max-examples={self.max_examples} max-length={self.max_length}"
-        own = [name for name in (self.text, self.text_pair, self.label) if name is not None]
-        return " ".join((f"{self.data} {task} {self.split} {most}", *own))
+        said = f"{self.data} {task.name} {self.split} {most}"
+        # labels of one's own are counted by the model's names for them
+        own = {"fields": task.fields, "label": task.label, "labels": task.labels}
+        return said if task.is_glue else f"{said} {json.dumps(own)}"
 
 
 def check_length(max_length: int, positions: int) -> None:

@@ -21,11 +21,14 @@ def read_table(file: Path) -> pa.Table:
         raise ValueError(f"{file} is of another kind: give one of {', '.join(FORMATS)}")
     try:
         if kind == ".parquet":
-            return pa.parquet.read_table(file)
-        if kind == ".jsonl":
-            return pa.json.read_json(file)
-        return _read_text(file, "," if kind == ".csv" else "\t")
-    except (pa.ArrowException, OSError) as error:
+            table = pa.parquet.read_table(file)
+        elif kind == ".jsonl":
+            table = pa.json.read_json(file)
+        else:
+            table = _read_text(file, "," if kind == ".csv" else "\t")
+        table.validate(full=True)  # text that is no UTF-8 too
+        return table
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         line = str(error).splitlines()[0]
         raise ValueError(f"{file} is no readable {kind[1:]} ({line}): mend it") from None
 

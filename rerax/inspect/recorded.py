@@ -212,7 +212,8 @@ def lost_examples(
 ) -> np.ndarray:
     """Find examples that the clean chip gets right and this one wrong, by place in the split.
 
-    Of a regression: those whose error has grown by half a point or more, worst first.
+    Of a regression: those whose error has grown by a tenth of the labels' range or more (of stsb
+    by half a point), worst first.
 
     Args:
         workload: for the labels.
@@ -225,7 +226,8 @@ def lost_examples(
     error = [np.abs(np.float32(f["prediction"]) - workload.labels) for f in (clean, now)]
     grown = error[1] - error[0]
     worst = np.argsort(-grown, kind="stable")
-    return worst[grown[worst] >= 0.5]
+    own = not find_task(workload.task).is_glue
+    return worst[grown[worst] >= (0.1 * np.ptp(workload.labels) if own else 0.5)]
 
 
 def _bits(packed: bytes, n: int) -> np.ndarray:

@@ -139,8 +139,13 @@ def _footnotes(
         ),
         *coarse_yields(points, budget),
     ]
+    several = [
+        name for name in ("task", "model") if len({point.settings[name] for point in points}) > 1
+    ]
     clean = {
-        tuple(point.settings[n] for n in ("encoding", "bits", "protection")): point.clean_score
+        tuple(point.settings[n] for n in (*several, "encoding", "bits", "protection")): (
+            point.clean_score
+        )
         for point in points
     }
     if len(set(clean.values())) == 1:

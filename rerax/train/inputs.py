@@ -16,7 +16,7 @@ from rerax.crossbar import keys
 from rerax.glue import data as glue
 from rerax.glue.label_order import label_order, named_order
 from rerax.glue.selection import Selection
-from rerax.glue.tasks import Task
+from rerax.glue.tasks import Task, plain_name
 from rerax.glue.tokenizer_fit import check_fit
 from rerax.models.bert import convert
 from rerax.models.bert.config import BertConfig
@@ -89,7 +89,7 @@ def read_training_inputs(
         )
     directory = convert.locate(model)
     if not what.is_glue and not what.is_regression:
-        what = what.with_labels(asked.labels or glue.own_labels(what, asked.data, asked.split))
+        what = what.with_labels(asked.labels or _own_labels(what, asked, directory))
     max_length = asked.length(convert.read_config(directory).positions)
     train = glue.read_split(what, asked.data, asked.split, asked.max_examples)
     dev = glue.read_split(what, asked.data, "validation")
@@ -118,7 +118,7 @@ def read_training_inputs(
     identity = {
         **chosen.to_json(),
         "model": files_hash(directory),
-        "labels": list(order),
+        "labels": list(order) if what.is_glue else list(what.labels),
         "train data": train.digest(max_length),
         "validation data": dev.digest(max_length),
         "teacher": None if teacher is None else files_hash(convert.locate(teacher)),
@@ -127,6 +127,13 @@ def read_training_inputs(
         chosen, what, Model(config, params, gates), order, train, dev, tokens(train), tokens(dev),
         directory, taught_by, identity,
     )  # fmt: skip
+
+
+def _own_labels(task: Task, asked: Selection, directory: Path) -> tuple[str, ...]:
+    """List the labels of a task of one's own, in the order of the model where it has them all."""
+    found = glue.own_labels(task, asked.data, asked.split)
+    held = convert.read_config(directory).labels
+    return held if sorted(map(plain_name, held)) == sorted(map(plain_name, found)) else found
 
 
 def _outputs(

@@ -102,6 +102,39 @@ def test_bad_input(given, said, data, model, tmp_path, capsys):
     assert not out.exists()
 
 
+def test_a_file_that_has_changed_is_read_again(data, model, tmp_path, capsys):
+    file, out = tmp_path / "some.csv", tmp_path / "rows"
+    file.write_text((data / "validation.csv").read_text())
+    given = ("--model", str(model), "--data", str(file), *COLUMNS, *TASK, "--out", str(out))
+    asked = ("--rates", "0", "--chips", "1")
+    assert main(["sweep", *given, *asked]) == 0
+    assert main(["sweep", *given, *asked]) == 0
+    file.write_text(file.read_text().replace("bug", "praise"))
+    assert main(["sweep", *given, *asked]) == 2
+    assert "holds another campaign (data_hash of tickets:macro_f1" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default")
+def test_f1_is_of_the_models_second_label_in_training_as_in_a_sweep(tmp_path, capsys):
+    """A model whose outputs are in another order than the alphabet's keeps them, and says so."""
+    config = dataclasses.replace(tiny.CONFIG, num_hidden_layers=1, labels=("yes", "no"))
+    start = tiny.write_model(tmp_path / "start", config)
+    for split in ("train", "validation"):
+        lines = [f"w{5 + i % 3} w{i + 5},{('no', 'yes')[i % 2]}" for i in range(8)]
+        (tmp_path / f"{split}.csv").write_text("\n".join(["text,label", *lines]) + "\n")
+    given = ("--task", "t", "--metric", "f1", "--data", str(tmp_path), "--max-length", "24")
+    trained, rows = tmp_path / "trained", tmp_path / "rows"
+    recipe = ("--steps", "1", "--batch", "4", "--out", str(trained))
+    assert main(["train", "--model", str(start), *recipe, *given]) == 0
+    told = float(capsys.readouterr().out.split("now ")[1].split(" %")[0])
+    assert convert.read_config(trained).labels == ("yes", "no")
+    asked = ("--rates", "0", "--chips", "1", "--out", str(rows))
+    assert main(["sweep", "--model", str(trained), *asked, *given]) == 0
+    assert "warning: t:f1 of trained is the F1 of label 'no'" in capsys.readouterr().err
+    (row,) = store.read_rows(rows).to_pylist()
+    assert row["float_score"] == pytest.approx(told / 100, abs=1e-4)
+
+
 def test_training_needs_two_files(data, start, tmp_path, capsys):
     out = tmp_path / "model"
     given = ("--model", str(start), "--data", str(data / "train.csv"), "--out", str(out))

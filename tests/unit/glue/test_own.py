@@ -71,7 +71,35 @@ def test_ids_are_named_by_the_file_or_count_the_outputs_that_have_no_names(tmp_p
     features = {"info": {"features": {"label": {"names": ["praise", "mixed", "complaint"]}}}}
     named = ids.replace_schema_metadata({"huggingface": json.dumps(features)})
     write(tmp_path, named, "parquet")
-    assert read_split(TASK, tmp_path).labels.tolist() == [0, 2, 1]
+    for task in (TASK, unnamed):  # by name, and by place where outputs have no names
+        expected = [0, 2, 1] if task is TASK else [2, 0, 1]
+        assert read_split(task, tmp_path).labels.tolist() == expected
+    # training takes the file's own order, so that F1 is that of its second label
+    assert own_labels(TASK, tmp_path, "validation") == ("praise", "mixed", "complaint")
+    for wrong, said in ((-1, "row 2 has no label"), (3, "label 3 is none of the 3 that the file")):
+        odd = table(label=pa.array([2, wrong, 1])).replace_schema_metadata(
+            {"huggingface": json.dumps(features)}
+        )
+        write(tmp_path, odd, "parquet")
+        for read in (read_split, own_labels):
+            with pytest.raises(ValueError, match=said):
+                read(TASK, tmp_path, "validation")
+
+
+def test_labels_of_training_are_in_one_order(tmp_path):
+    labels = ["10", "9", "01", "1", "b", "A-b", "a b", "B", "9"]
+    found = pa.table({"text": ["x"] * len(labels), "label": labels})
+    write(tmp_path, found)
+    assert own_labels(TASK, tmp_path, "validation") == ("01", "1", "9", "10", "A-b", "B")
+    write(tmp_path, pa.table({"text": ["x"] * 3, "label": [1.0, 0.0, 2.0]}), "parquet", "floats")
+    assert own_labels(TASK, tmp_path, "floats") == ("0", "1", "2")  # as of pandas beside a gap
+
+
+@pytest.mark.parametrize("name", ["labels named", "text"])
+def test_columns_of_any_name(tmp_path, name):
+    write(tmp_path, pa.table({"said": TEXTS, name: LABELS}))
+    task = find_task("a:accuracy", ("said",), name).with_labels(NAMES)
+    assert read_split(task, tmp_path).labels.tolist() == [2, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +110,9 @@ def test_ids_are_named_by_the_file_or_count_the_outputs_that_have_no_names(tmp_p
         ({"text": ["a", None, "b"]}, "row 2 has no text: fill or drop it"),
         ({"label": ["mixed", "mixed", None]}, "row 3 has no label"),
         ({"text": [1, 2, 3]}, "column text is int64: it must be text"),
+        ({"label": ["mixed", " ", "praise"]}, "row 2 has no label"),
+        ({"label": [1.0, float("nan"), 2.0]}, "row 2 has no label"),
+        ({"label": [["mixed"]] * 3}, "column label is list.*: labels must be text or numbers"),
         ({"label": ["mixed", "rant", "cheer"]}, "label 'cheer', 'rant' is none of complaint, mix"),
         ({"text": pa.array([], pa.string()), "label": pa.array([], pa.string())}, "no examples"),
     ],
@@ -98,6 +129,43 @@ def test_what_is_no_number(tmp_path, number):
     write(tmp_path, table(label=["1", number, "2"]))
     with pytest.raises(ValueError, match=f"row 2 has label '{number}': give a finite number"):
         read_split(find_task("a:pearson_spearman"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        (["1", "1e39", "2"], "row 2 has label '1e39': give a finite number"),
+        (["1700000001", "1700000002", "3"], "differ by less than 32-bit numbers can tell"),
+        (["4", "4.0", "4e0"], "all labels are 4: nothing can be correlated"),
+    ],
+)
+def test_numbers_that_no_score_can_be_made_of(tmp_path, numbers, said):
+    write(tmp_path, table(label=numbers))
+    with pytest.raises(ValueError, match=said):
+        read_split(find_task("a:pearson_spearman"), tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_text_of_another_encoding(tmp_path, kind):
+    line = (
+        "text,label\ncaf\u00e9,mixed\n" if kind == "csv" else '{"text": "\u00e9", "label": "a"}\n'
+    )
+    (tmp_path / f"validation.{kind}").write_bytes(line.encode("latin-1"))
+    with pytest.raises(ValueError, match=f"validation.{kind} is no readable {kind}"):
+        read_split(TASK, tmp_path)
+
+
+def test_what_a_folder_remembers_of_the_hub_says_columns_and_labels():
+    """Or rows of one column would be taken for those of another."""
+    asked = [
+        Selection("x/y", text="a").task("t:accuracy"),
+        Selection("x/y", label="a").task("t:accuracy"),
+        Selection("x/y", text_pair="a").task("t:accuracy"),
+    ]
+    tasks = [task.with_labels(names) for task in asked for names in (NAMES, NAMES[::-1])]
+    assert len({Selection("x/y").request(task) for task in tasks}) == len(tasks)
+    glue = Selection("x/y").request(find_task("sst2"))
+    assert glue == "x/y sst2 validation max-examples=None max-length=None"
 
 
 def test_which_file(tmp_path):
