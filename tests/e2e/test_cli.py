@@ -340,7 +340,7 @@ def bad_config(folder):
 
 
 def other_model(folder):
-    edit_config(folder, model_type="albert")
+    edit_config(folder, model_type="bart")
 
 
 def no_tokenizer(folder):
@@ -365,7 +365,7 @@ def no_tokenizer(folder):
         (small_vocabulary, "beyond the vocabulary of 20"),
         (no_config, "has no config.json"),
         (bad_config, "is not JSON"),
-        (other_model, "model_type 'albert' is not supported"),
+        (other_model, "model_type 'bart' is not supported"),
         (no_tokenizer, "has no tokenizer"),
     ],
     ids=lambda x: getattr(x, "__name__", ""),

@@ -109,5 +109,5 @@ def test_more_than_the_positions_is_refused():
 
 
 def test_folders_keep_what_was_asked_of_the_hub_by_this_text():
-    asked = Selection(max_examples=8, max_length=64, labels=("a", "b")).request("sst2")
+    asked = Selection(max_examples=8, max_length=64, labels=("a", "b")).request(SST2)
     assert asked == "nyu-mll/glue sst2 validation max-examples=8 max-length=64"
