@@ -97,10 +97,21 @@ def chip_of(root: Key[Array, ""], number: UInt32[Array, ""]) -> Chip:
 
 
 def array_key(
-    chip_key: Key[Array, ""], array: ArrayId, layer: int | UInt32[AnyArray, ""]
+    chip_key: Key[Array, ""],
+    array: ArrayId,
+    layer: int | UInt32[AnyArray, ""],
+    numbers: UInt32[Array, "k"] | None = None,
 ) -> Key[Array, ""]:
-    """Derive the key of a matrix's base array in a layer (0 where it is not stacked)."""
-    return jax.random.fold_in(functools.reduce(jax.random.fold_in, array.numbers, chip_key), layer)
+    """Derive the key of a matrix's base array in a layer (0 where it is not stacked).
+
+    Args:
+        chip_key: the chip's.
+        array: the matrix's identity.
+        layer: number of the layer.
+        numbers: those of the identity, where they are traced; None: as `array` has them.
+    """
+    folded = array.numbers if numbers is None else tuple(numbers)
+    return jax.random.fold_in(functools.reduce(jax.random.fold_in, folded, chip_key), layer)
 
 
 def spare_key(chip_key: Key[Array, ""], j: int) -> Key[Array, ""]:

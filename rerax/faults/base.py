@@ -51,6 +51,9 @@ class FaultModel:
     has_polarity: bool = True
     """Whether `sa1_share` means anything to it."""
 
+    tells_arrays_apart: bool = True
+    """Whether `disturb` looks at its site; if not, arrays of one shape share a compiled sampler."""
+
     @property
     def text(self) -> str:
         """Its name in rows and flags (`register_fault`), as `fault_model` takes it.
@@ -152,6 +155,8 @@ class FaultModel:
 @dataclass(frozen=True)
 class NoFault(FaultModel):
     """No faults, and nothing to sample: a clean pass in its cheapest form. For Python only."""
+
+    tells_arrays_apart = False
 
     has_polarity = False
 

@@ -29,6 +29,8 @@ class Clustered(FaultModel):
         ValueError: shape outside that range.
     """
 
+    tells_arrays_apart = False
+
     shape: float
 
     def __post_init__(self) -> None:

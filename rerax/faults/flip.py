@@ -13,6 +13,8 @@ from rerax.faults.base import FaultModel, Odds, Site, register_fault
 class Flip(FaultModel):
     """Transient bit flips: every stored bit inverted independently, held for one evaluation."""
 
+    tells_arrays_apart = False
+
     has_polarity = False
     text = "flip"
 

@@ -15,6 +15,8 @@ from rerax.faults.base import FaultModel, Odds, register_fault
 class Wordline(FaultModel):
     """Broken wordlines: all cells of a line within one tile are stuck alike."""
 
+    tells_arrays_apart = False
+
     text = "wordline"
 
     def states(self, key: Any, rates: Any, spec: ChipSpec, shape: tuple[int, int]) -> Any:
@@ -31,6 +33,8 @@ class Wordline(FaultModel):
 @dataclass(frozen=True)
 class Bitline(FaultModel):
     """Broken bitlines: all cells of a line within one tile are stuck alike."""
+
+    tells_arrays_apart = False
 
     text = "bitline"
 

@@ -18,6 +18,8 @@ class Short(FaultModel):
     reads at most its own highest level.
     """
 
+    tells_arrays_apart = False
+
     has_polarity = False
     text = "short"
 

@@ -11,6 +11,8 @@ from rerax.faults.base import FaultModel, Odds, register_fault
 class Uniform(FaultModel):
     """Every cell stuck independently with the same probability."""
 
+    tells_arrays_apart = False
+
     text = "uniform"
 
     def states(self, key: Any, rates: Any, spec: ChipSpec, shape: tuple[int, int]) -> Any:

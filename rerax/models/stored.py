@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Int8, Key, UInt8
+from jaxtyping import Array, Bool, Int8, Key, UInt8, UInt32
 
 from rerax._types import AnyArray
 from rerax.crossbar.array_id import ArrayId
@@ -205,7 +205,11 @@ def _checked_mask(mask: Any, stored: StoredModel) -> FaultMask:
 
 
 def read_codes(
-    crossbar: Crossbar, chip: Chip, faults: Faults, hardware: Hardware
+    crossbar: Crossbar,
+    chip: Chip,
+    faults: Faults,
+    hardware: Hardware,
+    numbers: UInt32[Array, "k"] | None = None,
 ) -> tuple[Int8[Array, "R C"], Counts]:
     """Read the codes of one matrix of one chip.
 
@@ -214,6 +218,7 @@ def read_codes(
         chip: which chip.
         faults: rate, and where faults act.
         hardware: what it lies on.
+        numbers: those of its identity, where they are traced; None: as `crossbar.array` has them.
 
     Returns:
         Codes, and faulty cells (spare arrays included). Codes of closed lines mean nothing.
@@ -222,7 +227,7 @@ def read_codes(
     crossbar = jax.tree.map(jnp.asarray, crossbar)
     spare = range(hardware.protection.spare_arrays)
     keys = [chip.key, *(spare_key(chip.key, j) for j in spare)]
-    own = [array_key(key, crossbar.array, crossbar.layer) for key in keys]
+    own = [array_key(key, crossbar.array, crossbar.layer, numbers) for key in keys]
     site = Site(chip.number, crossbar.array, crossbar.layer)
     name, spec = crossbar.array.name, hardware.spec
     images = [_image_in(crossbar, k, spec) for k in range(len(keys))]

@@ -69,6 +69,10 @@ class Protection:
     needs_gates: bool = False
     """Whether it can do nothing for a matrix without gates, of which no cell is freed."""
 
+    tells_arrays_apart: bool = True
+    """Whether `write` or `recover` look at the matrix's name; if not, matrices of one shape share
+    what is compiled."""
+
     @property
     def text(self) -> str:
         """Its name in rows and flags (`register_protection`), as `protection` takes it.

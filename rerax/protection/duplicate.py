@@ -30,6 +30,8 @@ class Duplicate(Protection):
         ValueError: an even number, or fewer than 3.
     """
 
+    tells_arrays_apart = False
+
     copies: int = 3
     erasures: bool = False
 

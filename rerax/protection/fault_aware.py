@@ -48,6 +48,8 @@ class FaultAware(Protection):
     Source: closest-value mapping, sign-flip and bit-flip as compared in arXiv 2512.18459.
     """
 
+    tells_arrays_apart = False
+
     ways: tuple[str, ...] = ("closest",)
     rows: int = 128
 

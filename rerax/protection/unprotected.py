@@ -13,6 +13,8 @@ from rerax.protection.expected_error import no_copies
 class Unprotected(Protection):
     """Words as they are."""
 
+    tells_arrays_apart = False
+
     text = "none"
 
     def votes(

@@ -19,15 +19,18 @@ from rerax.crossbar import keys
 from rerax.crossbar.encoding import decode
 from rerax.crossbar.spec import ChipSpec
 from rerax.evaluate import engine
+from rerax.evaluate import network as network_of_chips
 from rerax.evaluate.engine import Evaluator, Network
 from rerax.faults import Uniform
 from rerax.faults.mask import Faults
 from rerax.faults.sampling.rates import rate_table
 from rerax.glue.packing import make_batches
 from rerax.hardware import Hardware
-from rerax.models.bert.crossbars import program_bert
+from rerax.models.bert.crossbars import crossbars_by_section, fault_mask, program_bert
 from rerax.models.bert.model import Bert
 from rerax.models.bert.names import DEFAULT_GROUPS, IDS
+from rerax.models.bert.scope import Scope
+from rerax.models.stored import read_codes
 
 EXAMPLES = tiny.random_examples(lengths=(8, 16))
 BATCHES = make_batches(EXAMPLES, tokens=64)
@@ -219,3 +222,47 @@ def test_fit_memory_cuts_long_splits_but_not_below_the_floor():
     stream = many.tokens * tiny.CONFIG.hidden_size * 4
     assert engine.fit_memory(NETWORK, many, limit=stream // 2)[1] == 2
     assert engine.fit_memory(NETWORK, many, limit=1)[1] == many.tokens // engine.SHARD_TOKENS
+
+
+class Alike(Halves):
+    """Cells that fail without regard to where they are."""
+
+    tells_arrays_apart = False
+
+
+@pytest.mark.parametrize(
+    "hardware",
+    [
+        Hardware(SPEC, Alike()),
+        Hardware(fault=Uniform(), protection="duplicate:3"),
+        Hardware(fault=Alike(), protection="msb:1x3:lsb"),
+        Hardware(fault=Uniform(), protection="closest"),
+    ],
+    ids=lambda h: h.protection.text,
+)
+def test_matrices_of_one_shape_are_read_as_each_is_alone(hardware):
+    sections = crossbars_by_section(program_bert(PARAMS, hardware))
+    section = {n: jax.tree.map(lambda a: a[1], c) for n, c in sections["encoder"].items()}
+    chip, faults = keys.chip(3, 5), Faults(rate_table(0.05))
+    assert sorted(map(len, network_of_chips._alike(section, hardware, faults))) == [1, 1, 4]
+    codes, counts = jax.jit(lambda s: network_of_chips.reader(hardware, chip, faults)(s))(section)
+    for name, crossbar in section.items():
+        alone = jax.jit(lambda c: read_codes(c, chip, faults, hardware))(crossbar)
+        np.testing.assert_array_equal(codes[name], alone[0], name)
+        for one, other in zip(counts[name], alone[1], strict=True):
+            assert int(one) == int(other)
+    own = {name: [int(count) for count in found] for name, found in counts.items()}
+    assert own["query"] != own["key"]  # each has cells of its own
+
+
+def test_what_looks_at_the_array_is_read_array_by_array():
+    """Also where faults are restricted, since what is not faulty is not sampled."""
+    sections = crossbars_by_section(program_bert(PARAMS, INTEGER))
+    section = {n: jax.tree.map(lambda a: a[1], c) for n, c in sections["encoder"].items()}
+    none = Faults(rate_table(0.05))
+    assert INTEGER.fault.tells_arrays_apart
+    assert len(network_of_chips._alike(section, INTEGER, none)) == len(section)
+    everywhere = fault_mask(Scope.parse("layers=1"), DEFAULT_GROUPS, 3)
+    alike = Hardware(SPEC, Alike())
+    restricted = network_of_chips._alike(section, alike, none._replace(mask=everywhere))
+    assert len(restricted) == len(section)

@@ -48,6 +48,8 @@ class Code(Protection):
     Source: in-place codes, arXiv 1910.14479; Golay, BCH and Hsiao codes are the textbooks'.
     """
 
+    tells_arrays_apart = False
+
     name: str = "golay"
     bits: int = 4
     into: str = "pruned"

@@ -54,6 +54,8 @@ class MsbEmbed(Protection):
         ValueError: a field outside its range.
     """
 
+    tells_arrays_apart = False
+
     msbs: int = 2
     copies: int | tuple[int, ...] = 3
     into: str = "pruned"
