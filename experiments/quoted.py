@@ -39,7 +39,7 @@ HEADLINES = {
     "vote": ("35", "offset", "msb:2x3:pruned"),
     "light": ("21", "offset", "code:hamming:4:pruned"),
     "tested": ("35", "offset", "code:golay:4:pruned:closest"),
-    "tested, not pruned": ("dense", "offset", "closest+sign"),
+    "tested, not pruned": ("dense", "offset", "closest"),
 }
 """Curves of `zero_cells.py` that a sentence quotes: model, encoding and protection."""
 

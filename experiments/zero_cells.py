@@ -231,9 +231,9 @@ def fold(rows: pd.DataFrame, task: str) -> list[dict[str, Any]]:
             line |= {f"T_{k}": _with_interval(one) for k, one in enumerate(ratio, 1)}
         lines.append(line)
 
-    def place(line: dict[str, Any]) -> float:
-        rate = line["rate_1"][0]
-        return -math.inf if rate is None else -rate
+    def place(line: dict[str, Any]) -> list[float]:
+        rates = [line[f"rate_{k}"][0] for k in (1, 2)]
+        return [-math.inf if rate is None else -rate for rate in rates]
 
     return sorted(lines, key=place)
 
@@ -268,6 +268,8 @@ def _span(found: Sequence[float | None] | None, shown: str, least: float = 0.0) 
     """An estimate and its interval; of one below the lowest rate that was tried, only that."""
     if found is None:
         return ""
+    if found[0] == 0:
+        return "lost at rate 0"
     if found[0] is not None and found[0] < least:
         return f"below {least:{shown}}"
     value, low, high = ("?" if x is None else format(x, shown) for x in found)
