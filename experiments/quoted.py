@@ -404,6 +404,11 @@ def packed() -> Quoted:
     }
 
 
+def family_cost() -> Quoted:
+    """Times a BERT of the same matrices that a chip takes in the other families."""
+    return {"times": list(_result("family_cost")["times_bert"].values())}
+
+
 def cores() -> Quoted:
     """One process on all cores and one on each: seconds a chip, and times rerax on each core."""
     table = {
