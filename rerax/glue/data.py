@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from rerax.glue import own
 from rerax.glue.label_order import check_file_names
 from rerax.glue.selection import HUB, Selection, check_length
+from rerax.glue.tables import is_text, without_categories
 from rerax.glue.tasks import Task, find_task
 from rerax.glue.tokenizer_fit import case_warning, check_files
 
@@ -165,11 +166,9 @@ def _task_columns(task: Task, table: pa.Table) -> pa.Table:
     """Take the task's columns without categories, text as large strings however Arrow holds it."""
     found = {}
     for name in (*task.fields, "label"):
-        column = table[name]
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        text = pa.types.is_string(column.type) or pa.types.is_string_view(column.type)
-        found[name] = column.cast(pa.large_string()) if text and name != "label" else column
+        column = without_categories(table[name])
+        text = name != "label" and is_text(column.type)
+        found[name] = column.cast(pa.large_string()) if text else column
     return pa.table(found)
 
 

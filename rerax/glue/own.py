@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from rerax.glue.tables import find_files, read_table
+from rerax.glue.tables import find_files, is_text, read_table, without_categories
 from rerax.glue.tasks import Task, plain_name
 from rerax.models.bert.config import are_placeholders
 
@@ -85,21 +85,10 @@ def _check_columns(wanted: Sequence[str], columns: Sequence[str], where: str) ->
         raise ValueError(f"{where} has the column {twice[0]} twice: leave one of them")
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Take a column without categories."""
-    dictionary = pa.types.is_dictionary(column.type)
-    return column.cast(column.type.value_type) if dictionary else column
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    return any(is_one(kind) for is_one in kinds)
-
-
 def _texts(column: pa.ChunkedArray, name: str, where: str) -> list[str]:
-    column = _plain(column)
+    column = without_categories(column)
     found: list[Any] = column.to_pylist()
-    if found and not _is_text(column.type):
+    if found and not is_text(column.type):
         raise ValueError(f"{where}: column {name} is {column.type}: it must be text")
     if None in found:
         raise ValueError(f"{where}: row {found.index(None) + 1} has no {name}: fill or drop it")
@@ -110,7 +99,7 @@ def _labels(
     column: pa.ChunkedArray, names: tuple[str, ...], name: str, where: str
 ) -> list[str | None]:
     """Name the labels: as the file does that has numbers for them, else by their text."""
-    column = _plain(column)
+    column = without_categories(column)
     values, kind = column.to_pylist(), column.type
     if names and pa.types.is_integer(kind):
         outside = [i for i in values if i is not None and not -1 <= i < len(names)]
@@ -122,7 +111,7 @@ def _labels(
         return [None if i is None or i < 0 else names[i] for i in values]  # -1: not labelled
     if pa.types.is_floating(kind):
         return [None if x is None or np.isnan(x) else _number(x) for x in values]
-    if not (_is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+    if not (is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         if pa.types.is_null(kind):
             return values
         raise ValueError(f"{where}: column {name} is {kind}: labels must be text or numbers")

@@ -65,3 +65,14 @@ def find_files(data: Path, split: str) -> list[Path]:
         f"{data} has no {split}.csv, .tsv, .jsonl or .parquet, but {', '.join(here) or 'none'}: "
         "give --split as they are called, or the file itself"
     )
+
+
+def without_categories(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Take a column's values where it holds categories."""
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column is text, however Arrow holds it."""
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(is_one(kind) for is_one in kinds)
