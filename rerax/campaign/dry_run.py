@@ -77,7 +77,7 @@ def dry_run(parts: Sequence[Part], settings: Settings, out: Place) -> list[Cost]
         chips = chips_of(points, settings.chips)
         asked = len(points) * (chips if isinstance(chips, int) else len(chips))
         work = missing(here, points, chips)
-        passes = sum(block.chips if point.rate else 1 for point, block in work)
+        passes = sum(1 if point.is_clean else block.chips for point, block in work)
         pace, seconds = _seconds_a_chip(runs, workload.name), None
         if pace is not None:
             seconds = passes * pace

@@ -87,6 +87,10 @@ def _polarity_text(polarity: str) -> str | None:
     return None if polarity == "plain" else polarity
 
 
+def _misread_number(sigma: float) -> float | None:
+    return sigma or None
+
+
 def _tested_text(found: Tested) -> str | None:
     return None if found.is_complete else found.text
 
@@ -141,6 +145,14 @@ class Point:
     tested: ATested = _field(
         13, "string", tested, _tested_text, default=Tested(), makes=True, later=True
     )
+    misread: float = _field(
+        17,
+        "double",
+        lambda text: float(read_fraction(text, "misread")),
+        _misread_number,
+        default=0.0,
+        later=True,
+    )
 
     def __post_init__(self) -> None:
         for name, field in FIELDS.items():
@@ -164,6 +176,7 @@ class Point:
             raise ValueError(f"dtype {self.dtype!r} is not supported: use float32 or bfloat16")
         hardware = self.hardware  # raises
         object.__setattr__(self, "polarity", hardware.spec.polarity)
+        object.__setattr__(self, "misread", hardware.spec.misread)
         object.__setattr__(self, "tested", hardware.tested)
         if hardware.spec.inverted and self.sa1_share is not None and self.sa1_share <= 0.5:
             raise ValueError(
@@ -177,9 +190,8 @@ class Point:
     @property
     def spec(self) -> ChipSpec:
         """The crossbar that the point is about."""
-        return ChipSpec(
-            self.encoding, self.bits, self.bits_per_cell, self.tile, self.layout, self.polarity
-        )
+        fields = ("encoding", "bits", "bits_per_cell", "tile", "layout", "polarity", "misread")
+        return ChipSpec(*(getattr(self, name) for name in fields))
 
     @property
     def hardware(self) -> Hardware:
@@ -204,10 +216,20 @@ class Point:
         return digest(self.identity())
 
     @property
+    def is_clean(self) -> bool:
+        """Whether nothing is wrong with its chips, so that all of them are one and the same."""
+        return not (self.rate or self.misread)
+
+    @property
+    def clean(self) -> "Point":
+        """The point whose chips have neither faults nor cells sensed wrongly."""
+        return replace(self, rate=0.0, misread=0.0)
+
+    @property
     def clean_hash(self) -> str:
         """Name of the point's model, task, spec and protection, whatever the faults."""
         without = {"rate": 0.0, "sa1_share": None, "fault": None, "faulty": None}
-        plain = replace(self, fault=Uniform())  # so that no map is read
+        plain = replace(self.clean, fault=Uniform())  # so that no map is read
         return digest({**plain.identity(), **without})
 
 

@@ -194,7 +194,7 @@ class Runner:
         workload = workload.complete()
         if self.settings.all_cores and self.processes.count == 1:
             spec = max((point.spec for point, _ in work), key=lambda spec: spec.cells_per_weight)
-            chips = sum(block.chips for point, block in work if point.rate)
+            chips = sum(block.chips for point, block in work if not point.is_clean)
             one_device_a_core(workload.config, workload.tokens, spec, chips, len(work))
         from rerax.campaign.worker import Worker
 
@@ -342,7 +342,7 @@ def _side_by_side(workers: Sequence[Iterator[Progress]], todo: _Todo) -> Iterato
 def spans(work: Sequence[tuple[Point, Block]], lanes: int) -> list[tuple[Point, list[Block]]]:
     """Group blocks so that they fill the lanes of a device, where these are wider than a block.
 
-    All blocks of rate 0 are one group: their chips are one chip.
+    All blocks of a clean point are one group: their chips are one chip.
 
     Args:
         work: blocks in the order of their points.
@@ -354,7 +354,7 @@ def spans(work: Sequence[tuple[Point, Block]], lanes: int) -> list[tuple[Point, 
             before, blocks = found[-1]
             chips = blocks[-1].last + 1 - blocks[0].first
             follows = before == point and blocks[-1].last + 1 == block.first
-            if follows and (chips + BLOCK <= lanes or point.rate == 0):
+            if follows and (chips + BLOCK <= lanes or point.is_clean):
                 blocks.append(block)
                 continue
         found.append((point, [block]))

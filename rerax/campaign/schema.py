@@ -6,7 +6,14 @@ from rerax.campaign.point import FIELDS
 
 _TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
 _POINT = {name: pa.type_for_alias(field.column) for name, field in FIELDS.items()}
-_LAST = ("rate", "sa1_share", "faulty", "polarity", "tested")  # of the columns of a point
+_LAST = (
+    "rate",
+    "sa1_share",
+    "faulty",
+    "polarity",
+    "tested",
+    "misread",
+)  # of the columns of a point
 SCHEMA = pa.schema(
     [
         *((name, kind) for name, kind in _POINT.items() if name not in _LAST),
@@ -44,6 +51,7 @@ SCHEMA = pa.schema(
         ("polarity", _POINT["polarity"]),
         ("tested", _POINT["tested"]),
         ("macro_f1", _REAL),
+        ("misread", _POINT["misread"]),
     ]
 )
 """The schema of all rows. Columns are only ever added to it, each of them nullable."""

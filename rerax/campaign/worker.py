@@ -95,7 +95,7 @@ class Worker:
         bare: dict[str, list[str]] = {}
         reads: list[dict[str, Any]] = []
         for point in dict.fromkeys(
-            replace(p, rate=0.0, sa1_share=None, fault=Uniform(), faulty=None) for p in points
+            replace(p.clean, sa1_share=None, fault=Uniform(), faulty=None) for p in points
         ):
             groups, name = point.matrices, point.protection.text
             ledgers = crossbars.ledgers(inputs.params, point.hardware, groups, inputs.gates)
@@ -191,8 +191,8 @@ class Worker:
         if _model_of(point) not in self.programmed:
             yield Progress(0, block.chips, point, "compiling")
         floating = self._float_score(point, known)
-        clean = self._clean_score(point, known)  # last: it is laid out as the point itself is
-        if point.rate == 0:  # every chip of a fault-free point is the same chip
+        clean = self._clean_score(point, known)  # last: mostly laid out as the point itself is
+        if point.is_clean:  # every chip of such a point is the same chip
             facts = self.facts(point, range(1))
             facts = {name: _repeat(value, block.chips) for name, value in facts.items()}
             yield Progress(block.chips, block.chips, point)
@@ -207,7 +207,7 @@ class Worker:
 
     def _clean_score(self, point: Point, known: dict[str, float]) -> float:
         key = digest({"clean": point.clean_hash, **self._pair(point)})
-        return self._made_once(key, known, replace(point, rate=0.0))
+        return self._made_once(key, known, point.clean)
 
     def _made_once(self, key: str, known: dict[str, float], point: Point) -> float:
         """Get a reference score, computed by whichever device needs it first; the others wait.
@@ -333,7 +333,7 @@ def _model_of(point: Point) -> Point:
 
 def _plain(point: Point) -> Point:
     """Make the point whose model has no codes and no faults."""
-    fault_free = replace(point, rate=0.0, faulty=None, protection=Unprotected())
+    fault_free = replace(point.clean, faulty=None, protection=Unprotected())
     return replace(fault_free, dtype="float32", matrices=(), bits=8)
 
 

@@ -80,9 +80,10 @@ def chip(
 def _show(found: "RecordedChip", view: "Reproduction") -> None:
     row, at = found.row, found.point
     where = "" if at.faulty is None else f" in {at.faulty.text}"
+    noise = f" misread {at.misread:g}" if at.misread else ""
     print(
         f"chip {row['chip']} of {row['point_hash'][:16]}: {at.task} {at.model} {at.encoding} "
-        f"{at.protection.text} {at.fault.text}{where} rate {rate_text(at.rate)}"
+        f"{at.protection.text} {at.fault.text}{where} rate {rate_text(at.rate)}{noise}"
     )
     if view.same_platform:
         print(f"score {100 * view.score:.2f} %, as in its row")

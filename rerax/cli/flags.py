@@ -234,6 +234,12 @@ class PointFlags(Flags, heading="Crossbars"):
         "uniform",
         heading="Faults",
     )
+    misread: str = opt(
+        "Noise of a sensed level: SD in distances between levels, 0 to 1.",
+        "SIGMA,..",
+        "0",
+        heading="Faults",
+    )
     faulty_layers: str | None = opt(
         "Encoder layers in which faults act: 0,3 or 0+3 or each or all.", "L,..", heading="Faults"
     )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 LISTS = (
     *("encoding", "bits", "bits_per_cell", "tile", "layout", "polarity", "fault", "protection"),
-    "tested",
+    *("tested", "misread"),
 )
 """Fields of a point that several values make a grid of."""
 SINGLE = ("input_bits", "dtype", "matrices")

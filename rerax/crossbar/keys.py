@@ -27,7 +27,7 @@ else:  # what is of another kind is refused below, in a line of our own
 
 _TRAINING = 0xFFFFFFFF  # no chip has this number
 _SPARE = 0x80000000  # no matrix has this number
-_MISSED = 0xFFFFFFFF  # no purpose of an array has this number
+_MISSED, _MISREAD = 0xFFFFFFFF, 0xFFFFFFFE  # no purposes of an array have these numbers
 _PURPOSES = {"head": 0, "order": 1, "dropout": 2}
 
 Words = tuple[UInt32[Array, "*shape"], UInt32[Array, "*shape"]]
@@ -122,6 +122,11 @@ def spare_key(chip_key: Key[Array, ""], j: int) -> Key[Array, ""]:
 def missed_key(array_key: Key[Array, ""]) -> Key[Array, ""]:
     """Derive the key of what the test of an array does not find, from the array's own."""
     return jax.random.fold_in(array_key, _MISSED)
+
+
+def misread_key(array_key: Key[Array, ""]) -> Key[Array, ""]:
+    """Derive the key of what is sensed wrongly of an array, from the array's own."""
+    return jax.random.fold_in(array_key, _MISREAD)
 
 
 def training_key(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from rerax.values import check_integer, is_integer, is_whole
+from rerax.values import check_integer, check_real, is_integer, is_whole
 
 SEMANTICS = 1
 """Raised whenever stuck cells, words or codes of an existing campaign would change."""
@@ -34,6 +34,10 @@ class ChipSpec:
             complemented in every row, the others in odd ones, for chips on which SA1 is commoner
             and encodings whose bits are mostly 0 (sign-magnitude: all bits but the sign;
             differential: all). Held as the bits themselves, `inverted:0x7f`, which may be given.
+        misread: how uncertain the level is that is sensed of a cell, stuck or not: standard
+            deviation of Gaussian noise, in distances between adjacent levels, 0 to 1. The nearest
+            level there is is read. Drawn once a chip, so that all sentences meet the same errors;
+            what is misread at some noise is at any larger one as well.
 
     Raises:
         ValueError: a field outside its range.
@@ -49,6 +53,7 @@ class ChipSpec:
     tile: tuple[int, int] = (128, 128)
     layout: str = "interleaved"
     polarity: str = "plain"
+    misread: float = 0.0
 
     def __post_init__(self) -> None:
         if self.encoding not in ENCODINGS:
@@ -68,6 +73,13 @@ class ChipSpec:
                 f"tile {self.tile!r} is not a size: give wordlines x bitlines, each >= 1"
             )
         object.__setattr__(self, "polarity", self._resolved())
+        check_real("misread", self.misread)
+        if not 0 <= self.misread <= 1:  # also catches NaN
+            raise ValueError(
+                f"misread {self.misread} is outside [0, 1]: give the standard deviation of a "
+                "sensed level, in distances between adjacent levels"
+            )
+        object.__setattr__(self, "misread", float(self.misread) + 0.0)
 
     def _resolved(self) -> str:
         """Spell out the bits of an `inverted` polarity."""

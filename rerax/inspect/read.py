@@ -1,7 +1,6 @@
 """What one chip of a campaign reads: its codes and its faulty cells."""
 
 import functools
-from dataclasses import replace
 
 import jax
 import numpy as np
@@ -19,21 +18,20 @@ from rerax.models.stored import kept_codes, read_codes
 
 
 def read_chip(
-    worker: Worker, recorded: RecordedChip, rate: float | None = None
+    worker: Worker, recorded: RecordedChip
 ) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, dict[str, Counts]]]:
     """Read the codes of the chip, zeros behind closed gates, and count its faulty cells.
 
     Args:
         worker: evaluates the row's workload.
         recorded: which chip.
-        rate: another rate than the row's.
 
     Returns:
         {section: {matrix: [layers, R, C] int8}} and counts [layers]; one layer outside the
         encoder.
     """
     stored = worker.prepared(recorded.point).stored
-    chip, faults = chip_and_faults(worker, recorded, rate)
+    chip, faults = chip_and_faults(worker, recorded)
     codes: dict[str, dict[str, np.ndarray]] = {}
     counts: dict[str, dict[str, Counts]] = {}
     for section, matrices in crossbars_by_section(stored).items():
@@ -52,14 +50,11 @@ def read_chip(
     return codes, counts
 
 
-def chip_and_faults(
-    worker: Worker, recorded: RecordedChip, rate: float | None = None
-) -> tuple[keys.Chip, Faults]:
+def chip_and_faults(worker: Worker, recorded: RecordedChip) -> tuple[keys.Chip, Faults]:
     """Make the chip and its faults."""
     point, layers = recorded.point, worker.inputs.config.layers
-    rates = rates_of(point if rate is None else replace(point, rate=rate))
     mask = None if point.faulty is None else fault_mask(point.faulty, point.matrices, layers)
-    return keys.chip(recorded.settings.seed, recorded.chip), Faults(rates, mask)
+    return keys.chip(recorded.settings.seed, recorded.chip), Faults(rates_of(point), mask)
 
 
 def layers_of(crossbar: Crossbar) -> list[Crossbar]:

@@ -86,7 +86,7 @@ def reproduce(
     tell(Progress(1, worst + 2, point))
     same = worker.platform == row["platform"]
     _check(row, now, same)
-    clean = _first(worker.facts(replace(point, rate=0.0), chips))
+    clean = _first(worker.facts(point.clean, chips))
     tell(Progress(2, worst + 2, point))
     ranked = sorted(matrix_errors(worker, recorded), key=lambda m: -m.error)
     chosen = [m for m in ranked if m.error > 0][:worst]
@@ -138,7 +138,7 @@ def _alone(scope: Scope | None, matrix: MatrixErrors) -> Scope:
 def matrix_errors(worker: Worker, recorded: RecordedChip) -> list[MatrixErrors]:
     """List every matrix on crossbars, with its faulty cells and the error of its weights."""
     sections = crossbars_by_section(worker.prepared(recorded.point).stored)
-    clean, _ = read_chip(worker, recorded, rate=0.0)
+    clean, _ = read_chip(worker, replace(recorded, point=recorded.point.clean))
     found, counts = read_chip(worker, recorded)
     listed = []
     for section, there in found.items():

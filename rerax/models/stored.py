@@ -27,6 +27,7 @@ from rerax.faults import FaultModel, NoFault, Site, Tested
 from rerax.faults.bit_filter import disturb_bits
 from rerax.faults.mask import FaultMask, Faults
 from rerax.faults.read_out import Counts, ReadOut, rewritten
+from rerax.faults.sampling.misread import sense
 from rerax.faults.sampling.missed import missed_bits
 from rerax.faults.sampling.rates import ARate, RateTable, rate_table
 from rerax.hardware import Hardware
@@ -232,17 +233,17 @@ def read_codes(
     name, spec = crossbar.array.name, hardware.spec
     images = [_image_in(crossbar, k, spec) for k in range(len(keys))]
     how: tuple[Any, ...] = (images, own, site, faults.rates, spec)
+    acts: Array | None = None
     if faults.mask is None:
         arrays, stuck = _read_arrays(hardware.fault, hardware.tested, None, *how)
     else:  # what is not faulty is not sampled either
-        if crossbar.array.name not in faults.mask.arrays:
+        if name not in faults.mask.arrays:
             raise ValueError(
-                f"the fault mask says nothing of {crossbar.array.name}: name every array on "
-                "crossbars"
+                f"the fault mask says nothing of {name}: name every array on crossbars"
             )
-        acts = jnp.asarray(faults.mask.arrays[crossbar.array.name])
+        acts = jnp.asarray(faults.mask.arrays[name]).ravel()[crossbar.layer]
         arrays, stuck = lax.cond(
-            acts.ravel()[crossbar.layer],
+            acts,
             functools.partial(
                 _read_arrays, hardware.fault, hardware.tested, faults.mask.bits, *how
             ),
@@ -260,6 +261,11 @@ def read_codes(
         held = base.words & base.known
         written, chosen = scheme.write(wanted, base.known, held, extra, spec, name)
         arrays[0], extra = rewritten(base, stuck, wanted, written), (extra, chosen)
+    if spec.misread:
+        arrays = [
+            array._replace(words=_sensed(array.words, image.complement, key, spec, faults, acts))
+            for array, image, key in zip(arrays, images, own, strict=True)
+        ]
     return decode(scheme.recover(arrays, extra, spec, name), spec), counts
 
 
@@ -284,7 +290,37 @@ def _image_in(crossbar: Crossbar, number: int, spec: ChipSpec) -> _StoredImage:
 def _complemented(
     words: UInt8[Array, "G R C"], complement: AnyArray | None
 ) -> UInt8[Array, "G R C"]:
-    return words if complement is None else words ^ complement
+    return words if complement is None else jnp.asarray(words ^ complement)
+
+
+def _sensed(
+    words: UInt8[Array, "G R C"],
+    turned: AnyArray | None,
+    key: Key[Array, ""],
+    spec: ChipSpec,
+    faults: Faults,
+    acts: AnyArray | None,
+) -> UInt8[Array, "G R C"]:
+    """Sense the levels of an array's cells, some wrongly where faults act (`ChipSpec.misread`).
+
+    Args:
+        words: plain words.
+        turned: which of their bits lie complemented in cells; None: none.
+        key: the array's key.
+        spec: geometry, and the noise.
+        faults: in which bits faults act.
+        acts: whether they do in this array; None: they do.
+    """
+
+    def sensed(words: UInt8[Array, "G R C"]) -> UInt8[Array, "G R C"]:
+        in_cells = _complemented(words, turned)
+        return _complemented(sense(in_cells, key, spec, faults.rates.axis), turned)
+
+    found = sensed(words) if acts is None else lax.cond(acts, sensed, lambda words: words, words)
+    if faults.mask is None or faults.mask.bits is None:
+        return found
+    bits = jnp.asarray(faults.mask.bits)
+    return (words & ~bits) | (found & bits)
 
 
 def _read_arrays(

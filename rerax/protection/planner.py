@@ -66,7 +66,11 @@ def allocate(
         chances: odds of a cell at the rate planned for.
         spec: geometry.
         erasures: whether cells known to be stuck do not vote.
+
+    Raises:
+        ValueError: cells that are sensed wrongly, which no expected damage counts.
     """
+    _refuse_misread(spec)
     chosen = {}
     for matrix, known in matrices.items():
         table = weight_table(known)
@@ -89,8 +93,18 @@ def damage(scheme: Protection, known: MatrixProfile, chances: Odds, spec: ChipSp
 
     Raises:
         TypeError: a protection whose error is not known, at this rate or at all.
+        ValueError: cells that are sensed wrongly, which no expected damage counts.
     """
+    _refuse_misread(spec)
     return _damage(scheme, known, weight_table(known), chances, spec)
+
+
+def _refuse_misread(spec: ChipSpec) -> None:
+    if spec.misread:
+        raise ValueError(
+            f"misread {spec.misread:g} is not planned for: plan with misread 0, and sweep the "
+            "protection that is found"
+        )
 
 
 def weight_table(known: MatrixProfile) -> Float[np.ndarray, "L C 256"]:

@@ -37,9 +37,10 @@ SETTINGS = (
     "sa1_share",
     "polarity",
     "tested",
+    "misread",
 )
 """Columns that tell points apart, the rate aside."""
-NULL_MEANS = {"polarity": "plain", "tested": "all"}
+NULL_MEANS = {"polarity": "plain", "tested": "all", "misread": 0.0}
 """What rows mean that are null in a setting, if it is more than nothing."""
 PANEL_SETTINGS = ("task", "model", "fault", "sa1_share")
 """Settings that tell panels apart."""
@@ -128,7 +129,7 @@ def _summarise_point(
 ) -> PointSummary:
     first = rows.slice(0, 1).to_pylist()[0]
     scores = rows["score"].to_numpy()
-    if first["rate"] == 0:  # the same chip written many times counts once
+    if not (first["rate"] or first.get("misread")):  # the same chip many times counts once
         scores = scores[:1]
     chips = rows["chip"].to_numpy()[: len(scores)]
     passed = int(passes(scores, first["float_score"], budget).sum())

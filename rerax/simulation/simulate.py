@@ -133,10 +133,12 @@ def simulate(
         FAULTS.check_registered(fault)
         PROTECTIONS.check_registered(hardware.protection)
     names = _names(score, stored)
-    told = {"polarity": hardware.spec.polarity, "tested": hardware.tested}
+    spec = hardware.spec
+    told = {"polarity": spec.polarity, "tested": hardware.tested, "misread": spec.misread}
     later = {column: FIELDS[column].write(value) for column, value in told.items()}
-    later = {column: text for column, text in later.items() if text is not None}
-    before = (*_BEFORE, *((column, pa.string()) for column in later))
+    later = {column: value for column, value in later.items() if value is not None}
+    kinds = ((column, pa.type_for_alias(FIELDS[column].column)) for column in later)
+    before = (*_BEFORE, *kinds)
     schema = pa.schema([*before, *((n, pa.float64()) for n in names), *_BEHIND])
     try:
         tree_hash = hash_of(stored)
@@ -146,7 +148,7 @@ def simulate(
         tree_hash = None
     stored = jax.device_put(stored)
     scores = scorer(score, stored)
-    spec, cells = hardware.spec, stored.cells + stored.spare_cells
+    cells = stored.cells + stored.spare_cells
     share = float(Fraction(str(sa1_share))) if fault.has_polarity else None
     common = {
         "name": name,
@@ -174,7 +176,8 @@ def simulate(
 
         def rows_of(block: Block, own: Any = own, table: Any = table, rate: float = rate) -> Any:
             numbers = range(block.first, block.last + 1)
-            asked = numbers if rate else range(1)  # without faults every chip is the same
+            wrong = rate or spec.misread  # without either every chip is the same
+            asked = numbers if wrong else range(1)
             parts = list(scores(seed, asked, Faults(table)))
             return _rows(schema, own, numbers, parts)
 

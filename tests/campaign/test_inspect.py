@@ -15,12 +15,14 @@ import unoptimised
 from arrays import physical
 
 from rerax.campaign.point import Point
+from rerax.campaign.store import read_rows
 from rerax.cli import main
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults.read_out import stuck_words
 from rerax.inspect import recorded
 from rerax.inspect.export import cells_of
 from rerax.models.bert import convert
+from rerax.report.summary import summarise_points
 
 HEAD = "pooler,classifier"  # compiles sooner than all
 
@@ -232,3 +234,44 @@ def test_cells_lie_where_the_sampler_put_them(spec):
         _, slice_ = spec.locate(int(bitline), 4)
         top = (1 << spec.bits_of_cell(slice_ % spec.cells_per_group)) - 1
         assert level == (top if at[wordline, bitline] == 3 else 0)
+
+
+def test_cells_sensed_wrongly_make_chips_differ_without_faults(files, tmp_path, capsys):
+    """Also at rate 0; the score at rate 0 stays the one without them, and a chip is found again."""
+    out = tmp_path / "rows"
+    noisy = ("--misread", "0,0.5", "--rates", "0,0.05", "--chips", "3")
+    assert main([*sweep(files, out, *noisy), "--dry-run"]) == 0
+    assert "4 points, 12 chips" in capsys.readouterr().out
+    assert main(sweep(files, out, *noisy)) == 0
+    assert "misread" in capsys.readouterr().out
+    rows = read_rows(out)
+    frame = rows.to_pandas()
+    assert frame.clean_score.nunique() == frame.float_score.nunique() == 1
+    chips = dict(list(frame.groupby([frame.misread.fillna(0), "rate"])))
+    assert [key for key, one in chips.items() if one.correct.nunique() == 1] == [(0.0, 0.0)]
+    counts = ["stuck_at_0", "stuck_at_1", "flipped"]
+    for rate in (0.0, 0.05):
+        exact, noise = (chips[sigma, rate][counts].to_numpy() for sigma in (0.0, 0.5))
+        np.testing.assert_array_equal(exact, noise)
+    told = {(p.settings["misread"], p.rate): p.summary.chips for p in summarise_points(rows)}
+    assert told == {(0.0, 0.0): 1, (0.0, 0.05): 3, (0.5, 0.0): 3, (0.5, 0.05): 3}
+
+    row = chips[0.5, 0.0].iloc[1]
+    assert look(out, row) == 0
+    told = capsys.readouterr().out
+    assert "uniform rate 0 misread 0.5\n" in told
+    assert "as in its row" in told
+    other = tmp_path / "whole"
+    whole = [*sweep(files, other, "--misread", "0.5", "--rates", "0", "--chips", "3")]
+    whole[whole.index("--chunk") + 1] = "3"
+    assert main(whole) == 0
+    again = read_rows(other).to_pandas()
+    assert again.correct.tolist() == chips[0.5, 0.0].correct.tolist()
+
+
+def test_misread_is_not_planned_for(files, tmp_path, capsys):
+    out = tmp_path / "rows"
+    asked = ("--misread", "0.2", "--rates", "0.01", "--protection", "plan")
+    code = main(sweep(files, out, *asked))
+    assert "misread 0.2 is not planned for: plan with misread 0" in refused(capsys, code)
+    assert not out.exists()

@@ -31,6 +31,7 @@ WITH_JAX = {
     "faults.sampling.cell_list",
     "faults.sampling.flips",
     "faults.sampling.lines",
+    "faults.sampling.misread",
     "faults.sampling.missed",
     "faults.sampling.poisson_process",
     "faults.sampling.rates",

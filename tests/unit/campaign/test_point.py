@@ -29,6 +29,15 @@ def test_polarity_is_in_the_identity_unless_plain():
         replace(whole, sa1_share=0.5)
 
 
+def test_misread_is_in_the_identity_unless_0():
+    assert "misread" not in POINT.identity()
+    other = replace(POINT, misread=0.25)
+    assert other.identity()["misread"] == 0.25
+    assert other.spec.misread == 0.25
+    assert (POINT.is_clean, replace(POINT, rate=0.0).is_clean) == (False, True)
+    assert (replace(other, rate=0.0).is_clean, other.clean.is_clean) == (False, True)
+
+
 def test_the_canonical_text_is_what_the_design_says():
     assert json.loads(json.dumps(POINT.identity()))["sa1_share"] == "904/1079"
     assert POINT.identity()["rate"] == 0.001
@@ -54,7 +63,7 @@ def test_shares_are_ratios_however_written():
 def test_every_field_is_in_the_identity():
     other = Point("rte", "bert", 0.5, Fraction(1, 3), "differential", 4, 2, None, "bfloat16",
                   "separate", "64x32", "encoder", "closest", "wordline", "layers=0", "alternate",
-                  "share:0.9")  # fmt: skip
+                  "share:0.9", 0.1)  # fmt: skip
     for field in fields(Point):
         base = replace(POINT, protection="sign") if field.name == "tested" else POINT
         changed = replace(base, **{field.name: getattr(other, field.name)})
@@ -64,6 +73,7 @@ def test_every_field_is_in_the_identity():
 def test_the_clean_hash_ignores_faults_alone():
     faulty = replace(POINT, rate=0.1, sa1_share=None, fault="flip", faulty="layers=0")
     assert faulty.clean_hash == POINT.clean_hash
+    assert replace(faulty, misread=0.3).clean_hash == POINT.clean_hash
     for change in ({"bits": 7}, {"protection": "duplicate:3"}, {"model": "b"}, {"tile": "64x64"}):
         assert replace(POINT, **change).clean_hash != POINT.clean_hash
 

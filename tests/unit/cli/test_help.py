@@ -12,7 +12,7 @@ SECTIONS = {
     "text_pair label",
     "Chips": "rates sa1_share sa0 sa1 chips until_se max_chips seed",
     "Crossbars": "encoding bits bits_per_cell tile layout polarity input_bits matrices",
-    "Faults": "fault faulty_layers faulty_matrices faulty_bits",
+    "Faults": "fault misread faulty_layers faulty_matrices faulty_bits",
     "Protection": "protection tested plan_rate sensitivity budget",
     "Machine": "chunk lanes dtype distributed coordinator processes process",
 }

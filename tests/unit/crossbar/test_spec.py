@@ -101,3 +101,9 @@ def test_polarity_says_which_bits_are_complemented(encoding, given_, held, inver
 def test_bad_polarities_are_refused(encoding, polarity, said):
     with pytest.raises(ValueError, match=said):
         ChipSpec(encoding, polarity=polarity)
+
+
+@pytest.mark.parametrize("misread", [-0.1, 1.5, float("nan")])
+def test_noise_outside_its_range_is_refused(misread):
+    with pytest.raises(ValueError, match="misread"):
+        ChipSpec(misread=misread)
