@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tiny
 import unoptimised
+from arrays import random_gates
 from quick import Halves
 
 import rerax
@@ -138,3 +139,22 @@ def test_the_evaluation_is_the_whole_model(family):
     run = jax.jit(Bert(config).apply)
     expected = run({"params": params}, ids, np.stack(PLAIN.types), np.ones(ids.shape, bool))
     np.testing.assert_allclose(outcome.logits[0], expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("family", OTHERS)
+def test_copies_lie_in_the_freed_cells_of_every_family(family):
+    """They cost no cell, and copies and originals of the same matrix have the same faults."""
+    pruned = {"matrices": "pooler", "protection": "msb:2x3:pruned", "chips": 2}
+    gates = {"pooler": random_gates(np.random.default_rng(0), (), 30, 30)}
+    none, voted = (
+        sweep(family, gates=gates, **{**pruned, **change}).to_pandas()
+        for change in ({"protection": "none"}, {})
+    )
+    berts = sweep("bert", gates=gates, **pruned).to_pandas()
+    assert (voted.cells == none.cells).all()
+    for name in ("stuck_at_0", "stuck_at_1"):
+        assert voted[name].equals(none[name])
+        assert voted[name].equals(berts[name])
+    clean = voted.rate == 0
+    assert voted[clean].correct.tolist() == none[clean].correct.tolist()
+    assert voted.sparsity.iloc[0] > 0.4
