@@ -1,6 +1,7 @@
 """Levels that are sensed wrongly: how often, of which cells, and what they leave alone."""
 
 import functools
+import hashlib
 from dataclasses import replace
 
 import jax
@@ -14,7 +15,7 @@ from rerax.crossbar.encoding import complement, decode, encode
 from rerax.crossbar.keys import chip_key, root_key
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults.mask import FaultMask
-from rerax.faults.sampling.misread import sense
+from rerax.faults.sampling.misread import far_chances, sense
 from rerax.faults.sampling.rates import rate_table
 from rerax.hardware import Hardware
 from rerax.protection import protection
@@ -113,6 +114,21 @@ def test_stuck_cells_stay_and_are_sensed_like_others(spec, scheme, fault):
         sensed[0] |= (level << shift).astype(np.uint8)
     assert (codes != before).any()
     np.testing.assert_array_equal(codes, decode(jnp.asarray(sensed ^ turned), exact))
+
+
+@pytest.mark.parametrize("sigma", [0.0625, 0.2, 0.5, 1.0])
+def test_chances_are_those_of_a_gaussian(sigma):
+    found = far_chances(ChipSpec(bits_per_cell=4, misread=sigma))
+    wanted = 2 * norm.sf((np.arange(15) + 0.5) / sigma)
+    np.testing.assert_allclose(found, wanted[wanted > 1e-15], rtol=1e-13)
+    assert far_chances(ChipSpec(misread=1e-300)) == []
+
+
+def test_golden_cells():
+    """What is sensed wrongly of a chip never moves, on any machine."""
+    steps = noise(ChipSpec("differential", bits_per_cell=2, misread=0.5)).astype(np.int8)
+    assert np.bincount(steps.ravel() + 3).tolist() == [0, 10, 1613, 6994, 1609, 14]
+    assert hashlib.sha256(steps).hexdigest()[:16] == "f86931f438b85747"
 
 
 def test_every_array_is_sensed_by_itself():

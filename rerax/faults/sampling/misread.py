@@ -9,7 +9,10 @@ what is k away lies among what is k - 1 away, and what is misread at a sigma amo
 larger one. Whether it is sensed higher or lower is a hash of the cell.
 """
 
-import math
+import decimal
+import itertools
+from decimal import Decimal
+from fractions import Fraction
 
 import jax.numpy as jnp
 from jax import lax
@@ -20,8 +23,9 @@ from rerax.crossbar.spec import ChipSpec
 from rerax.faults.sampling.poisson_process import stuck_cells
 from rerax.faults.sampling.rates import rate_table
 
-NEVER = 1e-15
-"""Chance of a cell below which it is not sensed so far away."""
+NEVER, FAR = 1e-15, 9
+"""Chance of a cell below which it is not sensed so far away, and standard deviations for that."""
+PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459")
 
 
 def sense(
@@ -55,12 +59,31 @@ def far_chances(spec: ChipSpec) -> list[float]:
     """Compute the chances that a cell is sensed 1, 2, .. levels or more away, up or down."""
     if not spec.misread:
         return []
+    most = (1 << min(spec.bits_per_cell, spec.group_bits)) - 1
     chances = [
-        math.erfc((far - 0.5) / (spec.misread * math.sqrt(2)))
-        for far in range(1, 1 << min(spec.bits_per_cell, spec.group_bits))
+        _outside(Fraction(2 * far - 1, 2) / Fraction(spec.misread)) for far in range(1, most + 1)
     ]
-    # twelve digits: the last ones may differ from one C library to the next
-    return [float(f"{chance:.12g}") for chance in chances if chance > NEVER]
+    return [chance for chance in chances if chance > NEVER]
+
+
+def _outside(edge: Fraction) -> float:
+    """Compute P(|z| >= edge) of a standard normal z, in decimals, the same on every machine.
+
+    By erf x = 2 / sqrt(pi) x exp(-x^2) sum_n (2 x^2)^n / (1 * 3 * .. * (2n + 1)), x = edge / sqrt 2
+    (Abramowitz and Stegun, 7.1.6), whose terms are all positive.
+    """
+    if edge > FAR:
+        return 0.0
+    with decimal.localcontext(decimal.Context(prec=60)):
+        square = Decimal(edge.numerator) / Decimal(edge.denominator)
+        square *= square
+        term = total = Decimal(1)
+        for n in itertools.count(1):
+            term *= square / (2 * n + 1)
+            total += term
+            if term < total * Decimal("1e-50"):
+                break
+        return float(1 - (2 * square / PI).sqrt() * (-square / 2).exp() * total)
 
 
 def _steps(
