@@ -251,7 +251,7 @@ class Runner:
             before = len(todo.known)
             rows = yield from worker.rows(point, span, todo.known)
             with self._lock:
-                todo.chips += span.chips if point.rate else 0
+                todo.chips += 0 if point.is_clean else span.chips
                 if self.out is not None and len(todo.known) > before:
                     write_references(self.out, {worker.platform: dict(todo.known)})
             if self.out is None:
