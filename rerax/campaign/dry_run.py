@@ -13,6 +13,7 @@ from rerax.campaign.workload import Settings, Workload
 from rerax.crossbar.spec import SEMANTICS
 from rerax.evaluate.resources import operations, peak_bytes
 from rerax.io import Place
+from rerax.stats.inclusion import READING_TOKENS
 
 OPERATIONS_A_SECOND = 1.5e11
 """A guess for two CPU cores with 8-bit dot products: a MiniLM, SST-2, `experiments/cost.py`."""
@@ -78,11 +79,12 @@ def dry_run(parts: Sequence[Part], settings: Settings, out: Place) -> list[Cost]
         asked = len(points) * (chips if isinstance(chips, int) else len(chips))
         work = missing(here, points, chips)
         passes = sum(1 if point.is_clean else block.chips for point, block in work)
-        pace, seconds = _seconds_a_chip(runs, workload.name), None
+        sampled = points[0].sampled
+        pace, seconds = _seconds_a_chip(runs, workload.name, sampled or ""), None
         if pace is not None:
             seconds = passes * pace
         elif workload.words:
-            whole = passes * operations(workload.config, workload.tokens)
+            whole = passes * operations(workload.config, _tokens_a_chip(workload, sampled))
             seconds = START_SECONDS + whole / OPERATIONS_A_SECOND
         size = (workload.config, workload.tokens)
         peak = max((peak_bytes(*size, point.spec) for point in points), default=0.0)
@@ -91,9 +93,22 @@ def dry_run(parts: Sequence[Part], settings: Settings, out: Place) -> list[Cost]
     return costs
 
 
-def _seconds_a_chip(runs: Sequence[Mapping[str, Any]], pair: str) -> float | None:
-    """Average the seconds a chip over all runs of a pair; None where none has ended."""
-    own = [run for run in runs if run.get("pair") == pair and run.get("chips") and "seconds" in run]
+def _tokens_a_chip(workload: Workload, sampled: str | None) -> float:
+    """Estimate the tokens that a chip answers, reading its cells included where they are few."""
+    size = (sampled or "").partition(":")[0]
+    if not size.isdigit() or not len(workload.labels):
+        return workload.tokens
+    return workload.tokens * int(size) / len(workload.labels) + READING_TOKENS
+
+
+def _seconds_a_chip(runs: Sequence[Mapping[str, Any]], pair: str, sampled: str) -> float | None:
+    """Average the seconds a chip over all runs of a pair that drew examples by the same table."""
+    own = [
+        run
+        for run in runs
+        if run.get("pair") == pair and run.get("chips") and "seconds" in run
+        if run.get("sampled", "") == sampled
+    ]
     chips = sum(run["chips"] for run in own)
     return sum(run["seconds"] for run in own) / chips if chips else None
 

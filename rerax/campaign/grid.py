@@ -131,7 +131,7 @@ def axes_of(fields: Mapping[str, Any], spec: Any) -> dict[str, Sequence[Any]]:
     Raises:
         ValueError: a field that there is not, or one that the spec has as well.
     """
-    known = [name for name in FIELDS if name not in ("task", "model", "rate", "faulty")]
+    known = [name for name in FIELDS if name not in ("task", "model", "rate", "faulty", "sampled")]
     for name in fields:
         if name not in known:
             raise ValueError(f"sweep takes no {name!r}: give some of {', '.join(known)}")

@@ -13,12 +13,15 @@ from rerax.campaign.block import Block, cut, gaps
 from rerax.campaign.manifest import (
     MANIFEST,
     add_provenance,
+    add_samples,
+    check_samples,
     check_target,
     differences,
     fixed_by,
     read_manifest,
     read_provenance,
     read_references,
+    read_samples,
     write_manifest,
     write_references,
 )
@@ -84,6 +87,8 @@ def _merge(sources: Sequence[Place], out: Place) -> int:
     for _ in _own(out):
         scan(out)
     _merged_manifest(folders, out)  # raises
+    for folder, other in itertools.combinations(folders, 2):
+        check_samples(read_samples(folder), read_samples(other), str(folder), str(other))
     points = _points_of(folders)
     for found in points.values():
         if _overlap(found):
@@ -178,6 +183,7 @@ def _merge_notes(sources: Sequence[Place], out: Place) -> None:
     """Bring references and provenance together; a merge run twice adds nothing."""
     for source in sources:
         write_references(out, read_references(source))
+        add_samples(out, read_samples(source))
     told = [json.dumps(entry, sort_keys=True) for entry in read_provenance(out)]
     for source in sources:
         for entry in read_provenance(source):

@@ -2,7 +2,8 @@
 
 `_campaign.json` has seed, `SEMANTICS`, the columns of the rows and, for each pair of task and model
 name, the hashes of model and data; `_references.json` the float and clean scores; `_plans.json` the
-allocations found; `_provenance.jsonl` the runs. Each JSON file holds a hash of itself (`sha256`),
+allocations found; `_sampling.json` with which chance chips draw examples; `_provenance.jsonl` the
+runs. Each JSON file holds a hash of itself (`sha256`),
 from format 2 on.
 """
 
@@ -34,7 +35,7 @@ from rerax.sealed import Damaged, read_sealed_json, write_sealed_json
 FORMAT = 2
 """Of the manifest and the files beside it; 1 had no hashes and did not name the columns."""
 MANIFEST, REFERENCES, PROVENANCE = "_campaign.json", "_references.json", "_provenance.jsonl"
-PLANS = "_plans.json"
+PLANS, SAMPLES = "_plans.json", "_sampling.json"
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,16 @@ _RUN: Mapping[str, Any] = {
     "seconds": _is_amount,
 }
 """What a line about a run may say under these names."""
+
+
+_TABLE = {
+    "size": int,
+    "rows": {str: [[int]]},
+    "chances": {str: [int]},
+    "margins": [float],
+    "flips": [int],
+    "pilots": {str: (int, float, str)},
+}
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -357,6 +368,48 @@ def add_plans(path: Place, plans: Mapping[str, str]) -> None:
         known = read_plans(path)
         if plans.keys() - known.keys():
             write_sealed_json(path / PLANS, {**known, **plans})
+
+
+def read_samples(path: Place) -> dict[str, dict[str, Any]]:
+    """Read the tables of chances found so far, {"task/model": {examples a chip: table}}."""
+    kept = _read_beside(path, SAMPLES)
+    return {pair: tables for pair, tables in kept.items() if _fits(tables, {str: _TABLE})}
+
+
+def add_samples(path: Place, tables: Mapping[str, Mapping[str, Any]]) -> None:
+    """Keep tables of chances for the next run.
+
+    Raises:
+        ValueError: the folder has another table for the same.
+    """
+    if not tables:
+        return
+    with locked(path):
+        known = read_samples(path)
+        check_samples(known, tables, str(path), "now")
+        merged = {pair: {**known.get(pair, {}), **own} for pair, own in tables.items()}
+        if {**known, **merged} != known:
+            write_sealed_json(path / SAMPLES, {**known, **merged})
+
+
+def check_samples(
+    one: Mapping[str, Mapping[str, Any]],
+    other: Mapping[str, Mapping[str, Any]],
+    there: str,
+    here: str,
+) -> None:
+    """Refuse two tables of chances for the same examples.
+
+    Raises:
+        ValueError: there are.
+    """
+    for pair in one.keys() & other.keys():
+        for size in one[pair].keys() & other[pair].keys():
+            if one[pair][size] != other[pair][size]:
+                raise ValueError(
+                    f"{there} and {here} draw examples of {pair} with other chances ({size} a "
+                    "chip): their chips answer other examples, so keep them in two folders"
+                )
 
 
 def add_provenance(path: Place, entry: Mapping[str, Any]) -> None:

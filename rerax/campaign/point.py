@@ -87,6 +87,12 @@ def _polarity_text(polarity: str) -> str | None:
     return None if polarity == "plain" else polarity
 
 
+def _sampled(given: Any) -> str | None:
+    if given is not None and not isinstance(given, str):
+        raise ValueError(f"sampled {shown(given)} is no text: give one such as '128:0f3a..'")
+    return given
+
+
 def _misread_number(sigma: float) -> float | None:
     return sigma or None
 
@@ -115,7 +121,8 @@ class Point:
     `fault="clustered:2"`, `tile=(64, 64)` or `tile="64x64"`. `sa1_share` is exact, and None for
     fault models without polarity; `faulty` says where faults act (`models.bert.scope`), None for
     everywhere; `tested` means nothing to protections that do not know a chip's map, and is `all`
-    there. What each field is stands once, in `FIELDS`.
+    there; `sampled` names the table by which chips draw examples (`sampling`), None for all. What
+    each field is stands once, in `FIELDS`.
     """
 
     task: str = _field(0, "string")
@@ -153,6 +160,7 @@ class Point:
         default=0.0,
         later=True,
     )
+    sampled: str | None = _field(18, "string", _sampled, default=None, makes=True, later=True)
 
     def __post_init__(self) -> None:
         for name, field in FIELDS.items():
@@ -229,7 +237,7 @@ class Point:
     def clean_hash(self) -> str:
         """Name of the point's model, task, spec and protection, whatever the faults."""
         without = {"rate": 0.0, "sa1_share": None, "fault": None, "faulty": None}
-        plain = replace(self.clean, fault=Uniform())  # so that no map is read
+        plain = replace(self, fault=Uniform(), misread=0.0)  # so that no map is read
         return digest({**plain.identity(), **without})
 
 

@@ -26,6 +26,7 @@ from rerax.campaign.manifest import (
     Fixed,
     add_plans,
     add_provenance,
+    add_samples,
     check_folder,
     fixed_by,
     open_folder,
@@ -33,6 +34,7 @@ from rerax.campaign.manifest import (
     write_references,
 )
 from rerax.campaign.point import Point
+from rerax.campaign.sample_table import SampleTable
 from rerax.campaign.workload import Progress, Settings, Workload
 from rerax.crossbar.spec import SEMANTICS
 from rerax.evaluate.devices import one_device_a_core
@@ -58,17 +60,18 @@ def run(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     plans: Mapping[str, str] | None = None,
     rule: Rule | None = None,
+    samples: Mapping[str, Mapping[str, SampleTable]] | None = None,
 ) -> pa.Table:
     """Evaluate what a folder lacks of some points of one workload, and give the rows of all.
 
     Args:
         on_progress: told after every dispatch.
-        workload, points, settings, out, plans, rule: see `Runner`.
+        workload, points, settings, out, plans, rule, samples: see `Runner`.
 
     Raises:
         ValueError, OSError: see `Runner`.
     """
-    runner = Runner([(workload, points)], settings, out, plans or {}, rule)
+    runner = Runner([(workload, points)], settings, out, plans or {}, samples or {}, rule)
     for progress in runner.run():
         on_progress(progress)
     return runner.rows
@@ -83,6 +86,7 @@ class Runner:
         settings: chips, seed and pace.
         out: the campaign folder (`io.place`); None keeps rows in memory only.
         plans: allocations to keep in the folder (`plans.with_allocations`).
+        samples: tables by which chips draw examples, to keep there too (`sampling.with_samples`).
         rule: decides the chips of each point, in place of the settings.
         processes: those that share the campaign, joined before.
         rows: once it has run, the chips asked of every point, in the order of the points, in the
@@ -96,6 +100,7 @@ class Runner:
     settings: Settings
     out: Place | None = None
     plans: Mapping[str, str] = field(default_factory=dict)
+    samples: Mapping[str, Mapping[str, SampleTable]] = field(default_factory=dict)
     rule: Rule | None = None
     processes: Processes = field(default_factory=current_processes)
     rows: pa.Table = None
@@ -198,7 +203,8 @@ class Runner:
             one_device_a_core(workload.config, workload.tokens, spec, chips, len(work))
         from rerax.campaign.worker import Worker
 
-        worker = Worker.start(workload, self.settings, points)
+        tables = self.samples.get(workload.name, {}).values()
+        worker = Worker.start(workload, self.settings, points, tables)
         references = {} if self.out is None else read_references(self.out)
         worker.check_labels(points[0], references.get(worker.platform, {}))
         if self.out is not None:
@@ -206,11 +212,17 @@ class Runner:
                 pair = pairs_of([(workload, points)])
                 open_folder(self.out, self.settings.seed, SEMANTICS, pair, workload.requests)
                 add_plans(self.out, self.plans)
+                add_samples(self.out, self._kept_samples(workload))
                 add_provenance(self.out, {**worker.provenance(), **self._provenance()})
             self.processes.follow((self.out / MANIFEST).is_file)
         elif self.processes.count > 1:
             raise ValueError("out is missing: processes share a campaign through its folder")
         return worker.on_each_device()
+
+    def _kept_samples(self, workload: Workload) -> dict[str, dict[str, Any]]:
+        """Give the tables of a workload as the folder keeps them."""
+        tables = self.samples.get(workload.name, {})
+        return {workload.name: {asked: t.content for asked, t in tables.items()}} if tables else {}
 
     def _provenance(self) -> dict[str, Any]:
         stopping = {} if self.rule is None else {"stopping": self.rule.record()}
@@ -224,6 +236,7 @@ class Runner:
             list(reversed(self.processes.share(spans(work, worker.lanes)))),
             dict(known.get(worker.platform, {})),
             Fixed() if self.out is None else fixed_by(self.out),
+            sampled=work[0][0].sampled or "",
         )
 
     def _keep_pace(self, worker: "Worker", todo: "_Todo") -> None:
@@ -234,6 +247,7 @@ class Runner:
             "pair": worker.workload.name,
             "platform": worker.platform,
             "chips": todo.chips,
+            **({"sampled": todo.sampled} if todo.sampled else {}),
             "seconds": round(time.monotonic() - todo.begun, 3),
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
@@ -301,6 +315,7 @@ class _Todo:
         known: reference scores by hash.
         fixed: what the folder fixes.
         chips: chips evaluated so far; those of rate 0 are one chip, and are not counted.
+        sampled: by which table chips draw their examples; "": they answer all.
         begun: when, by the monotonic clock.
     """
 
@@ -308,6 +323,7 @@ class _Todo:
     known: dict[str, float]
     fixed: Fixed
     chips: int = 0
+    sampled: str = ""
     begun: float = field(default_factory=time.monotonic)
 
 

@@ -6,14 +6,8 @@ from rerax.campaign.point import FIELDS
 
 _TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
 _POINT = {name: pa.type_for_alias(field.column) for name, field in FIELDS.items()}
-_LAST = (
-    "rate",
-    "sa1_share",
-    "faulty",
-    "polarity",
-    "tested",
-    "misread",
-)  # of the columns of a point
+_LAST = ("rate", "sa1_share", "faulty", "polarity", "tested", "misread", "sampled")
+"""Columns of a point that stand elsewhere."""
 SCHEMA = pa.schema(
     [
         *((name, kind) for name, kind in _POINT.items() if name not in _LAST),
@@ -52,6 +46,9 @@ SCHEMA = pa.schema(
         ("tested", _POINT["tested"]),
         ("macro_f1", _REAL),
         ("misread", _POINT["misread"]),
+        ("sampled", _POINT["sampled"]),
+        ("estimator", _TEXT),
+        ("examples_drawn", _WHOLE),
     ]
 )
 """The schema of all rows. Columns are only ever added to it, each of them nullable."""

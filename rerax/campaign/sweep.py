@@ -12,6 +12,7 @@ from rerax.campaign.grid import axes_of, expand, is_measured, several, spread, w
 from rerax.campaign.plans import check_flags, with_allocations
 from rerax.campaign.point import Point
 from rerax.campaign.runner import run
+from rerax.campaign.sampling import with_samples
 from rerax.campaign.workload import Inputs, Progress, Settings, Workload
 from rerax.faults import fault_model
 from rerax.glue.checks import read_examples, read_labels, read_order
@@ -47,6 +48,7 @@ def sweep(
     chips: int | None = None,
     until_se: float | None = None,
     max_chips: int | None = None,
+    examples_per_chip: int | str | None = None,
     seed: int = 0,
     chunk: int | None = None,
     lanes: int | None = None,
@@ -73,6 +75,8 @@ def sweep(
         chips: chips for each point, 64 by default.
         until_se, max_chips: instead of `chips`: add chips to each point, looking at 64, 128,
             256, ... of them, until the standard error is so small or there are so many.
+        examples_per_chip: let each chip answer about so many examples of its own, or "auto"; for
+            tasks scored by accuracy (`campaign.sampling`).
         seed: seed of all chips.
         chunk: chips a dispatch; changes no row.
         lanes: chips in one `vmap`; part of the platform.
@@ -135,7 +139,11 @@ def sweep(
     points = spread(points, scopes, config.layers)
     folder = None if out is None else place(out)
     points, plans = with_allocations(points, workload, plan_rate, sensitivity, folder)
-    return run(workload, points, settings, folder, on_progress, plans, rule)
+    whole = [(workload, points)]
+    (part,), samples = with_samples(
+        whole, examples_per_chip, settings, folder, on_progress=on_progress
+    )
+    return run(*part, settings, folder, on_progress, plans, rule, samples)
 
 
 def _check_others(

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 import warnings
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,13 @@ import pyarrow as pa
 
 import rerax
 from rerax.campaign.block import Block
+from rerax.campaign.estimates import DIFFERENCE, estimated_scores
 from rerax.campaign.point import Point
+from rerax.campaign.sample_table import SampleTable
 from rerax.campaign.schema import SCHEMA
 from rerax.campaign.workload import Inputs, Progress, Settings, Workload, unprotected_text
 from rerax.evaluate import engine, prefix_cache
+from rerax.evaluate.sampled import SampledEvaluator
 from rerax.faults import DEFAULT_SA1_SHARE, Measured, Uniform
 from rerax.faults.mask import FaultMask, Faults
 from rerax.faults.read_out import Counts
@@ -58,6 +61,8 @@ class Worker:
         bare: matrices that each protection leaves unprotected, having no gates.
         reads: cells sensed for a weight, by what decides how it is stored.
         making: locks of the reference scores that the workers of all devices share, by hash.
+        tables: by which chips draw examples, by what points say of them.
+        answered: which examples the clean chip gets right in the rows of a table, by hash.
     """
 
     workload: Workload
@@ -73,6 +78,8 @@ class Worker:
     bare: dict[str, list[str]] = field(default_factory=dict)
     reads: list[dict[str, Any]] = field(default_factory=list)
     making: dict[str, threading.Lock] = field(default_factory=dict)
+    tables: Mapping[str, SampleTable] = field(default_factory=dict)
+    answered: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def start(
@@ -80,13 +87,22 @@ class Worker:
         workload: Workload,
         settings: Settings,
         points: Sequence[Point],
+        tables: Iterable[SampleTable] = (),
     ) -> "Worker":
         """Load and check the inputs.
 
         Raises:
             ValueError: bad weights or examples, an unknown fault model or protection, a matrix
-                without room for it, or no matrix with the gates that it needs.
+                without room for it, no matrix with the gates that it needs, or examples drawn by
+                a table that is not among those given.
         """
+        by_text = {table.text: table for table in tables}
+        for point in points:
+            if point.sampled is not None and point.sampled not in by_text:
+                raise ValueError(
+                    f"examples are drawn by {point.sampled}, a table that is not at hand: ask for "
+                    "--examples-per-chip"
+                )
         for point in points:
             if point.faulty is not None:
                 layers = workload.config.layers
@@ -134,6 +150,7 @@ class Worker:
             },
             bare=bare,
             reads=reads,
+            tables=by_text,
         )
 
     def on_each_device(self) -> "list[Worker]":
@@ -192,13 +209,24 @@ class Worker:
             yield Progress(0, block.chips, point, "compiling")
         floating = self._float_score(point, known)
         clean = self._clean_score(point, known)  # last: mostly laid out as the point itself is
+        chips = range(block.first, block.last + 1)
         if point.is_clean:  # every chip of such a point is the same chip
             facts = self.facts(point, range(1))
             facts = {name: _repeat(value, block.chips) for name, value in facts.items()}
             yield Progress(block.chips, block.chips, point)
+        elif point.sampled is not None:
+            sampled = []
+            for drawn in self._sampled(point).outcomes(self.settings.seed, chips, self._at(point)):
+                sampled.append(drawn)
+                yield Progress(len(drawn.logits), block.chips, point)
+            table = self.tables[point.sampled]
+            facts = {
+                **estimated_scores(self.workload, table, self._clean_right(point), sampled),
+                **self._about(point, [o.counts for o in sampled]),
+            }
         else:
             outcomes = []
-            for outcome in self.outcomes(point, range(block.first, block.last + 1)):
+            for outcome in self.outcomes(point, chips):
                 outcomes.append(outcome)
                 yield Progress(len(outcome.logits), block.chips, point)
             facts = self._facts(point, outcomes)
@@ -253,10 +281,34 @@ class Worker:
         return self._facts(point, list(self.outcomes(point, chips)))
 
     def _facts(self, point: Point, outcomes: Sequence[engine.Outcome]) -> dict[str, Any]:
-        counts = Counts(*map(np.concatenate, zip(*(o.counts for o in outcomes), strict=True)))
+        scored = self._scored(np.concatenate([o.logits for o in outcomes]))
+        if point.sampled is not None:  # the clean chip, which answers all
+            scored |= {"correct": None, "estimator": DIFFERENCE}
+            scored["examples_drawn"] = len(self.workload.labels)
+        return {**scored, **self._about(point, [o.counts for o in outcomes])}
+
+    def _clean_right(self, point: Point) -> np.ndarray:
+        """Find which examples the clean chip gets right, in the rows that chips draw from."""
+        key = digest([point.clean_hash, self._pair(point)])
+        with self.making.setdefault(key, threading.Lock()):
+            if key not in self.answered:
+                self.answered[key] = self.right(self.logits(point.clean, range(1)))[0]
+        return self.answered[key]
+
+    def logits(self, point: Point, chips: range) -> np.ndarray:
+        """Compute the logits of some chips on all examples, [chips, E, N]."""
+        return np.concatenate([outcome.logits for outcome in self.outcomes(point, chips)])
+
+    def right(self, logits: np.ndarray) -> np.ndarray:
+        """Decide which examples are answered right, [chips, E]."""
+        workload = self.workload
+        return predictions_of(workload.labelled_task, logits, workload.order) == workload.labels
+
+    def _about(self, point: Point, counts_of: Sequence[Counts]) -> dict[str, Any]:
+        """Give the columns of faulty cells and of what the point stores."""
+        counts = Counts(*map(np.concatenate, zip(*counts_of, strict=True)))
         stored = self.prepared(point).stored
         return {
-            **self._scored(np.concatenate([o.logits for o in outcomes])),
             **counts._asdict(),
             "cells": stored.cells + stored.spare_cells,
             "cells_dense": stored.cells,
@@ -275,9 +327,27 @@ class Worker:
 
     def outcomes(self, point: Point, chips: range) -> Iterator[engine.Outcome]:
         """Evaluate some chips, and yield the answers and faulty cells of each dispatch."""
+        if point.sampled is not None:
+            return self._sampled(point).clean.outcomes(self.settings.seed, chips, self._at(point))
         mask, prefixes = self._restricted(point)
         faults = Faults(rates_of(point), mask)
-        return self.prepared(point).outcomes(self.settings.seed, chips, faults, prefixes)
+        return self._whole(point).outcomes(self.settings.seed, chips, faults, prefixes)
+
+    def _at(self, point: Point) -> Faults:
+        """Make the faults of a point's chips."""
+        scope, layers = point.faulty, self.inputs.config.layers
+        mask = None if scope is None else crossbars.fault_mask(scope, point.matrices, layers)
+        return Faults(rates_of(point), mask)
+
+    def _whole(self, point: Point) -> engine.Evaluator:
+        found = self.prepared(point)
+        assert isinstance(found, engine.Evaluator)
+        return found
+
+    def _sampled(self, point: Point) -> SampledEvaluator:
+        found = self.prepared(point)
+        assert isinstance(found, SampledEvaluator)
+        return found
 
     def _scored(self, logits: np.ndarray) -> dict[str, Any]:
         task, labels = self.workload.labelled_task, self.workload.labels
@@ -298,12 +368,12 @@ class Worker:
         first = scope.first_layer(point.matrices, layers)
         if first is None or not self.settings.reuse:
             return mask, None
-        evaluator = self.prepared(point)
+        evaluator = self._whole(point)
         kept = prefix_cache.clean_prefixes(evaluator, first, mask, self.kept.get("last"))
         self.kept["last"] = kept
         return mask, None if kept is None else kept.prefixes
 
-    def prepared(self, point: Point) -> engine.Evaluator:
+    def prepared(self, point: Point) -> engine.Evaluator | SampledEvaluator:
         """Put model and examples on the device as a point has them; the last are kept."""
         key = _model_of(point)
         if key not in self.programmed:
@@ -314,9 +384,14 @@ class Worker:
             stored = crossbars.program_bert(
                 inputs.params, point.hardware, point.matrices, inputs.gates
             )
-            self.programmed[key] = engine.Evaluator.make(
-                network, stored, self.batches, self.settings.chunk, self.device
-            )
+            how = (self.settings.chunk, self.device)
+            if point.sampled is None:
+                made: Any = engine.Evaluator.make(network, stored, self.batches, *how)
+            else:
+                table = self.tables[point.sampled]
+                rows = (table.rows, table.chances)
+                made = SampledEvaluator.make(network, stored, inputs.examples, *rows, *how)
+            self.programmed[key] = made
         return self.programmed[key]
 
 
@@ -333,7 +408,7 @@ def _model_of(point: Point) -> Point:
 
 def _plain(point: Point) -> Point:
     """Make the point whose model has no codes and no faults."""
-    fault_free = replace(point.clean, faulty=None, protection=Unprotected())
+    fault_free = replace(point.clean, faulty=None, protection=Unprotected(), sampled=None)
     return replace(fault_free, dtype="float32", matrices=(), bits=8)
 
 
@@ -356,7 +431,7 @@ def _rows_table(
         "point_hash": point.hash,
         "model_hash": workload.model_hash,
         "data_hash": workload.data_hash,
-        **dict.fromkeys(METRICS),
+        **dict.fromkeys((*METRICS, "estimator", "examples_drawn")),
         **facts,
     }
     arrays = []

@@ -48,6 +48,9 @@ class RunFlags(Flags, heading="Chips"):
         "Instead: 64, 128, 256, .. chips, until the mean's SE is at most X; with --max-chips.", "X"
     )
     max_chips: int | None = opt("With --until-se: at most N chips.", "N")
+    examples_per_chip: str | None = opt(
+        "Let each chip answer about N examples of its own, or auto; for accuracy.", "N"
+    )
     seed: int = opt("Seed of all chips.", "N", 0)
     chunk: int | None = opt("Chips a dispatch; changes no result.", "N", heading="Machine")
     lanes: int | None = opt("Chips side by side; part of the platform.", "N", heading="Machine")
@@ -99,6 +102,7 @@ def sweep(
     from rerax.campaign.manifest import read_provenance
     from rerax.campaign.plans import check_flags, with_plans
     from rerax.campaign.runner import Runner
+    from rerax.campaign.sampling import with_samples
     from rerax.campaign.workload import Settings, workloads_of
     from rerax.io import place
     from rerax.models.bert.scope import combine
@@ -120,10 +124,14 @@ def sweep(
     with joined(*joining) as processes:
         parts = workloads_of(points, named, scopes, out=where, **vars(selection))
         resolved, plans = with_plans(parts, *design, where, find=not dry_run)
+        asked = (resolved, run.examples_per_chip, settings, where, not dry_run)
+        silent = quiet or not processes.leads or run.examples_per_chip is None
+        with reporter(silent) as tell:
+            resolved, samples = with_samples(*asked, tell)
         if dry_run:
             _foretell(resolved, settings, where)
             return
-        runner = Runner(resolved, settings, where, plans, rule, processes)
+        runner = Runner(resolved, settings, where, plans, samples, rule, processes)
         with reporter(quiet or not processes.leads) as tell:
             for progress in runner.run():
                 tell(progress)

@@ -26,7 +26,7 @@ else:  # what is of another kind is refused below, in a line of our own
     AWhole = ANumber = Any
 
 _TRAINING = 0xFFFFFFFF  # no chip has this number
-_SPARE = 0x80000000  # no matrix has this number
+_SPARE, _SAMPLED = 0x80000000, 0xFFFFFFFF  # no matrix has these numbers
 _MISSED, _MISREAD = 0xFFFFFFFF, 0xFFFFFFFE  # no purposes of an array have these numbers
 _PURPOSES = {"head": 0, "order": 1, "dropout": 2}
 
@@ -117,6 +117,11 @@ def array_key(
 def spare_key(chip_key: Key[Array, ""], j: int) -> Key[Array, ""]:
     """Derive the key of a chip's spare crossbars number `j`, to be used like the chip's own."""
     return jax.random.fold_in(chip_key, _SPARE + j)
+
+
+def sampled_key(chip_key: Key[Array, ""]) -> Key[Array, ""]:
+    """Derive the key of which examples a chip answers, from the chip's own."""
+    return jax.random.fold_in(chip_key, _SAMPLED)
 
 
 def missed_key(array_key: Key[Array, ""]) -> Key[Array, ""]:

@@ -152,8 +152,12 @@ def batches_of(
         examples: the tokenised split.
         order: as for `make_batches`.
     """
-    tokens = BATCH_TOKENS if jax.default_backend() == "cpu" else ACCELERATOR_BATCH_TOKENS
-    return make_batches(examples, config.pad_token_id, tokens, order)
+    return make_batches(examples, config.pad_token_id, batch_tokens(), order)
+
+
+def batch_tokens() -> int:
+    """Choose the tokens of a batch, by backend alone."""
+    return BATCH_TOKENS if jax.default_backend() == "cpu" else ACCELERATOR_BATCH_TOKENS
 
 
 def to_device(batches: Batches, shards: int = 1) -> tuple[Shard, ...]:

@@ -1,7 +1,7 @@
 """Sentences side by side in rows of a few widths, in batches of one shape a width."""
 
 import bisect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,7 +73,19 @@ def make_batches(
         tokens: of a batch.
         order: in which they are packed; None: longest first, which leaves least padding.
     """
-    sizes = [len(row) for row in examples.ids]
+    rows = pack_rows([len(row) for row in examples.ids], tokens, order)
+    return batches_of_rows(examples, rows, pad_token_id, tokens)
+
+
+def pack_rows(
+    sizes: Sequence[int], tokens: int, order: Iterable[int] | None = None
+) -> dict[int, list[list[int]]]:
+    """Choose which examples share a row, by `make_batches`' rules: {width: rows}.
+
+    Args:
+        sizes: tokens of each example.
+        tokens, order: as for `make_batches`.
+    """
     if order is None:
         order = np.argsort([-size for size in sizes], kind="stable").tolist()
     width = _widths(max(sizes))
@@ -94,9 +106,16 @@ def make_batches(
         rows[wide][row].append(int(i))
         if free > size:
             bisect.insort(room, (free - size, wide, row))
+    return rows
+
+
+def batches_of_rows(
+    examples: Examples, rows: Mapping[int, list[list[int]]], pad_token_id: int, tokens: int
+) -> Batches:
+    """Batch rows of examples: {width: rows, as many as fill whole batches}."""
     return Batches(
         tuple(
-            _bucket(examples, wide, max(1, tokens // wide), rows[wide], pad_token_id)
+            bucket_of(examples, wide, max(1, tokens // wide), rows[wide], pad_token_id)
             for wide in sorted(rows)
         ),
         len(examples),
@@ -109,9 +128,10 @@ def _widths(longest: int) -> list[int]:
     return [next((w for w in WIDTHS if w >= max(n, least)), longest) for n in range(longest + 1)]
 
 
-def _bucket(
+def bucket_of(
     examples: Examples, width: int, height: int, rows: list[list[int]], pad_token_id: int
 ) -> Bucket:
+    """Lay rows of a width out in batches of so many."""
     n = len(rows) // height
     most = max(sum(map(len, rows[b * height : (b + 1) * height])) for b in range(n))
     shape = (n, height, width)

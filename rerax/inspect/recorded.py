@@ -78,6 +78,11 @@ def find_chip(
         ValueError: no such row, or model or data that are not the row's.
     """
     row = find_row(folder, prefix, chip)
+    if row.get("sampled") is not None:
+        raise ValueError(
+            f"chip {chip} of point {row['point_hash'][:16]} has answered examples of its own, from "
+            "which only means are told: sweep the point without --examples-per-chip to look at it"
+        )
     recorded = provenance(folder)
     name = f"{row['task']}/{row['model']}"
     source = {**EARLIER, **(recorded["sources"].get(name) or {})}

@@ -94,17 +94,17 @@ def yield_chart(numbered: Numbered, identity: str) -> str:
         numbered: series with their places in the panel.
         identity: a name that no other chart of the page has.
     """
-    points = [point for _, series in numbered for point in series.points]
+    points = [point for _, series in numbered for point in series.counted]
     drawn = []
     for frame in FRAMES:
         x = RateAxis([point.rate for point in points], len(numbered), frame)
         y = ValueAxis(0.0, 100.0, "chips that pass, %", frame)
         parts = [y.svg(), x.svg()]
         for k, (place, series) in enumerate(numbered):
-            inner = _curve([(x.centre(p.rate, k), y.place(100 * p.passed), p.rate)
-                            for p in series.points])  # fmt: skip
-            for point in series.points:
-                at = x.centre(point.rate, k), y.place(100 * point.passed)
+            shares = [(point, 100 * (point.passed or 0.0)) for point in series.counted]
+            inner = _curve([(x.centre(p.rate, k), y.place(share), p.rate) for p, share in shares])
+            for point, share in shares:
+                at = x.centre(point.rate, k), y.place(share)
                 bar = _bar(at[0], point.passed_interval, y)
                 inner += _point(place, *at, _told_yield(series.label, point), bar)
             parts.append(_group(place, inner))
@@ -229,14 +229,15 @@ def _told(label: str, point: PointSummary) -> list[str]:
     if s.se is not None:
         told[-1] += f", SE {hundredths(s.se)}"
         told.append(f"95 % interval {interval(s.interval)}")
-    return [*told, f"{count(s.chips, 'chip')}, worst {hundredths(s.worst)} %"]
+    worst = "" if point.worst is None else f", worst {hundredths(point.worst)} %"
+    return [*told, f"{count(s.chips, 'chip')}{worst}"]
 
 
 def _told_yield(label: str, point: PointSummary) -> list[str]:
-    n, share = point.summary.chips, hundredths(point.passed, digits=0)
+    n, passed = point.summary.chips, point.passed or 0.0
     told = [
         f"{label} at {rate_text(point.rate)}",
-        f"{round(point.passed * n)} of {count(n, 'chip')} pass: {share} %",
+        f"{round(passed * n)} of {count(n, 'chip')} pass: {hundredths(passed, digits=0)} %",
     ]
     if point.passed_interval is not None:
         told.append(f"95 % interval {interval(point.passed_interval, digits=0)}")

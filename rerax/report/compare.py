@@ -37,6 +37,11 @@ class Series:
     label: str
     points: tuple[PointSummary, ...]
 
+    @property
+    def counted(self) -> tuple[PointSummary, ...]:
+        """Its points whose chips are known to pass or fail."""
+        return tuple(point for point in self.points if point.passed is not None)
+
     def at(self, rate: float) -> PointSummary | None:
         """Find the point of a rate."""
         return next((point for point in self.points if point.rate == rate), None)
@@ -82,6 +87,11 @@ class Panel:
         return sorted({point.rate for series in self.series for point in series.points})
 
     @property
+    def has_yields(self) -> bool:
+        """Whether there are faulty chips that are known to pass or fail."""
+        return any(point.rate for series in self.series for point in series.counted)
+
+    @property
     def points(self) -> list[PointSummary]:
         """All its points."""
         return [point for series in self.series for point in series.points]
@@ -119,14 +129,16 @@ def panel_titles(points: Sequence[PointSummary]) -> dict[tuple[str, ...], str]:
     """Name each panel by model and task, and whatever else tells it from the others."""
     panels = sorted({panel_key(point) for point in points})
     titles: dict[tuple[str, ...], str] = {}
-    for task, model, fault, share in panels:
+    for task, model, fault, share, sampled in panels:
         alike = [other for other in panels if other[:2] == (task, model)]
         title = f"{model} on {task}"
         if len({other[2] for other in alike}) > 1:
             title += f", {fault} faults"
         if len({other[3] for other in alike if other[2] == fault}) > 1:
             title += f", share of SA1 {share}"
-        titles[task, model, fault, share] = title
+        if sampled != "None" and len({other[4] for other in alike}) > 1:
+            title += f", about {sampled.partition(':')[0]} examples a chip"
+        titles[task, model, fault, share, sampled] = title
     return titles
 
 

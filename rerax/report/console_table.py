@@ -14,6 +14,7 @@ from rerax.report.summary import (
     coarse_yields,
     doubt_mark,
     doubt_text,
+    sampled_note,
     split_settings,
     summarise_points,
     unprotected_matrices,
@@ -85,14 +86,15 @@ def table_of(
 def _statistics(points: Sequence[PointSummary]) -> list[Column]:
     """Make the columns of the chips' statistics."""
     found = [point.summary for point in points]
+    worst, passed = ([getattr(p, name) for p in points] for name in ("worst", "passed"))
     return [
         Column("rate", [rate_text(point.rate) for point in points]),
         Column("chips", [str(s.chips) for s in found], rank=3),
         Column("mean", [hundredths(s.mean) for s in found]),
         Column("SE", ["" if s.se is None else hundredths(s.se) for s in found], rank=8),
         Column("95 % interval", [_range(s.interval, 2) + doubt_mark(s) for s in found], rank=2),
-        Column("worst", [hundredths(s.worst) for s in found], rank=7),
-        Column("yield", [f"{100 * point.passed:.0f} %" for point in points], rank=1),
+        Column("worst", ["" if w is None else hundredths(w) for w in worst], rank=7),
+        Column("yield", ["" if p is None else f"{100 * p:.0f} %" for p in passed], rank=1),
         Column("(95 %)", [_range(point.passed_interval, 0) for point in points], rank=6),
     ]
 
@@ -138,6 +140,7 @@ def _footnotes(
             f"{name.replace('_', ' ')} {setting_text(value)}" for name, value in common.items()
         ),
         *coarse_yields(points, budget),
+        *sampled_note(points),
     ]
     several = [
         name for name in ("task", "model") if len({point.settings[name] for point in points}) > 1

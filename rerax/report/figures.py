@@ -54,13 +54,14 @@ def draw_figures(
     points = summarise_points(rows, budget, stopped)
     panels = [panel for panel in make_panels(points) if any(panel.rates)]
     compared = [panel for panel in panels if panel.gains]
+    counted = [panel for panel in panels if panel.has_yields]
     maps = make_heat_maps(points)
     written = []
     for kind in ("png", "svg"):
         figure_score_against_rate(rows, folder / f"score_against_rate.{kind}")
         written.append(folder / f"score_against_rate.{kind}")
         for name, drawn, draw in (
-            ("yield", panels, lambda panel, axes: _draw_yields(panel, axes, budget)),
+            ("yield", counted, lambda panel, axes: _draw_yields(panel, axes, budget)),
             ("gains", compared, _draw_gains),
         ):
             if drawn:
@@ -205,10 +206,13 @@ def _panels_figure(panels: Sequence[Panel], draw: Callable[[Panel, Any], None], 
 def _draw_yields(panel: Panel, axes: Any, budget: float) -> None:
     shifts, zero = _shifts(panel.rates, len(panel.series))
     for place, (series, shift) in enumerate(zip(panel.series, shifts, strict=True)):
-        rates = [point.rate for point in series.points]
+        rates = [point.rate for point in series.counted]
         x = np.array([rate or zero for rate in rates]) * shift
-        ends = [point.passed_interval or (point.passed, point.passed) for point in series.points]
-        share = [point.passed for point in series.points]
+        share = [point.passed or 0.0 for point in series.counted]
+        ends = [
+            point.passed_interval or (passed, passed)
+            for point, passed in zip(series.counted, share, strict=True)
+        ]
         _draw_points(axes, place, series.label, rates, x, share, ends)
     _rate_axis(axes, panel.rates, zero)
     axes.set_ylim(-3, 103)

@@ -14,6 +14,7 @@ from rerax.report.summary import (
     PointSummary,
     coarse_yields,
     differ_beyond_chance,
+    sampled_note,
     unprotected_matrices,
 )
 from rerax.stats import passes
@@ -106,7 +107,7 @@ def find_warnings(
         budget: loss of score that a passing chip may have.
         runs: lines of the folder's provenance (`campaign.manifest.read_provenance`).
     """
-    told = [*map(sentence, coarse_yields(points, budget))]
+    told = [*map(sentence, (*coarse_yields(points, budget), *sampled_note(points)))]
     degenerate = sum(point.degenerate for point in points)
     if degenerate:
         told.append(
@@ -257,7 +258,8 @@ def _at_rate(panel: Panel, rate: float) -> str:
     text = _name_highest(panel, here, top, highest, bool(near))
     label = panel.series[best].label
     gain = next((g for g in panel.gains if g.rate == rate and g.series == best), None)
-    passed = f"{_passing(point)}{f' with {label}' if len(top) > 1 else ''}"
+    passed = _passing(point)
+    passed += f" with {label}" if passed and len(top) > 1 else ""
     if gain is not None:
         s = gain.summary
         text += f"{', ' if len(top) == 1 else f'; {label} is '}{hundredths(s.mean, sign=True)}"
@@ -266,10 +268,10 @@ def _at_rate(panel: Panel, rate: float) -> str:
             text += f" on {count(s.chips, 'common chip')}"
         if s.interval is not None:
             text += f" (95 % interval {interval(s.interval, sign=True)})"
-        passed += f", {_passed(here[0])} with {first}"
+        passed += f", {_passed(here[0])} with {first}" if passed else ""
     if near:
         text += f"; chance may explain the lead over {_named(near)}"
-    return f"{text}. {passed}."
+    return f"{text}. {passed}." if passed else f"{text}."
 
 
 def _name_highest(
@@ -292,10 +294,13 @@ def _name_highest(
 
 
 def _passed(point: PointSummary) -> str:
-    return f"{round(point.passed * point.summary.chips)} of {point.summary.chips:,}"
+    return f"{round((point.passed or 0.0) * point.summary.chips)} of {point.summary.chips:,}"
 
 
 def _passing(point: PointSummary) -> str:
+    """Say how many chips pass; nothing where scores are estimates."""
+    if point.passed is None:
+        return ""
     if point.passed_interval is None:
         return f"The only chip {'passes' if point.passed else 'fails'}"
     ends = interval(point.passed_interval, digits=0)

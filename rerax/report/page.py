@@ -125,7 +125,9 @@ def make_page(
             drawn, "score", lambda _, part, name: (charts.score_chart(part, name, budget), part)
         ),
         yields=_figures(
-            drawn, "yield", lambda _, part, name: (charts.yield_chart(part, name), part)
+            [panel for panel in drawn if panel.has_yields],
+            "yield",
+            lambda _, part, name: (charts.yield_chart(part, name), part),
         ),
         gains=_figures(drawn, "gain", _gain_chart),
         gains_table=page_tables.gains_table(drawn),

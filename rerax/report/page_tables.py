@@ -71,7 +71,7 @@ def points_table(points: Sequence[PointSummary]) -> Table:
             _number(point.summary.mean, hundredths),
             _number(point.summary.se, hundredths),
             _interval(point.summary.interval, interval, doubt_mark(point.summary)),
-            _number(point.summary.worst, hundredths),
+            _number(point.worst, hundredths),
             _number(point.passed, partial(hundredths, digits=0)),
             _interval(point.passed_interval, partial(interval, digits=0)),
         ]
@@ -219,7 +219,8 @@ def _heat_cell(heat: HeatMap, row: str, column: str, largest: float) -> HeatCell
     ]
     if s.interval is not None:
         told.append(f"95 % interval of the mean {interval(s.interval)}")
-    told.append(f"{count(s.chips, 'chip')}, worst {hundredths(s.worst)} %")
+    worst = "" if point.worst is None else f", worst {hundredths(point.worst)} %"
+    told.append(f"{count(s.chips, 'chip')}{worst}")
     return HeatCell(shade(loss, largest), hundredths(loss), "\n".join(told))
 
 

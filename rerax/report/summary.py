@@ -38,11 +38,12 @@ SETTINGS = (
     "polarity",
     "tested",
     "misread",
+    "sampled",
 )
 """Columns that tell points apart, the rate aside."""
 NULL_MEANS = {"polarity": "plain", "tested": "all", "misread": 0.0}
 """What rows mean that are null in a setting, if it is more than nothing."""
-PANEL_SETTINGS = ("task", "model", "fault", "sa1_share")
+PANEL_SETTINGS = ("task", "model", "fault", "sa1_share", "sampled")
 """Settings that tell panels apart."""
 SERIES_SETTINGS = tuple(name for name in SETTINGS if name not in (*PANEL_SETTINGS, "faulty"))
 """Settings that tell the series of a panel apart."""
@@ -56,7 +57,8 @@ class PointSummary:
         settings: its value in each of `SETTINGS`.
         rate: fault rate.
         summary: statistics of its chips' scores.
-        passed: share of chips within the budget of the float score.
+        passed: share of chips within the budget of the float score; None where scores are
+            estimated from drawn examples, whose noise would decide.
         passed_interval: 95 % interval of that share (`yield_interval`), None for a single chip.
         float_score, clean_score: the references.
         degenerate: chips whose predictions are constant or not finite.
@@ -75,7 +77,7 @@ class PointSummary:
     settings: dict[str, Any]
     rate: float
     summary: Summary
-    passed: float
+    passed: float | None
     passed_interval: tuple[float, float] | None
     float_score: float
     clean_score: float
@@ -89,6 +91,11 @@ class PointSummary:
     reads: float | None
     knows: str | None = None
     metadata: int | None = None
+
+    @property
+    def worst(self) -> float | None:
+        """The lowest score; None where the noise of estimates would choose it."""
+        return None if self.passed is None else self.summary.worst
 
 
 def summarise_points(
@@ -129,19 +136,21 @@ def _summarise_point(
 ) -> PointSummary:
     first = rows.slice(0, 1).to_pylist()[0]
     scores = rows["score"].to_numpy()
-    if not (first["rate"] or first.get("misread")):  # the same chip many times counts once
+    clean = not (first["rate"] or first.get("misread"))
+    if clean:  # the same chip written many times counts once
         scores = scores[:1]
     chips = rows["chip"].to_numpy()[: len(scores)]
     passed = int(passes(scores, first["float_score"], budget).sum())
-    n = len(scores)
+    n, drawn = len(scores), first.get("sampled") is not None and not clean
+    lowest = find_task(first["task"]).lowest_score
     # Of more chips than the rule allows, somebody else decided the number.
     early = stopped is not None and n <= stopped.max_chips
     return PointSummary(
         {name: first.get(name) or NULL_MEANS.get(name, first.get(name)) for name in SETTINGS},
         first["rate"],
-        summarise(scores, highest=1.0, lowest=find_task(first["task"]).lowest_score),
-        passed / n,
-        yield_interval(passed, n, stopped_early=early) if n > 1 else None,
+        summarise(scores, highest=max(1.0, float(np.mean(scores))), lowest=lowest),
+        None if drawn else passed / n,
+        yield_interval(passed, n, stopped_early=early) if n > 1 and not drawn else None,
         first["float_score"],
         first["clean_score"],
         int(pc.sum(rows["degenerate"]).as_py()) if n > 1 else int(first["degenerate"]),
@@ -188,6 +197,16 @@ def unprotected_matrices(
     return [
         unprotected_text(protection, matrices) + (f" ({pair})" if len(pairs) > 1 else "")
         for (pair, protection), matrices in sorted(told.items())
+    ]
+
+
+def sampled_note(points: Sequence[PointSummary]) -> list[str]:
+    """Say that scores are estimates, where some are."""
+    if all(point.passed is not None for point in points):
+        return []
+    return [
+        "scores of sampled points are estimated from examples that each chip has drawn: their "
+        "means are unbiased, and of single chips, yields and worst scores they say nothing"
     ]
 
 

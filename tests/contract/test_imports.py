@@ -15,6 +15,7 @@ from paths import ROOT
 WITH_JAX = {
     "_types",
     "bench",
+    "campaign.estimates",
     "campaign.worker",
     "crossbar.crossbar",
     "crossbar.encoding",

@@ -63,7 +63,7 @@ def test_shares_are_ratios_however_written():
 def test_every_field_is_in_the_identity():
     other = Point("rte", "bert", 0.5, Fraction(1, 3), "differential", 4, 2, None, "bfloat16",
                   "separate", "64x32", "encoder", "closest", "wordline", "layers=0", "alternate",
-                  "share:0.9", 0.1)  # fmt: skip
+                  "share:0.9", 0.1, "128:ab")  # fmt: skip
     for field in fields(Point):
         base = replace(POINT, protection="sign") if field.name == "tested" else POINT
         changed = replace(base, **{field.name: getattr(other, field.name)})

@@ -10,7 +10,7 @@ from rerax.cli.flags import HEADINGS
 SECTIONS = {
     "Model and data": "model task metric name data split max_examples max_length labels text "
     "text_pair label",
-    "Chips": "rates sa1_share sa0 sa1 chips until_se max_chips seed",
+    "Chips": "rates sa1_share sa0 sa1 chips until_se max_chips examples_per_chip seed",
     "Crossbars": "encoding bits bits_per_cell tile layout polarity input_bits matrices",
     "Faults": "fault misread faulty_layers faulty_matrices faulty_bits",
     "Protection": "protection tested plan_rate sensitivity budget",

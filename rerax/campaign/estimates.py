@@ -1,0 +1,58 @@
+"""Scores of chips that have answered examples of their own."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from rerax.campaign.sample_table import SampleTable
+from rerax.campaign.workload import Workload
+from rerax.evaluate.sampled import SampledOutcome
+from rerax.glue.metrics import predictions_of
+from rerax.stats.inclusion import estimate
+
+DIFFERENCE = "difference"
+"""What rows call the estimator: the clean chip's score and the drawn examples' changes."""
+
+
+def estimated_scores(
+    workload: Workload,
+    table: SampleTable,
+    clean: Bool[np.ndarray, "E"],
+    outcomes: Sequence[SampledOutcome],
+) -> dict[str, Any]:
+    """Estimate each chip's scores (`stats.inclusion.estimate`), as columns of its row.
+
+    Args:
+        workload: the task, its labels and the parts of its split.
+        table: by which the chips have drawn.
+        clean: which examples the clean chip gets right, in the same rows.
+        outcomes: what the chips have answered.
+    """
+    task, labels, chances = workload.labelled_task, workload.labels, table.by_example()
+    matched = workload.parts[0][1]
+    parts = {"accuracy": slice(0, matched), "accuracy_mismatched": slice(matched, None)}
+    found: dict[str, list[Any]] = {
+        name: [] for name in (*task.metrics, "degenerate", "examples_drawn")
+    }
+    for outcome in outcomes:
+        for examples, logits in zip(outcome.examples, outcome.logits, strict=True):
+            (answers,) = predictions_of(task, logits[None], workload.order)
+            changes = np.zeros(len(labels))
+            changes[examples] = (answers == labels[examples]) - clean[examples].astype(float)
+            for name in task.metrics:
+                own = parts[name]
+                n = len(labels[own])
+                score = estimate(clean[own].mean(), changes[own], chances[own], n) if n else np.nan
+                found[name].append(score)
+            found["degenerate"].append(bool((answers < 0).any() or len(set(answers.tolist())) == 1))
+            found["examples_drawn"].append(len(examples))
+    columns: dict[str, Any] = {name: np.array(values) for name, values in found.items()}
+    return {
+        **columns,
+        "score": columns["accuracy"],
+        "correct": None,
+        "prediction": None,
+        "estimator": DIFFERENCE,
+    }
