@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rerax.campaign.manifest import check_folder, read_samples
+from rerax.campaign.manifest import MANIFEST, add_samples, check_folder, read_samples
 from rerax.campaign.point import Point
 from rerax.campaign.runner import pairs_of
 from rerax.campaign.sample_table import SampleTable, make_table
@@ -102,6 +102,8 @@ def with_samples(
             table = SampleTable(**kept)
         elif find:
             table = _find_table(workload, points, size, settings, on_progress)
+            if out is not None and (out / MANIFEST).is_file():  # its rows may all be there
+                add_samples(out, {workload.name: {str(size): table.content}})
         else:
             done.append((workload, [replace(p, sampled=f"{size}:unknown") for p in points]))
             continue
