@@ -1,0 +1,231 @@
+"""What it saves that each chip answers examples of its own, and whether the estimates hold.
+
+    python experiments/sampled_examples.py --model MODEL --data DATA --task qnli [--rates 1e-3]
+    python experiments/sampled_examples.py --replay
+
+MODEL is a model of the task, trained on none of the rows that it is scored on; for QNLI:
+
+    rerax train --model MINILM --task qnli --data DATA --epochs 2 --lr 1e-4 --dtype bfloat16 \\
+        --out MODEL
+
+where DATA has a tenth of QNLI's train split and its whole dev set (5,463 pairs).
+
+*Measured.* Chips 0 to FULL - 1 answer everything; then pilots find the table and chips 0 to
+SAMPLED - 1 answer examples of their own. Both are timed in turns, as folders that grow; loading
+and compiling count for neither, the clean chip's pass does. A mean's interval is as narrow by n
+chips that answer everything as by n V_s / V that draw, V and V_s being variances over chips. `saving`: seconds of 64
+whole chips over those of as many drawing ones as give the same width, with the pilots and the
+clean chip charged; `saving_in_passes`: the same in examples answered; `saving_of_many`: the limit
+of many chips. Estimated variances have errors of their own, so savings come with a bootstrap
+interval over chips.
+
+*Replayed* (`--replay`, no model is run): from rows with all answers of the campaigns in
+`results/sst2_encodings` and `results/zero_cells`, campaigns of 32 and 64 chips are drawn with
+replacement, each chip with examples of its own, by a table of eight other chips; how often does
+`mean_interval` cover the point's own mean? 1,000 campaigns a point.
+
+Rows of `results/sampled_examples.json`: one for each task and rate, and one for each replayed
+point. Expected: 5 times or more on QNLI at 1e-3, 1.5 to 3 on SST-2 at 1e-3 and 6 to 8 at 1e-2;
+coverage of 93.5 to 96.5 % pooled over points.
+"""
+
+import argparse
+import json
+import math
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from rerax.campaign import store
+from rerax.campaign.manifest import read_provenance
+from rerax.campaign.point import Point
+from rerax.campaign.runner import run
+from rerax.campaign.sample_table import WHOLE, SampleTable, make_table
+from rerax.campaign.sampling import PILOTS, with_samples
+from rerax.campaign.workload import Settings, read_workload
+from rerax.evaluate.devices import cores
+from rerax.stats import mean_interval
+
+RESULTS = Path(__file__).parent / "results"
+FOLDERS = ("sst2_encodings", "zero_cells")
+TURNS = 2
+CHIPS = 64
+"""Chips that answer everything, whose interval is to be matched."""
+LEVELS = (2.5, 97.5)
+
+
+def measure(args: argparse.Namespace, rate: float) -> dict[str, Any]:
+    """Time whole and drawing chips of one point, in turns."""
+    how = {"data": args.data, "max_examples": args.max_examples}
+    workload = read_workload(args.model, args.task, args.task, **how).complete()
+    point = Point(task=args.task, model=args.task, rate=rate)
+    begun = time.perf_counter()
+    parts, tables = with_samples([(workload, [point])], args.examples, Settings())
+    pilots = time.perf_counter() - begun
+    drawing = parts[0][1][0]
+    (table,) = tables[workload.name].values()
+    seconds, chips = {"whole": 0.0, "drawn": 0.0}, {"whole": 0, "drawn": 0}
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(TURNS + 1):  # the first one compiles
+            for kind, at, most in (("whole", point, args.full), ("drawn", drawing, args.sampled)):
+                out = Path(folder) / kind
+                samples = tables if kind == "drawn" else {}
+                count = 2 + math.ceil((most - 2) * turn / TURNS)
+                rows = run(workload, [at], Settings(count), out, samples=samples)
+                found[kind] = rows.to_pandas().sort_values("chip")
+                told = [run for run in read_provenance(out) if "seconds" in run][-1]
+                if turn:
+                    seconds[kind] += told["seconds"]
+                    chips[kind] += told["chips"]
+    pace = {kind: seconds[kind] / chips[kind] for kind in seconds}
+    n, passes = len(workload.labels), found["drawn"].examples_drawn.mean()
+    whole, drawn = (found[kind].score.to_numpy() for kind in ("whole", "drawn"))
+    drawn_fewer = drawn[: len(whole)] - whole
+    line = {
+        "task": args.task,
+        "split": "validation" if args.max_examples is None else f"first {args.max_examples}",
+        "rate": rate,
+        "examples": n,
+        "platform": found["whole"].platform.iloc[0],
+        "devices": jax.device_count(),
+        "score_at_rate_0": float(found["whole"].clean_score.iloc[0]),
+        "asked": str(args.examples),
+        "examples_drawn": float(passes),
+        "chips": {"whole": len(whole), "drawn": len(drawn)},
+        "mean": {"whole": float(whole.mean()), "drawn": float(drawn.mean())},
+        "sd": {"whole": float(whole.std(ddof=1)), "drawn": float(drawn.std(ddof=1))},
+        "difference": [
+            float(drawn_fewer.mean()),
+            float(drawn_fewer.std(ddof=1) / math.sqrt(len(drawn_fewer))),
+        ],
+        "seconds_a_chip": pace,
+        "seconds_of_pilots": pilots,
+        "pilots": PILOTS,
+        "table": table.text,
+    }
+    draw = np.random.Generator(np.random.PCG64(0))
+    variances = [
+        (
+            draw.choice(whole, len(whole)).var(ddof=1),
+            draw.choice(drawn, len(drawn)).var(ddof=1),
+        )
+        for _ in range(2000)
+    ]
+    for name, cost in (
+        ("saving", (pace["whole"], pace["drawn"], pilots)),
+        ("saving_in_passes", (1.0, passes / n, PILOTS + 2.0)),
+        ("saving_of_many", (pace["whole"], pace["drawn"], 0.0)),
+    ):
+        many = [
+            CHIPS * cost[0] / (CHIPS * v_drawn / v_whole * cost[1] + cost[2])
+            for v_whole, v_drawn in [(whole.var(ddof=1), drawn.var(ddof=1)), *variances]
+            if v_whole > 0
+        ]
+        line[name] = [float(many[0]), *np.percentile(many[1:], LEVELS).tolist()]
+    return line
+
+
+def replay(campaigns: int, examples: int) -> Iterator[dict[str, Any]]:
+    """Coverage of the mean of every committed point with 16 chips or more and all its answers."""
+    for folder in FOLDERS:
+        frame = store.read_rows(RESULTS / folder).to_pandas()
+        frame = frame[frame.correct.notna() & (frame.fault == "uniform")]
+        for point, rows in frame[frame.rate > 0].groupby("point_hash", sort=True):
+            first = rows.iloc[0]
+            if len(rows) < 16 or rows.score.nunique() == 1:
+                continue
+            right = np.stack([np.frombuffer(bits, np.uint8) for bits in rows.correct])
+            right = np.unpackbits(right, axis=1, bitorder="little")[:, : first.examples]
+            # The clean chip's answers are not among the rows: those of the most chips serve, from
+            # which any other answer is a change.
+            clean = (right.mean(0) > 0.5).astype(float)
+            changes = right - clean
+            table = _table(changes[:8], examples)
+            for chips in (32, 64):
+                yield {
+                    "folder": folder,
+                    "point": str(point)[:16],
+                    "scheme": f"{first.encoding} {first.protection} {first.rate:g}",
+                    "chips_drawn_from": len(rows),
+                    "chips": chips,
+                    "campaigns": campaigns,
+                    **_coverage(changes, clean.mean(), table, chips, campaigns),
+                }
+
+
+def _table(changes: np.ndarray, examples: int) -> SampleTable:
+    """A table by the flips of some chips; rows say nothing of margins, nor of tokens."""
+    margins = np.round(1 - np.abs(changes).mean(0), 4)
+    sizes = np.random.Generator(np.random.PCG64(0)).integers(8, 40, changes.shape[1])
+    return make_table(margins, changes, sizes.tolist(), examples, {})
+
+
+def _coverage(
+    changes: np.ndarray, clean: float, table: SampleTable, chips: int, campaigns: int
+) -> dict[str, float]:
+    """How often the interval holds the mean, of whole answers and of drawn ones."""
+    rows = [list(row) for held in table.rows.values() for row in held]
+    chances = np.array([c for held in table.chances.values() for c in held]) / WHOLE
+    of_rows = np.stack([changes[:, row].sum(1) for row in rows], axis=1) / changes.shape[1]
+    truth, draw = clean + changes.mean(), np.random.Generator(np.random.PCG64(chips))
+    hits = np.zeros(2)
+    for _ in range(campaigns):
+        mine = draw.integers(0, len(changes), chips)
+        taken = draw.random((chips, len(rows))) < chances
+        drawn = clean + (of_rows[mine] * taken / chances).sum(1)
+        for k, scores in enumerate((clean + changes[mine].mean(1), drawn)):
+            low, high = mean_interval(scores)
+            hits[k] += low <= truth <= high
+    whole, of_drawn = (hits / campaigns).tolist()
+    return {"covered_whole": whole, "covered_drawn": of_drawn}
+
+
+def main() -> None:
+    """Measure or replay, and keep the lines beside those of other tasks."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", help="folder of a model of the task")
+    parser.add_argument("--data", default="nyu-mll/glue", help="GLUE folder or hub id")
+    parser.add_argument("--task", default="qnli")
+    parser.add_argument("--rates", default="1e-3", help="comma list")
+    parser.add_argument("--examples", default="auto", help="examples a chip, or auto")
+    parser.add_argument("--max-examples", type=int)
+    parser.add_argument("--full", type=int, default=32, help="chips that answer everything")
+    parser.add_argument("--sampled", type=int, default=128, help="chips that draw")
+    parser.add_argument("--replay", action="store_true", help="coverage on committed rows")
+    parser.add_argument("--campaigns", type=int, default=1000)
+    parser.add_argument("--drawn", type=int, default=100, help="examples a chip of --replay")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for results")
+    args = parser.parse_args()
+    file = args.out / "sampled_examples.json"
+    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if args.replay:
+        lines = list(replay(args.campaigns, args.drawn))
+        found["replayed"] = lines
+        for chips in (32, 64):
+            own = [line for line in lines if line["chips"] == chips]
+            for kind in ("whole", "drawn"):
+                covered = [100 * line[f"covered_{kind}"] for line in own]
+                print(
+                    f"{chips} chips, {kind}: {np.mean(covered):.1f} % of {len(own)} points, "
+                    f"lowest {min(covered):.1f} %"
+                )
+    else:
+        jax.config.update("jax_num_cpu_devices", cores())
+        for rate in map(float, args.rates.split(",")):
+            line = measure(args, rate)
+            kept = found.get("measured", [])
+            kept = [o for o in kept if (o["task"], o["rate"]) != (args.task, rate)]
+            found["measured"] = [*kept, line]
+            print(json.dumps(line))
+            file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
