@@ -3,21 +3,18 @@
     python experiments/sampled_examples.py --model MODEL --data DATA --task qnli [--rates 1e-3]
     python experiments/sampled_examples.py --replay
 
-MODEL is a model of the task, trained on none of the rows that it is scored on; for QNLI:
-
-    rerax train --model MINILM --task qnli --data DATA --epochs 2 --lr 1e-4 --dtype bfloat16 \\
-        --out MODEL
-
+MODEL is a model of the task, trained on none of the rows that it is scored on; QNLI's by `rerax
+train --model MINILM --task qnli --data DATA --epochs 2 --lr 1e-4 --dtype bfloat16 --out MODEL`,
 where DATA has a tenth of QNLI's train split and its whole dev set (5,463 pairs).
 
 *Measured.* Chips 0 to FULL - 1 answer everything; then pilots find the table and chips 0 to
 SAMPLED - 1 answer examples of their own. Both are timed in turns, as folders that grow; loading
 and compiling count for neither, the clean chip's pass does. A mean's interval is as narrow by n
-chips that answer everything as by n V_s / V that draw, V and V_s being variances over chips. `saving`: seconds of 64
-whole chips over those of as many drawing ones as give the same width, with the pilots and the
-clean chip charged; `saving_in_passes`: the same in examples answered; `saving_of_many`: the limit
-of many chips. Estimated variances have errors of their own, so savings come with a bootstrap
-interval over chips.
+chips that answer everything as by n V_s / V that draw, V and V_s being variances over chips.
+`saving`: seconds of 64 whole chips over those of as many drawing ones as give the same width, with
+pilots and the clean chip charged; `saving_in_passes`: the same in examples answered;
+`saving_of_many`: the limit of many chips. Estimated variances have errors of their own, so savings
+come with a bootstrap interval over chips.
 
 *Replayed* (`--replay`, no model is run): from rows with all answers of the campaigns in
 `results/sst2_encodings` and `results/zero_cells`, campaigns of 32 and 64 chips are drawn with
