@@ -3,9 +3,9 @@
     python experiments/sampled_examples.py --model MODEL --data DATA --task qnli [--rates 1e-3]
     python experiments/sampled_examples.py --replay
 
-MODEL is a model of the task, trained on none of the rows that it is scored on; QNLI's by `rerax
-train --model MINILM --task qnli --data DATA --epochs 2 --lr 1e-4 --dtype bfloat16 --out MODEL`,
-where DATA has a tenth of QNLI's train split and its whole dev set (5,463 pairs).
+MODEL is a model of the task, trained on none of the rows that it is scored on; QNLI's by
+`rerax train --model MINILM --task qnli --data DATA --epochs 2 --lr 1e-4 --dtype bfloat16 --out
+MODEL`, where DATA has a tenth of QNLI's train split and its whole dev set (5,463 pairs).
 
 *Measured.* Chips 0 to FULL - 1 answer everything; then pilots find the table and chips 0 to
 SAMPLED - 1 answer examples of their own. Both are timed in turns, as folders that grow; loading
