@@ -57,7 +57,7 @@ def spread(
 ) -> tuple[Point, ...]:
     """Restrict each point's faults to each of the scopes; rates run faster than scopes.
 
-    A point of rate 0 has no faults anywhere, and stands once for all scopes.
+    A clean point has no faults anywhere, and stands once for all scopes.
 
     Args:
         points: the points.
@@ -80,7 +80,7 @@ def spread(
         family = replace(point, rate=0.0, sa1_share=None)
         for text in scopes:
             for place in places(text, point.matrices, point.spec, layers):
-                place = place if point.rate else None
+                place = None if point.is_clean else place
                 found.setdefault((family, place), []).append(replace(point, faulty=place))
     return unique(point for group in found.values() for point in group)
 

@@ -14,7 +14,7 @@ from rerax.models.bert.names import DEFAULT_GROUPS, check_groups
 from rerax.models.bert.scope import Scope
 from rerax.protection import Unprotected, protection
 from rerax.sealed import digest
-from rerax.values import check_real, read_fraction, read_number, read_whole, shown
+from rerax.values import check_real, read_float, read_fraction, read_number, read_whole, shown
 
 
 class Field(NamedTuple):
@@ -155,7 +155,7 @@ class Point:
     misread: float = _field(
         17,
         "double",
-        lambda text: float(read_fraction(text, "misread")),
+        lambda text: read_float(text, "misread"),
         _misread_number,
         default=0.0,
         later=True,

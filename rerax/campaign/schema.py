@@ -109,7 +109,7 @@ def narrow(rows: pa.Table, schema: pa.Schema) -> pa.Table:
         if name not in schema.names and rows[name].null_count < len(rows):
             raise ValueError(
                 f"the folder was begun without the column {name}, which these rows need: give a "
-                "new --out"
+                "new --out, and bring both together with rerax merge"
             )
     return rows.select(schema.names).cast(schema)
 

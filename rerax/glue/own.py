@@ -90,8 +90,9 @@ def _texts(column: pa.ChunkedArray, name: str, where: str) -> list[str]:
     found: list[Any] = column.to_pylist()
     if found and not is_text(column.type):
         raise ValueError(f"{where}: column {name} is {column.type}: it must be text")
-    if None in found:
-        raise ValueError(f"{where}: row {found.index(None) + 1} has no {name}: fill or drop it")
+    for row, text in enumerate(found, 1):
+        if text is None or not text.strip():
+            raise ValueError(f"{where}: row {row} has no {name}: fill or drop it")
     return found
 
 

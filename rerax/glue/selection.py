@@ -70,6 +70,12 @@ class Selection:
                     f"{said} {given!r} with {name}, which has its own columns: leave it out, or "
                     "give a task NAME:METRIC"
                 )
+        read = [*found.fields, found.label]
+        if not found.is_glue and len(set(read)) < len(read):
+            raise ValueError(
+                f"columns {', '.join(read)} are not all different: give --text, --text-pair and "
+                "--label a column each"
+            )
         if not found.is_glue and self.data == HUB:
             raise ValueError(f"{name} has no data: give --data FILE, FOLDER or hub id")
         return found

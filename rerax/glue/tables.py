@@ -39,7 +39,26 @@ def _read_text(file: Path, delimiter: str) -> pa.Table:
         names = pa.csv.open_csv(stream, parse_options=how).schema.names
     kinds = dict.fromkeys(names, pa.string())
     convert = pa.csv.ConvertOptions(column_types=kinds, strings_can_be_null=True, null_values=[""])
-    return pa.csv.read_csv(file, parse_options=how, convert_options=convert)
+    table = pa.csv.read_csv(file, parse_options=how, convert_options=convert)
+    if delimiter == "\t":
+        _check_quotes(table, f"{file}: ")
+    return table
+
+
+def _check_quotes(table: pa.Table, where: str) -> None:
+    """Refuse a TSV in which a quote that was none of CSV's has swallowed tabs and lines.
+
+    Raises:
+        ValueError: a value holds a tab.
+    """
+    for name in table.column_names:
+        for row, value in enumerate(table[name].to_pylist()):
+            if value is not None and "\t" in value:
+                raise ValueError(
+                    f"{where}row {row + 1} has a tab within {name}, perhaps behind a quote that is "
+                    "never closed: double the quotes of values that begin with one, and put such "
+                    "values in quotes, or write JSON lines"
+                )
 
 
 def find_files(data: Path, split: str) -> list[Path]:

@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from rerax.report.format import setting_text
 from rerax.report.summary import (
     SERIES_SETTINGS,
     PointSummary,
+    paired,
     panel_key,
     plainest_first,
     series_key,
 )
-from rerax.stats import Summary, paired_difference
+from rerax.stats import Summary
 
 LONGEST_LABEL = 40
 
@@ -87,6 +86,11 @@ class Panel:
         return sorted({point.rate for series in self.series for point in series.points})
 
     @property
+    def is_faulty(self) -> bool:
+        """Whether anything is wrong with any of its chips."""
+        return not all(point.clean for point in self.points)
+
+    @property
     def has_yields(self) -> bool:
         """Whether there are faulty chips that are known to pass or fail."""
         return any(point.rate for series in self.series for point in series.counted)
@@ -101,11 +105,11 @@ class Panel:
         """What each series gains over the first one, wherever they have chips in common."""
         first, *others = self.series
         return [
-            _gain(place, point, first.label, base)
+            _gain(place, point, first.label, base, summary)
             for place, series in enumerate(others, 1)
             for point in series.points
             if (base := first.at(point.rate)) is not None
-            and len(np.intersect1d(point.chips, base.chips))
+            and (summary := paired(point, base)) is not None
         ]
 
 
@@ -158,12 +162,12 @@ def series_labels(keys: Sequence[tuple[Any, ...]]) -> list[str]:
     ]
 
 
-def _gain(place: int, point: PointSummary, over: str, base: PointSummary) -> Gain:
+def _gain(place: int, point: PointSummary, over: str, base: PointSummary, summary: Summary) -> Gain:
     return Gain(
         place,
         over,
         point.rate,
-        paired_difference(point.chips, point.scores, base.chips, base.scores),
+        summary,
         point.cells_dense == base.cells_dense,
         point.cells / base.cells if point.cells and base.cells else None,
     )
@@ -186,5 +190,7 @@ def _setting_label(name: str, value: Any) -> str:
         return "unprotected"
     if name == "input_bits":
         return "float inputs" if value is None else f"{value}-bit inputs"
+    if name == "misread":
+        return f"misread {setting_text(value)}"
     unit = {"bits": " bits", "bits_per_cell": " bits a cell"}.get(name, "")
     return f"{setting_text(value)}{unit}"

@@ -45,7 +45,7 @@ def describe_campaign(points: Sequence[PointSummary], panels: Sequence[Panel]) -
     span = f"({listed(texts)})" if len(texts) <= 6 else f"up to {texts[-1]}"
     pairs = len({(point.settings["model"], point.settings["task"]) for point in points})
     series = {len(panel.series) for panel in panels} or {1}
-    chips = sorted({point.summary.chips for point in points if point.rate > 0})
+    chips = sorted({point.summary.chips for point in points if not point.clean})
     parts = [
         f"{pairs} pairs of model and task" if pairs > 1 else "",
         f"{'up to ' if len(series) > 1 else ''}{max(series)} ways of storing the model"
@@ -71,7 +71,7 @@ def panel_findings(panel: Panel, budget: float) -> list[Finding]:
         budget: loss of score that a passing chip may have.
     """
     found = [Finding("No faults", _clean_scores(panel)), *_losses(panel, budget)]
-    faulty = [rate for rate in panel.rates if rate > 0]
+    faulty = sorted({point.rate for point in panel.points if not point.clean})
     first = _first_loss(panel.series[0], budget)
     told = {max(faulty, key=lambda rate: (len(_series_at(panel, rate)), rate))} if faulty else set()
     told |= set() if first is None else {first.rate}
@@ -134,7 +134,7 @@ def explain_statistics(stopped: Rule | None, budget: float) -> list[str]:
     told = [
         "Intervals are over chips, never over examples; those of a share are "
         f"{kind}. A chip passes when its score is at least the float score less "
-        f"{budget_text(budget)}. Rate 0 has no faults, so all its chips are one.",
+        f"{budget_text(budget)}. Without faults and without noise, all chips are one.",
         "Each interval is for one comparison, and not widened for the number of them.",
     ]
     if stopped is not None:
@@ -196,7 +196,7 @@ def _losses(panel: Panel, budget: float) -> list[Finding]:
             ends = first.summary.interval
             if ends is not None and _within(ends[1], first, budget):
                 unsure.append(series.label)
-        elif highest:
+        elif not series.points[-1].clean:
             kept.setdefault(highest, []).append(series.label)
     points, told = budget_text(budget), []
     if lost:
@@ -229,7 +229,7 @@ def _steps(how: str, panel: Panel, names: Mapping[float, Sequence[str]]) -> str:
 
 def _first_loss(series: Series, budget: float) -> PointSummary | None:
     """Find the lowest rate at which the mean of a series loses the budget."""
-    faulty = (point for point in series.points if point.rate > 0)
+    faulty = (point for point in series.points if not point.clean)
     return next((p for p in faulty if not _within(p.summary.mean, p, budget)), None)
 
 

@@ -48,7 +48,7 @@ def make_heat_maps(points: Sequence[PointSummary]) -> list[HeatMap]:
     Args:
         points: points of a campaign (`summarise_points`).
     """
-    points = [point for point in points if point.settings["faulty"] is not None and point.rate > 0]
+    points = [point for point in points if point.settings["faulty"] is not None and not point.clean]
     titles = panel_titles(points)
     keys = sorted({series_key(point) for point in points}, key=plainest_first)
     labels = dict(zip(keys, series_labels(keys), strict=True))

@@ -100,11 +100,12 @@ def make_page(
         raise ValueError("there are no rows to report on: give those of a finished campaign")
     budget = read_budget(budget)
     points = summarise_points(rows, budget, stopped, runs)
-    drawn = [panel for panel in make_panels(points) if any(panel.rates)]
+    told = [panel for panel in make_panels(points) if panel.is_faulty]
+    drawn = [panel for panel in told if any(panel.rates)]
     maps = make_heat_maps(points)
     largest = max((heat.largest for heat in maps), default=0.0)
     platforms = pc.unique(rows["platform"]).to_pylist()
-    paired = [gain.summary for panel in drawn for gain in panel.gains]
+    paired = [gain.summary for panel in told for gain in panel.gains]
     doubt = doubt_text([*(point.summary for point in points), *paired])
     notes = [*([doubt] if doubt else []), *more]
     common = split_settings(points)[1]
@@ -116,8 +117,8 @@ def make_page(
             for name, value in common.items()
             if name not in ("task", "model")
         ],
-        lead=findings.describe_campaign(points, drawn),
-        panels=[(panel.title, findings.panel_findings(panel, budget)) for panel in drawn],
+        lead=findings.describe_campaign(points, told),
+        panels=[(panel.title, findings.panel_findings(panel, budget)) for panel in told],
         worst_places=findings.worst_places(maps),
         warnings=findings.find_warnings(points, platforms, budget, runs),
         budget=budget_text(budget),
@@ -130,7 +131,7 @@ def make_page(
             lambda _, part, name: (charts.yield_chart(part, name), part),
         ),
         gains=_figures(drawn, "gain", _gain_chart),
-        gains_table=page_tables.gains_table(drawn),
+        gains_table=page_tables.gains_table(told),
         shades=SHADES,
         most_lost=hundredths(max(largest, 0.0)),
         heat_maps=[page_tables.heat_table(heat, largest) for heat in maps],

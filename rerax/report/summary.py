@@ -93,6 +93,11 @@ class PointSummary:
     metadata: int | None = None
 
     @property
+    def clean(self) -> bool:
+        """Whether nothing is wrong with its chips, so that they are one."""
+        return not (self.rate or self.settings["misread"])
+
+    @property
     def worst(self) -> float | None:
         """The lowest score; None where the noise of estimates would choose it."""
         return None if self.passed is None else self.summary.worst
@@ -227,6 +232,24 @@ def coarse_yields(points: Sequence[PointSummary], budget: float) -> list[str]:
     ]
 
 
+def paired(one: PointSummary, other: PointSummary) -> Summary | None:
+    """Compute the gain of one point over another, chip by chip; None: no chip is in both.
+
+    A clean chip is every chip, so it is compared with all of the other point's.
+
+    Args:
+        one, other: the points.
+    """
+    chips = [one.chips, other.chips]
+    scores = [one.scores, other.scores]
+    for k, (mine, theirs) in enumerate(((one, other), (other, one))):
+        if mine.clean and not theirs.clean:
+            chips[k], scores[k] = theirs.chips, np.full(len(theirs.chips), mine.scores[0])
+    if not len(np.intersect1d(chips[0], chips[1])):
+        return None
+    return paired_difference(chips[0], scores[0], chips[1], scores[1])
+
+
 def differ_beyond_chance(one: PointSummary, other: PointSummary) -> bool:
     """Decide whether two mean scores differ, as printed and beyond chance.
 
@@ -238,9 +261,9 @@ def differ_beyond_chance(one: PointSummary, other: PointSummary) -> bool:
     """
     if hundredths(one.summary.mean) == hundredths(other.summary.mean):
         return False
-    if len(np.intersect1d(one.chips, other.chips)) > 1:
-        gain = paired_difference(one.chips, one.scores, other.chips, other.scores).interval
-        return gain is not None and not gain[0] <= 0 <= gain[1]
+    gain = paired(one, other)
+    if gain is not None and gain.chips > 1:
+        return gain.interval is not None and not gain.interval[0] <= 0 <= gain.interval[1]
     low, high = sorted((one, other), key=lambda point: point.summary.mean)
     if low.summary.interval is None or high.summary.interval is None:
         return False

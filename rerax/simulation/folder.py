@@ -68,7 +68,10 @@ class SimulationFolder:
                 if there.get(key) != value and key != "columns"
             ]
             if there.get("columns") != columns:
-                unlike.append("other columns")
+                known = there.get("columns") if isinstance(there.get("columns"), list) else []
+                names = [{str(c[0]) for c in found if c} for found in (known or [], columns)]
+                which = ", ".join(sorted(names[0] ^ names[1]))
+                unlike.append(f"other columns{f' ({which})' if which else ''}")
             if unlike:
                 raise ValueError(
                     f"{path} holds another simulation ({'; '.join(unlike)}): give another out"

@@ -1,6 +1,5 @@
 """When a point has chips enough: a rule on the scores alone. No JAX here."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,9 +26,10 @@ class Rule:
     def __post_init__(self) -> None:
         check_real("until-se", self.until_se)
         check_integer("max-chips", self.max_chips)
-        if not (self.until_se > 0 and math.isfinite(self.until_se)):
+        if not 0 < self.until_se < 1:
             raise ValueError(
-                f"until-se {self.until_se:g} is no standard error: give one above 0 such as 0.002"
+                f"until-se {self.until_se:g} is no standard error of scores from 0 to 1: give one "
+                "such as 0.002, a fifth of a point"
             )
         if self.max_chips < 2:
             raise ValueError(

@@ -1,7 +1,7 @@
 import itertools
 from fractions import Fraction
 
-from rerax.campaign.grid import expand, unique
+from rerax.campaign.grid import expand, spread, unique
 from rerax.campaign.point import FIELDS, Point
 
 BASE = Point(task="sst2", model="minilm", rate=0.0)
@@ -48,3 +48,12 @@ def test_flips_and_shorts_have_no_polarity():
 
 def test_no_axes_give_the_base():
     assert expand(BASE, {}) == (BASE,)
+
+
+def test_noise_has_a_place_at_rate_0_too():
+    """What is sensed wrongly is, where faults act; a point with neither stands once."""
+    noisy, clean = (Point(task="sst2", model="m", rate=0.0, misread=s) for s in (0.3, 0.0))
+    scopes = ["layers=each", "matrices=pooler"]
+    assert [p.faulty.text for p in spread([noisy], scopes, 2)] == [
+        "layers=0", "layers=1", "matrices=pooler"]  # fmt: skip
+    assert [p.faulty for p in spread([clean], scopes, 2)] == [None]

@@ -108,6 +108,7 @@ def test_columns_of_any_name(tmp_path, name):
         ({"text": None}, "has no column text but label: name them with --text"),
         ({"label": None}, "has no column label but text"),
         ({"text": ["a", None, "b"]}, "row 2 has no text: fill or drop it"),
+        ({"text": ["a", "b", "  "]}, "row 3 has no text: fill or drop it"),
         ({"label": ["mixed", "mixed", None]}, "row 3 has no label"),
         ({"text": [1, 2, 3]}, "column text is int64: it must be text"),
         ({"label": ["mixed", " ", "praise"]}, "row 2 has no label"),
@@ -235,3 +236,17 @@ def test_what_goes_with_a_task_of_glue():
 def test_lowest_scores(metric):
     negative = metric in ("matthews", "pearson_spearman")
     assert find_task(f"a:{metric}").lowest_score == (-1 if negative else 0)
+
+
+def test_a_quote_that_swallows_rows_is_refused(tmp_path):
+    (tmp_path / "validation.tsv").write_text(
+        'text\tlabel\n"great film\tpraise\nfine\tmixed\na "\tpraise\n', encoding="utf-8"
+    )
+    with pytest.raises(ValueError, match="row 1 has a tab within text, perhaps behind a quote"):
+        read_split(TASK, tmp_path)
+
+
+@pytest.mark.parametrize("columns", [{"text": "label"}, {"text_pair": "text"}])
+def test_one_column_is_one_thing(columns):
+    with pytest.raises(ValueError, match="are not all different"):
+        Selection("x", **columns).task("a:accuracy")

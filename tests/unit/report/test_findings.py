@@ -270,3 +270,27 @@ def test_the_statistics_are_explained_as_the_rule_made_them():
     assert "Wilson" not in early
     assert "up to 256" in early
     assert "up to" not in plain
+
+
+def test_noise_counts_where_there_are_no_faults():
+    """Chips that only misreads tell apart: gains over the clean chip, losses, places."""
+    noisy = replace(POINT, rate=0.0, misread=0.4)
+    scores = 0.85 - 0.01 * np.arange(5)
+    rows = pa.concat_tables(
+        [make_rows(replace(POINT, rate=0.0), [0.89] * 5), make_rows(noisy, scores)]
+    )
+    points = summarise_points(rows)
+    (panel,) = make_panels(points)
+    assert panel.is_faulty
+    assert [series.label for series in panel.series] == ["misread 0", "misread 0.4"]
+    (gain,) = panel.gains
+    assert gain.summary.chips == 5
+    assert gain.summary.mean == pytest.approx(scores.mean() - 0.89)
+    assert differ_beyond_chance(*points)
+    told = " ".join(finding.text for finding in findings.panel_findings(panel, 0.01))
+    assert "first loses more than 1 point of the float score at 0 with misread 0.4" in told
+
+    each = [replace(noisy, faulty=f"layers={k}") for k in (0, 1)]
+    held = pa.concat_tables([rows, *(make_rows(point, scores) for point in each)])
+    (heat,) = make_heat_maps(summarise_points(held))
+    assert len(heat.cells) == 2
