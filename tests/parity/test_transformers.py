@@ -16,6 +16,7 @@ from rerax.evaluate.engine import Evaluator, Network, to_device  # noqa: E402
 from rerax.faults.mask import Faults  # noqa: E402
 from rerax.faults.sampling.rates import rate_table  # noqa: E402
 from rerax.glue import data, metrics  # noqa: E402
+from rerax.glue.packing import make_batches  # noqa: E402
 from rerax.glue.tasks import find_task  # noqa: E402
 from rerax.hardware import Hardware  # noqa: E402
 from rerax.models.bert import convert  # noqa: E402
