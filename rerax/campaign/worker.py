@@ -256,7 +256,7 @@ class Worker:
         workload = self.workload
         if workload.order_given or self._float_key(point) in known:
             return
-        logits = np.concatenate([o.logits for o in self.outcomes(_plain(point), range(1))])
+        logits = np.concatenate([o.logits for o in self.outcomes(plain_point(point), range(1))])
         task = workload.labelled_task
         (answers,) = predictions_of(task, logits, workload.order)
         warning = check_answers(task, workload.order, answers, workload.labels)
@@ -271,7 +271,7 @@ class Worker:
         key = self._float_key(point)
         if key not in known and key in self.floats:
             known[key] = self.floats[key]
-        return self._made_once(key, known, _plain(point))
+        return self._made_once(key, known, plain_point(point))
 
     def _pair(self, point: Point) -> dict[str, Any]:
         return self.workload.pair(point.input_bits)
@@ -331,7 +331,7 @@ class Worker:
             return self._sampled(point).clean.outcomes(self.settings.seed, chips, self._at(point))
         mask, prefixes = self._restricted(point)
         faults = Faults(rates_of(point), mask)
-        return self._whole(point).outcomes(self.settings.seed, chips, faults, prefixes)
+        return self.whole(point).outcomes(self.settings.seed, chips, faults, prefixes)
 
     def _at(self, point: Point) -> Faults:
         """Make the faults of a point's chips."""
@@ -339,7 +339,8 @@ class Worker:
         mask = None if scope is None else crossbars.fault_mask(scope, point.matrices, layers)
         return Faults(rates_of(point), mask)
 
-    def _whole(self, point: Point) -> engine.Evaluator:
+    def whole(self, point: Point) -> engine.Evaluator:
+        """Prepare a point whose chips answer all examples."""
         found = self.prepared(point)
         assert isinstance(found, engine.Evaluator)
         return found
@@ -368,7 +369,7 @@ class Worker:
         first = scope.first_layer(point.matrices, layers)
         if first is None or not self.settings.reuse:
             return mask, None
-        evaluator = self._whole(point)
+        evaluator = self.whole(point)
         kept = prefix_cache.clean_prefixes(evaluator, first, mask, self.kept.get("last"))
         self.kept["last"] = kept
         return mask, None if kept is None else kept.prefixes
@@ -406,7 +407,7 @@ def _model_of(point: Point) -> Point:
     return replace(point, rate=0.0, sa1_share=None, faulty=None)
 
 
-def _plain(point: Point) -> Point:
+def plain_point(point: Point) -> Point:
     """Make the point whose model has no codes and no faults."""
     fault_free = replace(point.clean, faulty=None, protection=Unprotected(), sampled=None)
     return replace(fault_free, dtype="float32", matrices=(), bits=8)

@@ -18,6 +18,7 @@ from rerax.cli import (  # noqa: F401 (they add commands)
     folders,
     map,
     plan,
+    rare,
     report,
     size,
     sweep,

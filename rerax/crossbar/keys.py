@@ -27,7 +27,8 @@ else:  # what is of another kind is refused below, in a line of our own
 
 _TRAINING = 0xFFFFFFFF  # no chip has this number
 _SPARE, _SAMPLED = 0x80000000, 0xFFFFFFFF  # no matrix has these numbers
-_MISSED, _MISREAD = 0xFFFFFFFF, 0xFFFFFFFE  # no purposes of an array have these numbers
+# no purposes of an array have these numbers
+_MISSED, _MISREAD, _THINNED = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD
 _PURPOSES = {"head": 0, "order": 1, "dropout": 2}
 
 Words = tuple[UInt32[Array, "*shape"], UInt32[Array, "*shape"]]
@@ -127,6 +128,11 @@ def sampled_key(chip_key: Key[Array, ""]) -> Key[Array, ""]:
 def missed_key(array_key: Key[Array, ""]) -> Key[Array, ""]:
     """Derive the key of what the test of an array does not find, from the array's own."""
     return jax.random.fold_in(array_key, _MISSED)
+
+
+def thinned_key(array_key: Key[Array, ""], branch: UInt32[Array, ""]) -> Key[Array, ""]:
+    """Derive the key of which points of an array's process a descendant of its chip keeps."""
+    return jax.random.fold_in(jax.random.fold_in(array_key, _THINNED), branch)
 
 
 def misread_key(array_key: Key[Array, ""]) -> Key[Array, ""]:

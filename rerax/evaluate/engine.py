@@ -310,12 +310,12 @@ class Evaluator:
                 how = (self.network, self.chunk, self.stored, shard, here, faults, prefix)
                 results.append(chunk_logits(*how))
             counts = jax.device_get(results[0][1])
-            logits = _in_split_order([jax.device_get(r[0]) for r in results], self.batches)
+            logits = in_split_order([jax.device_get(r[0]) for r in results], self.batches)
             arrays = (array for section in counts.values() for array in section.values())
             yield Outcome(logits[:n], totals(arrays, n))
 
 
-def _in_split_order(parts: list[tuple[np.ndarray, ...]], batches: Batches) -> np.ndarray:
+def in_split_order(parts: list[tuple[np.ndarray, ...]], batches: Batches) -> np.ndarray:
     """Put logits [chips, E, N] in the split's order, from those of every shard and bucket."""
     chips, labels = parts[0][0].shape[0], parts[0][0].shape[-1]
     logits = np.zeros((chips, batches.examples, labels), np.float32)

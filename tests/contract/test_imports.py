@@ -16,6 +16,7 @@ WITH_JAX = {
     "_types",
     "bench",
     "campaign.estimates",
+    "campaign.rare",
     "campaign.worker",
     "crossbar.crossbar",
     "crossbar.encoding",

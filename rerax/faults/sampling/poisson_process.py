@@ -13,6 +13,11 @@ the interval. Only intervals below h are drawn, so the work grows with the numbe
 not with that of units. Above rate 0.5 points would be many: there every unit that has no point
 yet is decided by a hash of its own (`counts_above`).
 
+*Descendants.* A point of a chip at hazard h that is kept with chance g / h, by a hash of its own,
+makes a process of hazard g: a chip at a lower rate that shares faults, polarities and whatever else
+follows from its key with the first one (`stats.splitting`). Cells kept so would be too few, since
+some have two points.
+
 *Reproducible.* Every point and every unit has a counter of its own under the array's key, so no
 chunk, lane or device can change an outcome. Integers only, so no platform can either.
 """
@@ -26,12 +31,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Int32, Key, UInt8, UInt32
 
-from rerax.crossbar.keys import purpose_keys, threefry
+from rerax.crossbar.keys import purpose_keys, thinned_key, threefry
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults.read_out import AT_1, STUCK
 from rerax.faults.sampling.addresses import Cells, Grid
 from rerax.faults.sampling.poisson import INTERVALS, poisson_table
-from rerax.faults.sampling.rates import RateTable
+from rerax.faults.sampling.rates import RateTable, Thinning
 
 POINTS_PER_CHUNK, OTHER_POINTS_PER_CHUNK = {"cpu": 1024}, 1 << 15
 """Points drawn at once, by backend. Speed only: counters, not chunks, say what a point is."""
@@ -144,6 +149,8 @@ def sample(
         position, _ = threefry(points_key, point, stream + 1)
         row, unit = scale(r, grid.rows), scale(u, grid.width)
         hit = (place < ends[-1]) & limits.counts(interval, position, row, unit)
+        if rates.thinning is not None:
+            hit &= _kept(rates.thinning, key, interval, point)
         index = jnp.where(hit, grid.place(row, unit), jnp.uint32(size))
         state, _ = _unit_hash(units_key, rates, row, unit)
         return states.at[index].set(state, mode="drop")
@@ -158,6 +165,19 @@ def sample(
         return states.at[p].set(jnp.where(hit, state, states[p]))
 
     return lax.fori_loop(0, jnp.where(limits.above, planes[0], 0), second_chance, states)
+
+
+def _kept(
+    thinning: Thinning, key: Key[Array, ""], interval: Int32[Array, "n"], point: Array
+) -> Array:
+    """Tell which points a descendant keeps: those that it and all before it have kept."""
+
+    def level(k: int | Array, kept: Array) -> Array:
+        high, low = jax.random.key_data(thinned_key(key, jnp.asarray(thinning.branches)[k]))
+        hash_, _ = threefry((high, low), point, interval.astype(jnp.uint32))
+        return kept & (hash_ <= jnp.asarray(thinning.limits)[k])
+
+    return lax.fori_loop(0, thinning.levels, level, jnp.ones(point.shape, jnp.bool_))
 
 
 def _of_interval(place: Array, ends: Array) -> tuple[Array, Array]:

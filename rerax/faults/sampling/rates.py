@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -27,6 +27,20 @@ else:  # a traced number is refused below in a line of our own
 ALL = Tested()
 
 
+class Thinning(NamedTuple):
+    """Which points of a chip's process a descendant at a lower rate keeps.
+
+    Attributes:
+        branches: [K] uint32, random numbers of the descendant and those between it and the chip.
+        limits: [K] uint32, a point is kept by each whose hash of it is <= its limit.
+        levels: int32, how many of them there are.
+    """
+
+    branches: Any
+    limits: Any
+    levels: Any
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class RateTable:
@@ -43,6 +57,7 @@ class RateTable:
         sa1_limit: uint32, a stuck cell is SA1 when its hash is <= this.
         tables: what else the fault model at hand needs (`FaultModel.tables`).
         earlier: the table of the rate at which chips were tested; None: of the same rate.
+        thinning: of a descendant (`evaluate.descendants`); None: chips keep all their points.
         axis: name of the enclosing `vmap` axis over chips, if any. It lets all chips of the axis
             share one trip count of the sampler's loop, which is faster, and changes no outcome.
         fault: the fault model that `tables` are for; None: there are none.
@@ -56,6 +71,7 @@ class RateTable:
     sa1_limit: Any
     tables: Any = ()
     earlier: Any = None
+    thinning: Any = None
     axis: str | None = dataclasses.field(default=None, metadata={"static": True})
     fault: FaultModel | None = dataclasses.field(default=None, metadata={"static": True})
 
