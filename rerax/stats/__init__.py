@@ -3,6 +3,7 @@
 The examples of one chip share its faults, so nothing here counts examples.
 """
 
+from rerax.stats.every_look import mean_interval_at_looks, yield_sequence
 from rerax.stats.mean import (
     Summary,
     bootstrap_interval,
@@ -36,6 +37,7 @@ __all__ = [
     "first_misses",
     "looks",
     "mean_interval",
+    "mean_interval_at_looks",
     "normal_quantile",
     "paired_difference",
     "passes",
@@ -48,4 +50,5 @@ __all__ = [
     "t_quantile",
     "wilson",
     "yield_interval",
+    "yield_sequence",
 ]
