@@ -18,10 +18,10 @@ import pyarrow as pa
 
 import rerax
 from rerax.campaign.block import Block
+from rerax.campaign.chip_rows import in_half_precision, repeat, rows_table
 from rerax.campaign.estimates import DIFFERENCE, estimated_scores
 from rerax.campaign.point import Point
 from rerax.campaign.sample_table import SampleTable
-from rerax.campaign.schema import SCHEMA
 from rerax.campaign.workload import Inputs, Progress, Settings, Workload, unprotected_text
 from rerax.evaluate import engine, prefix_cache
 from rerax.evaluate.sampled import SampledEvaluator
@@ -33,7 +33,6 @@ from rerax.glue.data import check_ids
 from rerax.glue.label_order import check_answers
 from rerax.glue.metrics import correct_bits, predictions_of, scores
 from rerax.glue.selection import check_length
-from rerax.glue.tasks import METRICS
 from rerax.models.bert import crossbars
 from rerax.models.bert.names import MATRICES
 from rerax.protection import Ledger, Unprotected
@@ -212,7 +211,7 @@ class Worker:
         chips = range(block.first, block.last + 1)
         if point.is_clean:  # every chip of such a point is the same chip
             facts = self.facts(point, range(1))
-            facts = {name: _repeat(value, block.chips) for name, value in facts.items()}
+            facts = {name: repeat(value, block.chips) for name, value in facts.items()}
             yield Progress(block.chips, block.chips, point)
         elif point.sampled is not None:
             sampled = []
@@ -231,7 +230,7 @@ class Worker:
                 yield Progress(len(outcome.logits), block.chips, point)
             facts = self._facts(point, outcomes)
         facts |= {"clean_score": clean, "float_score": floating, "platform": self.platform}
-        return _rows_table(point, self.workload, self.settings.seed, facts, block)
+        return rows_table(point, self.workload, self.settings.seed, facts, block)
 
     def _clean_score(self, point: Point, known: dict[str, float]) -> float:
         key = digest({"clean": point.clean_hash, **self._pair(point)})
@@ -355,7 +354,7 @@ class Worker:
         answers = predictions_of(task, logits, self.workload.order)
         scored: dict[str, Any] = dict(scores(task, answers, labels, self.workload.parts))
         if task.is_regression:
-            return {**scored, "correct": None, "prediction": list(_in_half_precision(answers))}
+            return {**scored, "correct": None, "prediction": list(in_half_precision(answers))}
         return {**scored, "correct": correct_bits(answers, labels), "prediction": None}
 
     def _restricted(
@@ -411,55 +410,6 @@ def plain_point(point: Point) -> Point:
     """Make the point whose model has no codes and no faults."""
     fault_free = replace(point.clean, faulty=None, protection=Unprotected(), sampled=None)
     return replace(fault_free, dtype="float32", matrices=(), bits=8)
-
-
-def _rows_table(
-    point: Point, workload: Workload, seed: int, facts: Mapping[str, Any], block: Block
-) -> pa.Table:
-    """Make rows of some chips: the point's identity, the chips' outcomes, what is common to them.
-
-    Args:
-        point, workload, seed, block: whose rows.
-        facts: columns of outcomes: arrays or lists with an entry for each chip, or one value.
-    """
-    n = block.chips
-    columns: dict[str, Any] = {
-        **point.columns(),
-        "sa1_share": None if point.sa1_share is None else float(point.sa1_share),
-        "seed": seed,
-        "chip": np.arange(block.first, block.last + 1),
-        "examples": len(workload.labels),
-        "point_hash": point.hash,
-        "model_hash": workload.model_hash,
-        "data_hash": workload.data_hash,
-        **dict.fromkeys((*METRICS, "estimator", "examples_drawn")),
-        **facts,
-    }
-    arrays = []
-    for column in SCHEMA:
-        value = columns[column.name]
-        repeated = value if isinstance(value, list | np.ndarray) else [value] * n
-        arrays.append(pa.array(repeated, column.type, from_pandas=True))
-    return pa.Table.from_arrays(arrays, schema=SCHEMA)
-
-
-def _in_half_precision(answers: np.ndarray) -> np.ndarray:
-    """Round predictions as rows keep them; what is beyond the largest is kept as that."""
-    largest = np.finfo(np.float16).max
-    if (np.isfinite(answers) & (np.abs(answers) > largest)).any():
-        warnings.warn(
-            f"predictions beyond {largest:g} are kept as that in the column prediction; scores "
-            "are of the whole ones",
-            stacklevel=2,
-        )
-        answers = np.where(np.isfinite(answers), np.clip(answers, -largest, largest), answers)
-    return answers.astype(np.float16)
-
-
-def _repeat(value: Any, n: int) -> Any:
-    if isinstance(value, np.ndarray):
-        return np.repeat(value, n, axis=0)
-    return value * n if isinstance(value, list) else value
 
 
 def _check_segments(inputs: Inputs) -> None:
