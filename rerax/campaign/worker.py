@@ -215,12 +215,14 @@ class Worker:
             yield Progress(block.chips, block.chips, point)
         elif point.sampled is not None:
             sampled = []
-            for drawn in self._sampled(point).outcomes(self.settings.seed, chips, self._at(point)):
+            for drawn in self.sampled(point).outcomes(
+                self.settings.seed, chips, self.faults_at(point)
+            ):
                 sampled.append(drawn)
                 yield Progress(len(drawn.logits), block.chips, point)
             table = self.tables[point.sampled]
             facts = {
-                **estimated_scores(self.workload, table, self._clean_right(point), sampled),
+                **estimated_scores(self.workload, table, self.clean_right(point), sampled),
                 **self._about(point, [o.counts for o in sampled]),
             }
         else:
@@ -286,7 +288,7 @@ class Worker:
             scored["examples_drawn"] = len(self.workload.labels)
         return {**scored, **self._about(point, [o.counts for o in outcomes])}
 
-    def _clean_right(self, point: Point) -> np.ndarray:
+    def clean_right(self, point: Point) -> np.ndarray:
         """Find which examples the clean chip gets right, in the rows that chips draw from."""
         key = digest([point.clean_hash, self._pair(point)])
         with self.making.setdefault(key, threading.Lock()):
@@ -327,12 +329,14 @@ class Worker:
     def outcomes(self, point: Point, chips: range) -> Iterator[engine.Outcome]:
         """Evaluate some chips, and yield the answers and faulty cells of each dispatch."""
         if point.sampled is not None:
-            return self._sampled(point).clean.outcomes(self.settings.seed, chips, self._at(point))
+            return self.sampled(point).clean.outcomes(
+                self.settings.seed, chips, self.faults_at(point)
+            )
         mask, prefixes = self._restricted(point)
         faults = Faults(rates_of(point), mask)
         return self.whole(point).outcomes(self.settings.seed, chips, faults, prefixes)
 
-    def _at(self, point: Point) -> Faults:
+    def faults_at(self, point: Point) -> Faults:
         """Make the faults of a point's chips."""
         scope, layers = point.faulty, self.inputs.config.layers
         mask = None if scope is None else crossbars.fault_mask(scope, point.matrices, layers)
@@ -344,7 +348,8 @@ class Worker:
         assert isinstance(found, engine.Evaluator)
         return found
 
-    def _sampled(self, point: Point) -> SampledEvaluator:
+    def sampled(self, point: Point) -> SampledEvaluator:
+        """Prepare a point whose chips draw their examples."""
         found = self.prepared(point)
         assert isinstance(found, SampledEvaluator)
         return found

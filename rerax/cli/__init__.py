@@ -23,6 +23,7 @@ from rerax.cli import (  # noqa: F401 (they add commands)
     size,
     sweep,
     train,
+    yields,
 )
 from rerax.cli.flags import Grouped, app, spread
 from rerax.cli.programs import keep_programs, multiply_by_library, quieten

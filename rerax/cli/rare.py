@@ -89,9 +89,10 @@ def rare(
     settings = Settings(roots, seed, lanes=lanes)
     with reporter(quiet) as tell:
         found = rare_failures(workload, asked, settings, loss, failing, tell)
-    _print(found, failing, wide)
     if to is not None:
         to.write_text(json.dumps(_plain(found), indent=1) + "\n", encoding="utf-8")
+    _print(found, failing, wide)
+    if to is not None:
         print(f"written to {to}")
 
 

@@ -44,6 +44,7 @@ class RowTable:
         first: [R + 1, S] where the row's sentences begin.
         lead: [R] the row's first example, by which a chip's random number is known.
         chance: [R] of being drawn, of `WHOLE`.
+        before: [R] of having been drawn before, by the same random number; 0 where nothing was.
         height: rows a batch.
         room: batches that are room for.
     """
@@ -55,6 +56,7 @@ class RowTable:
     first: Int32[Array, "R1 S"]
     lead: UInt32[Array, "R"]
     chance: UInt32[Array, "R"]
+    before: UInt32[Array, "R"]
     height: int = dataclasses.field(metadata={"static": True})
     room: int = dataclasses.field(metadata={"static": True})
 
@@ -84,7 +86,8 @@ def draw(table: RowTable, chip: Chip, axis: str | None = None) -> DrawnRows:
     """
     high, low = jax.random.key_data(sampled_key(chip.key))
     number, _ = threefry((high, low), table.lead, jnp.zeros_like(table.lead))
-    taken = (number >> 16) < table.chance
+    number = number >> 16
+    taken = (number < table.chance) & (number >= table.before)
     count = jnp.sum(taken, dtype=jnp.int32)
     rows, places = len(table.lead), table.room * table.height
     row = jnp.argsort(~taken, stable=True)[:places].astype(jnp.int32)
@@ -151,6 +154,12 @@ class SampledOutcome(NamedTuple):
     counts: Counts
 
 
+def _room(drawn: float, rows: int, height: int) -> int:
+    """Choose for how many batches of drawn rows there is room, next to never too few."""
+    most = min(rows, drawn + SPREADS * math.sqrt(drawn) + 2 * SPREADS)
+    return max(2, math.ceil(most / height))
+
+
 @dataclass(frozen=True)
 class SampledEvaluator:
     """A model on crossbars and rows to draw from, ready to evaluate chips.
@@ -203,7 +212,6 @@ class SampledEvaluator:
             bucket = bucket_of(examples, width, 1, [*held, []], config.pad_token_id)
             chance = np.array(chances[text], np.uint32)
             drawn = chance.sum() / WHOLE
-            most = min(len(held), drawn + SPREADS * math.sqrt(drawn) + 2 * SPREADS)
             work += drawn * width
             tables.append(
                 RowTable(
@@ -214,8 +222,9 @@ class SampledEvaluator:
                     jnp.asarray(bucket.first),
                     jnp.array([row[0] for row in held], jnp.uint32),
                     jnp.asarray(chance),
+                    jnp.zeros(len(held), jnp.uint32),
                     height,
-                    max(2, math.ceil(most / height)),
+                    _room(drawn, len(held), height),
                 )
             )
             index.append(bucket.index[:-1])
@@ -228,6 +237,26 @@ class SampledEvaluator:
         clean = Evaluator.make(network, stored, batches, 1, device)
         wide = -(-chunk // lanes) * lanes
         return cls(network, clean.stored, own(tuple(tables)), tuple(index), wide, clean)
+
+    def between(
+        self, before: Mapping[str, Sequence[int]], chances: Mapping[str, Sequence[int]]
+    ) -> "SampledEvaluator":
+        """Let chips draw what they have not drawn with lesser chances.
+
+        Args:
+            before: by width, chances of each row with which it has been drawn already.
+            chances: by width, of being drawn by then.
+        """
+        tables = []
+        for table, width in zip(self.tables, chances, strict=True):
+            low, high = (np.array(of[width], np.uint32) for of in (before, chances))
+            drawn = float((high.astype(np.int64) - low).sum()) / WHOLE
+            room = _room(drawn, len(low), table.height)
+            device = table.ids.device
+            arrays = {"before": low, "chance": high}
+            own = {name: jax.device_put(values, device) for name, values in arrays.items()}
+            tables.append(dataclasses.replace(table, **own, room=room))
+        return dataclasses.replace(self, tables=tuple(tables))
 
     def outcomes(self, seed: int, chips: range, faults: Faults) -> Iterator[SampledOutcome]:
         """Compute the logits of chips, a chunk at a time.

@@ -14,7 +14,9 @@ FEWEST = 32
 
 
 def flip_chances(
-    margins: Float[np.ndarray, "E"], flips: Int[np.ndarray, "E"], chips: int
+    margins: Float[np.ndarray, "E"],
+    flips: Int[np.ndarray, "E"],
+    chips: int | Int[np.ndarray, "E"],
 ) -> Float[np.ndarray, "E"]:
     """Estimate how probably a chip answers each example otherwise than the clean chip.
 
@@ -25,13 +27,16 @@ def flip_chances(
     Args:
         margins: how far the clean chip's answer lies above its next best.
         flips: how many pilot chips answered otherwise.
-        chips: how many pilot chips there are.
+        chips: how many pilot chips there are, or have answered each example.
     """
     from scipy.optimize import isotonic_regression
 
     order = np.argsort(margins, kind="stable")
+    chips = np.broadcast_to(np.asarray(chips), flips.shape)
+    seen = np.where(chips > 0, flips / np.maximum(chips, 1), flips.sum() / chips.sum())
+    weights = np.maximum(chips, 0.01)  # what nobody has answered says next to nothing
     curve = np.empty(len(margins))
-    curve[order] = isotonic_regression(flips[order] / chips, increasing=False).x
+    curve[order] = isotonic_regression(seen[order], weights=weights[order], increasing=False).x
     found = (PSEUDO_CHIPS * curve + flips) / (PSEUDO_CHIPS + chips)
     return np.maximum(found, 0.1 * found.mean() + 1e-4)
 

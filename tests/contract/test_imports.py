@@ -17,6 +17,7 @@ WITH_JAX = {
     "bench",
     "campaign.estimates",
     "campaign.rare",
+    "campaign.sequential",
     "campaign.worker",
     "crossbar.crossbar",
     "crossbar.encoding",

@@ -94,3 +94,21 @@ def test_a_row_that_is_always_drawn_is_and_the_rest_never():
     firsts = sorted(example for rows in ROWS.values() for example in rows[0])
     for examples, _ in answers(0.05, range(3), chances=chances):
         assert sorted(examples.tolist()) == firsts
+
+
+def test_what_is_drawn_in_rounds_is_drawn_once_and_as_at_once():
+    """With growing chances a chip draws further rows, none of them twice."""
+    whole = evaluator()
+    smaller = {w: [c // 3 for c in of] for w, of in CHANCES.items()}
+    none = {w: [0] * len(of) for w, of in CHANCES.items()}
+    parts = [whole.between(none, smaller), whole.between(smaller, CHANCES)]
+    faults = Faults(rate_table(0.05))
+    found = [list(own.outcomes(0, range(CHIPS), faults)) for own in (whole, *parts)]
+    for at_once, first, second in zip(*found, strict=True):
+        for k, examples in enumerate(at_once.examples):
+            both = np.concatenate([first.examples[k], second.examples[k]])
+            assert len(set(both.tolist())) == len(both)
+            order, theirs = np.argsort(both), np.argsort(examples)
+            np.testing.assert_array_equal(both[order], examples[theirs])
+            logits = np.concatenate([first.logits[k], second.logits[k]])
+            np.testing.assert_array_equal(logits[order], at_once.logits[k][theirs])

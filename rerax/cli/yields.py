@@ -1,0 +1,114 @@
+"""rerax yield."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+from rerax.cli.flags import (
+    Budget,
+    DataFlags,
+    ModelFlags,
+    PointFlags,
+    Quiet,
+    RateFlags,
+    Wide,
+    app,
+    flag,
+)
+from rerax.values import rate_text, read_budget, read_fraction
+
+FIELDS_OF_A_POINT = (
+    *("encoding", "bits", "bits_per_cell", "tile", "layout", "polarity", "misread", "input_bits"),
+    *("dtype", "matrices", "fault", "protection", "tested"),
+)
+
+
+@app.command("yield")
+def yields(
+    *,
+    models: Annotated[ModelFlags, "model task metric"],
+    data: DataFlags,
+    rates: Annotated[RateFlags, "rates sa1_share"],
+    chips: Annotated[int, flag("Chips of every rate.", "N", "Chips")] = 64,
+    examples_per_chip: Annotated[int, flag("Examples a chip answers first.", "N", "Chips")] = 64,
+    error: Annotated[str, flag("Chance of a wrong decision.", "X", "Chips")] = "0.01",
+    seed: Annotated[int, flag("Seed of all chips.", "N", "Chips")] = 0,
+    lanes: Annotated[int | None, flag("Chips side by side.", "N", "Machine")] = None,
+    point: Annotated[PointFlags, " ".join(FIELDS_OF_A_POINT)],
+    budget: Budget = "0.01",
+    to: Annotated[Path | None, flag("Write the numbers here.", "FILE", name="--json")] = None,
+    quiet: Quiet = False,
+    wide: Wide = False,
+) -> None:
+    """Count the chips that pass, leaving each as soon as it is certain, on large dev sets.
+
+    Every chip answers a few examples of its own, then twice as many, until its score is far enough
+    from the budget. For tasks scored by accuracy; on hundreds of examples nothing is saved.
+    """
+    from rerax.campaign.manifest import check_target
+
+    loss, wrong = read_budget(budget), float(read_fraction(error, "error"))
+    if not 0 < wrong < 0.1:
+        raise ValueError(f"error {error} is outside (0, 0.1): give a chance such as 0.01")
+    if to is not None:
+        check_target(to)
+    from rerax.campaign.point import FIELDS, Point, parse_rates, parse_share
+    from rerax.campaign.sampling import check_task
+    from rerax.campaign.sequential import sequential_yields
+    from rerax.campaign.workload import Settings, read_workload
+    from rerax.progress import reporter
+    from rerax.report import Column, print_columns
+
+    asked = parse_rates(rates.rates or "1e-3")
+    base = Point(
+        task=models.tasks[0],
+        model=Path(models.model).name or models.model,
+        rate=asked[0],
+        sa1_share=parse_share(rates.sa1_share or "9.04:1.75"),
+        **{name: FIELDS[name].read(getattr(point, name)) for name in FIELDS_OF_A_POINT},
+    )
+    check_task(base.task)
+    workload = read_workload(models.model, base.task, base.model, **vars(data.selection()))
+    points = [replace(base, rate=rate) for rate in dict.fromkeys(asked)]
+    settings = Settings(chips, seed, lanes=lanes)
+    with reporter(quiet) as tell:
+        how = (settings, loss, examples_per_chip, wrong, tell)
+        found = list(sequential_yields(workload, points, *how))
+    if to is not None:
+        plain = [
+            {
+                "rate": one.point.rate,
+                "passed": one.passed.tolist(),
+                "answered": one.answered.tolist(),
+                "examples": one.examples,
+                "interval": one.interval,
+                "error": one.error,
+                "pilots": one.pilots,
+            }
+            for one in found
+        ]
+        to.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+    shares = [one.answered.mean() / one.examples for one in found]
+    print_columns(
+        [
+            Column("rate", [rate_text(one.point.rate) for one in found]),
+            Column("pass", [f"{int(one.passed.sum())} of {len(one.passed)}" for one in found]),
+            Column("yield", [f"{100 * one.passed.mean():.0f} %" for one in found]),
+            Column(
+                "(95 %)",
+                [f"{100 * one.interval[0]:.0f} .. {100 * one.interval[1]:.0f} %" for one in found],
+            ),
+            Column("examples a chip", [f"{one.answered.mean():,.0f}" for one in found]),
+            Column("of all", [f"{100 * share:.0f} %" for share in shares], rank=1),
+        ],
+        [
+            f"a chip passes within {100 * loss:g} points of the float score; each is decided "
+            f"wrongly with a chance of {wrong:g} at most, which the intervals allow for",
+            f"beside these, {found[0].pilots} passes of pilots and the clean chip over all "
+            f"{found[0].examples:,} examples",
+        ],
+        wide=wide,
+    )
+    if to is not None:
+        print(f"written to {to}")
