@@ -40,6 +40,9 @@ HEADLINES = {
     "light": ("21", "offset", "code:hamming:4:pruned"),
     "tested": ("35", "offset", "code:golay:4:pruned:closest"),
     "tested, not pruned": ("dense", "offset", "closest"),
+    "signs too": ("dense", "offset", "closest+sign"),
+    "sign-magnitude": ("35", "sign_magnitude", "code:golay:4:pruned"),
+    "sign-magnitude, tested": ("dense", "sign_magnitude", "closest"),
 }
 """Curves of `zero_cells.py` that a sentence quotes: model, encoding and protection."""
 
