@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import unoptimised
 from commands import refused
 
 from rerax.campaign import rare
@@ -16,9 +15,8 @@ from rerax.stats.splitting import Verdict
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _unoptimised():
+def _few_pilots():
     with pytest.MonkeyPatch.context() as patch:
-        unoptimised.use(patch)
         patch.setattr(rare, "FEWEST_PILOTS", 8)
         yield
 

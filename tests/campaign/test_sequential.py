@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import unoptimised
 from commands import refused
 
 from rerax.campaign import sampling, sequential
@@ -15,9 +14,8 @@ from rerax.demo import lay_out
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _unoptimised():
+def _few_pilots():
     with pytest.MonkeyPatch.context() as patch:
-        unoptimised.use(patch)
         patch.setattr(sampling, "PILOTS", 4)
         yield
 

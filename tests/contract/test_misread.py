@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from arrays import array_key, p_values, read_matrix
+from quick import WITHOUT_OPTIMISING
 from scipy.stats import norm
 
 from rerax.crossbar.encoding import complement, decode, encode
@@ -26,7 +27,7 @@ CODES = RNG.integers(-31, 32, (ROWS, COLUMNS)).astype(np.int8)
 KEY = chip_key(root_key(0), jnp.uint32(5))
 
 
-@functools.partial(jax.jit, static_argnames="hardware")
+@functools.partial(jax.jit, static_argnames="hardware", compiler_options=WITHOUT_OPTIMISING)
 def _read(words, rates, hardware, mask=None):
     return read_matrix(words, KEY, rates, hardware, mask=mask)
 

@@ -3,7 +3,7 @@
 import jax
 from quick import WITHOUT_OPTIMISING
 
-from rerax.evaluate import engine
+from rerax.evaluate import descendants, engine, sampled
 from rerax.inspect import export, read
 from rerax.train import step
 
@@ -15,6 +15,10 @@ def _again(compiled, *static, **more):
 
 _PROGRAMS = {
     "rerax.evaluate.engine.chunk_logits": _again(engine.chunk_logits, "network", "chunk"),
+    "rerax.evaluate.sampled.sampled_logits": _again(sampled.sampled_logits, "network", "chunk"),
+    "rerax.evaluate.descendants.descendant_logits": _again(
+        descendants.descendant_logits, "network"
+    ),
     "rerax.evaluate.prefix_cache.clean_prefix": _again(engine.clean_prefix, "network"),
     "rerax.evaluate.prefix_cache.extend_prefix": _again(engine.extend_prefix, "network"),
     "rerax.inspect.read._read": _again(read._read, "hardware"),
