@@ -499,7 +499,7 @@ def test_commands_that_need_no_model_import_nothing_heavy(flags, model, data, tm
         "def points():\n    return [Point('sst2', 'tiny', 0.0)]\n"
     )
     out, lot = str(tmp_path / "out"), write_map(tmp_path / "lot.csv", [(0, "pooler", 0, 3, 7, 1)])
-    named = [[command.callback.__name__] for command in app.registered_commands]
+    named = [[one.name or one.callback.__name__] for one in app.registered_commands]
     commands = {
         0: [
             *([*command, "--help"] for command in ([], *named)),
