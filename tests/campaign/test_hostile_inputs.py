@@ -325,6 +325,8 @@ def bases(model, tmp_path, monkeypatch):
         "export": (["rows", "--csv", "rows.csv"], []),
         "size": (["--half-width", "0.01", "--sd", "0.05"], []),
         "map": (["lot.csv"], []),
+        "rare": ([*asked, "--rate", "0.1"], ["--model", "broken"]),
+        "yield": ([*asked, "--rates", "0.1"], ["--model", "broken"]),
         "demo": (["--no-open"], ["--out", "file/out"]),
     }
 

@@ -170,7 +170,7 @@ from rerax.cli import main
 
 class Worker(quick_campaign.Worker):
     @classmethod
-    def start(cls, workload, settings, points):
+    def start(cls, workload, settings, points, tables=()):
         return cls()
 
     def rows(self, point, block, known):
