@@ -124,7 +124,9 @@ def measure(args: argparse.Namespace, rate: float) -> dict[str, Any]:
             for v_whole, v_drawn in [(whole.var(ddof=1), drawn.var(ddof=1)), *variances]
             if v_whole > 0
         ]
-        line[name] = [float(many[0]), *np.percentile(many[1:], LEVELS).tolist()]
+        line[name] = None  # chips that do not differ tell of no saving
+        if whole.var():
+            line[name] = [float(many[0]), *np.percentile(many[1:], LEVELS).tolist()]
     return line
 
 

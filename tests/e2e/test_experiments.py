@@ -58,7 +58,7 @@ REDUCED = {
     "--max-examples 8 --out OUT",
     "yield_curve": STUDY,
     "rare_failures": "--roots 16 --share 0.001 --out OUT",
-    "sampled_examples": "--task sst2 --rates 3e-2 --examples 8 --full 4 --sampled 4 --out OUT",
+    "sampled_examples": "--task sst2 --rates 3e-2 --examples 4 --full 4 --sampled 4 --out OUT",
     "zero_cells": f"--tasks sst2 --seed 1 --curves 0 --most-rates 2 --line-chips 2 {STUDY}",
 }
 """What the test adds to each command, so that it takes seconds."""
