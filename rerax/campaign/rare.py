@@ -55,9 +55,9 @@ class RareFailures:
     def counted(self, k: int) -> float:
         """Tell how many chips, counted one by one, would give as narrow an interval at a rate."""
         ends = self.intervals[k]
-        if ends is None or ends[1] <= ends[0]:
-            return math.nan
         p = self.chances[k]
+        if ends is None or not 0 < ends[0] < ends[1] < 1 or p >= 1:  # cut off: tells no width
+            return math.nan
         return p * (1 - p) * (2 * 1.96 / (ends[1] - ends[0])) ** 2
 
 
@@ -207,7 +207,7 @@ def _result(
         ends = None
         if own.any():
             low, high = mean_interval(own).tolist()
-            ends = max(low, 0.0), min(high, 1.0)
+            ends = max(low, 0.0), min(high, max(1.0, chances[-1]))
         intervals.append(ends)
     crossing = None if failing is None else _crossing(whole.chances, rates, failing)
     found = (tuple(rates), tuple(chances), tuple(intervals), whole.evaluated)
@@ -225,13 +225,16 @@ def _crossing(
         chances = batches[:, chosen].mean(axis=1)
         below = np.flatnonzero(chances < failing)
         if not len(below) or not below[0]:
-            found.append(np.nan)
+            found.append(0.0 if not len(below) else rates[0])  # beyond one of the ends
             continue
         k = below[0]
-        high, low = np.log(chances[k - 1]), np.log(max(chances[k], failing / 100))
+        if not chances[k]:  # nothing has failed there: anywhere below the rate before
+            found.append(0.0)
+            continue
+        high, low = np.log(chances[k - 1]), np.log(chances[k])
         share = (high - np.log(failing)) / (high - low)
         found.append(math.exp(np.log(rates[k - 1]) + share * np.log(rates[k] / rates[k - 1])))
-    if np.isnan(found[0]):
+    if found[0] in (0.0, rates[0]):
         return None
-    low, high = np.nanquantile(found[1:], [0.025, 0.975])
+    low, high = np.quantile(found[1:], [0.025, 0.975])
     return float(found[0]), float(low), float(high)

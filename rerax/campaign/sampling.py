@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from rerax.campaign.manifest import MANIFEST, add_samples, check_folder, read_samples
+from rerax.campaign.manifest import MANIFEST, add_samples, check_folder, fixed_by, read_samples
 from rerax.campaign.point import Point
 from rerax.campaign.runner import pairs_of
 from rerax.campaign.sample_table import SampleTable, make_table
 from rerax.campaign.workload import Progress, Settings, Workload
 from rerax.crossbar.spec import SEMANTICS
+from rerax.faults import Measured
 from rerax.glue.tasks import find_task
 from rerax.io import Place
 from rerax.values import is_integer, is_whole, shown
@@ -88,11 +89,22 @@ def with_samples(
     size = read_size(given)
     if size is None:
         return list(parts), {}
-    for workload, _ in parts:
+    for workload, points in parts:
         check_task(workload.task)
+        for point in points:
+            if isinstance(point.fault, Measured):
+                raise ValueError(
+                    f"examples-per-chip with {point.fault.text}: leave it out, since measured "
+                    "chips are few and pilots have no map"
+                )
         _check_size(size, workload)
     if out is not None:  # before pilots run in vain
         check_folder(out, settings.seed, SEMANTICS, pairs_of(parts))
+        if "sampled" not in fixed_by(out).schema.names:
+            raise ValueError(
+                f"{out} was begun without the column sampled: give a new --out, and bring both "
+                "together with rerax merge"
+            )
     known = {} if out is None else read_samples(out)
     found: dict[str, dict[str, SampleTable]] = {}
     done: list[tuple[Workload, Sequence[Point]]] = []
@@ -100,6 +112,11 @@ def with_samples(
         kept = known.get(workload.name, {}).get(str(size))
         if kept is not None:
             table = SampleTable(**kept)
+            if len(workload.labels) not in (0, len(table.margins)):
+                raise ValueError(
+                    f"{out} draws among {len(table.margins)} examples, and {workload.name} has "
+                    f"{len(workload.labels)}: restore its _sampling.json, or delete it"
+                )
         elif find:
             table = _find_table(workload, points, size, settings, on_progress)
             if out is not None and (out / MANIFEST).is_file():  # its rows may all be there

@@ -62,6 +62,8 @@ def rare(
         raise ValueError("give either --rate, a fault rate, or --yield, a share such as 0.9999")
     if to is not None:
         check_target(to)
+    if "," in models.task:
+        raise ValueError(f"task {models.task!r} is a list: give one")
     lowest = FLOOR if rate is None else float(read_fraction(rate, "rate"))
     failing = None
     if wanted is not None:

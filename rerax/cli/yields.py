@@ -49,6 +49,8 @@ def yields(
     from rerax.campaign.manifest import check_target
 
     loss, wrong = read_budget(budget), float(read_fraction(error, "error"))
+    if "," in models.task:
+        raise ValueError(f"task {models.task!r} is a list: give one")
     if not 0 < wrong < 0.1:
         raise ValueError(f"error {error} is outside (0, 0.1): give a chance such as 0.01")
     if to is not None:

@@ -61,6 +61,12 @@ def critical_value(looks: tuple[int, ...], level: float = 0.95) -> float:
     Source: Pocock, Biometrika 64, 1977; by the recursion of Armitage, McPherson and Rowe, J. R.
     Statist. Soc. A 132, 1969.
     """
+    ascending = all(1 < a < b for a, b in itertools.pairwise((1.5, *looks)))
+    if not looks or not ascending or not 0 < level < 1:
+        raise ValueError(
+            f"looks {', '.join(map(str, looks))} at level {level:g}: give ascending numbers of "
+            "chips from 2 on, each once, and a level between 0 and 1"
+        )
     low, high = normal_quantile((1 + level) / 2), normal_quantile(1 - (1 - level) / 2 / len(looks))
     for _ in range(40):
         middle = (low + high) / 2
@@ -102,6 +108,11 @@ def yield_sequence(
 
     Source: Waudby-Smith and Ramdas, J. R. Statist. Soc. B 86, 2024, section 4.
     """
+    if np.asarray(passed).dtype != bool or np.ndim(passed) != 1 or not 0 < level < 1:
+        raise ValueError(
+            "passes are no list of True and False, or the level not between 0 and 1: give what "
+            "rerax.stats.passes gave for the chips of one point"
+        )
     outcomes = np.asarray(passed, float)
     n = np.arange(1, len(outcomes) + 1)
     mean = (0.5 + np.cumsum(outcomes)) / (n + 1)

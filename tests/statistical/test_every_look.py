@@ -14,7 +14,7 @@ LOOKS = (64, 128, 256, 512)
 )
 def test_bounds_are_those_of_the_tables(looks, bound):
     """Pocock's, for looks at equal steps."""
-    assert critical_value(tuple(range(1, looks + 1))) == pytest.approx(bound, abs=1e-3)
+    assert critical_value(tuple(range(10, 10 * looks + 10, 10))) == pytest.approx(bound, abs=1e-3)
 
 
 def test_means_are_covered_at_all_looks_together():
@@ -52,3 +52,14 @@ def test_the_price_of_a_yield_at_every_chip():
     passed = np.random.default_rng(2).random(512) < 0.9
     ends, once = yield_sequence(passed)[-1], clopper_pearson(int(passed.sum()), 512)
     assert 1.2 < (ends[1] - ends[0]) / (once[1] - once[0]) < 2.0
+
+
+@pytest.mark.parametrize("looks", [(64, 64), (0, 64), (128, 64), ()])
+def test_odd_looks_are_refused(looks):
+    with pytest.raises(ValueError, match="give ascending numbers of chips"):
+        critical_value(looks)
+
+
+def test_what_is_no_pass_is_refused():
+    with pytest.raises((ValueError, TypeError)):
+        yield_sequence(np.full(20, 0.93))
