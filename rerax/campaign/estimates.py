@@ -1,6 +1,6 @@
 """Scores of chips that have answered examples of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,22 @@ from rerax.stats.inclusion import estimate
 
 DIFFERENCE = "difference"
 """What rows call the estimator: the clean chip's score and the drawn examples' changes."""
+
+
+def changed(
+    workload: Workload, clean: Bool[np.ndarray, "E"], outcome: SampledOutcome
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Give, chip by chip, its examples, its answers, and how each differs from the clean chip's.
+
+    Args:
+        workload: the task and its labels.
+        clean: which examples the clean chip gets right, in the same rows.
+        outcome: what the chips have answered.
+    """
+    labels = workload.labels
+    for examples, logits in zip(outcome.examples, outcome.logits, strict=True):
+        (answers,) = predictions_of(workload.labelled_task, logits[None], workload.order)
+        yield examples, answers, (answers == labels[examples]) - clean[examples].astype(float)
 
 
 def estimated_scores(
@@ -37,10 +53,9 @@ def estimated_scores(
         name: [] for name in (*task.metrics, "degenerate", "examples_drawn")
     }
     for outcome in outcomes:
-        for examples, logits in zip(outcome.examples, outcome.logits, strict=True):
-            (answers,) = predictions_of(task, logits[None], workload.order)
+        for examples, answers, change in changed(workload, clean, outcome):
             changes = np.zeros(len(labels))
-            changes[examples] = (answers == labels[examples]) - clean[examples].astype(float)
+            changes[examples] = change
             for name in task.metrics:
                 own = parts[name]
                 n = len(labels[own])

@@ -12,11 +12,10 @@ import numpy as np
 
 from rerax.campaign.point import Point
 from rerax.campaign.sampling import FIRST_PILOT
-from rerax.campaign.worker import Worker, plain_point, rates_of
+from rerax.campaign.worker import Worker, rates_of
 from rerax.campaign.workload import Progress, Settings, Workload
 from rerax.evaluate.descendants import MOST_STAGES, descendants
 from rerax.faults import Bitline, Uniform, Wordline
-from rerax.glue.metrics import predictions_of, scores
 from rerax.stats import mean_interval, passes
 from rerax.stats.splitting import Generation, Split, Verdict, first_generation, split
 
@@ -109,7 +108,7 @@ def rare_failures(
     """
     check_point(point)
     worker = Worker.start(workload.complete(), settings, [point])
-    top = float(_scores(worker, worker.logits(plain_point(point), range(1)))[0])
+    top = worker.float_score(point, {})
     evaluator = worker.whole(point)
     done = 0
 
@@ -121,7 +120,7 @@ def rare_failures(
             k = generation.branches.shape[1]
             found = []
             for logits in descendants(evaluator, settings.seed, table, rates[: k + 1], generation):
-                found.append(_scores(worker, logits))
+                found.append(worker.scored(logits)["score"])
                 done += len(logits)
                 at = dataclasses.replace(point, rate=rates[k])
                 on_progress(Progress(done, done, at, f"stage {k + 1}"))
@@ -190,12 +189,6 @@ def _first_rate(
             "smaller --budget"
         )
     return max(rate, float(f"{at * 1.5:.4g}")), taken
-
-
-def _scores(worker: Worker, logits: np.ndarray) -> np.ndarray:
-    workload = worker.workload
-    answers = predictions_of(workload.labelled_task, logits, workload.order)
-    return scores(workload.labelled_task, answers, workload.labels, workload.parts)["score"]
 
 
 def _result(

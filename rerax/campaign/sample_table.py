@@ -12,10 +12,7 @@ from jaxtyping import Float
 
 from rerax.glue.packing import pack_rows
 from rerax.sealed import digest
-from rerax.stats.inclusion import best_size, flip_chances, inclusion_chances
-
-WHOLE = 1 << 16
-"""A chance of 1; chances are whole numbers of this."""
+from rerax.stats.inclusion import WHOLE, best_size, flip_chances, inclusion_chances
 
 
 @dataclass(frozen=True)

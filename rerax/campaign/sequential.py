@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
+from rerax.campaign.estimates import changed
 from rerax.campaign.point import Point
-from rerax.campaign.sample_table import WHOLE, SampleTable
+from rerax.campaign.sample_table import SampleTable
 from rerax.campaign.sampling import PILOTS, with_samples
-from rerax.campaign.worker import Worker, plain_point
+from rerax.campaign.worker import Worker
 from rerax.campaign.workload import Progress, Settings, Workload
-from rerax.glue.metrics import predictions_of
 from rerax.stats import normal_quantile, passes, yield_interval
-from rerax.stats.inclusion import flip_chances
+from rerax.stats.inclusion import WHOLE, flip_chances
 
 SEEN_BEFORE = 2.0
 """Expected changes that count for the level of all chips, beside a chip's own."""
@@ -79,9 +79,7 @@ def sequential_yields(
     (table,) = tables[workload.name].values()
     workload = workload.complete()
     worker = Worker.start(workload, settings, drawing, [table])
-    logits = worker.logits(plain_point(drawing[0]), range(1))
-    matched = workload.parts[0][1]
-    top = float(worker.right(logits)[0][:matched].mean())
+    top = worker.float_score(drawing[0], {})
     for point in drawing:
         yield _decide(worker, point, table, top - budget, error, on_progress)
 
@@ -95,8 +93,8 @@ def _decide(
     on_progress: Callable[[Progress], None],
 ) -> SequentialYield:
     workload, chips = worker.workload, worker.settings.chips
-    labels, matched = workload.labels, workload.parts[0][1]
-    clean, n = worker.clean_right(point), len(labels)
+    matched, n = workload.parts[0][1], len(workload.labels)
+    clean = worker.clean_right(point)
     margins, rows = np.array(table.margins), [list(r) for of in table.rows.values() for r in of]
     rounds = _rounds(table)
     z = normal_quantile(1 - error / 2 / len(rounds))
@@ -104,21 +102,15 @@ def _decide(
     passed, open_ = np.zeros(chips, bool), np.ones(chips, bool)
     evaluator = worker.sampled(point)
     before = {width: [0] * len(of) for width, of in table.chances.items()}
-    total = chips
     for chances in rounds:
         own = evaluator.between(before, chances)
         for part in _runs(np.flatnonzero(open_)):
             at = part.start
             for outcome in own.outcomes(worker.settings.seed, part, worker.faults_at(point)):
-                for examples, logits in zip(outcome.examples, outcome.logits, strict=True):
-                    (answers,) = predictions_of(
-                        workload.labelled_task, logits[None], workload.order
-                    )
-                    right = (answers == labels[examples]).astype(float)
-                    changes[at, examples] = right - clean[examples]
-                    drawn[at, examples] = True
+                for examples, _, change in changed(workload, clean, outcome):
+                    changes[at, examples], drawn[at, examples] = change, True
                     at += 1
-                on_progress(Progress(total - int(open_.sum()), total, point, "deciding"))
+                on_progress(Progress(chips - int(open_.sum()), chips, point, "deciding"))
         before = chances
         share = replace(table, chances=chances).by_example()
         here = slice(0, matched)

@@ -206,7 +206,7 @@ class Worker:
         """
         if _model_of(point) not in self.programmed:
             yield Progress(0, block.chips, point, "compiling")
-        floating = self._float_score(point, known)
+        floating = self.float_score(point, known)
         clean = self._clean_score(point, known)  # last: mostly laid out as the point itself is
         chips = range(block.first, block.last + 1)
         if point.is_clean:  # every chip of such a point is the same chip
@@ -263,12 +263,13 @@ class Worker:
         warning = check_answers(task, workload.order, answers, workload.labels)
         if warning:
             warnings.warn(warning, stacklevel=2)
-        self.floats[self._float_key(point)] = float(self._scored(logits)["score"][0])
+        self.floats[self._float_key(point)] = float(self.scored(logits)["score"][0])
 
     def _float_key(self, point: Point) -> str:
         return digest({"float": [point.task, point.model], **self._pair(point)})
 
-    def _float_score(self, point: Point, known: dict[str, float]) -> float:
+    def float_score(self, point: Point, known: dict[str, float]) -> float:
+        """Get the float model's score; what is made is added to those known."""
         key = self._float_key(point)
         if key not in known and key in self.floats:
             known[key] = self.floats[key]
@@ -282,7 +283,7 @@ class Worker:
         return self._facts(point, list(self.outcomes(point, chips)))
 
     def _facts(self, point: Point, outcomes: Sequence[engine.Outcome]) -> dict[str, Any]:
-        scored = self._scored(np.concatenate([o.logits for o in outcomes]))
+        scored = self.scored(np.concatenate([o.logits for o in outcomes]))
         if point.sampled is not None:  # the clean chip, which answers all
             scored |= {"correct": None, "estimator": DIFFERENCE}
             scored["examples_drawn"] = len(self.workload.labels)
@@ -354,7 +355,8 @@ class Worker:
         assert isinstance(found, SampledEvaluator)
         return found
 
-    def _scored(self, logits: np.ndarray) -> dict[str, Any]:
+    def scored(self, logits: np.ndarray) -> dict[str, Any]:
+        """Score chips by their logits on all examples, [chips, E, N], as columns of rows."""
         task, labels = self.workload.labelled_task, self.workload.labels
         answers = predictions_of(task, logits, self.workload.order)
         scored: dict[str, Any] = dict(scores(task, answers, labels, self.workload.parts))

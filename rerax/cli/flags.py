@@ -6,6 +6,7 @@ from copy import copy
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
+from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, dataclass_transform, get_args
 
@@ -14,6 +15,7 @@ import typer
 from rerax.values import read_float, read_whole
 
 if TYPE_CHECKING:
+    from rerax.campaign.point import Point
     from rerax.glue.selection import Selection
 
 app = typer.Typer(
@@ -262,6 +264,32 @@ class PointFlags(Flags, heading="Crossbars"):
         "NAME,..",
         "all",
         heading="Protection",
+    )
+
+
+def single_point(
+    models: ModelFlags, rates: RateFlags, point: PointFlags, rate: float, fields: str
+) -> "Point":
+    """Make the one point of a command that takes no lists.
+
+    Args:
+        models, rates, point: flags.
+        rate: its fault rate.
+        fields: names of those of a point that the command has flags for.
+
+    Raises:
+        ValueError: a list of tasks, or a bad value.
+    """
+    from rerax.campaign.point import FIELDS, Point, parse_share
+
+    if "," in models.task:
+        raise ValueError(f"task {models.task!r} is a list: give one")
+    return Point(
+        task=models.tasks[0],
+        model=Path(models.model).name or models.model,
+        rate=rate,
+        sa1_share=parse_share(rates.sa1_share or "9.04:1.75"),
+        **{name: FIELDS[name].read(getattr(point, name)) for name in fields.split()},
     )
 
 

@@ -1,6 +1,7 @@
 """rerax rare."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +15,18 @@ from rerax.cli.flags import (
     Wide,
     app,
     flag,
+    single_point,
 )
 from rerax.values import rate_text, read_budget, read_fraction
 
 if TYPE_CHECKING:
     from rerax.campaign.rare import RareFailures
 
+FIELDS = (
+    "encoding bits bits_per_cell tile layout polarity input_bits dtype matrices fault protection "
+    "tested"
+)
+"""Fields of a point that this command has flags for."""
 FLOOR = 1e-6
 """Lowest rate that is looked at where a yield is asked for."""
 
@@ -40,11 +47,7 @@ def rare(
     seed: Annotated[int, flag("Seed of all chips.", "N", "Chips")] = 0,
     lanes: Annotated[int | None, flag("Chips side by side.", "N", "Machine")] = None,
     rates: Annotated[RateFlags, "sa1_share"],
-    point: Annotated[
-        PointFlags,
-        "encoding bits bits_per_cell tile layout polarity input_bits dtype matrices fault "
-        "protection tested",
-    ],
+    point: Annotated[PointFlags, FIELDS],
     budget: Budget = "0.01",
     to: Annotated[Path | None, flag("Write the numbers here.", "FILE", name="--json")] = None,
     quiet: Quiet = False,
@@ -62,8 +65,6 @@ def rare(
         raise ValueError("give either --rate, a fault rate, or --yield, a share such as 0.9999")
     if to is not None:
         check_target(to)
-    if "," in models.task:
-        raise ValueError(f"task {models.task!r} is a list: give one")
     lowest = FLOOR if rate is None else float(read_fraction(rate, "rate"))
     failing = None
     if wanted is not None:
@@ -72,27 +73,18 @@ def rare(
             raise ValueError(f"yield {wanted} is outside [0.8, 1): count chips by rerax sweep")
     if not 0 < lowest < 0.4:
         raise ValueError(f"rate {lowest:g} is outside (0, 0.4): give a fault rate in between")
-    from rerax.campaign.point import FIELDS, Point, parse_share
     from rerax.campaign.rare import check_point, rare_failures
     from rerax.campaign.workload import Settings, read_workload
     from rerax.progress import reporter
 
-    fields = ("encoding", "bits", "bits_per_cell", "tile", "layout", "polarity", "input_bits",
-              "dtype", "matrices", "fault", "protection", "tested")  # fmt: skip
-    asked = Point(
-        task=models.tasks[0],
-        model=Path(models.model).name or models.model,
-        rate=lowest,
-        sa1_share=parse_share(rates.sa1_share or "9.04:1.75"),
-        **{name: FIELDS[name].read(getattr(point, name)) for name in fields},
-    )
+    asked = single_point(models, rates, point, lowest, FIELDS)
     check_point(asked)
     workload = read_workload(models.model, asked.task, asked.model, **vars(data.selection()))
     settings = Settings(roots, seed, lanes=lanes)
     with reporter(quiet) as tell:
         found = rare_failures(workload, asked, settings, loss, failing, tell)
     if to is not None:
-        to.write_text(json.dumps(_plain(found), indent=1) + "\n", encoding="utf-8")
+        to.write_text(json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8")
     _print(found, failing, wide)
     if to is not None:
         print(f"written to {to}")
@@ -135,16 +127,3 @@ def _print(found: "RareFailures", failing: float | None, wide: bool) -> None:
 
 def _many(chips: float) -> str:
     return "" if chips != chips else f"{chips:,.0f}"
-
-
-def _plain(found: "RareFailures") -> dict[str, object]:
-    """Give the result as plain JSON values."""
-    return {
-        "rates": found.rates,
-        "chances": found.chances,
-        "intervals": found.intervals,
-        "evaluated": found.evaluated,
-        "pilots": found.pilots,
-        "roots": found.roots,
-        "crossing": found.crossing,
-    }

@@ -15,13 +15,15 @@ from rerax.cli.flags import (
     Wide,
     app,
     flag,
+    single_point,
 )
 from rerax.values import rate_text, read_budget, read_fraction
 
-FIELDS_OF_A_POINT = (
-    *("encoding", "bits", "bits_per_cell", "tile", "layout", "polarity", "misread", "input_bits"),
-    *("dtype", "matrices", "fault", "protection", "tested"),
+FIELDS = (
+    "encoding bits bits_per_cell tile layout polarity misread input_bits dtype matrices fault "
+    "protection tested"
 )
+"""Fields of a point that this command has flags for."""
 
 
 @app.command("yield")
@@ -35,7 +37,7 @@ def yields(
     error: Annotated[str, flag("Chance of a wrong decision.", "X", "Chips")] = "0.01",
     seed: Annotated[int, flag("Seed of all chips.", "N", "Chips")] = 0,
     lanes: Annotated[int | None, flag("Chips side by side.", "N", "Machine")] = None,
-    point: Annotated[PointFlags, " ".join(FIELDS_OF_A_POINT)],
+    point: Annotated[PointFlags, FIELDS],
     budget: Budget = "0.01",
     to: Annotated[Path | None, flag("Write the numbers here.", "FILE", name="--json")] = None,
     quiet: Quiet = False,
@@ -49,13 +51,11 @@ def yields(
     from rerax.campaign.manifest import check_target
 
     loss, wrong = read_budget(budget), float(read_fraction(error, "error"))
-    if "," in models.task:
-        raise ValueError(f"task {models.task!r} is a list: give one")
     if not 0 < wrong < 0.1:
         raise ValueError(f"error {error} is outside (0, 0.1): give a chance such as 0.01")
     if to is not None:
         check_target(to)
-    from rerax.campaign.point import FIELDS, Point, parse_rates, parse_share
+    from rerax.campaign.point import parse_rates
     from rerax.campaign.sampling import check_task
     from rerax.campaign.sequential import sequential_yields
     from rerax.campaign.workload import Settings, read_workload
@@ -63,13 +63,7 @@ def yields(
     from rerax.report import Column, print_columns
 
     asked = parse_rates(rates.rates or "1e-3")
-    base = Point(
-        task=models.tasks[0],
-        model=Path(models.model).name or models.model,
-        rate=asked[0],
-        sa1_share=parse_share(rates.sa1_share or "9.04:1.75"),
-        **{name: FIELDS[name].read(getattr(point, name)) for name in FIELDS_OF_A_POINT},
-    )
+    base = single_point(models, rates, point, asked[0], FIELDS)
     check_task(base.task)
     workload = read_workload(models.model, base.task, base.model, **vars(data.selection()))
     points = [replace(base, rate=rate) for rate in dict.fromkeys(asked)]

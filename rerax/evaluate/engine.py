@@ -203,6 +203,18 @@ def lane_width(config: BertConfig, backend: str) -> int:
     return next((lanes for width, lanes in LANES if config.hidden_size <= width), 1)
 
 
+def chips_a_dispatch(config: BertConfig, tokens: float) -> int:
+    """Choose how many chips make about a second's work, a block of rows at most.
+
+    Args:
+        config: the model's shape.
+        tokens: that a chip answers.
+    """
+    weights = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
+    work = 2 * tokens * weights * config.num_hidden_layers
+    return min(MOST_CHIPS, max(1, int(OPERATIONS_PER_DISPATCH / max(work, 1))))
+
+
 def fit_memory(
     network: Network, batches: Batches, chunk: int | None = None, limit: int = STREAM_BYTES
 ) -> tuple[int, int]:
@@ -220,9 +232,7 @@ def fit_memory(
     config, lanes = network.config, network.lanes
     wanted = chunk
     if wanted is None:
-        weights = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
-        work = 2 * batches.tokens * weights * config.num_hidden_layers
-        wanted = min(MOST_CHIPS, max(1, int(OPERATIONS_PER_DISPATCH / work)))
+        wanted = chips_a_dispatch(config, float(batches.tokens))
     stream = batches.tokens * config.hidden_size * jnp.dtype(network.dtype).itemsize * lanes
     most = max(1, batches.tokens // SHARD_TOKENS)
     return -(-wanted // lanes) * lanes, min(most, -(-stream // limit))

@@ -19,7 +19,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Int32, UInt32
 
 from rerax.crossbar.keys import Chip, sampled_key, threefry
-from rerax.evaluate.engine import MOST_CHIPS, OPERATIONS_PER_DISPATCH, Evaluator, batch_tokens
+from rerax.evaluate.engine import Evaluator, batch_tokens, chips_a_dispatch
 from rerax.evaluate.lanes import ChipRange, along, chip_range, in_groups, totals
 from rerax.evaluate.network import DeviceBucket, Network, chip_logits, reader
 from rerax.faults.mask import Faults
@@ -27,9 +27,8 @@ from rerax.faults.read_out import Counts
 from rerax.glue.data import Examples
 from rerax.glue.packing import batches_of_rows, bucket_of
 from rerax.models.stored import StoredModel
+from rerax.stats.inclusion import WHOLE
 
-WHOLE = 1 << 16
-"""A chance of 1; chances are whole numbers of this."""
 SPREADS = 8
 """Standard deviations of the number of drawn rows that there is room for."""
 
@@ -229,9 +228,7 @@ class SampledEvaluator:
             )
             index.append(bucket.index[:-1])
         if chunk is None:
-            weights = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
-            operations = 2 * work * weights * config.num_hidden_layers
-            chunk = min(MOST_CHIPS, max(1, int(OPERATIONS_PER_DISPATCH / max(operations, 1))))
+            chunk = chips_a_dispatch(config, float(work))
         own = functools.partial(jax.device_put, device=device)
         batches = batches_of_rows(examples, whole, config.pad_token_id, tokens)
         clean = Evaluator.make(network, stored, batches, 1, device)

@@ -5,6 +5,8 @@ import math
 import numpy as np
 from jaxtyping import Float, Int
 
+WHOLE = 1 << 16
+"""A chance of 1 where chances are whole numbers, as they are drawn by and kept."""
 PSEUDO_CHIPS = 4
 """Pilot chips that an example's place on the curve counts for, beside those that answered it."""
 READING_TOKENS = 1000
