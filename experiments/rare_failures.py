@@ -16,14 +16,12 @@ import tempfile
 import time
 from pathlib import Path
 
-import jax
-
 from rerax.campaign.point import Point
 from rerax.campaign.rare import rare_failures
 from rerax.campaign.runner import run
 from rerax.campaign.workload import Settings, read_workload
 from rerax.demo import lay_out
-from rerax.evaluate.devices import cores
+from rerax.evaluate.devices import ask_for_devices, cores
 from rerax.stats import passes
 
 RESULTS = Path(__file__).parent / "results"
@@ -37,7 +35,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the chips to count")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for results")
     args = parser.parse_args()
-    jax.config.update("jax_num_cpu_devices", cores())
+    ask_for_devices(cores())
     with tempfile.TemporaryDirectory() as folder:
         lay_out(Path(folder))
         model, data = f"{folder}/model", f"{folder}/data"

@@ -45,7 +45,7 @@ from rerax.campaign.runner import run
 from rerax.campaign.sample_table import WHOLE, SampleTable, make_table
 from rerax.campaign.sampling import PILOTS, with_samples
 from rerax.campaign.workload import Settings, read_workload
-from rerax.evaluate.devices import cores
+from rerax.evaluate.devices import ask_for_devices, cores
 from rerax.stats import mean_interval
 
 RESULTS = Path(__file__).parent / "results"
@@ -215,7 +215,7 @@ def main() -> None:
                     f"lowest {min(covered):.1f} %"
                 )
     else:
-        jax.config.update("jax_num_cpu_devices", cores())
+        ask_for_devices(cores())
         for rate in map(float, args.rates.split(",")):
             line = measure(args, rate)
             kept = found.get("measured", [])

@@ -18,7 +18,6 @@ tested one 15 without pruning and 25 with.
 """
 
 import argparse
-import contextlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 from tolerance import crossings, round_rate
@@ -36,7 +34,7 @@ from rerax.campaign.maintain import compact
 from rerax.campaign.point import Point
 from rerax.campaign.runner import run
 from rerax.campaign.workload import Settings, Workload, read_workload
-from rerax.evaluate.devices import cores
+from rerax.evaluate.devices import ask_for_devices, cores
 from rerax.progress import reporter
 from rerax.protection import protection
 
@@ -331,8 +329,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for rows and results")
     parser.add_argument("--print", action="store_true", help="only print the tables")
     args = parser.parse_args()
-    with contextlib.suppress(RuntimeError):  # JAX has started
-        jax.config.update("jax_num_cpu_devices", cores())
+    ask_for_devices(cores())
     folder = args.out / "zero_cells"
     numbers = map(int, args.curves.split(",")) if args.curves else range(len(CURVES))
     curves = [] if args.print else [CURVES[k] for k in numbers]

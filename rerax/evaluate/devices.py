@@ -42,11 +42,16 @@ def one_device_a_core(
     said = FLAG in os.environ.get("XLA_FLAGS", "") or "JAX_NUM_CPU_DEVICES" in os.environ
     if count < 2 or said:
         return 1
+    ask_for_devices(count)
+    return count
+
+
+def ask_for_devices(count: int) -> None:
+    """Tell JAX to make so many devices of the processor; where it has started, nothing changes."""
     import jax
 
     with contextlib.suppress(RuntimeError):  # it has started
         jax.config.update("jax_num_cpu_devices", count)
-    return count
 
 
 def cores() -> int:
