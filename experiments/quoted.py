@@ -22,6 +22,7 @@ import glue_zero_space
 import layers_and_bits
 import msb_copies
 import pruning as runs
+import rare_coverage as rare
 import read_error
 import tolerance as folded
 import yield_curve
@@ -208,6 +209,16 @@ def _raw_points(found: Sequence[Mapping[str, Any]]) -> Quoted:
         "shown half": [len(shown), statistics.mean(shown)],
         "low": [len(low), 90, 100 * min(x["mean_interval 32"] for x in low)],
         "two scores": two[:2],
+    }
+
+
+def rare_coverage() -> Quoted:
+    """Share of the intervals of rare failures that hold, lowest and highest, in %."""
+    found = _result("rare_coverage")
+    chances = [rare.share(side, "held") for line in found for side in line["chances"]]
+    return {
+        "chances": _ends(chances),
+        "rates": _ends(rare.share(line["rate"], "held") for line in found),
     }
 
 

@@ -299,6 +299,13 @@ def write_json(file: Any, value: Mapping[str, Any]) -> None:
         out.write(json.dumps(value, indent=1, sort_keys=True).encode())
 
 
+def write_new_json(file: Path, value: Any) -> None:
+    """Write numbers for the user as JSON, whole; missing folders are made."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(file) as out:
+        out.write((json.dumps(value, indent=1) + "\n").encode())
+
+
 def append_line(file: Any, line: str) -> None:
     """Add a line to a local log; objects cannot grow, so there each line is one of its own.
 

@@ -237,6 +237,17 @@ def check_target(file: Any) -> None:
             )
 
 
+def check_file(file: Path) -> None:
+    """Refuse to write a file where a folder is, or where `check_target` refuses it.
+
+    Raises:
+        ValueError: which.
+    """
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder: give a file")
+    check_target(file)
+
+
 def differences(
     one: Mapping[str, Any], other: Mapping[str, Any], there: str = "there", here: str = "now"
 ) -> list[str]:

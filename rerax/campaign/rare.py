@@ -16,16 +16,26 @@ from rerax.campaign.worker import Worker, rates_of
 from rerax.campaign.workload import Progress, Settings, Workload
 from rerax.evaluate.descendants import MOST_STAGES, descendants
 from rerax.faults import Bitline, Uniform, Wordline
-from rerax.stats import mean_interval, passes
-from rerax.stats.splitting import Generation, Split, Verdict, first_generation, split
+from rerax.stats import passes
+from rerax.stats.splitting import (
+    Generation,
+    Split,
+    Verdict,
+    chance_interval,
+    first_generation,
+    rate_of,
+    split,
+)
 
 STEP = 0.7
 """Each rate over the one before."""
 COMMON, HIGHEST = 0.25, 0.4
 """Share of pilots that fail at the first rate, at least, and the highest rate there is."""
 BATCHES = 16
-"""Batches of root chips, which intervals are over."""
+"""Batches of root chips."""
 FEWEST_PILOTS = 32
+FAR_BELOW = 0.1
+"""Of the chance that is looked for: rates are tried down to there, so that both ends are met."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +45,13 @@ class RareFailures:
     Attributes:
         rates: descending.
         chances: estimates of the chance of failing.
-        intervals: 95 % intervals, over batches; None where no descendant has failed.
+        intervals: 95 % intervals (`stats.splitting.chance_interval`); None where no descendant
+            has failed.
         evaluated: chips evaluated at each rate.
         pilots: chips evaluated to choose the rates.
         roots: root chips, in `BATCHES` batches.
-        crossing: rate at which the chance is what was asked, and its interval; None: not asked,
-            or not between two of the rates.
+        crossing: rate at which the chance is what was asked, and its interval, whose lower end is
+            0 where that lies below all rates; None: not asked, or not between two of the rates.
     """
 
     rates: tuple[float, ...]
@@ -55,7 +66,7 @@ class RareFailures:
         """Tell how many chips, counted one by one, would give as narrow an interval at a rate."""
         ends = self.intervals[k]
         p = self.chances[k]
-        if ends is None or not 0 < ends[0] < ends[1] < 1 or p >= 1:  # cut off: tells no width
+        if ends is None or not 0 < ends[0] < ends[1] < 1:  # cut off: tells no width
             return math.nan
         return p * (1 - p) * (2 * 1.96 / (ends[1] - ends[0])) ** 2
 
@@ -103,12 +114,18 @@ def rare_failures(
         on_progress: told after every generation.
 
     Raises:
-        ValueError: faults that cannot be thinned, a rate that is too high, or chips that never
-            fail often enough.
+        ValueError: faults that cannot be thinned, a rate that is too high, chips that never fail
+            often enough, or a chip without faults that fails.
     """
     check_point(point)
     worker = Worker.start(workload.complete(), settings, [point])
     top = worker.float_score(point, {})
+    clean = worker.clean_score(point, {})
+    if not passes(np.array([clean]), top, budget)[0]:
+        raise ValueError(
+            f"a chip without faults scores {clean:.4g} where the float model scores {top:.4g}, and "
+            f"fails a budget of {budget:g} already: give a larger --budget"
+        )
     evaluator = worker.whole(point)
     done = 0
 
@@ -137,7 +154,7 @@ def rare_failures(
     if failing is not None:
         tried = split(
             FIRST_PILOT + many, 2, many, rates, judge_at(rates), settings.seed,
-            lambda rate, chance: chance < failing / 2,
+            lambda rate, chance: chance < FAR_BELOW * failing,
         )  # fmt: skip
         pilots += sum(tried.evaluated)
         rates = rates[: len(tried.evaluated)]
@@ -194,40 +211,11 @@ def _first_rate(
 def _result(
     whole: Split, rates: Sequence[float], pilots: int, roots: int, failing: float | None
 ) -> RareFailures:
-    chances, intervals = [], []
-    for own in whole.chances:
-        chances.append(float(own.mean()))
-        ends = None
-        if own.any():
-            low, high = mean_interval(own).tolist()
-            ends = max(low, 0.0), min(high, max(1.0, chances[-1]))
-        intervals.append(ends)
-    crossing = None if failing is None else _crossing(whole.chances, rates, failing)
-    found = (tuple(rates), tuple(chances), tuple(intervals), whole.evaluated)
+    chances = tuple(float(own.mean()) for own in whole.failing)
+    intervals = []
+    for own, chance in zip(whole.failing, chances, strict=True):
+        ends = chance_interval(own, BATCHES) if own.any() else None
+        intervals.append(ends and (ends[0], min(ends[1], max(1.0, chance))))
+    found = (tuple(rates), chances, tuple(intervals), whole.evaluated)
+    crossing = None if failing is None else rate_of(failing, rates, chances, intervals)
     return RareFailures(*found, pilots, roots, crossing)
-
-
-def _crossing(
-    batches: np.ndarray, rates: Sequence[float], failing: float
-) -> tuple[float, float, float] | None:
-    """Find the rate at which the chance is so small, between two rates by their logarithms."""
-    draw = np.random.Generator(np.random.PCG64(0))
-    n = batches.shape[1]
-    found = []
-    for chosen in (np.arange(n), *draw.integers(0, n, (1000, n))):
-        chances = batches[:, chosen].mean(axis=1)
-        below = np.flatnonzero(chances < failing)
-        if not len(below) or not below[0]:
-            found.append(0.0 if not len(below) else rates[0])  # beyond one of the ends
-            continue
-        k = below[0]
-        if not chances[k]:  # nothing has failed there: anywhere below the rate before
-            found.append(0.0)
-            continue
-        high, low = np.log(chances[k - 1]), np.log(chances[k])
-        share = (high - np.log(failing)) / (high - low)
-        found.append(math.exp(np.log(rates[k - 1]) + share * np.log(rates[k] / rates[k - 1])))
-    if found[0] in (0.0, rates[0]):
-        return None
-    low, high = np.quantile(found[1:], [0.025, 0.975])
-    return float(found[0]), float(low), float(high)

@@ -207,7 +207,7 @@ class Worker:
         if _model_of(point) not in self.programmed:
             yield Progress(0, block.chips, point, "compiling")
         floating = self.float_score(point, known)
-        clean = self._clean_score(point, known)  # last: mostly laid out as the point itself is
+        clean = self.clean_score(point, known)  # last: mostly laid out as the point itself is
         chips = range(block.first, block.last + 1)
         if point.is_clean:  # every chip of such a point is the same chip
             facts = self.facts(point, range(1))
@@ -234,7 +234,8 @@ class Worker:
         facts |= {"clean_score": clean, "float_score": floating, "platform": self.platform}
         return rows_table(point, self.workload, self.settings.seed, facts, block)
 
-    def _clean_score(self, point: Point, known: dict[str, float]) -> float:
+    def clean_score(self, point: Point, known: dict[str, float]) -> float:
+        """Compute the score of the point's chip without faults, once; `known` is filled in."""
         key = digest({"clean": point.clean_hash, **self._pair(point)})
         return self._made_once(key, known, point.clean)
 

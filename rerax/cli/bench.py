@@ -1,6 +1,5 @@
 """rerax bench."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,9 +42,13 @@ def bench(
     Each stage stands beside a floor, from product rates and a memory bandwidth that are measured
     in the same run.
     """
+    from rerax.campaign.manifest import check_file
     from rerax.campaign.point import parse_rates
+    from rerax.io import write_new_json
     from rerax.protection import protection as protection_of
 
+    if json_file is not None:
+        check_file(json_file)
     asked = parse_rates(rates)
     for one in names(protection or "none"):
         protection_of(one)
@@ -70,7 +73,7 @@ def bench(
     found = measure(inputs, asked, names(protection or default), rounds, growth, tell)
     print_bench(found, wide)
     if json_file is not None:
-        _write(json_file, found)
+        write_new_json(json_file, found)
 
 
 def _random(shape: str, examples: int) -> "Inputs":
@@ -79,11 +82,3 @@ def _random(shape: str, examples: int) -> "Inputs":
     if shape not in SHAPES:
         raise ValueError(f"shape {shape!r} is unknown: give {' or '.join(SHAPES)}, or a --model")
     return random_inputs(SHAPES[shape], examples, pruned=True)
-
-
-def _write(file: Path, found: dict[str, Any]) -> None:
-    from rerax.io import whole_file
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(file) as out:
-        out.write((json.dumps(found, indent=1) + "\n").encode())

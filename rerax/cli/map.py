@@ -39,7 +39,7 @@ def map(
     of conductances becomes a map by --low and --high, one that names arrays of a die by
     --floor-plan.
     """
-    from rerax.campaign.manifest import check_target
+    from rerax.campaign.manifest import check_file
     from rerax.campaign.point import FIELDS
     from rerax.crossbar.spec import ChipSpec
     from rerax.models.bert.names import check_groups, matrices_of
@@ -50,7 +50,7 @@ def map(
     thresholds = _thresholds(low, high)
     if out is not None:
         _check_out(out, file, floor_plan)
-        check_target(out)
+        check_file(out)
     from rerax.cli.map_text import print_map
     from rerax.faults.cell_table import read_table, write_table
     from rerax.faults.floor_plan import read_floor_plan

@@ -40,7 +40,7 @@ def plan(
     Needs no data. One line for each matrix: its protection, cells, reads, and voted bits whose
     images are not kept apart.
     """
-    from rerax.campaign.manifest import check_target
+    from rerax.campaign.manifest import check_file
     from rerax.campaign.plans import check_design_rate, is_open
     from rerax.campaign.point import FIELDS, parse_share
     from rerax.crossbar.spec import ChipSpec
@@ -50,7 +50,7 @@ def plan(
     from rerax.protection import protection as protection_of
 
     if json is not None:
-        check_target(json)
+        check_file(json)
     spec = ChipSpec(*(FIELDS[one.name].read(getattr(point, one.name)) for one in fields(ChipSpec)))
     rate = DESIGN_RATE if design.plan_rate is None else check_design_rate(design.plan_rate)
     share = float(parse_share(rates.sa1_share or "9.04:1.75"))

@@ -1,6 +1,5 @@
 """rerax rare."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,13 +57,13 @@ def rare(
     Give --rate, or --yield to find the rate. Failing chips get descendants at lower rates, which
     keep some of their faults; the weights of those that still fail make the estimate.
     """
-    from rerax.campaign.manifest import check_target
+    from rerax.campaign.manifest import check_file
 
     loss = read_budget(budget)
     if (rate is None) == (wanted is None):
         raise ValueError("give either --rate, a fault rate, or --yield, a share such as 0.9999")
     if to is not None:
-        check_target(to)
+        check_file(to)
     lowest = FLOOR if rate is None else float(read_fraction(rate, "rate"))
     failing = None
     if wanted is not None:
@@ -75,6 +74,7 @@ def rare(
         raise ValueError(f"rate {lowest:g} is outside (0, 0.4): give a fault rate in between")
     from rerax.campaign.rare import check_point, rare_failures
     from rerax.campaign.workload import Settings, read_workload
+    from rerax.io import write_new_json
     from rerax.progress import reporter
 
     asked = single_point(models, rates, point, lowest, FIELDS)
@@ -84,7 +84,7 @@ def rare(
     with reporter(quiet) as tell:
         found = rare_failures(workload, asked, settings, loss, failing, tell)
     if to is not None:
-        to.write_text(json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8")
+        write_new_json(to, asdict(found))
     _print(found, failing, wide)
     if to is not None:
         print(f"written to {to}")
@@ -96,8 +96,8 @@ def _print(found: "RareFailures", failing: float | None, wide: bool) -> None:
     notes = [
         f"{found.roots} root chips begin at rate {rate_text(found.rates[0])}; in all "
         f"{sum(found.evaluated):,} chips, and {found.pilots:,} pilots that chose the rates",
-        "fail: chance that a chip fails, with its 95 % interval over batches of root chips; "
-        "counting: chips that would give as narrow an interval if they were counted one by one",
+        "fail: chance that a chip fails, with its 95 % interval; counting: chips that would give "
+        "as narrow an interval if they were counted one by one",
     ]
     if any(ends is None for ends in found.intervals):
         notes.append("no interval: no descendant has failed there, so give more --roots")
@@ -107,7 +107,8 @@ def _print(found: "RareFailures", failing: float | None, wide: bool) -> None:
         else:
             at, low, high = found.crossing
             notes.append(
-                f"yield {1 - failing:g} at rate {at:.3g} (95 % interval {low:.3g} to {high:.3g})"
+                f"yield {1 - failing:g} at rate {at:.3g} (95 % interval "
+                f"{f'{low:.3g}' if low else f'below {found.rates[-1]:.3g}'} to {high:.3g})"
             )
     print_columns(
         [

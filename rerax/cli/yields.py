@@ -1,6 +1,5 @@
 """rerax yield."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -48,13 +47,14 @@ def yields(
     Every chip answers a few examples of its own, then twice as many, until its score is far enough
     from the budget. For tasks scored by accuracy; on hundreds of examples nothing is saved.
     """
-    from rerax.campaign.manifest import check_target
+    from rerax.campaign.manifest import check_file
+    from rerax.io import write_new_json
 
     loss, wrong = read_budget(budget), float(read_fraction(error, "error"))
     if not 0 < wrong < 0.1:
         raise ValueError(f"error {error} is outside (0, 0.1): give a chance such as 0.01")
     if to is not None:
-        check_target(to)
+        check_file(to)
     from rerax.campaign.point import parse_rates
     from rerax.campaign.sampling import check_task
     from rerax.campaign.sequential import sequential_yields
@@ -84,7 +84,7 @@ def yields(
             }
             for one in found
         ]
-        to.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+        write_new_json(to, plain)
     shares = [one.answered.mean() / one.examples for one in found]
     print_columns(
         [

@@ -5,11 +5,12 @@ keep each of its faults with the chance that the rates ask for, each descendant 
 a chip that has lost much are many and light, those of one that has lost little few and heavy. The
 sum of the weights of failing descendants has the chance of failing as its expectation at every
 rate, however many descendants there are (multilevel splitting, Kahn and Harris, 1951). How many
-there are is balanced within a batch of root chips, so that batches are independent: they are the
-unit of intervals.
+there are is balanced within a batch of root chips, so that batches are independent.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from itertools import accumulate, takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ spoil an estimate.
 """
 POWER = 2
 """Descendants grow with this power of what a chip has lost."""
+LEAST_LOST = 0.01
+"""What a chip counts as having lost at least, over the most that one of its batch has lost."""
 
 
 class Generation(NamedTuple):
@@ -68,12 +71,14 @@ def balanced(lost: Float[np.ndarray, "n"], target: int) -> Float[np.ndarray, "n"
         lost: of each chip (`Verdict`).
         target: how many there should be in all, as far as the least and the most allow.
     """
-    low, high = 0.0, 1e6
+    most = lost.max(initial=0.0)
+    share = np.maximum(lost / (most or 1.0), LEAST_LOST) ** POWER
+    low, high = 0.0, MOST / LEAST_LOST**POWER
     for _ in range(60):
         middle = (low + high) / 2
-        many = np.clip(middle * lost**POWER, FEWEST, MOST).sum() > target
+        many = np.clip(middle * share, FEWEST, MOST).sum() > target
         low, high = (low, middle) if many else (middle, high)
-    return np.clip(low * lost**POWER, FEWEST, MOST)
+    return np.clip(low * share, FEWEST, MOST)
 
 
 def descend(before: Generation, wanted: Float[np.ndarray, "n"], seed: int) -> Generation:
@@ -103,11 +108,12 @@ class Split(NamedTuple):
     """What batches of root chips and their descendants came to.
 
     Attributes:
-        chances: [rates, batches] share of the chips that fail, as each batch estimates it.
+        failing: [rates, roots] weight of each root chip's descendants that fail; its mean is the
+            chance of failing.
         evaluated: chips evaluated at each rate.
     """
 
-    chances: Float[np.ndarray, "K batches"]
+    failing: Float[np.ndarray, "K roots"]
     evaluated: tuple[int, ...]
 
 
@@ -132,18 +138,95 @@ def split(
             by these chips, they are no longer without bias.
     """
     generation = first_generation(range(first, first + batches * size))
-    chances, evaluated = [], []
+    failing, evaluated = [], []
     for rate in rates:
         verdict = judge(generation)
-        batch = (generation.root - first) // size
-        heavy = generation.weight * verdict.fails
-        chances.append(np.bincount(batch, heavy, batches) / size)
-        evaluated.append(len(generation.root))
-        if rate == rates[-1] or enough(rate, float(chances[-1].mean())):
+        root = generation.root - first
+        failing.append(np.bincount(root, generation.weight * verdict.fails, batches * size))
+        evaluated.append(len(root))
+        if rate == rates[-1] or enough(rate, float(failing[-1].mean())):
             break
-        wanted = np.ones(len(generation.root))
+        batch, wanted = root // size, np.ones(len(root))
         for b in range(batches):
             mine = batch == b
             wanted[mine] = balanced(verdict.lost[mine], size)
         generation = descend(generation, wanted, seed)
-    return Split(np.array(chances), tuple(evaluated))
+    return Split(np.array(failing), tuple(evaluated))
+
+
+def chance_interval(
+    failing: Float[np.ndarray, "roots"], batches: int, level: float = 0.95
+) -> tuple[float, float]:
+    """Compute an interval of the chance of failing.
+
+    A chance is a sum of few, unequal weights, and has seldom met the heaviest there could be. So
+    its law is taken to be a gamma law with the mean and the variance of the estimate, and for the
+    upper end of one with another root chip as heavy as the heaviest. The variance is that over
+    root chips or that over batches, whichever is larger. `experiments/rare_coverage.py` shows
+    how often it holds.
+
+    Args:
+        failing: of each root chip (`Split`), not all 0.
+        batches: of root chips.
+        level: confidence level.
+
+    Source: Fay and Feuer, Statistics in Medicine 16, 1997.
+    """
+    from scipy.special import gammaincinv
+
+    chance, n = float(failing.mean()), len(failing)
+    parts = failing.reshape(batches, -1).mean(axis=1)
+    variance = max(failing.var(ddof=1) / n, parts.var(ddof=1) / batches)
+    heaviest = float(failing.max()) / n
+    if not variance:  # every root chip fails
+        return chance, chance + heaviest
+    tail = (1 - level) / 2
+    low = variance / chance * gammaincinv(chance**2 / variance, tail)
+    above, wide = chance + heaviest, variance + heaviest**2
+    return float(low), float(wide / above * gammaincinv(above**2 / wide, 1 - tail))
+
+
+def rate_of(
+    chance: float,
+    rates: Sequence[float],
+    chances: Sequence[float],
+    intervals: Sequence[tuple[float, float] | None],
+) -> tuple[float, float, float] | None:
+    """Find the rate at which chips fail with a chance, and its interval.
+
+    The interval is from where the upper ends of the chances' intervals come down to the chance to
+    where their lower ends do, since the chance falls with the rate.
+
+    Args:
+        chance: of failing.
+        rates: descending.
+        chances: estimated at the rates.
+        intervals: of the chances; None where no chip has failed.
+
+    Returns:
+        The rate and the ends of its interval, the lower one 0 where it lies below all rates; None
+        where the rate does not lie between two of those at which chips have failed.
+    """
+    met = len(list(takewhile(lambda one: one > 0, chances)))
+    found = _crossing(chance, rates[:met], chances[:met])
+    if not 0 < found < rates[0]:
+        return None
+    lower = list(accumulate((0.0 if ends is None else ends[0] for ends in intervals), min))
+    upper = list(accumulate((1.0 if ends is None else ends[1] for ends in intervals), min))
+    return found, _crossing(chance, rates, upper), _crossing(chance, rates, lower)
+
+
+def _crossing(chance: float, rates: Sequence[float], curve: Sequence[float]) -> float:
+    """Find where a curve comes down to a chance, between two rates by the logarithms of both.
+
+    Returns:
+        The rate; 0 where the curve stays above, the last rate before that where it comes down to
+        nothing at once, the first one where it begins below.
+    """
+    k = next((k for k, one in enumerate(curve) if one < chance), None)
+    if k is None:
+        return 0.0
+    if not k or not curve[k]:
+        return float(rates[max(k - 1, 0)])
+    share = math.log(curve[k - 1] / chance) / math.log(curve[k - 1] / curve[k])
+    return float(rates[k - 1] * (rates[k] / rates[k - 1]) ** share)

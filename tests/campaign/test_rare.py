@@ -37,7 +37,7 @@ def asked(files, *more):
 
 def test_chances_are_those_of_counted_chips(files, tmp_path, capsys):
     """At the first rate to the chip, at the others within what chance allows."""
-    file = tmp_path / "rare.json"
+    file = tmp_path / "new" / "rare.json"
     how = asked(files, "--budget", "3%")
     assert main(["rare", *how, "--rate", "0.02", "--roots", "64", "--json", str(file)]) == 0
     told = capsys.readouterr().out
@@ -78,6 +78,8 @@ def test_a_yield_finds_its_rate(files, capsys):
         (("--rate", "0.1", "--roots", "0"), "chips 0 is too few"),
         (("--rate", "0.1", "--protection", "closest", "--tested", "rate:0.5"), "tested rate:0.5"),
         (("--rate", "0.1", "--budget", "2"), "budget"),
+        (("--rate", "0.1", "--bits", "2"), "a chip without faults scores"),
+        (("--rate", "0.1", "--json", "/"), "/ is a folder: give a file"),
     ],
 )
 def test_what_cannot_be_split_is_refused(files, capsys, more, said):

@@ -1,7 +1,6 @@
 """Plans for a whole model: what the planner asks of it, and what a protection takes in it."""
 
 import functools
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import isnan
@@ -14,7 +13,7 @@ from rerax._types import Params
 from rerax.crossbar.quantise import quantise
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Odds
-from rerax.io import whole_file
+from rerax.io import write_new_json
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.crossbars import weights_of
 from rerax.models.bert.sensitivity import input_power, read_sensitivity, sensitivity
@@ -166,5 +165,4 @@ def save_plan(path: Path, accounts: Mapping[str, Account], design: Mapping[str, 
         for matrix, one in accounts.items()
     }
     content = {"allocation": chosen, "design": dict(design), "matrices": table}
-    with whole_file(path) as out:
-        out.write((json.dumps(content, indent=2) + "\n").encode())
+    write_new_json(path, content)
