@@ -43,8 +43,13 @@ class RecipeFlags(Flags):
         "Trained model whose answers are imitated: folder or hub id.", "DIR"
     )
     quantised: bool = opt("Train through the chip's own codes.", value=False)
-    bits: int = opt("Bits of a code, with --quantised.", "B", 8)
-    encoding: str = opt("Encoding of the chip, with --quantised.", value="offset")
+    bits: int = opt("Bits of a code, with --quantised or --faults.", "B", 8)
+    encoding: str = opt("Encoding of the chip, with --quantised or --faults.", value="offset")
+    faults: str | None = opt(
+        "Train through the codes of a chip with faults, another at every step.", "NAME"
+    )
+    rate: float | None = opt("Fault rate, with --faults.", "P")
+    clip_weights: float | None = opt("Largest magnitude of a weight on crossbars.", "X")
     seed: int = opt("Seed of head, order and dropout.", "N", 0)
     dtype: str = opt("float32 or bfloat16 products.", value="float32")
 
@@ -52,7 +57,7 @@ class RecipeFlags(Flags):
         """Make the Python API's recipe of it, which raises ValueError where a flag is wrong."""
         from rerax.train.recipe import make_recipe
 
-        bits = self.bits if self.quantised else None
+        bits = self.bits if self.quantised or self.faults is not None else None
         chosen = vars(self) | {"gates": names(self.gates), "bits": bits}
         del chosen["quantised"], chosen["distil_from"]
         return make_recipe(task, examples, teacher=self.distil_from is not None, **chosen)

@@ -1,19 +1,26 @@
 """Codes <-> words: how a b-bit code becomes the levels of its cells.
 
 A word packs the levels of one group's cells, natural binary, least significant cell lowest,
-so that a word is simply the group's bits. `encode` runs once per model on the host;
-`decode` runs once per chip, inside jit.
+so that a word is simply the group's bits. `encode` runs once per model on the host, or at every
+step of a training, inside jit; `decode` runs once per chip, inside jit.
 """
+
+from typing import overload
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Int8, UInt8
 
+from rerax._types import AnyArray
 from rerax.crossbar.spec import ChipSpec
 
 
-def encode(codes: Int8[np.ndarray, "*L R C"], spec: ChipSpec) -> UInt8[np.ndarray, "*L G R C"]:
+@overload
+def encode(codes: Int8[np.ndarray, "*L R C"], spec: ChipSpec) -> UInt8[np.ndarray, "*L G R C"]: ...
+@overload
+def encode(codes: Int8[Array, "*L R C"], spec: ChipSpec) -> UInt8[Array, "*L G R C"]: ...
+def encode(codes: Int8[AnyArray, "*L R C"], spec: ChipSpec) -> UInt8[AnyArray, "*L G R C"]:
     """Encode codes as the words that cells hold.
 
     `offset` stores code + 2^(b-1); `twos_complement` the code modulo 2^b; `sign_magnitude`
@@ -27,17 +34,18 @@ def encode(codes: Int8[np.ndarray, "*L R C"], spec: ChipSpec) -> UInt8[np.ndarra
     Returns:
         Words, one for each group of each weight.
     """
-    wide = np.asarray(codes, np.int16)
+    xp = np if isinstance(codes, np.ndarray) else jnp
+    wide = codes.astype(np.int16)
     half = 1 << (spec.bits - 1)
     if spec.encoding == "differential":
-        groups = [np.maximum(wide, 0), np.maximum(-wide, 0)]
+        groups = [xp.maximum(wide, 0), xp.maximum(-wide, 0)]
     elif spec.encoding == "offset":
         groups = [wide + half]
     elif spec.encoding == "twos_complement":
         groups = [wide & (2 * half - 1)]
     else:
-        groups = [np.where(wide < 0, half - wide, wide)]
-    return np.stack(groups, axis=-3).astype(np.uint8)
+        groups = [xp.where(wide < 0, half - wide, wide)]
+    return xp.stack(groups, axis=-3).astype(np.uint8)
 
 
 def complement(rows: int, spec: ChipSpec) -> UInt8[np.ndarray, "R 1"]:

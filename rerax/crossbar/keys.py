@@ -29,7 +29,7 @@ _TRAINING = 0xFFFFFFFF  # no chip has this number
 _SPARE, _SAMPLED = 0x80000000, 0xFFFFFFFF  # no matrix has these numbers
 # no purposes of an array have these numbers
 _MISSED, _MISREAD, _THINNED = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD
-_PURPOSES = {"head": 0, "order": 1, "dropout": 2}
+_PURPOSES = {"head": 0, "order": 1, "dropout": 2, "faults": 3}
 
 Words = tuple[UInt32[Array, "*shape"], UInt32[Array, "*shape"]]
 
@@ -147,7 +147,7 @@ def training_key(
 
     Args:
         root: the run's root key.
-        purpose: `head` (a new classifier), `order` (of sentences) or `dropout`.
+        purpose: `head` (a new classifier), `order` (of sentences), `dropout` or `faults`.
         index: epoch or step.
     """
     run_key = jax.random.fold_in(jax.random.fold_in(root, _TRAINING), _PURPOSES[purpose])

@@ -90,8 +90,21 @@ def straight_through(hard: Float[Array, "*n"], soft: Float[Array, "*n"]) -> Floa
 def rounded_weights(weights: Float[Array, "*L R C"], bits: int) -> Float[Array, "*L R C"]:
     """Round weights to what a chip's codes stand for; derivatives pass straight through.
 
-    The rule is that of `quantise`, in float32 inside jit: on ties the last bit of a division may
-    give the neighbouring code. A pruned weight must be zero already.
+    Args:
+        weights: masked weights.
+        bits: code width b, 2 to 8.
+    """
+    codes, scale = whole_numbers(weights, bits)
+    return straight_through((codes * scale).astype(weights.dtype), weights)
+
+
+def whole_numbers(
+    weights: Float[Array, "*L R C"], bits: int
+) -> tuple[Float32[Array, "*L R C"], Float32[Array, "*L 1 C"]]:
+    """Quantise weights inside jit: codes, in float32, and the scale of every column.
+
+    The rule is that of `quantise`, in float32: on ties the last bit of a division may give the
+    neighbouring code. A pruned weight must be zero already.
 
     Args:
         weights: masked weights.
@@ -101,8 +114,7 @@ def rounded_weights(weights: Float[Array, "*L R C"], bits: int) -> Float[Array, 
     kept = weights.astype(jnp.float32)
     largest = jnp.max(jnp.abs(kept), axis=-2, keepdims=True)
     scale = jnp.where(largest == 0, jnp.float32(1), largest / q)
-    codes = jnp.round(kept * q / jnp.where(largest == 0, jnp.float32(1), largest))
-    return straight_through((codes * scale).astype(weights.dtype), weights)
+    return jnp.round(kept * q / jnp.where(largest == 0, jnp.float32(1), largest)), scale
 
 
 def rounded_inputs(x: Float[Array, "*B R"]) -> Float[Array, "*B R"]:

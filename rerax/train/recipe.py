@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from rerax.crossbar.spec import ENCODINGS
+from rerax.faults import fault_model
 from rerax.glue.tasks import find_task
 from rerax.models.bert.names import TIES, check_gateable
 from rerax.values import is_integer, is_real
@@ -69,6 +70,10 @@ class Recipe:
         temperature: softens the answers of teacher and student.
         bits: code width of the quantisation-aware forward; None trains in float.
         encoding: of the chip that the quantised model is scored as.
+        faults: fault model of the chips whose weights the steps see, another chip at each; needs
+            `bits` and `rate`. None: none. The model is scored without.
+        rate: their fault rate.
+        clip_weights: largest magnitude of a weight on crossbars, kept after every step.
         every: steps between scores and checkpoints; 0 means once an epoch.
 
     Raises:
@@ -96,6 +101,9 @@ class Recipe:
     temperature: float = 2.0
     bits: int | None = None
     encoding: str = "offset"
+    faults: str | None = None
+    rate: float | None = None
+    clip_weights: float | None = None
     every: int = 0
 
     def __post_init__(self) -> None:
@@ -122,11 +130,34 @@ class Recipe:
             value = getattr(self, name)
             _check(name, value, value in known, f"one of {', '.join(known)}")
         check_gateable(self.gates)
+        self._check_faults()
         if not self.observe <= self.ramp <= self.settle:
             raise ValueError(
                 f"observe {self.observe:g}, ramp {self.ramp:g}, settle {self.settle:g} are out of "
                 "order: give them so that none comes before the one named first"
             )
+
+    def _check_faults(self) -> None:
+        if (self.faults is None) != (self.rate is None):
+            raise ValueError(
+                f"faults {self.faults!r} and rate {self.rate!r}: give both, such as uniform and "
+                "0.01, or neither"
+            )
+        if self.clip_weights is not None:
+            good = is_real(self.clip_weights) and 0 < self.clip_weights < math.inf
+            _check("clip_weights", self.clip_weights, good, "a number above 0")
+        if self.faults is None:
+            return
+        good = is_real(self.rate) and 0 <= self.rate < 0.5
+        _check("rate", self.rate, good, "a rate in [0, 0.5)")
+        if str(self.faults).startswith("map:"):
+            raise ValueError(
+                f"faults {self.faults}: measured chips are few, and training needs another chip "
+                "at every step: give uniform, say"
+            )
+        fault_model(self.faults)  # raises
+        if self.bits is None:
+            raise ValueError(f"faults {self.faults} without codes: give bits, such as 8")
 
     def to_json(self) -> dict[str, Any]:
         """Give the fields as plain JSON values."""

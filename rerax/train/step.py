@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 from jaxtyping import Array, Float, Int32, Key
 
 from rerax.crossbar import keys
@@ -20,6 +21,7 @@ from rerax.pruning.budget import meet_budget, rank_units
 from rerax.pruning.masks import mask
 from rerax.pruning.ties import Units, expand
 from rerax.train.batches import Batch
+from rerax.train.faults import clipped, faulty_params
 from rerax.train.recipe import Recipe
 
 
@@ -108,14 +110,17 @@ def initial_state(setup: StepSetup, params: Any, units: Units) -> TrainState:
 def matrix_product(recipe: Recipe) -> Product:
     """Choose the matrix product of training: its precision, and whether it rounds to codes."""
     exact = float_product if recipe.dtype == "float32" else _mixed_products
-    return exact if recipe.bits is None else _quantised(exact, recipe.bits)
+    if recipe.bits is None:
+        return exact
+    return _quantised(exact, None if recipe.faults else recipe.bits)
 
 
-def _quantised(exact: Product, bits: int) -> Product:
-    # Gradients pass straight through the rounding.
+def _quantised(exact: Product, bits: int | None) -> Product:
+    # Gradients pass straight through the rounding; None: kernels are what a chip reads already.
     def product(names: tuple[str, ...], x: Array, kernels: tuple) -> tuple[Array, ...]:
-        rounded = tuple(rounded_weights(kernel, bits) for kernel in kernels)
-        return exact(names, rounded_inputs(x), rounded)
+        if bits is not None:
+            kernels = tuple(rounded_weights(kernel, bits) for kernel in kernels)
+        return exact(names, rounded_inputs(x), kernels)
 
     return product
 
@@ -152,7 +157,11 @@ def _bfloat16(a: Array) -> Array:
 
 
 def batch_loss(
-    trainable: Mapping[str, Any], setup: StepSetup, batch: Batch, key: Key[Array, ""]
+    trainable: Mapping[str, Any],
+    setup: StepSetup,
+    batch: Batch,
+    key: Key[Array, ""],
+    chip: keys.Chip | None = None,
 ) -> Float[Array, ""]:
     """Compute the mean loss of a batch.
 
@@ -165,12 +174,15 @@ def batch_loss(
         setup: static description.
         batch: sentences.
         key: of this step's dropout.
+        chip: whose faults the weights have, where the recipe names faults.
     """
-    recipe = setup.recipe
-    variables = {"params": mask(trainable["params"], setup.gates(trainable["units"]))}
+    recipe, gates = setup.recipe, setup.gates(trainable["units"])
+    params = mask(trainable["params"], gates)
+    if chip is not None:
+        params = faulty_params(params, lax.stop_gradient(gates), recipe, chip)
     model = Bert(setup.config, matrix_product(recipe))
     logits = model.apply(
-        variables, batch.ids, batch.types, batch.mask, train=True, rngs={"dropout": key}
+        {"params": params}, batch.ids, batch.types, batch.mask, train=True, rngs={"dropout": key}
     )
     if setup.config.num_labels == 1:
         hard = jnp.square(logits[:, 0] - batch.labels)
@@ -192,7 +204,10 @@ def train_step(
     """Train one step: give the state after it, and the loss before it."""
     trainable = {"params": state.params, "units": state.units}
     key = keys.training_key(root, "dropout", state.step.astype(jnp.uint32))
-    loss, gradients = jax.value_and_grad(batch_loss)(trainable, setup, batch, key)
+    chip = None
+    if setup.recipe.faults is not None:  # of keys of its own: no campaign meets it
+        chip = keys.chip_of(keys.training_key(root, "faults", 0), state.step.astype(jnp.uint32))
+    loss, gradients = jax.value_and_grad(batch_loss)(trainable, setup, batch, key, chip)
     # The gradient of a unit has passed through the derivative of softplus (`pruning.masks.step`);
     # importance is without that factor, which says nothing of the line.
     importance = jax.tree.map(
@@ -207,6 +222,8 @@ def train_step(
         )
     updates["params"] = freeze_closed(updates["params"], setup.gates(state.units))
     moved = optax.apply_updates(trainable, updates)
+    if setup.recipe.clip_weights is not None:
+        moved["params"] = clipped(moved["params"], setup.recipe.clip_weights)
     return TrainState(moved["params"], moved["units"], moments, importance, state.step + 1), loss
 
 

@@ -66,6 +66,7 @@ WITH_JAX = {
     "pruning.masks",
     "pruning.ties",
     "simulation.simulate",
+    "train.faults",
     "train.batches",
     "train.checkpoint",
     "train.inputs",

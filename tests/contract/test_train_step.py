@@ -9,18 +9,16 @@ import numpy as np
 import pytest
 import tiny
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from training import CONFIG, PARAMS, ROOT, SHAPES, TOKENS, batch, random_gates, recipe
 
-from rerax.crossbar import keys
 from rerax.crossbar.quantise import quantise, rounded_weights
 from rerax.crossbar.spec import ChipSpec
 from rerax.models.bert.model import Bert
-from rerax.models.bert.names import TIES, gated_shapes
+from rerax.models.bert.names import TIES
 from rerax.pruning.budget import weights_to_free
 from rerax.pruning.gates import freed_share, open_cells, open_gates
 from rerax.pruning.masks import mask
 from rerax.pruning.ties import expand, units_of
-from rerax.train.batches import Batch
-from rerax.train.recipe import Recipe
 from rerax.train.score import Scorer
 from rerax.train.step import (
     StepSetup,
@@ -31,30 +29,6 @@ from rerax.train.step import (
     matrix_product,
     train_step,
 )
-
-# Dropout doubles the time to compile: what it does is in tests/unit/bert, and runs have it on.
-CONFIG = dataclasses.replace(
-    tiny.CONFIG, num_hidden_layers=2, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
-)
-PARAMS = jax.tree.map(jnp.asarray, tiny.random_params(CONFIG, scale=4.0))
-SHAPES = tuple(gated_shapes(PARAMS, ("encoder", "pooler")).items())
-ROOT = keys.root_key(0)
-TOKENS = 12
-
-
-def batch(n=8, seed=0, config=CONFIG):
-    rng = np.random.default_rng(seed)
-    ids = rng.integers(5, config.vocab_size, (n, TOKENS)).astype(np.int32)
-    mask = np.arange(TOKENS) < rng.integers(4, TOKENS + 1, (n, 1))
-    labels = rng.integers(0, 2, n).astype(np.int32)
-    teacher = rng.normal(size=(n, config.num_labels)).astype(np.float32)
-    parts = (ids, np.zeros_like(ids), mask, labels, np.ones(n, np.float32), teacher)
-    return Batch(*map(jnp.asarray, parts))
-
-
-def recipe(**changes):
-    return Recipe(**{"task": "sst2", "steps": 100, "lr": 1e-3, "warmup": 0.0, **changes})
-
 
 TRAINER = StepSetup(CONFIG, recipe(weight_decay=0.1), SHAPES)
 LEARNER = {"distil": 0.7, "temperature": 3.0}
@@ -67,15 +41,6 @@ gradients_of = jax.jit(jax.value_and_grad(batch_loss), static_argnums=1)
 @functools.partial(jax.jit, static_argnums=0)
 def forward(model, variables, ids, types, mask):
     return model.apply(variables, ids, types, mask)
-
-
-def random_gates(seed, closed=0.3):
-    rng = np.random.default_rng(seed)
-    gates = open_gates(dict(SHAPES))
-    for gate in gates.values():
-        for side in gate.values():
-            side[rng.random(side.shape) < closed] = -0.5
-    return gates
 
 
 def test_open_gates_are_bit_identical_to_none():
