@@ -64,6 +64,7 @@ _HOMES = {
     "Duplicate": "rerax.protection",
     "Code": "rerax.protection",
     "FaultAware": "rerax.protection",
+    "Rotated": "rerax.protection",
     "MsbEmbed": "rerax.protection",
     "register_protection": "rerax.protection",
     "mask": "rerax.pruning.masks",

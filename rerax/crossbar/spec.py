@@ -170,6 +170,12 @@ class ChipSpec:
         """Count the tiles of a matrix's array, downwards and across."""
         return -(-rows // self.tile[0]), -(-self.bitlines(columns) // self.tile[1])
 
+    def column_blocks(self, columns: int) -> list[int]:
+        """Number the blocks of columns whose weights have their first cells on one tile."""
+        tiles = [self.bitline(column, 0, columns) // self.tile[1] for column in range(columns)]
+        numbers = {tile: number for number, tile in enumerate(dict.fromkeys(tiles))}
+        return [numbers[tile] for tile in tiles]
+
     def tile_of(self, wordline: Any, bitline: Any) -> tuple[Any, Any]:
         """Find the tile row and tile column of a physical address. Arrays welcome."""
         return wordline // self.tile[0], bitline // self.tile[1]

@@ -19,6 +19,7 @@ from rerax.protection.cost import Ledger, Misses
 from rerax.protection.duplicate import Duplicate
 from rerax.protection.fault_aware import FaultAware
 from rerax.protection.msb.embed import MsbEmbed
+from rerax.protection.rotated import Rotated
 from rerax.protection.unprotected import Unprotected
 
 PROTECTIONS.reserve()
@@ -34,6 +35,7 @@ __all__ = [
     "MsbEmbed",
     "Plan",
     "Protection",
+    "Rotated",
     "StoredMatrix",
     "Unprotected",
     "left_bare",

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Int32, UInt8
 from rerax._types import AnyArray
 from rerax.crossbar.encoding import decode
 from rerax.crossbar.spec import ChipSpec
-from rerax.protection.nearest_word import nearest_word, negated
+from rerax.protection.nearest_word import as_read, nearest_word, negated
 
 
 class Flips(NamedTuple):
@@ -47,7 +47,7 @@ def write_around(
     Returns:
         Words to write, and the flips that `unflipped` needs; None where nothing can be flipped.
     """
-    nearest = functools.partial(nearest_word, spec=spec) if "closest" in ways else _as_read
+    nearest = functools.partial(nearest_word, spec=spec) if "closest" in ways else as_read
     if ways == ("closest",):
         return nearest(words, stuck, held), None
     counts = jnp.asarray(lines[0])[:, None] & jnp.asarray(lines[1])[None, :]
@@ -93,13 +93,6 @@ def unflipped(
     sign, bits = _spread(flips, words.shape[1], rows)
     plain = words ^ bits
     return jnp.where(sign, negated(plain, spec), plain)
-
-
-def _as_read(
-    words: UInt8[Array, "G R C"], stuck: UInt8[Array, "G R C"], held: UInt8[Array, "G R C"]
-) -> UInt8[Array, "G R C"]:
-    """Read words that were written as they are."""
-    return (words & ~stuck) | (held & stuck)
 
 
 def _masks(spec: ChipSpec) -> UInt8[Array, "M G"]:

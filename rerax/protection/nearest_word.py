@@ -51,6 +51,13 @@ def nearest_word(
     return jnp.stack(pair)
 
 
+def as_read(
+    words: UInt8[Array, "G *shape"], stuck: UInt8[Array, "G *shape"], held: UInt8[Array, "G *shape"]
+) -> UInt8[Array, "G *shape"]:
+    """Read words that were written as they are."""
+    return (words & ~stuck) | (held & stuck)
+
+
 def negated(words: UInt8[Array, "G *shape"], spec: ChipSpec) -> UInt8[Array, "G *shape"]:
     """Give the words of the negative codes; that of -2^(b-1), which has none, is 2^(b-1) - 1."""
     half = jnp.uint8(1 << (spec.bits - 1))

@@ -57,6 +57,7 @@ WITH_JAX = {
     "protection.codes.read",
     "protection.codes.write",
     "protection.column_flips",
+    "protection.row_rotation",
     "protection.msb.read",
     "protection.msb.write",
     "protection.msb.write_around",
