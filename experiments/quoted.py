@@ -46,6 +46,11 @@ HEADLINES = {
     "sign-magnitude, tested": ("dense", "sign_magnitude", "closest"),
 }
 """Curves of `zero_cells.py` that a sentence quotes: model, encoding and protection."""
+BARE = {
+    "bare": ("dense", "offset", "none", "plain"),
+    "bare, inverted": ("dense", "sign_magnitude", "none", "inverted"),
+}
+"""Those without protection, with their polarity."""
 
 
 def _result(name: str) -> Any:
@@ -123,14 +128,17 @@ def zero_cells() -> Quoted:
     found: dict[str, str | Sequence[float]] = {}
     for task, one in _result("zero_cells").items():
         by = {(c["model"], c["encoding"], c["protection"]): c for c in one["curves"]}
+        by |= {
+            (c["model"], c["encoding"], c["protection"], c["polarity"]): c for c in one["curves"]
+        }
         found[task] = borne.markdown(one["curves"])
         if one["lines"]:
             found[f"{task} kinds"] = borne.lines_markdown(one["lines"])
-        for name, key in HEADLINES.items():
-            for ratio in ("T_1", "T_2"):
-                numbers = by.get(key, {}).get(ratio, [None])
+        for name, key in {**HEADLINES, **BARE}.items():
+            for what in ("rate_2",) if name in BARE else ("T_1", "T_2", "rate_2"):
+                numbers = by.get(key, {}).get(what, [None])
                 if None not in numbers:
-                    found[f"{task} {name} {ratio}"] = numbers
+                    found[f"{task} {name} {what}"] = numbers
     return found
 
 
