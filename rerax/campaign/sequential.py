@@ -2,7 +2,9 @@
 
 Every chip answers a few examples of its own, then twice as many, and so on. After each round its
 score is estimated as in `campaign.estimates`; a chip whose estimate lies far enough from what it
-must reach is decided. The others go on, in the end to all examples.
+must reach is decided, and so is one that has given as many wrong answers as it may not, or as many
+right ones as it must: examples of small margins come first. The others go on, in the end to all
+examples.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -115,6 +117,9 @@ def _decide(
         share = replace(table, chances=chances).by_example()
         here = slice(0, matched)
         score = clean[here].mean() + (changes / share)[:, here].sum(1) / matched
+        right = ((clean + changes) * drawn)[:, here].sum(1) / matched
+        wrong = drawn[:, here].sum(1) / matched - right
+        score = np.clip(score, right, 1 - wrong)  # whatever the other answers are
         counts = np.abs(changes).sum(0).astype(int), drawn.sum(0)
         flips = flip_chances(margins, *counts)  # at this rate, under this protection
         expected = np.array([flips[row].sum() for row in rows])
@@ -125,6 +130,7 @@ def _decide(
         chance = np.concatenate([chances[width] for width in table.rows]) / WHOLE
         spread = ((1 - chance) / chance * (of_rows + of_rows**2)).sum(1)
         sure = np.abs(score - wanted) > z * np.sqrt(spread) / matched
+        sure |= passes(right, wanted, 0.0) | ~passes(1 - wrong, wanted, 0.0)
         done = open_ & (sure | (share == 1).all())
         passed[done] = passes(score, wanted, 0.0)[done]
         open_ &= ~done

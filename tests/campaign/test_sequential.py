@@ -33,7 +33,7 @@ def asked(files, *more):
             "--quiet", *more]  # fmt: skip
 
 
-def test_chips_pass_that_pass_by_all_examples(files, tmp_path, capsys):
+def test_chips_pass_that_pass_by_all_examples(files, tmp_path, capsys, monkeypatch):
     rates = ("--rates", "5e-3,5e-2", "--chips", "32", "--budget", "3%")
     file = tmp_path / "yields.json"
     how = ("--examples-per-chip", "32", "--json", str(file))
@@ -53,6 +53,14 @@ def test_chips_pass_that_pass_by_all_examples(files, tmp_path, capsys):
         assert one["interval"][0] <= whole.mean() <= one["interval"][1]
         assert one["examples"] == 256
     assert np.mean(low["answered"]) < 100 < np.mean(high["answered"])
+    # without any estimate: only wrong answers that are too many, or right ones that are enough
+    monkeypatch.setattr(sequential, "normal_quantile", lambda p: 1e9)
+    certain = ["--rates", "5e-2", "--chips", "32", "--budget", "3%", *how]
+    assert main(["yield", *asked(files, *certain)]) == 0
+    (one,) = json.loads(file.read_text())
+    assert (whole.to_numpy() != np.array(one["passed"]))[~near].sum() == 0
+    assert np.mean(one["answered"]) < 200
+    assert min(one["answered"]) < 100
 
 
 def test_rounds_double_until_every_row_is_certain():
