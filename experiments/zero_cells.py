@@ -185,14 +185,15 @@ def tolerated(score: pd.DataFrame, chips: np.ndarray, start: float, zero: float)
     return np.nan_to_num(np.array(found), nan=np.inf)
 
 
-def fold(rows: pd.DataFrame, task: str) -> list[dict[str, Any]]:
+def fold(rows: pd.DataFrame, task: str, curves: Sequence[Curve] = CURVES) -> list[dict[str, Any]]:
     """A line for each curve that has rows, the highest tolerated rate first.
 
     Args:
         rows: rows of a task.
+        curves: which there may be.
     """
     rows = rows[rows.task == task]
-    own = {curve: scores(rows, curve) for curve in CURVES}
+    own = {curve: scores(rows, curve) for curve in curves}
     own = {curve: score for curve, score in own.items() if len(score)}
     dense = rows[rows.model == f"{task}-dense"].float_score
     if dense.empty:
@@ -262,7 +263,7 @@ def fold_lines(rows: pd.DataFrame, task: str) -> list[dict[str, Any]]:
     ]
 
 
-def _span(found: Sequence[float | None] | None, shown: str, least: float = 0.0) -> str:
+def span(found: Sequence[float | None] | None, shown: str, least: float = 0.0) -> str:
     """An estimate and its interval; of one below the lowest rate that was tried, only that."""
     if found is None:
         return ""
@@ -288,10 +289,10 @@ def markdown(lines: Sequence[dict[str, Any]]) -> str:
             one["knows"],
             freed,
             f"{one['encoding']}, {one['polarity']}",
-            _span(one["rate_1"], ".2g", one["rates"][0]),
-            _span(one["rate_2"], ".2g", one["rates"][0]),
-            _span(one.get("T_1"), ".1f"),
-            _span(one.get("T_2"), ".1f"),
+            span(one["rate_1"], ".2g", one["rates"][0]),
+            span(one["rate_2"], ".2g", one["rates"][0]),
+            span(one.get("T_1"), ".1f"),
+            span(one.get("T_2"), ".1f"),
             f"{100 * one['score_at_rate_0']:.2f}",
         ]
         table.append(f"| {' | '.join(cells)} |")
