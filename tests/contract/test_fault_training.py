@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from quick import WITHOUT_OPTIMISING
 from training import CONFIG, PARAMS, ROOT, SHAPES, batch, random_gates, recipe
 
 from rerax.crossbar import keys
@@ -29,7 +30,8 @@ from rerax.train.step import StepSetup, batch_loss, initial_state, train_step
 RATE = 0.05
 FAULTY = {"faults": "uniform", "rate": RATE, "bits": 8}
 CHIP = keys.chip_of(keys.root_key(3), jnp.uint32(7))
-loss_of = jax.jit(batch_loss, static_argnums=1)
+quickly = functools.partial(jax.jit, compiler_options=WITHOUT_OPTIMISING)
+loss_of = quickly(batch_loss, static_argnums=1)
 
 
 def leaves(params):
@@ -37,7 +39,7 @@ def leaves(params):
     return dict(zip(paths, found, strict=True))
 
 
-@functools.partial(jax.jit, static_argnums=2)
+@functools.partial(quickly, static_argnums=2)
 def read(params, gates, recipe):
     return faulty_params(mask(params, gates), gates, recipe, CHIP)
 
@@ -59,13 +61,14 @@ def test_weights_are_those_that_the_chip_reads(encoding, bits, fault, closed):
     hardware = Hardware(ChipSpec(encoding, bits), fault)
     zeroed = with_zeros(jax.device_get(PARAMS), gates)
     stored = program_bert(zeroed, hardware, DEFAULT_GROUPS, gates)
-    read_section = reader(hardware, CHIP, Faults(rate_table(RATE, fault=hardware.fault)))
+    faults = Faults(rate_table(RATE, fault=hardware.fault))
+    read_section = quickly(reader(hardware, CHIP, faults))
     off = total = changed = 0
     for section, crossbars in crossbars_by_section(stored).items():
         layers = range(CONFIG.num_hidden_layers) if section == "encoder" else [None]
         for layer in layers:
             own = jax.tree.map(lambda a, k=layer: a if k is None else jnp.asarray(a)[k], crossbars)
-            codes, _ = jax.jit(read_section)(own)
+            codes, _ = read_section(own)
             for name, crossbar in own.items():
                 kept = np.asarray(kept_codes(crossbar, codes[name]), np.float32)
                 wanted = kept * np.asarray(crossbar.scale)[None, :]
@@ -97,7 +100,7 @@ def test_derivatives_pass_straight_through_and_not_through_closed_lines():
     gates = random_gates(2)
     setup = StepSetup(CONFIG, recipe(**{**FAULTY, "rate": 0.3}), SHAPES)
     trainable = {"params": PARAMS, "units": units_of(gates, TIES["all"])}
-    slopes = jax.jit(jax.grad(batch_loss), static_argnums=1)(trainable, setup, batch(), ROOT, CHIP)
+    slopes = quickly(jax.grad(batch_loss), static_argnums=1)(trainable, setup, batch(), ROOT, CHIP)
     gates = setup.gates(trainable["units"])
     for name, (row, column) in (
         (n, (gates[n]["row"] >= 0, gates[n]["column"] >= 0)) for n in gates
