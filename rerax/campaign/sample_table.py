@@ -53,6 +53,27 @@ class SampleTable:
                 found[list(row)] = chance / WHOLE
         return found
 
+    def check_fits(self, tokens: Sequence[int]) -> None:
+        """Refuse a table of other examples.
+
+        Args:
+            tokens: of each example.
+
+        Raises:
+            ValueError: a row has no room for its examples, or an example is in no row or in two.
+        """
+        every = sorted(e for rows in self.rows.values() for row in rows for e in row)
+        fits = every == list(range(len(tokens))) and all(
+            sum(tokens[e] for e in row) <= int(width)
+            for width, rows in self.rows.items()
+            for row in rows
+        )
+        if not fits:
+            raise ValueError(
+                "the folder's _sampling.json is of other examples, or of other lengths: restore "
+                "it, or give a new --out"
+            )
+
 
 def make_table(
     margins: Float[np.ndarray, "E"],

@@ -397,6 +397,7 @@ class Worker:
                 made: Any = engine.Evaluator.make(network, stored, self.batches, *how)
             else:
                 table = self.tables[point.sampled]
+                table.check_fits([len(ids) for ids in inputs.examples.ids])
                 rows = (table.rows, table.chances)
                 made = SampledEvaluator.make(network, stored, inputs.examples, *rows, *how)
             self.programmed[key] = made

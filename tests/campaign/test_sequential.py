@@ -72,6 +72,14 @@ def test_rounds_double_until_every_row_is_certain():
     assert all(chance < WHOLE for chance in rounds[-2]["32"][1:])
 
 
+def test_a_table_of_other_examples_is_refused():
+    table = SampleTable(2, {"4": [[0, 2], [1]]}, {"4": [9, 9]}, [0.1] * 3, [0] * 3)
+    table.check_fits([2, 4, 2])
+    for other in ([2, 4, 3], [2, 5, 1], [2, 4], [2, 4, 2, 1]):
+        with pytest.raises(ValueError, match=r"_sampling.json is of other examples"):
+            table.check_fits(other)
+
+
 def test_runs_are_of_consecutive_chips():
     assert sequential._runs(np.array([0, 1, 2, 5, 7, 8])) == [range(3), range(5, 6), range(7, 9)]
     assert sequential._runs(np.array([], int)) == []
