@@ -222,7 +222,12 @@ def coarse_yields(points: Sequence[PointSummary], budget: float) -> list[str]:
         points: points of the campaign.
         budget: loss of score that a passing chip may have.
     """
-    few = min((point.examples for point in points), default=0)
+    told = [point for point in points if point.passed is not None]
+    # of mnli the matched half decides
+    few = min(
+        (p.examples // len(find_task(p.settings["task"]).parts("validation")) for p in told),
+        default=0,
+    )
     if not few or not 0 < budget < 2 / few:
         return []
     whole = math.floor(budget * few + 1e-9)

@@ -127,6 +127,20 @@ def test_rates_ascend_within_a_series_whatever_the_order_of_rows():
     ]
 
 
+def test_coarse_yields_are_of_what_decides_them():
+    """Half of mnli's examples, and none of drawn ones, which have no yield."""
+    for point, told in (
+        (replace(POINT, task="mnli"), "one of 64 examples is 1.56 points"),
+        (replace(POINT, sampled="8:0123456789abcdef"), None),
+    ):
+        rows = make_rows(point, [0.9, 0.8])
+        place = rows.schema.get_field_index("examples")
+        field = rows.schema.field(place)
+        text = printed(rows.set_column(place, field, pa.array([128] * 2, field.type)), budget=0.01)
+        assert ("yield is coarse" in text) == (told is not None)
+        assert told is None or told in text
+
+
 def test_intervals_in_doubt_are_marked_and_the_mark_is_told():
     few = make_rows(POINT, [0.9, 0.8] * 16)
     told = printed(few)
