@@ -39,6 +39,8 @@ def read_size(given: Any) -> int | str | None:
         return given
     if isinstance(given, str) and is_whole(given):
         given = int(given)
+    if isinstance(given, np.integer):
+        given = int(given)
     if not is_integer(given) or given < 1:
         raise ValueError(
             f"examples-per-chip {shown(given)} is not understood: give a whole number from 1 on, "

@@ -192,3 +192,11 @@ def test_auto_chooses_a_size_and_a_dry_run_no_table(files, tmp_path, capsys):
         main([*sweep(files, out, "--examples-per-chip", "auto", "--chips", "1"), "--dry-run"]) == 0
     )
     assert "0 to do" in capsys.readouterr().out
+
+
+def test_sizes_are_whole_numbers_of_any_library():
+    assert sampling.read_size(np.int64(8)) == sampling.read_size("8") == 8
+    assert type(sampling.read_size(np.uint8(8))) is int
+    for wrong in (True, 8.0, np.float32(8), 0, "eight"):
+        with pytest.raises(ValueError, match="is not understood"):
+            sampling.read_size(wrong)
