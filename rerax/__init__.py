@@ -65,6 +65,7 @@ _HOMES = {
     "Code": "rerax.protection",
     "FaultAware": "rerax.protection",
     "Rotated": "rerax.protection",
+    "SpareLines": "rerax.protection",
     "MsbEmbed": "rerax.protection",
     "register_protection": "rerax.protection",
     "mask": "rerax.pruning.masks",

@@ -253,7 +253,7 @@ class PointFlags(Flags, heading="Crossbars"):
     )
     protection: str = opt(
         "none, duplicate:3, msb:2x3:pruned (or :lsb, :pruned+lsb), code:golay:4:pruned (or "
-        "hamming, secded, bch), closest+sign, rotate:16, plan, plan:FILE; :erasures behind.",
+        "hamming, secded, bch), closest+sign, rotate:16, spare:4, plan, plan:FILE; :erasures.",
         "NAME,..",
         "none",
         heading="Protection",

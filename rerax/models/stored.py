@@ -260,7 +260,13 @@ def read_codes(
         base, wanted = arrays[0], _complemented(crossbar.words, crossbar.complement)
         held = base.words & base.known
         written, chosen = scheme.write(wanted, base.known, held, extra, spec, name)
-        arrays[0], extra = rewritten(base, stuck, wanted, written), (extra, chosen)
+        arrays[0], extra = rewritten(base, stuck[0], wanted, written), (extra, chosen)
+        for j, other in enumerate(arrays[1:], 1):
+            told = (other.known, other.words & other.known)
+            words = scheme.write_spare(j - 1, *told, chosen, spec, name)
+            if words is not None:
+                stored = _complemented(images[j].stored, images[j].complement)
+                arrays[j] = rewritten(other, stuck[j], stored, words)
     if spec.misread:
         arrays = [
             array._replace(words=_sensed(array.words, image.complement, key, spec, faults, acts))
@@ -332,15 +338,15 @@ def _read_arrays(
     site: Site,
     rates: RateTable,
     spec: ChipSpec,
-) -> tuple[list[ReadOut], UInt8[Array, "G R C"]]:
-    """Read the base array and its spare ones; return that and the base array's stuck bits.
+) -> tuple[list[ReadOut], list[UInt8[Array, "G _ C"]]]:
+    """Read the base array and its spare ones; return that and the stuck bits of each.
 
     What is known of them in a `ReadOut` is what the test found.
     """
     disturb = fault.disturb
     if bits is not None:
         disturb = functools.partial(disturb_bits, fault, jnp.asarray(bits))
-    found, stuck = [], None
+    found, stuck = [], []
     for i, (image, key) in enumerate(zip(images, keys, strict=True)):
         where = None if i else site
         read = disturb(image.stored, key, rates, spec, where)
@@ -349,9 +355,8 @@ def _read_arrays(
             known = disturb(image.stored, key, rates.earlier, spec, where).known
         if tested.share < 1:
             known &= ~missed_bits(key, tested.share, spec, known.shape[1:], rates.axis)
-        stuck = read.known if stuck is None else stuck
+        stuck.append(read.known)
         found.append(read._replace(known=known))
-    assert stuck is not None
     return found, stuck
 
 

@@ -20,6 +20,7 @@ from rerax.protection.duplicate import Duplicate
 from rerax.protection.fault_aware import FaultAware
 from rerax.protection.msb.embed import MsbEmbed
 from rerax.protection.rotated import Rotated
+from rerax.protection.spare_lines import SpareLines
 from rerax.protection.unprotected import Unprotected
 
 PROTECTIONS.reserve()
@@ -36,6 +37,7 @@ __all__ = [
     "Plan",
     "Protection",
     "Rotated",
+    "SpareLines",
     "StoredMatrix",
     "Unprotected",
     "left_bare",

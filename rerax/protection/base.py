@@ -133,6 +133,23 @@ class Protection:
         """
         return words, None
 
+    def write_spare(
+        self, number: int, stuck: Any, held: Any, chosen: Any, spec: ChipSpec, matrix: str
+    ) -> Any:
+        """Choose what one chip's spare array is written with, inside jit, behind `write`.
+
+        Args:
+            number: of the spare array.
+            stuck, held: its known stuck bits and what they read, [G, S, C].
+            chosen: what `write` decided.
+            spec: geometry.
+            matrix: name of the matrix.
+
+        Returns:
+            Words [G, S, C]; None: those that `store` gave.
+        """
+        return None
+
     def recover(self, arrays: list[Any], extra: Any, spec: ChipSpec, matrix: str) -> Any:
         """Recover words [G, R, C] of one layer's matrix from what its arrays read, inside jit.
 
