@@ -8,7 +8,8 @@ to 63 and the first 400 examples, at rates that bracket a loss of one and two po
 9.04 : 1.75. Rows are in experiments/results/rivals, compacted; stop and start it at will.
 
 The table is sorted by the rate at which the mean over chips is two points below the *dense* model's
-float score. Beside T (`zero_cells.py`) it says what a scheme takes: cells over those of the dense
+float score. Models trained with faults (`fault_training.py`) are among them where they are there.
+Beside T (`zero_cells.py`) it says what a scheme takes: cells over those of the dense
 model, bits beside the array for each weight, cells sensed for a weight, freed share. About two
 hours a task on two CPU cores; `--print` shows the table from the rows alone. Expected: codes
 before copies, nearest values before flips, both together first.
@@ -62,6 +63,19 @@ MORE = (
     Curve("35", "offset", "alternate", "code:golay:4:pruned:erasures", (0.05, 0.08, 0.12)),
 )
 """Schemes beside those of `zero_cells.py`, in the order of the runs."""
+HARDENED = (
+    Curve("hardened", "offset", "alternate", "none", (2e-3, 4e-3, 8e-3)),
+    Curve("clipped", "offset", "alternate", "none", (2e-3, 4e-3, 8e-3)),
+    Curve("hardened35", "offset", "alternate", "code:golay:4:pruned", (0.03, 0.06, 0.1)),
+)
+"""Models of `fault_training.py`, where they are there."""
+TRAINED = {
+    "hardened": ", trained with faults",
+    "clipped": ", trained with faults, clipped",
+    "hardened35": ", trained with faults",
+}
+FREED = {"dense": "0", "hardened": "0", "clipped": "0", "hardened35": "35 %"}
+"""Share of the weights that is freed; of other models their name says it."""
 
 
 def costs(rows: pd.DataFrame, runs: Sequence[dict[str, Any]]) -> dict[tuple[str, ...], list[Any]]:
@@ -95,9 +109,9 @@ def markdown(lines: Sequence[dict[str, Any]]) -> str:
     for one in lines:
         cells, bits, reads = one["costs"]
         shown = [
-            f"`{one['protection']}`",
+            f"`{one['protection']}`" + TRAINED.get(one["model"], ""),
             one["knows"],
-            "0" if one["model"] == "dense" else f"{one['model']} %",
+            FREED.get(one["model"], f"{one['model']} %"),
             f"{one['encoding']}, {one['polarity']}",
             f"{cells:.2f}",
             f"{bits:.3f}",
@@ -126,11 +140,15 @@ def main() -> None:
     args = parser.parse_args()
     ask_for_devices(cores())
     folder, before = args.out / "rivals", args.out / "zero_cells"
-    numbers = map(int, args.curves.split(",")) if args.curves else range(len(MORE))
-    curves = [] if args.print else [MORE[k] for k in numbers]
+    every = (*MORE, *HARDENED)
+    numbers = map(int, args.curves.split(",")) if args.curves else range(len(every))
+    curves = [] if args.print else [every[k] for k in numbers]
     for task in args.tasks.split(","):
         given = (args.seed, args.data, args.max_examples)
         for curve in curves:
+            if curve in HARDENED and not (args.work / f"{task}-{args.seed}-{curve.model}").is_dir():
+                print(f"{task}: no model {curve.model}, which fault_training.py makes")
+                continue
             workload = workload_of(args.work, task, curve.model, *given)
             top = dense_score(workload_of(args.work, task, "dense", *given), folder)
             measure(workload, curve, top, args.chips, args.most_rates, folder)
@@ -145,7 +163,7 @@ def main() -> None:
         own = rows[rows.task == task]
         _check_models(own)
         taken = costs(own, runs)
-        lines = fold(own, task, (*CURVES, *MORE))
+        lines = fold(own, task, (*CURVES, *every))
         for line in lines:
             line["costs"] = taken[f"{task}-{line['model']}", line["encoding"], line["protection"]]
         found[task] = sorted(lines, key=lambda line: -(line["rate_2"][0] or 0))

@@ -23,6 +23,8 @@ from rerax.models.bert.crossbars import program_bert
 from rerax.models.bert.names import DEFAULT_GROUPS
 from rerax.pruning.gates import Gates, with_zeros
 
+_SIGNS = np.float32(1), np.float32(-1)
+
 
 @dataclass(frozen=True)
 class Scorer:
@@ -40,7 +42,12 @@ class Scorer:
 
     def logits(self, params: Any, gates: Gates) -> np.ndarray:
         """Compute logits [E, N], in the split's own order."""
-        params = with_zeros(jax.device_get(params), jax.device_get(gates))
+        # A tied gate may stand at 0 exactly, open: taken for the ones of a mask, they are refused.
+        gates = {
+            name: {side: np.where(np.asarray(g) >= 0, *_SIGNS) for side, g in sides.items()}
+            for name, sides in gates.items()
+        }
+        params = with_zeros(jax.device_get(params), gates)
         groups = DEFAULT_GROUPS if self.spec else ()
         hardware = Hardware(self.spec or ChipSpec(), NoFault())
         stored = jax.tree.map(jnp.asarray, program_bert(params, hardware, groups, gates))

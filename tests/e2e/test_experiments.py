@@ -57,6 +57,7 @@ REDUCED = {
     "tolerance": "--tasks sst2 --encodings offset --schemes msb:2x3:pruned --most-chips 2 "
     "--max-examples 8 --out OUT",
     "yield_curve": STUDY,
+    "fault_training": "--tasks sst2 --seed 1 --models hardened35 --max-examples 8 --out OUT",
     "rivals": f"{FEW} --tasks sst2 --seed 1 --curves 0,1 --most-rates 2 --out OUT",
     "rare_coverage": "--campaigns 2 --out OUT",
     "rare_failures": "--roots 16 --share 0.001 --out OUT",

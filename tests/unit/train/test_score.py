@@ -9,6 +9,8 @@ import tiny
 from rerax.crossbar.spec import ChipSpec
 from rerax.glue.data import Split
 from rerax.glue.tasks import find_task
+from rerax.models.bert.names import gated_shapes
+from rerax.pruning.gates import open_gates
 from rerax.train.score import Scorer
 
 CONFIG = dataclasses.replace(tiny.CONFIG, num_hidden_layers=1)
@@ -31,3 +33,13 @@ def test_a_score_is_that_of_the_answers(dispatched, spec):
     first, second = (evaluator for evaluator, _ in dispatched)
     assert first.network is second.network  # what is static is made once
     assert first.stored.hardware.spec == (spec or ChipSpec())
+
+
+def test_gates_that_stand_at_zero_are_open(dispatched):
+    """As tied ones do whose lines were closed and open by halves."""
+    gates = open_gates(gated_shapes(PARAMS, ("encoder",)))
+    for sides in gates.values():
+        sides["row"][:, ::2] = 0.0
+    Scorer(CONFIG, EXAMPLES, ChipSpec()).logits(PARAMS, gates)
+    ((evaluator, _),) = dispatched
+    assert all(crossbar.lines is None for crossbar in evaluator.stored.crossbars.values())
