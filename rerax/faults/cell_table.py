@@ -187,14 +187,13 @@ def check_suffix(path: Path) -> None:
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Write a table as CSV or Parquet, by the file's name, whole or not at all; make its folder.
+    """Write a table as CSV or Parquet, by the file's name, whole or not at all.
 
     Raises:
         ValueError: a name that says neither.
         StorageError: the file system refused.
     """
     check_suffix(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as out:
         if path.suffix.lower() == ".csv":
             pacsv.write_csv(table, out)

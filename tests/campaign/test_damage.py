@@ -41,7 +41,6 @@ from rerax.campaign.manifest import (
 )
 from rerax.campaign.schema import FIRST_COLUMNS, SCHEMA, narrow
 from rerax.cli import main
-from rerax.cli.bench import _write
 from rerax.models.bert.planning import save_plan
 from rerax.report import write_page
 from rerax.report.figures import _save
@@ -180,7 +179,7 @@ def test_a_folder_that_knows_no_sync_is_no_error(tmp_path, monkeypatch, code, fa
         lambda file, folder: _save(
             types.SimpleNamespace(savefig=lambda out, **_: out.write(b"x")), file
         ),
-        lambda file, folder: _write(file, {}),
+        lambda file, folder: files.write_new_json(file, {}),
     ],
     ids=["export", "plan", "page", "figure", "bench"],
 )
