@@ -176,6 +176,12 @@ class ChipSpec:
         numbers = {tile: number for number, tile in enumerate(dict.fromkeys(tiles))}
         return [numbers[tile] for tile in tiles]
 
+    @property
+    def block_columns(self) -> int:
+        """Count the columns of the widest block that `column_blocks` can number."""
+        wide = self.tile[1]
+        return -(-wide // self.cells_per_weight) if self.layout == "interleaved" else wide
+
     def tile_of(self, wordline: Any, bitline: Any) -> tuple[Any, Any]:
         """Find the tile row and tile column of a physical address. Arrays welcome."""
         return wordline // self.tile[0], bitline // self.tile[1]

@@ -69,7 +69,7 @@ class Rotated(Protection):
             ValueError: so.
         """
         rows, bitlines = spec.tile
-        most = (2**spec.bits - 1) ** 2 * rows * -(-bitlines // spec.cells_per_weight)
+        most = (2**spec.bits - 1) ** 2 * rows * spec.block_columns
         if most >= 2**31:
             raise ValueError(
                 f"{self.text} adds up the errors of a tile of {rows}x{bitlines} in 32 bits, which "

@@ -69,7 +69,7 @@ class SpareLines(Protection):
                 f"{self.text} has as many spare wordlines as a tile of {rows}x{bitlines} has: give "
                 "fewer"
             )
-        if (2**spec.bits - 1) ** 2 * -(-bitlines // spec.cells_per_weight) >= 2**31:
+        if (2**spec.bits - 1) ** 2 * spec.block_columns >= 2**31:
             raise ValueError(
                 f"{self.text} adds up the errors of a wordline of {bitlines} bitlines in 32 bits, "
                 "which are too few: use a smaller tile"

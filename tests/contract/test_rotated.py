@@ -38,6 +38,9 @@ def test_names():
             protection(wrong)
     with pytest.raises(ValueError, match="a tile of 4096x4096 in 32 bits"):
         rerax.Hardware(ChipSpec(tile=(4096, 4096)), protection="rotate")
+    rerax.Hardware(ChipSpec(tile=(256, 256)), protection="rotate")
+    with pytest.raises(ValueError, match="a tile of 256x256 in 32 bits"):  # 256 weights a wordline
+        rerax.Hardware(ChipSpec(tile=(256, 256), layout="separate"), protection="rotate")
 
 
 def small(spec, rows, columns, p):
