@@ -8,9 +8,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Int32, UInt8
 
 from rerax._types import AnyArray
-from rerax.crossbar.encoding import decode
 from rerax.crossbar.spec import ChipSpec
-from rerax.protection.nearest_word import as_read, nearest_word
+from rerax.protection.nearest_word import as_read, nearest_word, squared_errors
 
 
 class Replaced(NamedTuple):
@@ -49,9 +48,7 @@ def write_around(
     down, height = -(-rows // spec.tile[0]), spec.tile[0]
     written = nearest_word(words, stuck, held, spec) if closest else words
     read = as_read(written, stuck, held)
-    off = decode(read, spec).astype(jnp.int32) - decode(words, spec).astype(jnp.int32)
-    counts = jnp.asarray(lines[0])[:, None] & jnp.asarray(lines[1])[None, :]
-    square = jnp.where(counts, off**2, 0)
+    square = squared_errors(read, words, lines, spec)
     error = jnp.zeros((rows, int(across.max()) + 1), jnp.int32).at[:, across].add(square)
     padded = jnp.pad(error, ((0, down * height - rows), (0, 0)))
     by_tile = padded.reshape(down, height, -1).transpose(0, 2, 1)

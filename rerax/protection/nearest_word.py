@@ -10,8 +10,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int16, UInt8
+from jaxtyping import Array, Bool, Float, Int16, Int32, UInt8
 
+from rerax._types import AnyArray
 from rerax.crossbar.encoding import decode, encode
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Odds
@@ -56,6 +57,18 @@ def as_read(
 ) -> UInt8[Array, "G *shape"]:
     """Read words that were written as they are."""
     return (words & ~stuck) | (held & stuck)
+
+
+def squared_errors(
+    read: UInt8[Array, "G R C"],
+    words: UInt8[Array, "G R C"],
+    lines: tuple[Bool[AnyArray, " R"], Bool[AnyArray, " C"]],
+    spec: ChipSpec,
+) -> Int32[Array, "R C"]:
+    """Compute the squared error of every code as read, 0 in rows and columns that are not open."""
+    off = decode(read, spec).astype(jnp.int32) - decode(words, spec).astype(jnp.int32)
+    counts = jnp.asarray(lines[0])[:, None] & jnp.asarray(lines[1])[None, :]
+    return jnp.where(counts, off**2, 0)
 
 
 def negated(words: UInt8[Array, "G *shape"], spec: ChipSpec) -> UInt8[Array, "G *shape"]:

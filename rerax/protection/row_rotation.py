@@ -6,9 +6,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Int, Int32, UInt8
 
 from rerax._types import AnyArray
-from rerax.crossbar.encoding import decode
 from rerax.crossbar.spec import ChipSpec
-from rerax.protection.nearest_word import as_read, nearest_word
+from rerax.protection.nearest_word import as_read, nearest_word, squared_errors
 
 Chosen = Int32[Array, "B K"]
 """Of each block of rows and columns, which rotation it is stored with."""
@@ -38,7 +37,7 @@ def write_around(
     """
     _, rows, columns = words.shape
     source, _ = _rotations(rows, spec, tries)
-    counts = jnp.asarray(lines[0])[:, None] & jnp.asarray(lines[1])[None, :]
+    open_rows = jnp.asarray(lines[0])
     down, across = _blocks(rows, columns, spec)
     shape = (int(down[-1]) + 1, int(across.max()) + 1)
     block = jnp.asarray(down[:, None] * shape[1] + across[None, :]).ravel()
@@ -46,9 +45,8 @@ def write_around(
     def errors(rows_from: Int[Array, " R"]) -> Int32[Array, "B K"]:
         target = words[:, rows_from]
         read = nearest_word(target, stuck, held, spec) if closest else as_read(target, stuck, held)
-        off = decode(read, spec).astype(jnp.int32) - decode(target, spec).astype(jnp.int32)
-        square = jnp.where(counts[rows_from], off**2, 0).ravel()
-        total = jnp.zeros(shape[0] * shape[1], jnp.int32).at[block].add(square)
+        square = squared_errors(read, target, (open_rows[rows_from], lines[1]), spec)
+        total = jnp.zeros(shape[0] * shape[1], jnp.int32).at[block].add(square.ravel())
         return total.reshape(shape)
 
     def better(
