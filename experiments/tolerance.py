@@ -40,6 +40,7 @@ from rerax.progress import reporter
 from rerax.protection import MsbEmbed, Unprotected, protection
 from rerax.protection.msb.room import fits
 from rerax.protection.planner import MatrixProfile, damage
+from rerax.stats.tolerated import crossings
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = ("sst2", "stsb")
@@ -160,28 +161,7 @@ def crossing(rates: np.ndarray, loss: np.ndarray) -> float:
         rates: ascending, all positive.
         loss: mean loss at each.
     """
-    return crossings(rates, loss[:, None])[0]
-
-
-def crossings(
-    rates: np.ndarray, losses: np.ndarray, level: float = LOSS, at_zero: float = 0.0
-) -> list[float]:
-    """The same of many curves: losses [rates, curves].
-
-    Args:
-        level: the loss to pass.
-        at_zero: loss at rate 0, from which a curve rises to its lowest rate, from a tenth of it on.
-    """
-    if at_zero >= level:
-        return [0.0] * losses.shape[1]
-    over = losses >= level
-    first, ever, every = over.argmax(0), over.any(0), np.arange(losses.shape[1])
-    logs = np.array([math.log(rates[0] / 10), *map(math.log, rates)])
-    before = np.where(first, np.maximum(losses[first - 1, every], min(at_zero, 0.0)), at_zero)
-    passed = np.where(ever, losses[first, every], np.inf)
-    found = logs[first] + (logs[first + 1] - logs[first]) * (level - before) / (passed - before)
-    # not NumPy's exp, whose last bit depends on the processor
-    return [math.exp(x) if is_there else math.nan for x, is_there in zip(found, ever, strict=True)]
+    return crossings(rates, loss[:, None], LOSS)[0]
 
 
 def curve(
@@ -231,7 +211,7 @@ def bootstrap(
     n = min(plain[1].shape[1], guarded[1].shape[1])
     chips = draw.integers(0, n, (2000, n))
     losses = [(rates, start - s.T[chips].mean(1).T) for rates, s in (plain, guarded)]
-    found = np.divide(*(crossings(*one) for one in reversed(losses)))
+    found = np.divide(*(crossings(*one, LOSS) for one in reversed(losses)))
     ordered = np.nan_to_num(found, nan=np.inf)  # a drawn set of chips that never loses a point
     low, high = np.quantile(ordered, [0.025, 0.975], method="inverted_cdf")
     return float(low), float(high) if np.isfinite(high) else None

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tolerance import crossings, round_rate
+from tolerance import round_rate
 
 from rerax.campaign import store
 from rerax.campaign.maintain import compact
@@ -37,6 +37,7 @@ from rerax.campaign.workload import Settings, Workload, read_workload
 from rerax.evaluate.devices import ask_for_devices, cores
 from rerax.progress import reporter
 from rerax.protection import protection
+from rerax.stats.tolerated import tolerated_rates, with_interval
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = ("sst2", "stsb")
@@ -170,19 +171,9 @@ def measure_lines(workload: Workload, curve: Curve, chips: int, out: Path) -> No
         run(workload, points, Settings(chips), out, tell)
 
 
-def tolerated(score: pd.DataFrame, chips: np.ndarray, start: float, zero: float) -> np.ndarray:
-    """Rates at which one and two points are lost, [2, draws]; infinite where they never are.
-
-    Args:
-        score: a line a rate, a column a chip (`scores`).
-        chips: [draws, n] columns to take the mean over.
-        start: score to lose from.
-        zero: score at rate 0.
-    """
-    lost = start - score.to_numpy().T[chips].mean(1).T
-    rates = score.index.to_numpy()
-    found = [crossings(rates, lost, level, start - zero) for level in LOSSES]
-    return np.nan_to_num(np.array(found), nan=np.inf)
+def _tolerated(score: pd.DataFrame, start: float, zero: float, loss: float) -> np.ndarray:
+    """The rate at which a curve (`scores`) has lost so much, and the same of chips redrawn."""
+    return tolerated_rates(score.index.to_numpy(), score.to_numpy(), start, zero, loss)
 
 
 def fold(rows: pd.DataFrame, task: str, curves: Sequence[Curve] = CURVES) -> list[dict[str, Any]]:
@@ -202,8 +193,6 @@ def fold(rows: pd.DataFrame, task: str, curves: Sequence[Curve] = CURVES) -> lis
     plain = {(c.model, c.encoding): score for c, score in own.items() if c.is_plain}
     for curve, score in own.items():
         n = score.shape[1]
-        draws = np.random.Generator(np.random.PCG64(0)).integers(0, n, (2000, n))
-        chips = np.vstack([np.arange(n), draws])  # the first is the estimate itself
         mine = rows[(rows.model == f"{task}-{curve.model}") & (rows.encoding == curve.encoding)]
         clean = float(mine[mine.protection == curve.protection].clean_score.iloc[0])
         line = {
@@ -219,15 +208,15 @@ def fold(rows: pd.DataFrame, task: str, curves: Sequence[Curve] = CURVES) -> lis
             "score_at_rate_0": clean,
             "dense_float_score": top,
         }
-        rates = tolerated(score, chips, top, clean)
-        line |= {f"rate_{k}": _with_interval(rate) for k, rate in enumerate(rates, 1)}
+        rates = [_tolerated(score, top, clean, loss) for loss in LOSSES]
+        line |= {f"rate_{k}": with_interval(rate) for k, rate in enumerate(rates, 1)}
         base = plain.get((curve.model, curve.encoding))
         if base is not None and not curve.is_plain and base.shape[1] == n:
-            below = tolerated(base, chips, clean, clean)
-            above = tolerated(score, chips, clean, clean)
-            with np.errstate(invalid="ignore"):
-                ratio = np.nan_to_num(above / below, nan=np.inf, posinf=np.inf)
-            line |= {f"T_{k}": _with_interval(one) for k, one in enumerate(ratio, 1)}
+            for k, loss in enumerate(LOSSES, 1):
+                below, above = (_tolerated(one, clean, clean, loss) for one in (base, score))
+                with np.errstate(invalid="ignore"):
+                    ratio = np.nan_to_num(above / below, nan=np.inf, posinf=np.inf)
+                line[f"T_{k}"] = with_interval(ratio)
         lines.append(line)
 
     def place(line: dict[str, Any]) -> list[float]:
@@ -235,12 +224,6 @@ def fold(rows: pd.DataFrame, task: str, curves: Sequence[Curve] = CURVES) -> lis
         return [-math.inf if rate is None else -rate for rate in rates]
 
     return sorted(lines, key=place)
-
-
-def _with_interval(drawn: np.ndarray) -> list[float | None]:
-    """The estimate and the ends of its interval; None for what is beyond the rates tried."""
-    ends = np.quantile(drawn[1:], [0.025, 0.975], method="inverted_cdf")
-    return [float(x) if np.isfinite(x) else None for x in (drawn[0], *ends)]
 
 
 def fold_lines(rows: pd.DataFrame, task: str) -> list[dict[str, Any]]:
