@@ -20,6 +20,7 @@ from rerax.report import charts, findings, page_tables
 from rerax.report.compare import Panel, make_panels
 from rerax.report.format import budget_text, hundredths, listed, sentence, setting_text
 from rerax.report.heat_maps import make_heat_maps
+from rerax.report.leaderboard import Board, make_boards
 from rerax.report.palette import DARK, LIGHT, SHADES, variables
 from rerax.report.summary import (
     PointSummary,
@@ -102,7 +103,7 @@ def make_page(
     points = summarise_points(rows, budget, stopped, runs)
     told = [panel for panel in make_panels(points) if panel.is_faulty]
     drawn = [panel for panel in told if any(panel.rates)]
-    maps = make_heat_maps(points)
+    maps, boards = make_heat_maps(points), make_boards(points, budget)
     largest = max((heat.largest for heat in maps), default=0.0)
     platforms = pc.unique(rows["platform"]).to_pylist()
     paired = [gain.summary for panel in told for gain in panel.gains]
@@ -132,6 +133,7 @@ def make_page(
         ),
         gains=_figures(drawn, "gain", _gain_chart),
         gains_table=page_tables.gains_table(told),
+        boards=[page_tables.board_table(board, _board_caption(board, boards)) for board in boards],
         shades=SHADES,
         most_lost=hundredths(max(largest, 0.0)),
         heat_maps=[page_tables.heat_table(heat, largest) for heat in maps],
@@ -193,6 +195,17 @@ def _title(points: Sequence[PointSummary]) -> str:
         sorted({str(point.settings[name]) for point in points}) for name in ("model", "task")
     )
     return f"{listed(models, 3)} on {listed(tasks, 9)}"
+
+
+def _board_caption(board: Board, boards: Sequence[Board]) -> str:
+    """Name a board by its task, and by whatever else tells it from the others."""
+    vary = [
+        str(value)
+        for name, value in board.settings.items()
+        if value is not None and len({other.settings[name] for other in boards}) > 1
+    ]
+    of = listed(vary, 4) if vary else board.settings["task"]
+    return f"Rates borne, {of}: {budget_text(board.budget)} below {hundredths(board.reference)} %"
 
 
 def _prose(text: str) -> str:

@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from rerax.report.compare import Panel
+from rerax.report.compare import Panel, series_labels
 from rerax.report.format import count, hundredths, interval, setting_text
 from rerax.report.heat_maps import HeatMap, mean_loss
+from rerax.report.leaderboard import Board, Ends, Standing
 from rerax.report.palette import shade
-from rerax.report.summary import PointSummary, doubt_mark, split_settings
+from rerax.report.summary import PointSummary, doubt_mark, series_key, split_settings
 from rerax.values import rate_text
 
 Cell = tuple[str, int | float | str]
@@ -110,6 +111,41 @@ def gains_table(panels: Sequence[Panel]) -> Table:
     head += ["scheme", "rate", "gain, points", "95 % interval", "SE"]
     head += ["cells, ×", "reads a weight", "common chips", "over"]
     return _table("Paired gains", head, rows)
+
+
+def board_table(board: Board, caption: str) -> Table:
+    """Make the table of what fault rate each way of storing the models of a task bears.
+
+    Args:
+        board: ways and what they bear.
+        caption: of the table.
+    """
+    first = [standing.points[0] for standing in board.standings]
+    keys = list(dict.fromkeys(map(series_key, first)))
+    labels = dict(zip(keys, series_labels(keys), strict=True))
+    several = len({point.settings["model"] for point in first}) > 1
+    rows = []
+    for standing, point in zip(board.standings, first, strict=True):
+        cells = point.cells / point.cells_dense if point.cells and point.cells_dense else None
+        rows.append(
+            [
+                *([_setting(point.settings["model"])] if several else []),
+                _text(labels[series_key(point)]),
+                _text(point.knows or ""),
+                _number(cells, "{:.2f}".format),
+                _number(standing.metadata_per_weight, "{:.3f}".format),
+                _number(point.reads, _TENTHS),
+                _number(standing.chips, _WHOLE),
+                _borne(standing),
+                _ends(standing.borne, _two_digits),
+                DASH if standing.ratio is None else _number(standing.ratio[0], _TENTHS),
+                DASH if standing.ratio is None else _ends(standing.ratio, _TENTHS),
+            ]
+        )
+    head = ["model"] if several else []
+    head += ["scheme", "knows", "cells, ×", "bits beside a weight", "reads a weight", "chips"]
+    head += ["rate borne", "95 %", "of bare chips', ×", "95 %"]
+    return _table(caption, head, rows)
 
 
 def cells_table(points: Sequence[PointSummary]) -> Table:
@@ -222,6 +258,28 @@ def _heat_cell(heat: HeatMap, row: str, column: str, largest: float) -> HeatCell
     worst = "" if point.worst is None else f", worst {hundredths(point.worst)} %"
     told.append(f"{count(s.chips, 'chip')}{worst}")
     return HeatCell(shade(loss, largest), hundredths(loss), "\n".join(told))
+
+
+def _borne(standing: Standing) -> Cell:
+    """Write the rate that is borne, or beyond which of those that were run it lies."""
+    value, (lowest, highest) = standing.borne[0], standing.rates
+    if value is None:
+        return f"> {rate_text(highest)}", highest
+    if value < lowest:
+        return f"< {rate_text(lowest)}" if value else "lost at 0", value
+    return _two_digits(value), value
+
+
+def _ends(found: Ends, write: Callable[[float], str]) -> Cell:
+    """Write an interval; of one without an upper end only that it begins."""
+    _, low, high = found
+    if low is None:
+        return DASH
+    return f"{write(low)} .. {'' if high is None else write(high)}".strip(), low
+
+
+def _two_digits(rate: float) -> str:
+    return rate_text(float(f"{rate:.1e}"))
 
 
 def _run(run: Mapping[str, Any]) -> list[Cell]:

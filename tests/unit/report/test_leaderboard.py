@@ -1,0 +1,118 @@
+"""What rates schemes bear: known curves, the committed study's figures, and the page."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from made_rows import POINT, make_rows
+from paths import RESULTS
+
+from rerax.campaign.store import read_rows
+from rerax.report import make_page, summarise_points
+from rerax.report.leaderboard import make_boards
+from rerax.stats.tolerated import crossings
+
+
+def test_crossings_are_read_off_lines_over_the_logarithm():
+    rates = np.array([1e-3, 1e-2])
+    losses = np.array([[0.0, 0.005, 0.02, 0.0], [0.02, 0.02, 0.03, 0.005]])
+    found = crossings(rates, losses, 0.01)
+    np.testing.assert_allclose(found[:2], [10**-2.5, 10 ** (-3 + 1 / 3)])
+    assert found[2] == pytest.approx(10**-3.5)  # half of the way up from a tenth of the lowest
+    assert np.isnan(found[3])
+    assert crossings(rates, losses, 0.01, at_zero=0.01) == [0.0] * 4
+
+
+def test_the_committed_study_is_ranked_as_its_own_script_ranks_it():
+    """Rates, ratios and intervals of 14 curves, by figures that the script has left."""
+    rows = read_rows(RESULTS / "zero_cells")
+    told = json.loads((RESULTS / "zero_cells.json").read_text(encoding="utf-8"))
+    boards = {
+        board.settings["task"]: board
+        for board in make_boards(summarise_points(rows, 0.02), 0.02)
+        if board.settings["fault"] == "uniform"
+    }
+    for task in ("sst2", "stsb"):
+        found = {}
+        for standing in boards[task].standings:
+            settings = standing.points[0].settings
+            model, polarity = settings["model"].split("-")[1], settings["polarity"].split(":")[0]
+            name = model, settings["encoding"], polarity, settings["protection"]
+            found[name] = standing
+        lines = told[task]["curves"]
+        assert len(lines) == len(found) == 14
+        for line in lines:
+            names = ("model", "encoding", "polarity", "protection")
+            standing = found[tuple(line[name] for name in names)]
+            assert list(standing.borne) == line["rate_2"]
+            assert standing.ratio is None or list(standing.ratio) == line["T_2"]
+        borne = [standing.borne[0] for standing in boards[task].standings]
+        assert borne == sorted(borne, reverse=True)
+        assert boards[task].reference == lines[0]["dense_float_score"]
+
+
+def board_of(scores, budget=0.01):
+    """Rank schemes by scores {scheme: {rate: scores}}; clean score 0.89, float score 0.9."""
+    tables = [
+        make_rows(replace(POINT, protection=scheme, rate=rate), of_chips)
+        for scheme, rates in scores.items()
+        for rate, of_chips in rates.items()
+    ]
+    rows = pa.concat_tables(tables)
+    return rows, make_boards(summarise_points(rows, budget), budget)
+
+
+def test_schemes_that_bear_more_come_first_and_pages_show_them():
+    """Beyond the rates that were run, at rate 0, and between two of them."""
+    chips = np.array([0.001, -0.001, 0.0, 0.0005])
+    rows, (board,) = board_of(
+        {
+            "none": {1e-3: 0.885 + chips, 1e-2: 0.85 + chips},
+            "closest": {1e-3: 0.8895 + chips, 1e-2: 0.885 + chips},
+            "sign": {1e-2: 0.87 + chips},
+        },
+        0.02,
+    )
+    names = [standing.points[0].settings["protection"] for standing in board.standings]
+    assert names == ["closest", "sign", "none"]
+    best, single, bare = board.standings
+    assert best.borne[0] is None
+    expected = 10 ** (-3 + (0.885 + chips.mean() - 0.88) / 0.035)
+    assert bare.borne[0] == pytest.approx(expected)
+    assert bare.borne[1] < bare.borne[0] < bare.borne[2]
+    assert bare.ratio is None  # it is what others are measured by
+    assert 1e-3 < single.borne[0] < 1e-2
+    page = make_page(rows, 0.02)
+    assert "&gt; 1e-2" in page
+    assert "&lt; 1e-2" in page
+    assert "Rates borne, sst2: 2 points below 90.00 %" in page
+
+
+def test_what_is_lost_without_faults_bears_nothing():
+    rows, (board,) = board_of({"none": {1e-3: [0.88, 0.88]}, "closest": {1e-3: [0.889, 0.887]}})
+    assert [standing.borne[0] for standing in board.standings] == [0.0, 0.0]
+    (ratio,) = [standing.ratio for standing in board.standings if standing.ratio]
+    assert ratio[0] is None  # it is never a point below its own clean score
+    assert "lost at 0" in make_page(rows)
+
+
+def test_chips_of_every_rate_count_and_one_chip_has_no_interval():
+    _, (board,) = board_of(
+        {
+            "none": {1e-3: [0.889, 0.889, 0.889], 1e-2: [0.8]},
+            "closest": {1e-3: [0.889], 1e-2: [0.85]},
+        },
+        0.02,
+    )
+    for standing in board.standings:
+        assert standing.chips == 1
+        assert standing.borne[0] > 1e-3
+        assert standing.borne[1:] == (None, None)
+
+
+def test_a_single_scheme_has_no_board():
+    rows, boards = board_of({"none": {1e-3: [0.889, 0.888]}})
+    assert not boards
+    assert "Rates borne" not in make_page(rows)
