@@ -14,7 +14,9 @@ chips that answer everything as by n V_s / V that draw, V and V_s being variance
 `saving`: seconds of 64 whole chips over those of as many drawing ones as give the same width, with
 pilots and the clean chip charged; `saving_in_passes`: the same in examples answered;
 `saving_of_many`: the limit of many chips. Estimated variances have errors of their own, so savings
-come with a bootstrap interval over chips.
+come with a bootstrap interval over chips. `yield`: the same whole chips, decided one by one against
+BUDGET (`rerax yield`): decisions that differ, and what whole chips take in seconds and in examples
+over what deciding takes, pilots and the clean chip charged.
 
 *Replayed* (`--replay`, no model is run): from rows with all answers of the campaigns in
 `results/sst2_encodings` and `results/zero_cells`, campaigns of 32 and 64 chips are drawn with
@@ -37,6 +39,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import pandas as pd
 
 from rerax.campaign import store
 from rerax.campaign.manifest import read_provenance
@@ -44,9 +47,10 @@ from rerax.campaign.point import Point
 from rerax.campaign.runner import run
 from rerax.campaign.sample_table import WHOLE, SampleTable, make_table
 from rerax.campaign.sampling import PILOTS, with_samples
-from rerax.campaign.workload import Settings, read_workload
+from rerax.campaign.sequential import sequential_yields
+from rerax.campaign.workload import Settings, Workload, read_workload
 from rerax.evaluate.devices import ask_for_devices, cores
-from rerax.stats import mean_interval
+from rerax.stats import mean_interval, passes
 
 RESULTS = Path(__file__).parent / "results"
 FOLDERS = ("sst2_encodings", "zero_cells")
@@ -54,6 +58,8 @@ TURNS = 2
 CHIPS = 64
 """Chips that answer everything, whose interval is to be matched."""
 LEVELS = (2.5, 97.5)
+FIRST = 64
+"""Examples that a chip answers before it may be decided."""
 
 
 def measure(args: argparse.Namespace, rate: float) -> dict[str, Any]:
@@ -105,6 +111,7 @@ def measure(args: argparse.Namespace, rate: float) -> dict[str, Any]:
         "seconds_of_pilots": pilots,
         "pilots": PILOTS,
         "table": table.text,
+        "yield": decide(workload, point, found["whole"], pace["whole"], args.budget),
     }
     draw = np.random.Generator(np.random.PCG64(0))
     variances = [
@@ -128,6 +135,37 @@ def measure(args: argparse.Namespace, rate: float) -> dict[str, Any]:
         if whole.var():
             line[name] = [float(many[0]), *np.percentile(many[1:], LEVELS).tolist()]
     return line
+
+
+def decide(
+    workload: Workload, point: Point, rows: pd.DataFrame, pace: float, budget: float
+) -> dict[str, Any]:
+    """Decide chips that have answered everything one by one, and say what that would have saved.
+
+    Args:
+        workload: model and examples.
+        point: whose chips.
+        rows: their rows with all answers.
+        pace: seconds that one of them took.
+        budget: loss that a chip may have and pass.
+    """
+    chips, first = len(rows), min(FIRST, len(workload.labels) // 2)
+    list(sequential_yields(workload, [point], Settings(2, seed=1), budget, first))  # compiles
+    begun = time.perf_counter()
+    (found,) = sequential_yields(workload, [point], Settings(chips), budget, first)
+    seconds = time.perf_counter() - begun
+    float_score = float(rows.float_score.iloc[0])
+    whole = passes(rows.score.to_numpy(), float_score, budget)
+    return {
+        "budget": budget,
+        "chips": chips,
+        "passed": {"whole": int(whole.sum()), "decided": int(found.passed.sum())},
+        "decided_otherwise": int((whole != found.passed).sum()),
+        "interval": found.interval,
+        "share_answered": float(found.answered.mean() / found.examples),
+        "saving": chips * pace / seconds,
+        "saving_in_passes": chips / (found.answered.sum() / found.examples + found.pilots),
+    }
 
 
 def replay(campaigns: int, examples: int) -> Iterator[dict[str, Any]]:
@@ -194,6 +232,7 @@ def main() -> None:
     parser.add_argument("--rates", default="1e-3", help="comma list")
     parser.add_argument("--examples", default="auto", help="examples a chip, or auto")
     parser.add_argument("--max-examples", type=int)
+    parser.add_argument("--budget", type=float, default=0.01, help="loss a chip may have and pass")
     parser.add_argument("--full", type=int, default=32, help="chips that answer everything")
     parser.add_argument("--sampled", type=int, default=128, help="chips that draw")
     parser.add_argument("--replay", action="store_true", help="coverage on committed rows")
