@@ -199,13 +199,17 @@ def _title(points: Sequence[PointSummary]) -> str:
 
 def _board_caption(board: Board, boards: Sequence[Board]) -> str:
     """Name a board by its task, and by whatever else tells it from the others."""
-    vary = [
-        str(value)
-        for name, value in board.settings.items()
-        if value is not None and len({other.settings[name] for other in boards}) > 1
-    ]
-    of = listed(vary, 4) if vary else board.settings["task"]
-    return f"Rates borne, {of}: {budget_text(board.budget)} below {hundredths(board.reference)} %"
+    said = {
+        "fault": "{} faults".format,
+        "sa1_share": "share of SA1 {}".format,
+        "sampled": lambda table: f"about {table.partition(':')[0]} examples a chip",
+    }
+    parts = [str(board.settings["task"])]
+    for name, say in said.items():
+        value = board.settings[name]
+        if value is not None and len({other.settings[name] for other in boards}) > 1:
+            parts.append(say(setting_text(value)))
+    return f"{', '.join(parts)}: {budget_text(board.budget)} below {hundredths(board.reference)} %"
 
 
 def _prose(text: str) -> str:

@@ -131,20 +131,20 @@ def board_table(board: Board, caption: str) -> Table:
             [
                 *([_setting(point.settings["model"])] if several else []),
                 _text(labels[series_key(point)]),
+                _borne(standing),
+                _ends(standing.borne, _two_digits),
+                DASH if standing.ratio is None else _number(standing.ratio[0], _TENTHS),
+                DASH if standing.ratio is None else _ends(standing.ratio, _TENTHS),
                 _text(point.knows or ""),
                 _number(cells, "{:.2f}".format),
                 _number(standing.metadata_per_weight, "{:.3f}".format),
                 _number(point.reads, _TENTHS),
                 _number(standing.chips, _WHOLE),
-                _borne(standing),
-                _ends(standing.borne, _two_digits),
-                DASH if standing.ratio is None else _number(standing.ratio[0], _TENTHS),
-                DASH if standing.ratio is None else _ends(standing.ratio, _TENTHS),
             ]
         )
     head = ["model"] if several else []
-    head += ["scheme", "knows", "cells, ×", "bits beside a weight", "reads a weight", "chips"]
-    head += ["rate borne", "95 %", "of bare chips', ×", "95 %"]
+    head += ["scheme", "rate borne", "95 %", "over bare, ×", "95 %"]
+    head += ["knows", "cells, ×", "bits beside", "reads", "chips"]
     return _table(caption, head, rows)
 
 

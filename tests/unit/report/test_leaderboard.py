@@ -87,7 +87,7 @@ def test_schemes_that_bear_more_come_first_and_pages_show_them():
     page = make_page(rows, 0.02)
     assert "&gt; 1e-2" in page
     assert "&lt; 1e-2" in page
-    assert "Rates borne, sst2: 2 points below 90.00 %" in page
+    assert "sst2: 2 points below 90.00\N{NO-BREAK SPACE}%" in page
 
 
 def test_what_is_lost_without_faults_bears_nothing():
