@@ -58,6 +58,7 @@ WITH_JAX = {
     "protection.codes.write",
     "protection.column_flips",
     "protection.row_rotation",
+    "protection.bitline_replacement",
     "protection.line_replacement",
     "protection.msb.read",
     "protection.msb.write",
