@@ -171,9 +171,55 @@ def measure_lines(workload: Workload, curve: Curve, chips: int, out: Path) -> No
         run(workload, points, Settings(chips), out, tell)
 
 
-def _tolerated(score: pd.DataFrame, start: float, zero: float, loss: float) -> np.ndarray:
+def tolerated(score: pd.DataFrame, start: float, zero: float, loss: float) -> np.ndarray:
     """The rate at which a curve (`scores`) has lost so much, and the same of chips redrawn."""
     return tolerated_rates(score.index.to_numpy(), score.to_numpy(), start, zero, loss)
+
+
+def over(above: np.ndarray, below: np.ndarray) -> tuple[float | None, ...]:
+    """The ratio of two rates that were found on the same chips, and its interval."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return with_interval(np.nan_to_num(above / below, nan=np.inf, posinf=np.inf))
+
+
+def line_of(
+    task: str,
+    curve: Curve,
+    score: pd.DataFrame,
+    clean: float,
+    top: float,
+    base: pd.DataFrame | None = None,
+) -> dict[str, Any]:
+    """What a curve bears.
+
+    Args:
+        task: of its rows.
+        curve: the scheme.
+        score: its scores, a line a rate, a column a chip (`scores`).
+        clean: its score at rate 0.
+        top: float score of the dense model.
+        base: scores of the plain chips that T is measured against.
+    """
+    line = {
+        "task": task,
+        "model": curve.model,
+        "encoding": curve.encoding,
+        "polarity": curve.polarity,
+        "protection": curve.protection,
+        "knows": protection(curve.protection).knows,
+        "chips": score.shape[1],
+        "rates": score.index.to_list(),
+        "means": score.mean(axis=1).to_list(),
+        "score_at_rate_0": clean,
+        "dense_float_score": top,
+    }
+    rates = [tolerated(score, top, clean, loss) for loss in LOSSES]
+    line |= {f"rate_{k}": with_interval(rate) for k, rate in enumerate(rates, 1)}
+    if base is not None and base.shape[1] == score.shape[1]:
+        for k, loss in enumerate(LOSSES, 1):
+            above, below = (tolerated(one, clean, clean, loss) for one in (score, base))
+            line[f"T_{k}"] = over(above, below)
+    return line
 
 
 def fold(rows: pd.DataFrame, task: str, curves: Sequence[Curve] = CURVES) -> list[dict[str, Any]]:
@@ -192,32 +238,10 @@ def fold(rows: pd.DataFrame, task: str, curves: Sequence[Curve] = CURVES) -> lis
     top, lines = float(dense.iloc[0]), []
     plain = {(c.model, c.encoding): score for c, score in own.items() if c.is_plain}
     for curve, score in own.items():
-        n = score.shape[1]
         mine = rows[(rows.model == f"{task}-{curve.model}") & (rows.encoding == curve.encoding)]
         clean = float(mine[mine.protection == curve.protection].clean_score.iloc[0])
-        line = {
-            "task": task,
-            "model": curve.model,
-            "encoding": curve.encoding,
-            "polarity": curve.polarity,
-            "protection": curve.protection,
-            "knows": protection(curve.protection).knows,
-            "chips": n,
-            "rates": score.index.to_list(),
-            "means": score.mean(axis=1).to_list(),
-            "score_at_rate_0": clean,
-            "dense_float_score": top,
-        }
-        rates = [_tolerated(score, top, clean, loss) for loss in LOSSES]
-        line |= {f"rate_{k}": with_interval(rate) for k, rate in enumerate(rates, 1)}
-        base = plain.get((curve.model, curve.encoding))
-        if base is not None and not curve.is_plain and base.shape[1] == n:
-            for k, loss in enumerate(LOSSES, 1):
-                below, above = (_tolerated(one, clean, clean, loss) for one in (base, score))
-                with np.errstate(invalid="ignore"):
-                    ratio = np.nan_to_num(above / below, nan=np.inf, posinf=np.inf)
-                line[f"T_{k}"] = with_interval(ratio)
-        lines.append(line)
+        base = None if curve.is_plain else plain.get((curve.model, curve.encoding))
+        lines.append(line_of(task, curve, score, clean, top, base))
 
     def place(line: dict[str, Any]) -> list[float]:
         rates = [line[f"rate_{k}"][0] for k in (1, 2)]
