@@ -188,6 +188,23 @@ class Protection:
         return Misses()
 
 
+class WriteAround(Protection):
+    """What protections share that write a tested chip around its stuck cells.
+
+    Their `write` gets, as `extra`, which rows and columns are open: errors elsewhere count nothing.
+    """
+
+    tells_arrays_apart = False
+    knows = "map at writing"
+
+    def store(
+        self, codes: Int8[np.ndarray, "*L R C"], lines: GatedLines, spec: ChipSpec, matrix: str
+    ) -> StoredMatrix:
+        """Encode plain words, beside the open rows and columns."""
+        plain = super().store(codes, lines, spec, matrix)
+        return plain._replace(extra=all_lines(lines, codes.shape))
+
+
 def left_bare(scheme: Protection, gated: Mapping[str, bool]) -> tuple[str, ...]:
     """List matrices that a protection means to protect and cannot, for want of gates.
 

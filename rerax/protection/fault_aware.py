@@ -5,17 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int8, UInt8
+from jaxtyping import UInt8
 
 from rerax.crossbar.spec import ChipSpec
-from rerax.protection.base import (
-    ColumnVotes,
-    GatedLines,
-    Protection,
-    StoredMatrix,
-    all_lines,
-    register_protection,
-)
+from rerax.protection.base import ColumnVotes, Protection, WriteAround, register_protection
 from rerax.protection.cost import Ledger, unprotected_ledger
 from rerax.protection.expected_error import no_copies
 from rerax.values import is_whole
@@ -25,7 +18,7 @@ BLOCKS = (64, 128)
 
 
 @dataclass(frozen=True)
-class FaultAware(Protection):
+class FaultAware(WriteAround):
     """Weights written so that a chip's own stuck cells hurt least. It knows them and their levels.
 
     - `closest`: each weight takes the nearest value that its stuck cells allow (closest-value
@@ -48,12 +41,8 @@ class FaultAware(Protection):
     Source: closest-value mapping, sign-flip and bit-flip as compared in arXiv 2512.18459.
     """
 
-    tells_arrays_apart = False
-
     ways: tuple[str, ...] = ("closest",)
     rows: int = 128
-
-    knows = "map at writing"
 
     def __post_init__(self) -> None:
         ways = (self.ways,) if isinstance(self.ways, str) else tuple(self.ways)
@@ -76,13 +65,6 @@ class FaultAware(Protection):
     def flips(self) -> bool:
         """Whether blocks are flipped, which takes metadata."""
         return "sign" in self.ways or "bit" in self.ways
-
-    def store(
-        self, codes: Int8[np.ndarray, "*L R C"], lines: GatedLines, spec: ChipSpec, matrix: str
-    ) -> StoredMatrix:
-        """Encode plain words, beside the open rows and columns, whose errors count."""
-        plain = super().store(codes, lines, spec, matrix)
-        return plain._replace(extra=all_lines(lines, codes.shape))
 
     def write(
         self,

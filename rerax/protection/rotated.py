@@ -4,14 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int8, UInt8
+from jaxtyping import UInt8
 
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.base import (
-    GatedLines,
     Protection,
-    StoredMatrix,
-    all_lines,
+    WriteAround,
     register_protection,
     without_ending,
 )
@@ -22,7 +20,7 @@ MOST_TRIES = 128
 
 
 @dataclass(frozen=True)
-class Rotated(Protection):
+class Rotated(WriteAround):
     """Rows of every tile stored rotated by the one of a few steps at which stuck cells hurt least.
 
     The chip's stuck cells and their levels are known. The rows of a tile move down by k/R of its
@@ -44,12 +42,8 @@ class Rotated(Protection):
     orders of bits.
     """
 
-    tells_arrays_apart = False
-
     tries: int = 16
     closest: bool = False
-
-    knows = "map at writing"
 
     def __post_init__(self) -> None:
         if not is_integer(self.tries) or not 2 <= self.tries <= MOST_TRIES:
@@ -75,13 +69,6 @@ class Rotated(Protection):
                 f"{self.text} adds up the errors of a tile of {rows}x{bitlines} in 32 bits, which "
                 "are too few: use a smaller tile"
             )
-
-    def store(
-        self, codes: Int8[np.ndarray, "*L R C"], lines: GatedLines, spec: ChipSpec, matrix: str
-    ) -> StoredMatrix:
-        """Encode plain words, beside the open rows and columns, whose errors count."""
-        plain = super().store(codes, lines, spec, matrix)
-        return plain._replace(extra=all_lines(lines, codes.shape))
 
     def write(
         self,

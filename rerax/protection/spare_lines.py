@@ -11,7 +11,7 @@ from rerax.protection.base import (
     GatedLines,
     Protection,
     StoredMatrix,
-    all_lines,
+    WriteAround,
     register_protection,
     without_ending,
 )
@@ -20,7 +20,7 @@ from rerax.values import is_integer, is_whole
 
 
 @dataclass(frozen=True)
-class SpareLines(Protection):
+class SpareLines(WriteAround):
     """Spare lines in every tile, which take the place of those that stuck cells hurt most.
 
     The chip's stuck cells and their levels are known. Errors are sums of squared errors of codes
@@ -42,14 +42,11 @@ class SpareLines(Protection):
     Source: redundant lines, as in Xia et al., JETCAS 8(1), 2018.
     """
 
-    tells_arrays_apart = False
     spare_arrays = 1
 
     lines: int = 4
     closest: bool = False
     along: str = "wordlines"
-
-    knows = "map at writing"
 
     def __post_init__(self) -> None:
         if not is_integer(self.lines) or self.lines < 1:
@@ -95,7 +92,7 @@ class SpareLines(Protection):
         plain = super().store(codes, lines, spec, matrix)
         *layers, rows, columns = codes.shape
         spare = np.zeros((*layers, spec.groups, *self._spare_shape(rows, columns, spec)), np.uint8)
-        return plain._replace(extra=all_lines(lines, codes.shape), spare=spare)
+        return plain._replace(spare=spare)
 
     def _spare_shape(self, rows: int, columns: int, spec: ChipSpec) -> tuple[int, int]:
         """Count rows and columns of words of the spare lines of a matrix."""
