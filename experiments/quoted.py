@@ -23,7 +23,9 @@ import layers_and_bits
 import msb_copies
 import pruning as runs
 import rare_coverage as rare
+import rare_failures as splitting
 import read_error
+import sampled_examples as drawn
 import tolerance as folded
 import yield_curve
 import zero_cells as borne
@@ -228,6 +230,34 @@ def rare_coverage() -> Quoted:
         "chances": _ends(chances),
         "rates": _ends(rare.share(line["rate"], "held") for line in found),
     }
+
+
+def sampled() -> Quoted:
+    """What it saves that chips answer examples of their own, and how intervals cover, in %."""
+    found = _result("sampled_examples")
+    measured = {f"{o['task']} {o['rate']:g}": o for o in found["measured"]}
+    covered = {
+        f"{kind} {chips}": [
+            100 * o[f"covered_{kind}"] for o in found["replayed"] if o["chips"] == chips
+        ]
+        for kind in ("whole", "drawn")
+        for chips in (32, 64)
+    }
+    return {
+        "table": drawn.markdown(found["measured"]),
+        **{f"{name} saving": one["saving"] for name, one in measured.items() if one["saving"]},
+        **{
+            f"{name} passes": one["saving_in_passes"]
+            for name, one in measured.items()
+            if one["saving_in_passes"]
+        },
+        **{f"covered {name}": [statistics.mean(all_), min(all_)] for name, all_ in covered.items()},
+    }
+
+
+def rare_failures() -> Quoted:
+    """Chances of rare failures: split, counted, and what splitting gains."""
+    return {"table": splitting.markdown(_result("rare_failures"))}
 
 
 def cost() -> Quoted:

@@ -15,6 +15,7 @@ import math
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from rerax.campaign.point import Point
 from rerax.campaign.rare import rare_failures
@@ -26,6 +27,32 @@ from rerax.stats import passes
 
 RESULTS = Path(__file__).parent / "results"
 BUDGET, RATES, COUNTED = 0.03, (1e-2, 1.3e-2, 1.8e-2), (0, 24_000, 4_000)
+
+
+def markdown(lines: list[dict[str, Any]]) -> str:
+    """The table of all rates."""
+    head = ["rate", "chance of failing by splitting (95 %)", "chips", "s"]
+    head += ["by counting (SE)", "chips", "s", "chips by counting for that interval, over these"]
+    table = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
+    for one in lines:
+        low, high = one["interval"]
+        counted = ["", "", ""]
+        if "counted" in one:
+            counted = [
+                f"{one['counted_chance']:.2e} ({one['counted_se']:.0e})",
+                f"{one['counted']:,}",
+                f"{one['counted_seconds']:.0f}",
+            ]
+        cells = [
+            f"{one['rate']:g}",
+            f"{one['chance']:.2e} ({low:.2e} to {high:.2e})",
+            f"{one['chips']:,}",
+            f"{one['seconds']:.0f}",
+            *counted,
+            f"{one['gain']:.1f}",
+        ]
+        table.append(f"| {' | '.join(cells)} |")
+    return "\n".join(table)
 
 
 def main() -> None:

@@ -25,8 +25,15 @@ from rerax.glue.tasks import find_task
 from rerax.io import Place
 from rerax.values import is_integer, is_whole, shown
 
-PILOTS, FIRST_PILOT = 8, 1 << 31
-"""How many chips say which examples flip, and the number of the first: none that is asked for."""
+PILOTS, FEWEST_PILOTS, PILOT_ANSWERS = 8, 4, 20_000
+"""Most and fewest chips that say which examples flip, and how many answers of theirs are enough."""
+FIRST_PILOT = 1 << 31
+"""Number of the first pilot: none that is asked for."""
+
+
+def pilots_of(examples: int) -> int:
+    """Choose how many pilot chips answer a dev set: fewer where each gives many answers."""
+    return min(PILOTS, max(FEWEST_PILOTS, -(-PILOT_ANSWERS // examples)))
 
 
 def read_size(given: Any) -> int | str | None:
@@ -169,16 +176,17 @@ def _find_table(
 
     point, workload = _pilot_point(points), workload.complete()
     _check_size(size, workload)
+    pilots = pilots_of(len(workload.labels))
     if settings.all_cores:
         chips = settings.chips * len(points)
-        one_device_a_core(workload.config, workload.tokens, point.spec, chips, PILOTS)
-    on_progress(Progress(0, PILOTS + 1, point, "pilots"))
+        one_device_a_core(workload.config, workload.tokens, point.spec, chips, pilots)
+    on_progress(Progress(0, pilots + 1, point, "pilots"))
     worker = Worker.start(workload, settings, [point])
     clean = worker.logits(point.clean, range(1))
     workers, lock = worker.on_each_device(), threading.Lock()
-    parts = [range(FIRST_PILOT + i, FIRST_PILOT + i + 1) for i in range(PILOTS)]
+    parts = [range(FIRST_PILOT + i, FIRST_PILOT + i + 1) for i in range(pilots)]
     if len(workers) == 1:
-        parts = [range(FIRST_PILOT, FIRST_PILOT + PILOTS)]
+        parts = [range(FIRST_PILOT, FIRST_PILOT + pilots)]
     answers: dict[int, np.ndarray] = {}
 
     def answer(own: Worker) -> None:
@@ -188,7 +196,7 @@ def _find_table(
             if part is None:
                 return
             answers[part.start] = own.logits(point, part)
-            on_progress(Progress(PILOTS + 1 - len(parts), PILOTS + 1, point, "pilots"))
+            on_progress(Progress(pilots + 1 - len(parts), pilots + 1, point, "pilots"))
 
     with ThreadPoolExecutor(len(workers)) as pool:
         list(pool.map(answer, workers))
@@ -198,6 +206,6 @@ def _find_table(
     margins = np.round((ordered[:, -1] - ordered[:, -2]).astype(float), 4)
     sizes = [len(ids) for ids in worker.inputs.examples.ids]
     return make_table(margins, changes, sizes, size, {
-        "first": FIRST_PILOT, "chips": PILOTS, "seed": settings.seed, "point": point.hash,
+        "first": FIRST_PILOT, "chips": pilots, "seed": settings.seed, "point": point.hash,
         "rate": point.rate, "platform": worker.platform,
     })  # fmt: skip

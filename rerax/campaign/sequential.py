@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from rerax.campaign.estimates import changed
 from rerax.campaign.point import Point
 from rerax.campaign.sample_table import SampleTable
-from rerax.campaign.sampling import PILOTS, with_samples
+from rerax.campaign.sampling import with_samples
 from rerax.campaign.worker import Worker
 from rerax.campaign.workload import Progress, Settings, Workload
 from rerax.stats import normal_quantile, passes, yield_interval
@@ -138,10 +138,8 @@ def _decide(
             break
     low, high = yield_interval(int(passed.sum()), chips)
     ends = max(0.0, low - error), min(1.0, high + error)
-    clean_point = replace(point, sampled=None)
-    return SequentialYield(
-        clean_point, passed, drawn.sum(1).astype(float), n, error, ends, PILOTS + 1
-    )
+    clean_point, pilots = replace(point, sampled=None), table.pilots["chips"] + 1
+    return SequentialYield(clean_point, passed, drawn.sum(1).astype(float), n, error, ends, pilots)
 
 
 def _rounds(table: SampleTable) -> list[dict[str, list[int]]]:
