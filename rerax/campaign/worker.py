@@ -61,7 +61,7 @@ class Worker:
         reads: cells sensed for a weight, by what decides how it is stored.
         making: locks of the reference scores that the workers of all devices share, by hash.
         tables: by which chips draw examples, by what points say of them.
-        answered: which examples the clean chip gets right in the rows of a table, by hash.
+        answered: the clean chip's logits in the rows of a table, by hash.
     """
 
     workload: Workload
@@ -237,6 +237,8 @@ class Worker:
     def clean_score(self, point: Point, known: dict[str, float]) -> float:
         """Compute the score of the point's chip without faults, once; `known` is filled in."""
         key = digest({"clean": point.clean_hash, **self._pair(point)})
+        if point.sampled is not None and key not in known:
+            known[key] = float(self.scored(self.clean_logits(point))["score"][0])
         return self._made_once(key, known, point.clean)
 
     def _made_once(self, key: str, known: dict[str, float], point: Point) -> float:
@@ -292,10 +294,14 @@ class Worker:
 
     def clean_right(self, point: Point) -> np.ndarray:
         """Find which examples the clean chip gets right, in the rows that chips draw from."""
+        return self.right(self.clean_logits(point))[0]
+
+    def clean_logits(self, point: Point) -> np.ndarray:
+        """Compute the clean chip's logits on all examples, [1, E, N], in those rows, once."""
         key = digest([point.clean_hash, self._pair(point)])
         with self.making.setdefault(key, threading.Lock()):
             if key not in self.answered:
-                self.answered[key] = self.right(self.logits(point.clean, range(1)))[0]
+                self.answered[key] = self.logits(point.clean, range(1))
         return self.answered[key]
 
     def logits(self, point: Point, chips: range) -> np.ndarray:

@@ -14,6 +14,7 @@ from commands import refused
 from rerax.campaign import sampling
 from rerax.campaign.manifest import SAMPLES, read_samples
 from rerax.campaign.store import read_rows
+from rerax.campaign.worker import Worker
 from rerax.cli import main
 from rerax.crossbar import keys
 from rerax.report.compare import make_panels
@@ -64,6 +65,21 @@ def test_rows_say_what_they_are(campaign):
     assert (frame[frame.rate == 0].score == frame.clean_score[0]).all()
     by_chip = faulty.groupby("chip").examples_drawn
     assert (by_chip.nunique() == 1).all()  # the same examples at both rates
+
+
+def test_the_clean_chip_answers_once_in_the_rows_that_are_drawn(files, tmp_path, monkeypatch):
+    """Beside the pilots' own pass, whose rows are others; at two rates, which share it."""
+    seen, outcomes = [], Worker.outcomes
+
+    def counted(self, point, chips):
+        seen.append((point.sampled is not None, point.is_clean, len(chips)))
+        return outcomes(self, point, chips)
+
+    monkeypatch.setattr(Worker, "outcomes", counted)
+    given = sweep(files, tmp_path / "rows", "--examples-per-chip", "10", "--chips", "4")
+    assert main([*given, "--rates", "0.1,0.3"]) == 0
+    assert seen.count((True, True, 1)) == 1
+    assert len([one for one in seen if not one[1]]) == 1  # the pilots
 
 
 def test_scores_are_those_of_the_whole_answers_weighted(files, campaign, tmp_path):
