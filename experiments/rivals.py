@@ -12,9 +12,10 @@ float score. Models trained with faults (`fault_training.py`) and chips whose bi
 fitted anew (`refit.py`) are among them where they are there. Beside T (`zero_cells.py`) it says how
 many times that rate is the one of the paper's vote (`msb:2x3:pruned`, plain), on the same chips,
 and what a scheme takes: cells over those of the dense model, bits beside the array for each weight,
-cells sensed for a weight, freed share. About two hours a task on two CPU cores; `--print` shows the
-table from the rows alone. Expected: codes before copies, nearest values before flips, both together
-first.
+cells sensed for a weight, freed share, and energy by READ and WRITE alone: of gates and decoders no
+source was found, so that copies and codes take more than is said. About two hours a task on two CPU
+cores; `--print` shows the table from the rows alone. Expected: codes before copies, nearest values
+before flips, both together first.
 """
 
 import argparse
@@ -84,6 +85,12 @@ TRAINED = {
     "clipped": ", trained with faults, clipped",
     "hardened35": ", trained with faults",
 }
+READ, WRITE = 0.12, 0.35
+"""Energy in pJ of sensing a cell, and at most of writing one: a model of a 1T1R cell checked by
+circuit simulation (Performance and energy models for memristor-based 1T1R RRAM cell, GLSVLSI 2012,
+abstract, which names no node)."""
+MARCH = 5
+"""Reads, and writes, of each cell in a march test of 10 operations (March C-)."""
 REFITTED = ", biases and norms fitted"
 FREED = {"dense": "0", "hardened": "0", "clipped": "0", "hardened35": "35 %"}
 """Share of the weights that is freed; of other models their name says it."""
@@ -110,12 +117,22 @@ def costs(rows: pd.DataFrame, runs: Sequence[dict[str, Any]]) -> dict[tuple[str,
     return found
 
 
+def written(line: dict[str, Any]) -> float:
+    """Energy in pJ for a weight that writing the array takes, and a march test where one is needed.
+
+    A chip that is fitted by its outputs needs no map.
+    """
+    cells = line["costs"][0] * 8  # of the dense model, 8 bits in cells of one
+    return cells * (WRITE + MARCH * (READ + WRITE) * line["knows"].startswith("map"))
+
+
 def markdown(lines: Sequence[dict[str, Any]]) -> str:
     """The table of one task."""
     table = [
         "| protection | knows | freed | encoding, polarity | cells | bits beside | reads "
+        "| pJ to read | pJ to write, and test "
         "| 1 point below dense at | 2 points at | over the vote's, × | T_2 |",
-        "| --- " * 11 + "|",
+        "| --- " * 13 + "|",
     ]
     for one in lines:
         cells, bits, reads = one["costs"]
@@ -127,6 +144,8 @@ def markdown(lines: Sequence[dict[str, Any]]) -> str:
             f"{cells:.2f}",
             f"{bits:.3f}",
             "" if reads is None else f"{reads:.1f}",
+            "" if reads is None else f"{reads * READ:.2f}",
+            f"{written(one):.1f}",
             span(one["rate_1"], ".2g", one["rates"][0]),
             span(one["rate_2"], ".2g", one["rates"][0]),
             span(one.get("over_vote"), ".1f"),
