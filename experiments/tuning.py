@@ -1,0 +1,114 @@
+"""Each chip tuned against its own stuck cells: what a training a chip can reach, as a reference.
+
+    python experiments/tuning.py --work WORK --data DATA [--tasks sst2]
+
+TASK-SEED-dense of WORK is trained on for a few hundred steps, by its own task, through the codes of
+*one* chip, whose map it knows so (`rerax train --faults`, by a fault model that is always that
+chip); the tuned weights are then written on that chip, plainly, and scored on the first 400
+sentences. A training for each chip is more than a factory can pay for, so chips are few: 0 to 7, at
+rates at which bare chips are well below. About four minutes a chip and rate on two CPU cores.
+Leaves `tuning.json`: scores of the chips before and after. Expected: most of the loss won back.
+
+Source: training by a chip's own map, as in Chen et al., DATE 2017, doi 10.23919/DATE.2017.7926952.
+"""
+
+import argparse
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from zero_cells import EXAMPLES, RESULTS, TASKS, Curve
+
+import rerax
+from rerax.campaign.worker import Worker
+from rerax.campaign.workload import Settings, read_workload
+from rerax.cli import main as command
+from rerax.crossbar.keys import array_key
+from rerax.faults import Uniform
+
+CHIPS, STEPS, RATES = 8, 200, (8e-3, 2e-2)
+SEED = 0
+"""Of the campaigns whose chips these are."""
+
+
+@dataclass(frozen=True)
+class OneChip(Uniform):
+    """The stuck cells of one chip of a campaign, whichever chip is asked for.
+
+    Attributes:
+        number: of the chip.
+    """
+
+    tells_arrays_apart = True
+
+    number: int = 0
+
+    @property
+    def text(self) -> str:  # type: ignore[override]
+        """Such as `chip:3`."""
+        return f"chip:{self.number}"
+
+    def disturb(self, words: Any, key: Any, rates: Any, spec: Any, site: Any = None) -> Any:
+        """Read words from the chip's own array."""
+        if site is not None:
+            key = array_key(rerax.chip(SEED, self.number).key, site.array, site.layer)
+        return super().disturb(words, key, rates, spec, site)
+
+
+rerax.register_fault("chip", lambda text: OneChip(int(text)), "K")
+
+
+def score(folder: Path, task: str, rate: float, chip: int, data: str, examples: int) -> float:
+    """Score a model on one chip, written plainly."""
+    workload = read_workload(str(folder), task, task, data=data, max_examples=examples)
+    point = Curve("dense", "offset", "plain", "none", (rate,)).point(task, rate)
+    worker = Worker.start(workload, Settings(1, SEED), [point])
+    (outcome,) = worker.outcomes(point, range(chip, chip + 1))
+    return float(worker.scored(outcome.logits)["score"][0])
+
+
+def main() -> None:
+    """Tune, score, and write it down chip by chip."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, default="pruning-work", help="folder of the models")
+    parser.add_argument("--data", default="nyu-mll/glue", help="GLUE folder or hub id")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the models")
+    parser.add_argument("--tasks", default=",".join(TASKS), help="comma list")
+    parser.add_argument("--rates", default=",".join(f"{rate:g}" for rate in RATES))
+    parser.add_argument("--chips", type=int, default=CHIPS)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--max-examples", type=int, default=EXAMPLES)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for results")
+    args = parser.parse_args()
+    file = args.out / "tuning.json"
+    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    for task in args.tasks.split(","):
+        start = args.work / f"{task}-{args.seed}-dense"
+        for rate in map(float, args.rates.split(",")):
+            scores: dict[str, list[float]] = {"bare": [], "tuned": []}
+            for chip in range(args.chips):
+                given = (task, rate, chip, args.data, args.max_examples)
+                scores["bare"].append(score(start, *given))
+                with tempfile.TemporaryDirectory() as folder:
+                    tuned = Path(folder) / "model"
+                    flags = ["--model", start, "--task", task, "--data", args.data, "--out", tuned]
+                    flags += ["--steps", args.steps, "--lr", "5e-5", "--dtype", "bfloat16"]
+                    flags += ["--seed", chip, "--faults", f"chip:{chip}", "--rate", rate]
+                    code = command(["train", *map(str, flags), "--quiet"])
+                    if code:
+                        raise SystemExit(code)
+                    scores["tuned"].append(score(tuned, *given))
+                jax.clear_caches()
+            line = {"task": task, "rate": rate, "steps": args.steps, **scores}
+            means = {name: float(np.mean(of)) for name, of in scores.items()}
+            print(json.dumps({**line, "means": means}), flush=True)
+            found = [o for o in found if (o["task"], o["rate"]) != (task, rate)] + [line]
+            file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
