@@ -39,7 +39,6 @@ from zero_cells import (
     fold,
     line_of,
     measure,
-    over,
     scores,
     span,
     tolerated,
@@ -51,6 +50,7 @@ from rerax.campaign.maintain import compact
 from rerax.campaign.manifest import MANIFEST, read_provenance
 from rerax.evaluate.devices import ask_for_devices, cores
 from rerax.report import summarise_points
+from rerax.stats.tolerated import ratio_with_interval
 
 CHIPS = 64
 VOTE = Curve("35", "offset", "plain", "msb:2x3:pruned", (4e-3, 8e-3, 1.5e-2))
@@ -231,9 +231,13 @@ def ranked(
     ]
     for curve, frame, one in refits(out, task):
         _check_models(rows, one["model_hash"])
+        if frames[_names(vars(curve))].empty:
+            print(f"{task}: no rows of {curve.protection}, whose costs are those of refit.py's")
+            continue
         base = frames[curve.model, curve.encoding, "plain", "none"]
         line = line_of(task, curve, frame, one["clean_score"], one["float_score"], base)
-        entries.append(({**line, "knows": "its outputs", "refitted": True}, frame))
+        known = f"{line['knows']}, its outputs" if line["knows"] != "nothing" else "its outputs"
+        entries.append(({**line, "knows": known, "refitted": True}, frame))
     votes = [entry for entry in entries if _names(entry[0]) == _names(vars(VOTE))]
     for line, frame in entries:
         for vote, of_vote in votes:
@@ -242,7 +246,7 @@ def ranked(
                     tolerated(f, one["dense_float_score"], one["score_at_rate_0"], LOSSES[-1])
                     for f, one in ((frame, line), (of_vote, vote))
                 )
-                line["over_vote"] = over(above, below)
+                line["over_vote"] = ratio_with_interval(above, below)
     return sorted((line for line, _ in entries), key=lambda line: -_or_most(line["rate_2"][0]))
 
 

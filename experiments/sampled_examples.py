@@ -9,10 +9,11 @@ MODEL`, where DATA has a tenth of QNLI's train split and its whole dev set (5,46
 
 *Measured.* Chips 0 to FULL - 1 answer everything; then pilots find the table and chips 0 to
 SAMPLED - 1 answer examples of their own. Both are timed in turns, as folders that grow; loading
-and compiling count for neither. A mean's interval is as narrow by n chips that answer everything as
-by n V_s / V that draw, V and V_s being variances over chips. `saving`: seconds of 64 whole chips
-over those of as many drawing ones as give the same width, the clean chip's pass charged to both and
-pilots to the latter; `saving_in_passes`: the same in examples answered;
+and compiling count for neither, but for pilots and decisions. A mean's interval is as narrow by n
+chips that answer everything as by n V_s / V that draw, V and V_s being variances over chips.
+`saving`: seconds of 64 whole chips over those of as many drawing ones as give the same width, the
+clean chip's pass charged to both and pilots to the latter; `saving_in_passes`: the same in examples
+answered;
 `saving_of_many`: the limit of many chips. Estimated variances have errors of their own, so savings
 come with a bootstrap interval over chips. A few bad chips make most of V and V_s, and many chips
 meet more of them than few; so the table also has the savings with V_s = V + W, W being the mean

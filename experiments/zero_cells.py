@@ -37,7 +37,7 @@ from rerax.campaign.workload import Settings, Workload, read_workload
 from rerax.evaluate.devices import ask_for_devices, cores
 from rerax.progress import reporter
 from rerax.protection import protection
-from rerax.stats.tolerated import tolerated_rates, with_interval
+from rerax.stats.tolerated import ratio_with_interval, tolerated_rates, with_interval
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = ("sst2", "stsb")
@@ -176,12 +176,6 @@ def tolerated(score: pd.DataFrame, start: float, zero: float, loss: float) -> np
     return tolerated_rates(score.index.to_numpy(), score.to_numpy(), start, zero, loss)
 
 
-def over(above: np.ndarray, below: np.ndarray) -> tuple[float | None, ...]:
-    """The ratio of two rates that were found on the same chips, and its interval."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return with_interval(np.nan_to_num(above / below, nan=np.inf, posinf=np.inf))
-
-
 def line_of(
     task: str,
     curve: Curve,
@@ -218,7 +212,7 @@ def line_of(
     if base is not None and base.shape[1] == score.shape[1]:
         for k, loss in enumerate(LOSSES, 1):
             above, below = (tolerated(one, clean, clean, loss) for one in (score, base))
-            line[f"T_{k}"] = over(above, below)
+            line[f"T_{k}"] = ratio_with_interval(above, below)
     return line
 
 

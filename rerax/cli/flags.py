@@ -253,7 +253,8 @@ class PointFlags(Flags, heading="Crossbars"):
     )
     protection: str = opt(
         "none, duplicate:3, msb:2x3:pruned (or :lsb, :pruned+lsb), code:golay:4:pruned (or "
-        "hamming, secded, bch), closest+sign, rotate:16, spare:4, plan, plan:FILE; :erasures.",
+        "hamming, secded, bch), closest+sign, rotate:16, spare:4 (or spare:8:bitlines), plan, "
+        "plan:FILE; :erasures.",
         "NAME,..",
         "none",
         heading="Protection",

@@ -26,10 +26,12 @@ class SpareLines(WriteAround):
     The chip's stuck cells and their levels are known. Errors are sums of squared errors of codes
     over open rows and columns, in whole numbers. Of a tile's wordlines those with the largest
     errors are read from spare ones; a tile stands for the block of rows and columns that
-    `ChipSpec.column_blocks` tells of. Of its bitlines those are whose replacing, one alone, takes
-    most errors away. Of equally bad lines the first are replaced, and none that has no error.
-    Spare lines have stuck cells as others have, which are not looked at before, and break by
-    themselves. Which lines are replaced is kept beside the array (`metadata`).
+    `ChipSpec.column_blocks` tells of. Of its bitlines those are read from spare ones whose
+    replacing, each alone, takes most errors away. Of equally bad lines the first are replaced, and
+    none whose replacing helps nothing. Spare lines have stuck cells as others have, which are not
+    looked at before, and break by themselves; faults restricted to bits, and inverted bits, go by
+    the place that a spare bitline has among the others, not by the bits it stands for. Which lines
+    are replaced is kept beside the array (`metadata`).
 
     Attributes:
         lines: spare lines a tile, fewer than it has.
@@ -160,7 +162,7 @@ def _spare(parts: list[str]) -> Protection:
     if len(own) > 1 or not all(map(is_whole, own)):
         raise ValueError(
             f"spare:{':'.join(parts)} is not understood: use spare:4, spare:4:closest or "
-            "spare:8:bitlines"
+            "spare:8:bitlines:closest"
         )
     along = "bitlines" if more.pop("bitlines") else "wordlines"
     return SpareLines(int(own[0]) if own else 4, **more, along=along)

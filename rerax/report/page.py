@@ -202,7 +202,9 @@ def _board_caption(board: Board, boards: Sequence[Board]) -> str:
     said = {
         "fault": "{} faults".format,
         "sa1_share": "share of SA1 {}".format,
-        "sampled": lambda table: f"about {table.partition(':')[0]} examples a chip",
+        "sampled": lambda table: "about {} examples a chip (table {})".format(
+            *table.partition(":")[::2]
+        ),
     }
     parts = [str(board.settings["task"])]
     for name, say in said.items():

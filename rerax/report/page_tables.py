@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 from rerax.report.compare import Panel, series_labels
 from rerax.report.format import count, hundredths, interval, setting_text
 from rerax.report.heat_maps import HeatMap, mean_loss
-from rerax.report.leaderboard import Board, Ends, Standing
+from rerax.report.leaderboard import Board, Standing
 from rerax.report.palette import shade
 from rerax.report.summary import PointSummary, doubt_mark, series_key, split_settings
+from rerax.stats.tolerated import Ends
 from rerax.values import rate_text
 
 Cell = tuple[str, int | float | str]
@@ -271,11 +272,12 @@ def _borne(standing: Standing) -> Cell:
 
 
 def _ends(found: Ends, write: Callable[[float], str]) -> Cell:
-    """Write an interval; of one without an upper end only that it begins."""
+    """Write an interval; of one with an end beyond the rates that were run the other end."""
     _, low, high = found
-    if low is None:
+    if low is None and high is None:
         return DASH
-    return f"{write(low)} .. {'' if high is None else write(high)}".strip(), low
+    texts = ("" if end is None else write(end) for end in (low, high))
+    return " .. ".join(texts).strip(), low or 0.0
 
 
 def _two_digits(rate: float) -> str:

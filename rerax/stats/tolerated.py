@@ -3,9 +3,11 @@
 import math
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-DRAWS = 2000
+DRAWS, FEWEST_DRAWS = 2000, 200
+MOST_PLACES, PLACES_AT_ONCE = 8_000_000, 100_000
+"""Chips that are drawn in all and at once, over the draws."""
 
 
 def crossings(
@@ -41,13 +43,25 @@ def crossings(
     return [math.exp(x) for x in np.where(ever, found, np.nan).tolist()]
 
 
-def resampled(chips: int, draws: int = DRAWS) -> Int[np.ndarray, "draws_and_one chips"]:
-    """Draw chips with replacement, behind all of them once; the same ones for the same number.
+def resampled_means(
+    scores: Float[np.ndarray, "rates chips"],
+) -> Float[np.ndarray, "rates draws_and_one"]:
+    """Compute the means of all chips, and of chips drawn from them with replacement.
 
-    Curves over the same chips that are resampled alike are compared chip by chip.
+    Curves over equally many chips are redrawn alike, so that they are compared chip by chip.
+    Of thousands of chips there are fewer draws, for their intervals need less.
     """
-    drawn = np.random.Generator(np.random.PCG64(0)).integers(0, chips, (draws, chips))
-    return np.vstack([np.arange(chips), drawn])
+    chips = scores.shape[1]
+    draw = np.random.Generator(np.random.PCG64(0))
+    left, means = min(DRAWS, max(FEWEST_DRAWS, MOST_PLACES // chips)), []
+    drawn = np.arange(chips)[None]
+    while True:  # not all at once, for memory's sake
+        means.append(scores.T[drawn].mean(1).T)
+        if not left:
+            return np.concatenate(means, axis=1)
+        n = min(left, max(1, PLACES_AT_ONCE // chips))
+        drawn = draw.integers(0, chips, (n, chips))
+        left -= n
 
 
 def tolerated_rates(
@@ -67,18 +81,44 @@ def tolerated_rates(
         level: how much.
 
     Returns:
-        The rate of all chips, and of chips drawn from them with replacement (`resampled`);
+        The rate of all chips, and of chips drawn from them with replacement (`resampled_means`);
         infinite where the mean never loses so much.
+
+    Raises:
+        ValueError: no chips.
     """
-    lost = reference - scores.T[resampled(scores.shape[1])].mean(1).T
+    if not scores.shape[1]:
+        raise ValueError("no chip stands at every rate: give chips that do")
+    lost = reference - resampled_means(scores)
     found = crossings(rates, lost, level, reference - clean)
     return np.nan_to_num(np.array(found), nan=np.inf)
 
 
+Ends = tuple[float | None, float | None, float | None]
+"""An estimate and its 95 % interval; None where it is beyond the rates that were run."""
+
+
 def with_interval(
     drawn: Float[np.ndarray, " draws_and_one"],
-) -> tuple[float | None, float | None, float | None]:
+) -> Ends:
     """Give an estimate and its 95 % interval by bootstrap; None for what is infinite."""
     ends = np.quantile(drawn[1:], [0.025, 0.975], method="inverted_cdf")
     value, low, high = (float(x) if np.isfinite(x) else None for x in (drawn[0], *ends))
     return value, low, high
+
+
+def ratio_with_interval(
+    above: Float[np.ndarray, " draws_and_one"], below: Float[np.ndarray, " draws_and_one"]
+) -> Ends:
+    """Give the ratio of two rates that were found on the same chips.
+
+    Where the lower one is infinite the ratio is small, and by how much is not known: such draws
+    count as 0, and an end of the interval that they decide is None. None, too, is the ratio where
+    the estimate itself is one.
+    """
+    if not np.isfinite(below[0]) or not below[0]:
+        return None, None, None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.nan_to_num(above / below, nan=np.inf, posinf=np.inf)
+    value, low, high = with_interval(ratio)
+    return value, low or None, high

@@ -12,7 +12,7 @@ from paths import RESULTS
 from rerax.campaign.store import read_rows
 from rerax.report import make_page, summarise_points
 from rerax.report.leaderboard import make_boards
-from rerax.stats.tolerated import crossings
+from rerax.stats.tolerated import crossings, ratio_with_interval, tolerated_rates
 
 
 def test_crossings_are_read_off_lines_over_the_logarithm():
@@ -46,17 +46,25 @@ def test_the_committed_study_is_ranked_as_its_own_script_ranks_it():
         for line in lines:
             names = ("model", "encoding", "polarity", "protection")
             standing = found[tuple(line[name] for name in names)]
-            assert list(standing.borne) == line["rate_2"]
+            lowest = standing.rates[0]
+            value, low, high = line["rate_2"]
+            ends = [end if value >= lowest <= (end or lowest) else None for end in (low, high)]
+            assert list(standing.borne) == [value, *ends]
             assert standing.ratio is None or list(standing.ratio) == line["T_2"]
-        borne = [standing.borne[0] for standing in boards[task].standings]
-        assert borne == sorted(borne, reverse=True)
+        known = [s.borne[0] for s in boards[task].standings if s.borne[0] >= s.rates[0]]
+        assert known == sorted(known, reverse=True)
+        assert len([s for s in boards[task].standings if s.ratio]) == 9
         assert boards[task].reference == lines[0]["dense_float_score"]
 
 
-def board_of(scores, budget=0.01):
+def board_of(scores, budget=0.01, tested=None, **more):
     """Rank schemes by scores {scheme: {rate: scores}}; clean score 0.89, float score 0.9."""
+    tested = tested or {}
     tables = [
-        make_rows(replace(POINT, protection=scheme, rate=rate), of_chips)
+        make_rows(
+            replace(POINT, protection=scheme, rate=rate, tested=tested.get(scheme, "all"), **more),
+            of_chips,
+        )
         for scheme, rates in scores.items()
         for rate, of_chips in rates.items()
     ]
@@ -76,25 +84,86 @@ def test_schemes_that_bear_more_come_first_and_pages_show_them():
         0.02,
     )
     names = [standing.points[0].settings["protection"] for standing in board.standings]
-    assert names == ["closest", "sign", "none"]
-    best, single, bare = board.standings
+    assert names == ["closest", "none", "sign"]  # of the last only a guess
+    best, bare, single = board.standings
     assert best.borne[0] is None
     expected = 10 ** (-3 + (0.885 + chips.mean() - 0.88) / 0.035)
     assert bare.borne[0] == pytest.approx(expected)
     assert bare.borne[1] < bare.borne[0] < bare.borne[2]
     assert bare.ratio is None  # it is what others are measured by
     assert 1e-3 < single.borne[0] < 1e-2
+    assert single.borne[1:] == (None, None)
+    assert single.ratio is None
     page = make_page(rows, 0.02)
     assert "&gt; 1e-2" in page
     assert "&lt; 1e-2" in page
     assert "sst2: 2 points below 90.00\N{NO-BREAK SPACE}%" in page
 
 
+def test_ratios_are_told_where_both_rates_are_known():
+    """Not where bare chips bear all that was run, nor where either rate is a guess."""
+    chips = np.array([0.001, -0.001, 0.0, 0.0005])
+
+    def ratio(bare, closest, **more):
+        _, (board,) = board_of({"none": bare, "closest": closest}, 0.02, **more)
+        (found,) = [s for s in board.standings if s.points[0].settings["protection"] == "closest"]
+        return found.ratio
+
+    fine = {1e-3: 0.888 + chips, 1e-2: 0.85 + chips}
+    better = {1e-2: 0.888 + chips, 1e-1: 0.85 + chips}
+    value, low, high = ratio(fine, better)
+    assert low <= value <= high
+    assert value == pytest.approx(10)
+    assert ratio({1e-4: 0.8895 + chips, 1e-3: 0.887 + chips}, better) is None
+    assert ratio({1e-2: 0.5 + chips}, better) is None
+    assert ratio(fine, {1e-1: 0.5 + chips}) is None
+    assert ratio(fine, better, tested={"closest": "share:0.5"})[0] == value
+
+
+def test_a_ratio_has_no_end_that_unknown_draws_decide():
+    above, inf = np.full(101, 0.02), np.inf
+    below = np.array([0.01, *[0.01] * 90, *[inf] * 10])
+    assert ratio_with_interval(above, below) == (2.0, None, 2.0)
+    assert ratio_with_interval(above, np.full(101, inf)) == (None, None, None)
+    assert ratio_with_interval(above, np.zeros(101)) == (None, None, None)
+    assert ratio_with_interval(np.full(101, inf), np.full(101, 0.01)) == (None, None, None)
+
+
+def test_series_without_a_common_chip_are_left_out():
+    chips = np.array([0.001, -0.001, 0.0, 0.0005])
+    rows, (board,) = board_of(
+        {
+            "none": {1e-3: 0.885 + chips, 1e-2: 0.85 + chips},
+            "closest": {1e-3: 0.885 + chips, 1e-2: 0.85 + chips},
+            "sign": {1e-3: 0.885 + chips},
+        }
+    )
+    assert len(board.standings) == 3
+    far = make_rows(replace(POINT, protection="sign", rate=1e-2), [0.5] * 4, chips=range(9, 13))
+    rows = pa.concat_tables([rows, far])
+    (board,) = make_boards(summarise_points(rows, 0.01), 0.01)
+    assert len(board.standings) == 2
+    with pytest.raises(ValueError, match="no chip stands at every rate"):
+        tolerated_rates(np.array([1e-3]), np.zeros((1, 0)), 0.9, 0.9, 0.01)
+
+
+def test_misread_levels_lose_at_rate_0():
+    chips = np.array([0.001, -0.001, 0.0, 0.0005])
+    clean = {0.0: 0.85 + chips, 1e-3: 0.845 + chips, 1e-2: 0.8 + chips}
+    _, (board,) = board_of({"none": clean, "closest": clean}, 0.02, misread=0.3)
+    assert [standing.borne[0] for standing in board.standings] == [0.0, 0.0]
+
+
+def test_thousands_of_chips_take_fewer_draws():
+    scores = 0.85 + 0.01 * np.random.default_rng(0).normal(size=(2, 20_000))
+    found = tolerated_rates(np.array([1e-3, 1e-2]), scores, 0.9, 0.9, 0.03)
+    assert len(found) == 401
+
+
 def test_what_is_lost_without_faults_bears_nothing():
     rows, (board,) = board_of({"none": {1e-3: [0.88, 0.88]}, "closest": {1e-3: [0.889, 0.887]}})
     assert [standing.borne[0] for standing in board.standings] == [0.0, 0.0]
-    (ratio,) = [standing.ratio for standing in board.standings if standing.ratio]
-    assert ratio[0] is None  # it is never a point below its own clean score
+    assert not any(standing.ratio for standing in board.standings)  # none loses a point more
     assert "lost at 0" in make_page(rows)
 
 
