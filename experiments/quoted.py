@@ -236,15 +236,25 @@ def sampled() -> Quoted:
     """What it saves that chips answer examples of their own, and how intervals cover, in %."""
     found = _result("sampled_examples")
     covered = {
-        f"covered {kind} {chips}": [
+        f"covered {kind}, {many}": [
             100 * one[f"covered_{kind}"] for one in found["replayed"] if one["chips"] == chips
         ]
         for kind in ("whole", "drawn")
-        for chips in (32, 64)
+        for many, chips in (("few", 32), ("many", 64))
     }
     pooled = {name: [statistics.mean(all_), min(all_)] for name, all_ in covered.items()}
     assert all(93.5 <= mean <= 96.5 for mean, _ in pooled.values())
-    return {"table": drawn.markdown(found["measured"]), **pooled}
+    of_tasks: dict[str, list[float]] = {}
+    for one in found["measured"]:
+        of_tasks.setdefault(one["task"], []).extend((one["saving"][0], drawn.by_pairs(one)[0]))
+    savings = {task: _ends(of) for task, of in of_tasks.items()}
+    yields = [one["yield"]["saving"] for one in found["measured"]]
+    return {
+        "table": drawn.markdown(found["measured"]),
+        **pooled,
+        **savings,
+        "yields": _ends(yields),
+    }
 
 
 def rare_failures() -> Quoted:
