@@ -248,7 +248,7 @@ def sampled() -> Quoted:
     for one in found["measured"]:
         of_tasks.setdefault(one["task"], []).extend((one["saving"][0], drawn.by_pairs(one)[0]))
     savings = {task: _ends(of) for task, of in of_tasks.items()}
-    yields = [one["yield"]["saving"] for one in found["measured"]]
+    yields = [one["yield"]["saving_in_passes"] for one in found["measured"]]
     return {
         "table": drawn.markdown(found["measured"]),
         **pooled,
