@@ -13,7 +13,6 @@ CPU cores. Leaves `refit.json`: the scores of all chips. Expected: a little bett
 Source: after the re-calibration of batch norms, which a BERT does not have.
 """
 
-import argparse
 import functools
 import json
 from dataclasses import asdict, replace
@@ -27,13 +26,11 @@ import numpy as np
 from jax import lax
 from rivals import CHIPS
 from zero_cells import (
-    EXAMPLES,
     MOST_RATES,
-    RESULTS,
-    TASKS,
     Curve,
     dense_score,
     next_rate,
+    parser_of_models,
     workload_of,
 )
 
@@ -191,17 +188,11 @@ def sorted_items(scores: dict[str, list[float]]) -> list[tuple[str, list[float]]
 
 def main() -> None:
     """Run what is missing."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, default="pruning-work", help="folder of the models")
-    parser.add_argument("--data", default="nyu-mll/glue", help="GLUE folder or hub id")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the models")
-    parser.add_argument("--tasks", default=",".join(TASKS), help="comma list")
+    parser = parser_of_models(__doc__)
     parser.add_argument("--curves", help="numbers of FITTED, comma list; by default all")
     parser.add_argument("--sentences", type=int, default=SENTENCES)
-    parser.add_argument("--max-examples", type=int, default=EXAMPLES)
     parser.add_argument("--chips", type=int, default=CHIPS)
     parser.add_argument("--most-rates", type=int, default=MOST_RATES)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for results")
     args = parser.parse_args()
     file = args.out / "refit.json"
     found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []

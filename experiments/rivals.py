@@ -18,7 +18,6 @@ cores; `--print` shows the table from the rows alone. Expected: codes before cop
 before flips, both together first.
 """
 
-import argparse
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -29,16 +28,15 @@ import pandas as pd
 import pyarrow as pa
 from zero_cells import (
     CURVES,
-    EXAMPLES,
     LOSSES,
     MOST_RATES,
-    RESULTS,
     TASKS,
     Curve,
     dense_score,
     fold,
     line_of,
     measure,
+    parser_of_models,
     scores,
     span,
     tolerated,
@@ -157,16 +155,10 @@ def markdown(lines: Sequence[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Run what is missing and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, default="pruning-work", help="folder of the models")
-    parser.add_argument("--data", default="nyu-mll/glue", help="GLUE folder or hub id")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the models")
-    parser.add_argument("--tasks", default=",".join(TASKS), help="comma list")
+    parser = parser_of_models(__doc__)
     parser.add_argument("--curves", help="numbers of MORE, comma list; by default all")
-    parser.add_argument("--max-examples", type=int, default=EXAMPLES)
     parser.add_argument("--chips", type=int, default=CHIPS)
     parser.add_argument("--most-rates", type=int, default=MOST_RATES)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for rows and results")
     parser.add_argument("--print", action="store_true", help="only print the tables")
     args = parser.parse_args()
     ask_for_devices(cores())

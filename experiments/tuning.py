@@ -12,7 +12,6 @@ Leaves `tuning.json`: scores of the chips before and after. Expected: most of th
 Source: training by a chip's own map, as in Chen et al., DATE 2017, doi 10.23919/DATE.2017.7926952.
 """
 
-import argparse
 import json
 import tempfile
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from zero_cells import EXAMPLES, RESULTS, TASKS, Curve
+from zero_cells import Curve, parser_of_models
 
 import rerax
 from rerax.campaign.worker import Worker
@@ -73,16 +72,10 @@ def score(folder: Path, task: str, rate: float, chip: int, data: str, examples: 
 
 def main() -> None:
     """Tune, score, and write it down chip by chip."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, default="pruning-work", help="folder of the models")
-    parser.add_argument("--data", default="nyu-mll/glue", help="GLUE folder or hub id")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the models")
-    parser.add_argument("--tasks", default=",".join(TASKS), help="comma list")
+    parser = parser_of_models(__doc__)
     parser.add_argument("--rates", default=",".join(f"{rate:g}" for rate in RATES))
     parser.add_argument("--chips", type=int, default=CHIPS)
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--max-examples", type=int, default=EXAMPLES)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for results")
     args = parser.parse_args()
     file = args.out / "tuning.json"
     found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []

@@ -316,19 +316,29 @@ def lines_markdown(lines: Sequence[dict[str, Any]]) -> str:
     return "\n".join(table)
 
 
-def main() -> None:
-    """Run what is missing and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def parser_of_models(doc: str) -> argparse.ArgumentParser:
+    """The flags that say which models of the pruning study are measured, on what, and where to.
+
+    Args:
+        doc: docstring of the experiment.
+    """
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--work", type=Path, default="pruning-work", help="folder of the models")
     parser.add_argument("--data", default="nyu-mll/glue", help="GLUE folder or hub id")
     parser.add_argument("--seed", type=int, default=0, help="seed of the models")
     parser.add_argument("--tasks", default=",".join(TASKS), help="comma list")
-    parser.add_argument("--curves", help="numbers of curves, comma list; by default all")
     parser.add_argument("--max-examples", type=int, default=EXAMPLES)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for rows and results")
+    return parser
+
+
+def main() -> None:
+    """Run what is missing and print the tables."""
+    parser = parser_of_models(__doc__)
+    parser.add_argument("--curves", help="numbers of curves, comma list; by default all")
     parser.add_argument("--chips", type=int, default=CHIPS)
     parser.add_argument("--most-rates", type=int, default=MOST_RATES)
     parser.add_argument("--line-chips", type=int, default=LINE_CHIPS)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for rows and results")
     parser.add_argument("--print", action="store_true", help="only print the tables")
     args = parser.parse_args()
     ask_for_devices(cores())
