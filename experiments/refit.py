@@ -205,7 +205,7 @@ def main() -> None:
         folder = args.work / f"{task}-{args.seed}-dense"
         tokens = sentences(folder, task, args.data, args.sentences)
         for curve in curves:
-            points = {rate: curve.point(task, rate) for rate in curve.rates}
+            points = {rate: curve.point(workload, rate) for rate in curve.rates}
             worker = Worker.start(workload, Settings(args.chips), list(points.values()))
             clean = worker.clean_score(next(iter(points.values())), {})
             own = {"task": task, "model_hash": workload.model_hash, **asdict(curve)}
@@ -217,7 +217,7 @@ def main() -> None:
                 means = {float(r): float(np.mean(s)) for r, s in sorted_items(own["scores"])}
                 print(task, curve.protection, means, flush=True)
                 more = next_rate(means, clean, top, args.most_rates)
-                points = {} if more is None else {more: curve.point(task, more)}
+                points = {} if more is None else {more: curve.point(workload, more)}
             kept = [o for o in found if (o["task"], o["protection"]) != (task, curve.protection)]
             found = [*kept, own]
             file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

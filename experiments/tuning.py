@@ -64,7 +64,7 @@ rerax.register_fault("chip", lambda text: OneChip(int(text)), "K")
 def score(folder: Path, task: str, rate: float, chip: int, data: str, examples: int) -> float:
     """Score a model on one chip, written plainly."""
     workload = read_workload(str(folder), task, task, data=data, max_examples=examples)
-    point = Curve("dense", "offset", "plain", "none", (rate,)).point(task, rate)
+    point = Curve("dense", "offset", "plain", "none", (rate,)).point(workload, rate)
     worker = Worker.start(workload, Settings(1, SEED), [point])
     (outcome,) = worker.outcomes(point, range(chip, chip + 1))
     return float(worker.scored(outcome.logits)["score"][0])

@@ -33,6 +33,7 @@ from rerax.campaign import store
 from rerax.campaign.maintain import compact
 from rerax.campaign.point import Point
 from rerax.campaign.runner import run
+from rerax.campaign.sampling import with_samples
 from rerax.campaign.workload import Settings, Workload, read_workload
 from rerax.evaluate.devices import ask_for_devices, cores
 from rerax.progress import reporter
@@ -66,11 +67,11 @@ class Curve:
     rates: tuple[float, ...]
     headline: bool = False
 
-    def point(self, task: str, rate: float, fault: str = "uniform") -> Point:
-        """The curve's point at a rate."""
+    def point(self, workload: Workload, rate: float, fault: str = "uniform") -> Point:
+        """The curve's point at a rate, of a workload of its model."""
         return Point(
-            task=task,
-            model=f"{task}-{self.model}",
+            task=workload.task,
+            model=workload.model,
             encoding=self.encoding,
             polarity=self.polarity,
             protection=self.protection,
@@ -142,19 +143,25 @@ def next_rate(means: Mapping[float, float], clean: float, dense: float, most: in
 
 
 def measure(
-    workload: Workload, curve: Curve, dense: float, chips: int, most: int, out: Path
+    workload: Workload,
+    curve: Curve,
+    dense: float,
+    chips: int,
+    most: int,
+    out: Path,
+    examples: str | None = None,
 ) -> None:
     """Compute a curve's rows, of more rates where the losses do not lie between two of them.
 
     Args:
         dense: float score of the dense model.
         most: rates to try in all.
+        examples: `auto` where each chip draws its own.
     """
     rates = list(curve.rates)
     while True:
-        points = [curve.point(workload.task, rate) for rate in rates]
-        with reporter(False) as tell:
-            rows = run(workload, points, Settings(chips), out, tell).to_pandas()
+        points = [curve.point(workload, rate) for rate in rates]
+        rows = run_points(workload, points, chips, out, examples)
         means = rows.groupby("rate").score.mean().to_dict()
         more = next_rate(means, rows.clean_score.iloc[0], dense, most)
         if more is None:
@@ -162,13 +169,28 @@ def measure(
         rates = sorted([*rates, more])
 
 
+def run_points(
+    workload: Workload,
+    points: Sequence[Point],
+    chips: int,
+    out: Path,
+    examples: str | None = None,
+) -> pd.DataFrame:
+    """Give the rows of some points, after running what lacks of them.
+
+    Args:
+        examples: `auto` where each chip draws its own.
+    """
+    parts = [(workload, points)]
+    with reporter(False) as tell:
+        ((_, points),), tables = with_samples(parts, examples, Settings(chips), out, True, tell)
+        return run(workload, points, Settings(chips), out, tell, samples=tables).to_pandas()
+
+
 def measure_lines(workload: Workload, curve: Curve, chips: int, out: Path) -> None:
     """Compute a headline's rows under dead lines and clusters."""
-    points = [
-        curve.point(workload.task, rate, fault) for fault in LINE_FAULTS for rate in LINE_RATES
-    ]
-    with reporter(False) as tell:
-        run(workload, points, Settings(chips), out, tell)
+    points = [curve.point(workload, rate, fault) for fault in LINE_FAULTS for rate in LINE_RATES]
+    run_points(workload, points, chips, out)
 
 
 def tolerated(score: pd.DataFrame, start: float, zero: float, loss: float) -> np.ndarray:
@@ -374,9 +396,7 @@ def main() -> None:
 def dense_score(dense: Workload, folder: Path) -> float:
     """Float score of the dense model, in the rows of its unprotected chip 0 at rate 0."""
     point = Point(task=dense.task, model=dense.model, encoding="offset", rate=0.0)
-    with reporter(False) as tell:
-        rows = run(dense, [point], Settings(1), folder, tell)
-    return float(rows["float_score"][0].as_py())
+    return float(run_points(dense, [point], 1, folder).float_score.iloc[0])
 
 
 if __name__ == "__main__":
