@@ -98,8 +98,8 @@ def figure_score_against_rate(rows: pa.Table, path: str | Path, title: str | Non
     noise = np.random.Generator(np.random.PCG64(0))
     room = min([3.0, *(b / a for a, b in itertools.pairwise(positive))]) ** (0.6 / len(series))
     shifts = _shifts(positive, len(series))[0]
-    for k, (label, points) in enumerate(series.items()):
-        _draw_series(axes, ", ".join(label) or "chips", points, zero, shifts[k], room, k, noise)
+    for k, (label, own) in enumerate(series.items()):
+        _draw_series(axes, ", ".join(label) or "chips", own, zero, shifts[k], room, k, noise)
     for score in sorted({point.float_score for point in points}):
         axes.axhline(
             100 * score, ls="--", lw=1, color="0.4", label=f"float score {hundredths(score)}"

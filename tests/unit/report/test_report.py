@@ -13,6 +13,7 @@ from rerax.campaign.point import Point
 from rerax.campaign.schema import SCHEMA
 from rerax.report import (
     figure_score_against_rate,
+    figures,
     make_page,
     print_table,
     summarise_points,
@@ -238,6 +239,24 @@ def test_the_figure_is_a_png_and_the_same_each_time(tmp_path, rates):
     assert one.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert one.read_bytes() == other.read_bytes()
     assert len(one.read_bytes()) > 10_000
+
+
+def test_the_figure_says_every_rate_and_every_float_score(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.append(figure.axes[0]))
+    rows = pa.concat_tables(
+        make_rows(replace(POINT, rate=rate, encoding=encoding), [top - rate] * 4, float_score=top)
+        for encoding, rate, top in (
+            ("offset", 1e-3, 0.9),
+            ("offset", 1e-2, 0.9),
+            ("differential", 3e-2, 0.8),
+        )
+    )
+    figure_score_against_rate(rows, tmp_path / "one.png")
+    (axes,) = drawn
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1e-3", "1e-2", "3e-2"]
+    _, labels = axes.get_legend_handles_labels()
+    assert {"float score 80.00", "float score 90.00"} < set(labels)
 
 
 def test_rows_of_something_else_are_refused(tmp_path):
