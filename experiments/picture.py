@@ -2,9 +2,9 @@
 
     python experiments/picture.py
 
-Seconds; drawn from committed rows of the tolerance study (`results/tolerance`): the SST-2 model
-pruned to 35 %, offset code, unprotected and with its two top bits voted three-fold, on the same
-64 chips.
+Seconds; drawn from committed rows (`results/zero_cells`): the SST-2 model pruned to 35 %, offset
+code, unprotected, with its two top bits voted three-fold, and with Golay code words, on the same
+chips.
 """
 
 import argparse
@@ -14,21 +14,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rerax.campaign import store
-from rerax.faults import DEFAULT_SA1_SHARE
 from rerax.report import figure_score_against_rate
 
 RESULTS = Path(__file__).parent / "results"
 PICTURE = RESULTS / "figures" / "protection.png"
-SCHEMES = ("none", "msb:2x3:pruned")
-WANTED = {"model": "sst2-35", "encoding": "offset", "sa1_share": float(DEFAULT_SA1_SHARE)}
+SCHEMES = ("none", "msb:2x3:pruned", "code:golay:4:pruned")
+WANTED = {"model": "sst2-35", "encoding": "offset", "fault": "uniform"}
 
 
 def drawn_rows() -> pa.Table:
     """The rows of the picture."""
-    rows = store.read_rows(RESULTS / "tolerance")
+    rows = store.read_rows(RESULTS / "zero_cells")
     chosen = pc.is_in(rows["protection"], pa.array(SCHEMES))
     for column, value in WANTED.items():
         chosen = pc.and_(chosen, pc.equal(rows[column], value))
+    chosen = pc.and_(chosen, pc.greater(rows["rate"], 0.0))
     faulty = rows.filter(chosen)
     return faulty.sort_by([("rate", "ascending"), ("chip", "ascending")])
 
@@ -36,7 +36,7 @@ def drawn_rows() -> pa.Table:
 def draw(path: Path) -> None:
     """Draw the picture."""
     figure_score_against_rate(
-        drawn_rows(), path, "SST-2, offset code: unprotected, and the two top bits voted three-fold"
+        drawn_rows(), path, "SST-2: unprotected, two top bits voted three-fold, Golay code words"
     )
 
 

@@ -21,6 +21,7 @@ import four_encodings
 import glue_zero_space
 import layers_and_bits
 import msb_copies
+import picture as drawn_in
 import pruning as runs
 import rare_coverage as rare
 import rare_failures as splitting
@@ -31,6 +32,7 @@ import yield_curve
 import zero_cells as borne
 
 from rerax.campaign import store
+from rerax.campaign.manifest import read_provenance
 from rerax.report import summarise_points
 
 RESULTS = Path(__file__).parent / "results"
@@ -119,8 +121,6 @@ def tolerance() -> Quoted:
         "T": [sst2["T"], *sst2["T_interval"], stsb["T"], *stsb["T_interval"]],
         "foretold": [sst2["T_predicted"], stsb["T_predicted"], known["T"]],
         "two's complement": [by[t, "twos_complement", ZERO_SPACE]["T"] for t in ("sst2", "stsb")],
-        "reads": [sst2["reads_per_weight"], 8],
-        "picture": [sst2[x] for x in ("sparsity", "chips", "rate_unprotected", "rate_protected")],
         "even": [*lost[0], at, *lost[1]],
     }
 
@@ -142,6 +142,26 @@ def zero_cells() -> Quoted:
                 if None not in numbers:
                     found[f"{task} {name} {what}"] = numbers
     return found
+
+
+def picture() -> Quoted:
+    """What the picture shows: chips, and the rates at which a point is lost against rate 0."""
+    rows = drawn_in.drawn_rows()
+    frame, found = rows.to_pandas(), []
+    for curve in borne.CURVES:
+        score = borne.scores(frame, curve)
+        if not score.empty:
+            clean = frame[frame.protection == curve.protection].clean_score.iloc[0]
+            found.append((curve, borne.tolerated(score, clean, clean, borne.LOSSES[0])[0]))
+    rates = {curve.protection: rate for curve, rate in found}
+    runs = read_provenance(RESULTS / "zero_cells")
+    points = summarise_points(rows, runs=runs)
+    (reads,) = {p.reads for p in points if p.settings["protection"] == ZERO_SPACE}
+    return {
+        "chips": [35, frame.chip.nunique()],
+        "rates": [rates[scheme] for scheme in drawn_in.SCHEMES],
+        "reads": [reads, 8],
+    }
 
 
 def line_faults() -> Quoted:
