@@ -16,7 +16,7 @@ from rerax.values import read_budget
 def report(
     folder: Folder,
     html: Annotated[Path | None, flag("Write the whole report as one page.", "FILE")] = None,
-    figures: Annotated[Path | None, flag("Write the figures as PNG and SVG.", "DIR")] = None,
+    figures: Annotated[Path | None, flag("Write the figures as PNG, SVG and PDF.", "DIR")] = None,
     latex: Annotated[Path | None, flag("Write the table for LaTeX.", "FILE")] = None,
     budget: Budget = "0.01",
     wide: Wide = False,

@@ -23,6 +23,8 @@ from rerax.report.summary import (
 from rerax.stats.stopping import Rule
 from rerax.values import rate_text, read_budget
 
+KINDS = ("png", "svg", "pdf")
+UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 MOST_NAMED = 16
 """Series up to which a figure has a legend; more leave no room for anything else."""
 _BARS = {"elinewidth": 1.5, "capsize": 2.5, "ms": 5, "mec": "white", "mew": 0.7}
@@ -32,7 +34,7 @@ _MARKERS = "os^DvPhX"
 def draw_figures(
     rows: pa.Table, folder: str | Path, budget: float | str = 0.01, stopped: Rule | None = None
 ) -> list[Path]:
-    """Write all figures that the rows allow, each as PNG and as SVG.
+    """Write all figures that the rows allow, each as PNG, SVG and PDF.
 
     `score_against_rate` is always there; `yield` where there are faults, `gains` where schemes
     share chips, `sensitivity` where points are restricted to some places.
@@ -57,7 +59,7 @@ def draw_figures(
     counted = [panel for panel in panels if panel.has_yields]
     maps = make_heat_maps(points)
     written = []
-    for kind in ("png", "svg"):
+    for kind in KINDS:
         figure_score_against_rate(rows, folder / f"score_against_rate.{kind}")
         written.append(folder / f"score_against_rate.{kind}")
         for name, drawn, draw in (
@@ -80,7 +82,7 @@ def figure_score_against_rate(rows: pa.Table, path: str | Path, title: str | Non
 
     Args:
         rows: rows of a campaign.
-        path: where to, a `.png` or an `.svg`.
+        path: where to, a `.png`, `.svg` or `.pdf`.
         title: first line of the heading; the settings that all points share come below it.
     """
     points = summarise_points(rows)
@@ -170,9 +172,9 @@ def _save(figure: Any, path: Path) -> None:
     import matplotlib
 
     kind = path.suffix.removeprefix(".") or "png"
-    date = {"metadata": {"Date": None}} if kind == "svg" else {}
-    with matplotlib.rc_context({"svg.hashsalt": "rerax"}), whole_file(path) as out:
-        figure.savefig(out, format=kind, **date)
+    settings = {"svg.hashsalt": "rerax", "pdf.fonttype": 42}  # letters that journals can embed
+    with matplotlib.rc_context(settings), whole_file(path) as out:
+        figure.savefig(out, format=kind, metadata=UNDATED.get(kind))
 
 
 def _rate_axis(axes: Any, rates: Sequence[float], zero: float) -> None:

@@ -3,6 +3,7 @@ from made_rows import campaign, places
 
 from rerax.report import draw_figures
 
+STARTS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 PLAIN = ["score_against_rate", "yield"]
 
 
@@ -17,12 +18,11 @@ PLAIN = ["score_against_rate", "yield"]
 )
 def test_figures_are_those_that_the_rows_allow(tmp_path, rows, names):
     written = draw_figures(rows, tmp_path / "a" / "deeper")
-    wanted = sorted(f"{name}.{kind}" for name in names for kind in ("png", "svg"))
+    wanted = sorted(f"{name}.{kind}" for name in names for kind in STARTS)
     assert sorted(path.name for path in written) == wanted
     assert sorted(path.name for path in (tmp_path / "a" / "deeper").iterdir()) == wanted
     for path in written:
-        start = b"\x89PNG" if path.suffix == ".png" else b"<?xml"
-        assert path.read_bytes().startswith(start)
+        assert path.read_bytes().startswith(STARTS[path.suffix[1:]])
 
 
 def test_the_same_rows_give_the_same_files(tmp_path):
