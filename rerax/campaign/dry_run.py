@@ -8,7 +8,7 @@ from rerax.campaign import store
 from rerax.campaign.block import missing
 from rerax.campaign.grid import chips_of
 from rerax.campaign.manifest import check_folder, read_provenance
-from rerax.campaign.runner import Part, count_chips, pairs_of
+from rerax.campaign.runner import Part, columns_of, count_chips, pairs_of
 from rerax.campaign.workload import Settings, Workload
 from rerax.crossbar.spec import SEMANTICS
 from rerax.evaluate.resources import operations, peak_bytes
@@ -72,7 +72,7 @@ def dry_run(parts: Sequence[Part], settings: Settings, out: Place) -> list[Cost]
     Raises:
         ValueError: a folder of another campaign.
     """
-    check_folder(out, settings.seed, SEMANTICS, pairs_of(parts))
+    check_folder(out, settings.seed, SEMANTICS, pairs_of(parts), columns_of(parts))
     here, runs, costs = store.survey(out).blocks, read_provenance(out), []
     for workload, points in parts:
         chips = chips_of(points, settings.chips)

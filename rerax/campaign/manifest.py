@@ -11,14 +11,14 @@ import contextlib
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from rerax.campaign.schema import FIRST_COLUMNS, IDENTITY, SCHEMA
+from rerax.campaign.schema import FIRST_COLUMNS, IDENTITY, SCHEMA, check_room
 from rerax.crossbar.spec import SEMANTICS
 from rerax.io import (
     Place,
@@ -53,7 +53,9 @@ class Fixed:
     schema: pa.Schema = SCHEMA
 
 
-def check_folder(path: Place, seed: int, semantics: int, pairs: Mapping[str, Any]) -> None:
+def check_folder(
+    path: Place, seed: int, semantics: int, pairs: Mapping[str, Any], needed: Iterable[str] = ()
+) -> None:
     """Refuse an output folder that is not this campaign's. Writes nothing.
 
     Args:
@@ -61,9 +63,11 @@ def check_folder(path: Place, seed: int, semantics: int, pairs: Mapping[str, Any
         seed: the campaign's seed.
         semantics: `spec.SEMANTICS` of this program.
         pairs: {"task/model name": its model hash, data hash, label order and input bits}.
+        needed: columns that the rows fill.
 
     Raises:
-        ValueError: a folder with other content, or of another campaign (the fields that differ).
+        ValueError: a folder with other content, of another campaign (the fields that differ), or
+            of an earlier version that lacks a column.
     """
     check_target(path)
     if not path.exists() or (path.is_dir() and is_empty(path)):
@@ -75,6 +79,7 @@ def check_folder(path: Place, seed: int, semantics: int, pairs: Mapping[str, Any
         raise ValueError(
             f"{path} holds another campaign ({'; '.join(unlike)}): give another --out or --name"
         )
+    check_room(fixed_by(path).schema, needed)
 
 
 def new_manifest(seed: int, semantics: int, pairs: Mapping[str, Any]) -> dict[str, Any]:

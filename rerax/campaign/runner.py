@@ -118,7 +118,8 @@ class Runner:
             for point in points:
                 FAULTS.check_registered(point.fault)
                 PROTECTIONS.check_registered(point.protection)
-        check_folder(self.out, self.settings.seed, SEMANTICS, pairs_of(self.parts))
+        needed = columns_of(self.parts)
+        check_folder(self.out, self.settings.seed, SEMANTICS, pairs_of(self.parts), needed)
 
     def run(self) -> Iterator[Progress]:
         """Evaluate what lacks.
@@ -375,6 +376,15 @@ def spans(work: Sequence[tuple[Point, Block]], lanes: int) -> list[tuple[Point, 
                 continue
         found.append((point, [block]))
     return found
+
+
+def columns_of(parts: Sequence[Part]) -> list[str]:
+    """List the columns that the settings of some points and the metrics of their tasks fill."""
+    found = dict.fromkeys(name for w, _ in parts for name in w.labelled_task.metrics)
+    for _, points in parts:
+        for point in points:
+            found |= {name: None for name, value in point.identity().items() if value is not None}
+    return list(found)
 
 
 def pairs_of(parts: Sequence[Part]) -> dict[str, Any]:

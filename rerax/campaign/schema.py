@@ -1,5 +1,7 @@
 """The columns of a campaign's rows, and rows in more or fewer of them. No JAX here."""
 
+from collections.abc import Iterable
+
 import pyarrow as pa
 
 from rerax.campaign.point import FIELDS
@@ -60,6 +62,8 @@ IDENTITY = (
 )
 """Columns that every block has, null for no chip."""
 
+_IMPLIED = {"knows", "metadata_bits"}
+"""What a row's protection implies, so that a folder can do without it."""
 _MAY_DIFFER = {"platform", "float_score", "clean_score"}
 _SCORES = {
     "score",
@@ -103,15 +107,29 @@ def narrow(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """Keep the columns of a folder.
 
     Raises:
-        ValueError: the folder has no column for something that they say.
+        ValueError: the folder has no column for something that they say, and other columns do not
+            imply it.
     """
-    for name in rows.column_names:
-        if name not in schema.names and rows[name].null_count < len(rows):
+    check_room(schema, [n for n in rows.column_names if rows[n].null_count < len(rows)])
+    return rows.select(schema.names).cast(schema)
+
+
+def check_room(schema: pa.Schema, needed: Iterable[str]) -> None:
+    """Refuse rows that say what a folder has no column for.
+
+    Args:
+        schema: the folder's columns.
+        needed: names of columns that the rows fill.
+
+    Raises:
+        ValueError: one is missing.
+    """
+    for name in needed:
+        if name not in schema.names and name not in _IMPLIED:
             raise ValueError(
                 f"the folder was begun without the column {name}, which these rows need: give a "
                 "new --out, and bring both together with rerax merge"
             )
-    return rows.select(schema.names).cast(schema)
 
 
 def compare_rows(here: str, rows: pa.Table, there: str, others: pa.Table) -> None:

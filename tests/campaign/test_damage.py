@@ -16,17 +16,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import quick_campaign
+import tiny
 from folders import PAIRS, POINT, fill, make_rows, names, same
 from paths import PYTHONPATH, RESULTS
 
 from rerax import io as files
-from rerax.campaign import store
+from rerax.campaign import runner, store
 from rerax.campaign.block import Block, block_of, blocks_of
+from rerax.campaign.dry_run import dry_run
 from rerax.campaign.maintain import compact, export_csv
 from rerax.campaign.manifest import (
+    MANIFEST,
     PROVENANCE,
     Fixed,
     add_provenance,
@@ -39,7 +43,9 @@ from rerax.campaign.manifest import (
     read_references,
     write_references,
 )
+from rerax.campaign.point import Point
 from rerax.campaign.schema import FIRST_COLUMNS, SCHEMA, narrow
+from rerax.campaign.workload import Settings, read_workload
 from rerax.cli import main
 from rerax.models.bert.planning import save_plan
 from rerax.report import write_page
@@ -598,6 +604,39 @@ def test_a_campaign_of_the_first_format_is_read_and_grown(tmp_path):
         if file.suffix == ".parquet" and file != first:
             assert file.read_bytes() == data
     assert not (out / "_aside").exists()
+
+
+def test_a_run_grows_a_campaign_of_the_first_format(tmp_path):
+    """Whatever rows say today that their other columns imply, such a folder can do without."""
+    model, data = tiny.write_model(tmp_path / "model"), tiny.write_sst2(tmp_path / "data", 8)
+    workload = read_workload(str(model), "sst2", "tiny", data=str(data), max_length=16)
+    points = [
+        Point(task="sst2", model="tiny", rate=1e-2, protection=p) for p in ("none", "closest")
+    ]
+    whole = runner.run(workload, points, Settings(4), tmp_path / "whole")
+    assert set(whole["knows"].to_pylist()) == {"nothing", "map at writing"}
+    out, first = tmp_path / "old", runner.run(workload, points, Settings(2))
+    manifest = read_manifest(tmp_path / "whole")
+    out.mkdir()
+    kept = {name: manifest[name] for name in ("seed", "semantics", "pairs")}
+    (out / MANIFEST).write_text(json.dumps({"format": 1, **kept}))
+    for point in points:
+        block = Block(point.hash[:16], 0, 1)
+        own = first.filter(pc.equal(first["point_hash"], point.hash))
+        pq.write_table(own.select(FIRST_COLUMNS), out / block.name)
+    rows = runner.run(workload, points, Settings(4), out)
+    assert {tuple(pq.read_schema(f).names) for f in out.glob("*.parquet")} == {FIRST_COLUMNS}
+    assert rows["knows"].null_count == len(rows) == 8
+    assert rows.select(FIRST_COLUMNS).equals(whole.select(FIRST_COLUMNS))
+    before = content(out)
+    turned = [replace(points[0], polarity="alternate")]
+    for refused in (
+        lambda: runner.run(workload, turned, Settings(4), out),
+        lambda: dry_run([(workload, turned)], Settings(4), out),
+    ):
+        with pytest.raises(ValueError, match=r"begun without the column polarity, .*give a new"):
+            refused()
+    assert content(out) == before
 
 
 def test_the_first_columns_never_change():
