@@ -23,90 +23,42 @@ every task that was learned.
 """
 
 import json
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pandas as pd
-from pruning import finished, name, run_stage
-from zero_cells import (
-    Curve,
-    dense_score,
-    fold,
-    measure,
-    parser_of_models,
-    run_points,
-    scores,
-    span,
+from nine_tables import (
+    AT,
+    CURVES,
+    FACTS,
+    FOLDERS,
+    MODELS,
+    PLANS,
+    cost,
+    draw,
+    headlines,
+    markdown,
+    rows_of,
+    tables_of,
+    yields,
 )
+from pruning import finished, name, run_stage
+from zero_cells import dense_score, measure, parser_of_models, run_points, scores
 
 from rerax.campaign import store
 from rerax.campaign.maintain import compact
-from rerax.campaign.manifest import MANIFEST
 from rerax.campaign.workload import Workload, read_workload
 from rerax.evaluate.devices import ask_for_devices, cores
 from rerax.glue import metrics
 from rerax.glue.tasks import TASKS, find_task
-from rerax.report.format import hundredths
-from rerax.stats import first_misses, mean_interval, passes, yield_interval
 
-AT = 0.01
-"""Rate of the headlines."""
 CHIPS, SPREAD, WIDE = 128, 0.02, 256
 """Chips of a headline, and how many where scores spread by more than so much."""
-EXAMPLES = 400
-KEY = ["model", "encoding", "polarity", "protection", "fault", "rate", "chip", "sampled"]
-FACTS = ("task", "seed", "split", "seen", "majority", "se", "learned", "models")
-"""What the rows do not say."""
-LINE = ("rate_1", "rate_2", "T_1", "T_2", "rates")
-"""What is kept of a line of `zero_cells.py`."""
-BUDGETS = (0.01, 0.02, 0.05)
-FOLDERS = ("nine_tasks", "zero_cells", "rivals")
-SCORES = {"cola": "Matthews", "mrpc": "acc., F1", "qqp": "acc., F1", "stsb": "Pearson, Spearman"}
 SEEN = {"mnli", "qqp"}
 """Tasks whose source the base model has seen, by its model card."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much of a task is run.
-
-    Attributes:
-        chips: of each point.
-        rates: most of a curve, AT among them.
-        seeds: of its models.
-        headline: whether AT has CHIPS chips.
-        drawn: whether chips draw their examples from the whole dev set.
-    """
-
-    chips: int = 32
-    rates: int = 5
-    seeds: tuple[int, ...] = (0,)
-    headline: bool = False
-    drawn: bool = False
-
-
-PLANS = {
-    **{task: Plan() for task in TASKS},
-    "sst2": Plan(64, 6, (0, 1, 2), headline=True),
-    "stsb": Plan(64, 6, (0, 1, 2), headline=True),
-    "qnli": Plan(64, 6, headline=True, drawn=True),
-}
-CURVES = {
-    "bare": Curve("dense", "offset", "plain", "none", (1e-3, 2e-3, 4e-3)),
-    "pruned": Curve("35", "offset", "plain", "none", (1e-3, 2e-3, 4e-3)),
-    "vote": Curve("35", "offset", "plain", "msb:2x3:pruned", (4e-3, 8e-3, 1.5e-2)),
-    "code": Curve("35", "offset", "alternate", "code:golay:4:pruned", (0.03, 0.05, 0.08)),
-    "tested": Curve("dense", "offset", "alternate", "closest+sign", (0.03, 0.05, 0.08)),
-    "both": Curve("35", "offset", "alternate", "code:golay:4:pruned:closest", (0.05, 0.08, 0.12)),
-    "copies": Curve("dense", "offset", "alternate", "duplicate:3", (0.03, 0.05, 0.08)),
-}
-"""The paper's vote, the best for chips that nobody has tested, and for tested ones, and copies."""
-MODELS = ("dense", "35")
 
 
 def source(task: str, data: str, own: str | None) -> tuple[str, str]:
@@ -194,7 +146,7 @@ def run_task(task: str, seed: int, args: Any, folder: Path) -> dict[str, Any]:
     }
     others = rows_of(args.out, found, FOLDERS[1:])
     examples = "auto" if plan.drawn else None
-    chips, most = min(plan.chips, args.chips), min(plan.rates, args.most_rates)
+    chips, most = _chips(task, args), min(plan.rates, args.most_rates)
     for label in args.curves.split(","):
         curve = CURVES[label]
         workload = loads[curve.model]
@@ -208,159 +160,6 @@ def run_task(task: str, seed: int, args: Any, folder: Path) -> dict[str, Any]:
                 if scored.std() <= SPREAD:
                     break
     return found
-
-
-def rows_of(out: Path, facts: dict[str, Any], folders: Sequence[str] = FOLDERS) -> pd.DataFrame:
-    """Rows of a task and seed, models named TASK-KIND as in `zero_cells.py`.
-
-    Args:
-        out: where the folders are.
-        facts: the task, and the hashes of its models.
-        folders: which of them.
-    """
-    task, parts = facts["task"], []
-    for folder in folders:
-        if (out / folder / MANIFEST).is_file():
-            rows = store.read_rows(out / folder).to_pandas()
-            parts.append(rows[(rows.task == task) & rows.model_hash.isin(facts["models"].values())])
-    rows = pd.concat(parts) if parts else pd.DataFrame(columns=["model_hash", "score", *KEY])
-    kinds = {hashed: f"{task}-{kind}" for kind, hashed in facts["models"].items()}
-    rows = rows.assign(model=rows.model_hash.map(kinds))
-    return rows.drop_duplicates(KEY)
-
-
-def tables_of(facts: dict[str, Any], args: Any) -> dict[str, Any]:
-    """What the rows of a task and seed say: rates, headlines and yields."""
-    task, rows = facts["task"], rows_of(args.out, facts)
-    few = rows[rows.chip < min(PLANS[task].chips, args.chips)]
-    lines = {
-        (line["model"], line["polarity"], line["protection"]): line
-        for line in (fold(few, task, list(CURVES.values())) if facts["learned"] else [])
-    }
-    found: dict[str, Any] = {**facts, "examples": int(rows.examples.iloc[0])}
-    found["float_scores"] = {kind: float_score(rows, task, kind) for kind in MODELS}
-    found["curves"] = {}
-    for label, curve in CURVES.items():
-        own = rows[(rows.rate == AT) & (rows.fault == "uniform")]
-        score = scores(own, curve)
-        if score.empty:
-            continue
-        one = headline(score, rows, curve, task)
-        line = lines.get((curve.model, curve.polarity, curve.protection), {})
-        one |= {key: line[key] for key in LINE if key in line}
-        if line:
-            one["fails first at"] = first_failure(
-                scores(few, curve), found["float_scores"][curve.model]
-            )
-        found["curves"][label] = one
-    return found
-
-
-def float_score(rows: pd.DataFrame, task: str, kind: str) -> float | None:
-    """Float score of a model, None without rows of it."""
-    own = rows[rows.model == f"{task}-{kind}"].float_score
-    return None if own.empty else float(own.iloc[0])
-
-
-def headline(score: pd.DataFrame, rows: pd.DataFrame, curve: Curve, task: str) -> dict[str, Any]:
-    """Mean at AT with its interval, and the yields by each budget below the model's float score."""
-    chips = score.loc[AT].to_numpy()
-    own = float_score(rows, task, curve.model)
-    low, high = mean_interval(chips) if len(chips) > 1 else (math.nan, math.nan)
-    good = {f"{b:g}": int(passes(chips, own, b).sum()) for b in BUDGETS}
-    return {
-        "chips": len(chips),
-        "mean": float(chips.mean()),
-        "sd": float(chips.std(ddof=1)) if len(chips) > 1 else None,
-        "interval": [float(low), float(high)],
-        "yields": {b: [k / len(chips), *yield_interval(k, len(chips))] for b, k in good.items()},
-    }
-
-
-def first_failure(score: pd.DataFrame, reference: float) -> list[float | None]:
-    """Quartiles of the rate at which a chip is first a point below its float score."""
-    rates = score.index.to_numpy()
-    failed = first_misses(rates, passes(score.to_numpy(), reference, BUDGETS[0]))
-    ends = np.quantile(np.nan_to_num(failed, nan=np.inf), (0.25, 0.5, 0.75), method="inverted_cdf")
-    return [float(end) if np.isfinite(end) else None for end in ends]
-
-
-def title(one: dict[str, Any]) -> str:
-    """Task, score, seed, and what is to be known of its data."""
-    notes = [SCORES.get(one["task"], "accuracy"), f"seed {one['seed']}"]
-    notes += ["own split"] * (one["split"] != "validation") + ["source seen"] * one["seen"]
-    return f"{one['task']} ({', '.join(notes)})"
-
-
-def markdown(found: Sequence[dict[str, Any]]) -> str:
-    """Rates at which means are two points below the dense model, a row for each task and seed."""
-    heads = ["task", "examples", "larger class", "dense, float (SE)", "pruned, float"]
-    table = [heads + [_said(label) for label in CURVES]]
-    for one in found:
-        curves = one["curves"]
-        row = [title(one), f"{one['examples']:,}", hundredths(one["majority"], digits=1)]
-        floats = one["float_scores"]
-        dense, pruned = ("" if floats[k] is None else hundredths(floats[k]) for k in MODELS)
-        row += [f"{dense} ({hundredths(one['se'], digits=1)})", pruned]
-        for curve in (curves.get(label, {}) for label in CURVES):
-            text = "not learned"
-            if one["learned"]:
-                text = span(curve.get("rate_2"), ".2g", min(curve.get("rates", [0.0])))
-                T = (curve.get("T_2") or [None])[0]
-                text += f"; {T:.1f} ×" if T else ""
-            row.append(text)
-        table.append(row)
-    means = ["geometric mean of T"] + [""] * 4
-    for label in CURVES:
-        every = [o["curves"].get(label, {}).get("T_2") or [None] for o in found if o["learned"]]
-        every = [T[0] for T in every if T[0]]
-        means.append(f"{math.exp(np.mean(np.log(every))):.1f} × ({len(every)})" if every else "")
-    return _table([*table, means])
-
-
-def headlines(found: Sequence[dict[str, Any]]) -> str:
-    """Mean scores at AT with intervals, a row for each task and seed."""
-    table = [["task", *(_said(label) for label in CURVES)]]
-    for one in found:
-        row = [title(one)]
-        for curve in (one["curves"].get(label) for label in CURVES):
-            if curve is None:
-                row.append("")
-                continue
-            low, high = (hundredths(end, digits=1) for end in curve["interval"])
-            text = f"{hundredths(curve['mean'], digits=1)} ({low} to {high})"
-            row.append(f"{text}, {curve['chips']}")
-        table.append(row)
-    return _table(table)
-
-
-def yields(found: Sequence[dict[str, Any]]) -> str:
-    """Shares of chips within budgets at AT, and when chips first fail, of the headline tasks."""
-    budgets = [f"within {100 * b:g} points, %" for b in BUDGETS]
-    table = [["task", "scheme", "chips", *budgets, "first a point below: quartiles of chips"]]
-    for one in found:
-        for label, curve in one["curves"].items():
-            if not PLANS[one["task"]].headline or "fails first at" not in curve:
-                continue
-            shares = [
-                "{:.0f} ({:.0f} to {:.0f})".format(*(100 * x for x in curve["yields"][f"{b:g}"]))
-                for b in BUDGETS
-            ]
-            ends = ["never" if x is None else f"{x:g}" for x in curve["fails first at"]]
-            row = [title(one), _said(label), str(curve["chips"]), *shares, ", ".join(ends)]
-            table.append(row)
-    return _table(table)
-
-
-def _said(label: str) -> str:
-    curve = CURVES[label]
-    freed = "" if curve.model == "dense" else f", {curve.model} % freed"
-    return f"`{curve.protection}`{freed}" if label != "bare" else "bare"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def main() -> None:
@@ -389,16 +188,25 @@ def main() -> None:
     ]
     for key in [] if args.print else wanted:
         facts = run_task(*key, args, folder)
-        found[key] = tables_of(facts, args)
+        found[key] = tables_of(facts, args.out, _chips(key[0], args))
         jax.clear_caches()
         compact(folder)
         _write(file, found)
     if args.print:
         for key, one in found.items():
-            found[key] = tables_of({name: one[name] for name in FACTS}, args)
+            facts = {name: one[name] for name in FACTS}
+            found[key] = tables_of(facts, args.out, _chips(key[0], args))
         _write(file, found)
     ordered = [found[key] for key in sorted(found, key=_place)]
     print(markdown(ordered), headlines(ordered), yields(ordered), sep="\n\n")
+    print("\n{chips:,} chips in {hours:.1f} hours".format(**cost(args.out)))
+    (args.out / "figures").mkdir(exist_ok=True)
+    for kind in ("png", "pdf"):
+        draw(ordered, args.out / "figures" / f"nine_tasks.{kind}")
+
+
+def _chips(task: str, args: Any) -> int:
+    return min(PLANS[task].chips, args.chips)
 
 
 def _place(key: tuple[str, int]) -> tuple[int, int]:

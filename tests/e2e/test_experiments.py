@@ -25,7 +25,7 @@ if not EXPERIMENTS.is_dir():
     pytest.skip("no experiments beside the tests", allow_module_level=True)
 
 CONFIG = dataclasses.replace(tiny.CONFIG, num_hidden_layers=2, max_position_embeddings=128)
-MODULES = {"folder_kills", "lives", "quoted", "study"}
+MODULES = {"folder_kills", "lives", "nine_tables", "quoted", "study"}
 """Files that experiments share; they have no command."""
 FEW = "--chips 2 --max-examples 8"
 STUDY = f"{FEW} --out OUT"

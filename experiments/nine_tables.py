@@ -1,0 +1,267 @@
+"""What `nine_tasks.py` compares, and what its rows say: rates borne, headlines, yields, cost."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from zero_cells import Curve, fold, scores, span
+
+from rerax.campaign import store
+from rerax.campaign.manifest import MANIFEST, read_provenance
+from rerax.glue.tasks import TASKS
+from rerax.report.format import hundredths
+from rerax.stats import first_misses, mean_interval, passes, yield_interval
+
+AT = 0.01
+"""Rate of the headlines."""
+BUDGETS = (0.01, 0.02, 0.05)
+FOLDERS = ("nine_tasks", "zero_cells", "rivals")
+MODELS = ("dense", "35")
+SCORES = {"cola": "Matthews", "mrpc": "acc., F1", "qqp": "acc., F1", "stsb": "Pearson, Spearman"}
+FACTS = ("task", "seed", "split", "seen", "majority", "se", "learned", "models")
+"""What the rows do not say."""
+LINE = ("rate_1", "rate_2", "T_1", "T_2", "rates")
+"""What is kept of a line of `zero_cells.py`."""
+KEY = ["model", "encoding", "polarity", "protection", "fault", "rate", "chip", "sampled"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of a task is run.
+
+    Attributes:
+        chips: of each point.
+        rates: most of a curve, AT among them.
+        seeds: of its models.
+        headline: whether AT has more chips.
+        drawn: whether chips draw their examples from the whole dev set.
+    """
+
+    chips: int = 32
+    rates: int = 5
+    seeds: tuple[int, ...] = (0,)
+    headline: bool = False
+    drawn: bool = False
+
+
+PLANS = {
+    **{task: Plan() for task in TASKS},
+    "sst2": Plan(64, 6, (0, 1, 2), headline=True),
+    "stsb": Plan(64, 6, (0, 1, 2), headline=True),
+    "qnli": Plan(64, 6, headline=True, drawn=True),
+}
+CURVES = {
+    "bare": Curve("dense", "offset", "plain", "none", (1e-3, 2e-3, 4e-3)),
+    "pruned": Curve("35", "offset", "plain", "none", (1e-3, 2e-3, 4e-3)),
+    "vote": Curve("35", "offset", "plain", "msb:2x3:pruned", (4e-3, 8e-3, 1.5e-2)),
+    "code": Curve("35", "offset", "alternate", "code:golay:4:pruned", (0.03, 0.05, 0.08)),
+    "tested": Curve("dense", "offset", "alternate", "closest+sign", (0.03, 0.05, 0.08)),
+    "both": Curve("35", "offset", "alternate", "code:golay:4:pruned:closest", (0.05, 0.08, 0.12)),
+    "copies": Curve("dense", "offset", "alternate", "duplicate:3", (0.03, 0.05, 0.08)),
+}
+"""The paper's vote, the best for chips that nobody has tested, and for tested ones, and copies."""
+
+
+def rows_of(out: Path, facts: dict[str, Any], folders: Sequence[str] = FOLDERS) -> pd.DataFrame:
+    """Rows of a task and seed, models named TASK-KIND as in `zero_cells.py`.
+
+    Args:
+        out: where the folders are.
+        facts: the task, and the hashes of its models.
+        folders: which of them.
+    """
+    task, parts = facts["task"], []
+    for folder in folders:
+        if (out / folder / MANIFEST).is_file():
+            rows = store.read_rows(out / folder).to_pandas()
+            parts.append(rows[(rows.task == task) & rows.model_hash.isin(facts["models"].values())])
+    rows = pd.concat(parts) if parts else pd.DataFrame(columns=["model_hash", "score", *KEY])
+    kinds = {hashed: f"{task}-{kind}" for kind, hashed in facts["models"].items()}
+    rows = rows.assign(model=rows.model_hash.map(kinds))
+    return rows.drop_duplicates(KEY)
+
+
+def tables_of(facts: dict[str, Any], out: Path, chips: int) -> dict[str, Any]:
+    """What the rows of a task and seed say.
+
+    Args:
+        facts: FACTS of it.
+        out: where the folders are.
+        chips: of each point that rates go by; headlines go by all.
+    """
+    task, rows = facts["task"], rows_of(out, facts)
+    few = rows[rows.chip < chips]
+    lines = {
+        (line["model"], line["polarity"], line["protection"]): line
+        for line in (fold(few, task, list(CURVES.values())) if facts["learned"] else [])
+    }
+    found: dict[str, Any] = {**facts, "examples": int(rows.examples.iloc[0])}
+    found["float_scores"] = {kind: float_score(rows, task, kind) for kind in MODELS}
+    found["curves"] = {}
+    for label, curve in CURVES.items():
+        score = scores(rows[(rows.rate == AT) & (rows.fault == "uniform")], curve)
+        if score.empty:
+            continue
+        own = found["float_scores"][curve.model]
+        one = headline(score.loc[AT].to_numpy(), None if PLANS[task].drawn else own)
+        line = lines.get((curve.model, curve.polarity, curve.protection), {})
+        one |= {key: line[key] for key in LINE if key in line}
+        if line and not PLANS[task].drawn:
+            one["fails first at"] = first_failure(scores(few, curve), own)
+        found["curves"][label] = one
+    return found
+
+
+def float_score(rows: pd.DataFrame, task: str, kind: str) -> float | None:
+    """Float score of a model, None without rows of it."""
+    own = rows[rows.model == f"{task}-{kind}"].float_score
+    return None if own.empty else float(own.iloc[0])
+
+
+def headline(chips: np.ndarray, reference: float | None) -> dict[str, Any]:
+    """Mean at AT with its interval, and the yields by each budget.
+
+    Args:
+        chips: scores.
+        reference: the model's float score; None where scores are estimates, whose yield says
+            nothing.
+    """
+    low, high = mean_interval(chips) if len(chips) > 1 else (math.nan, math.nan)
+    found = {
+        "chips": len(chips),
+        "mean": float(chips.mean()),
+        "sd": float(chips.std(ddof=1)) if len(chips) > 1 else None,
+        "interval": [float(low), float(high)],
+    }
+    if reference is not None:
+        good = {f"{b:g}": int(passes(chips, reference, b).sum()) for b in BUDGETS}
+        found["yields"] = {
+            b: [k / len(chips), *yield_interval(k, len(chips))] for b, k in good.items()
+        }
+    return found
+
+
+def first_failure(score: pd.DataFrame, reference: float) -> list[float | None]:
+    """Quartiles of the rate at which a chip is first a point below its float score."""
+    rates = score.index.to_numpy()
+    failed = first_misses(rates, passes(score.to_numpy(), reference, BUDGETS[0]))
+    ends = np.quantile(np.nan_to_num(failed, nan=np.inf), (0.25, 0.5, 0.75), method="inverted_cdf")
+    return [float(end) if np.isfinite(end) else None for end in ends]
+
+
+def cost(out: Path) -> dict[str, float]:
+    """Chip evaluations and hours of the folders' runs, by their provenance."""
+    told = [
+        entry
+        for folder in FOLDERS
+        if (out / folder / MANIFEST).is_file()
+        for entry in read_provenance(out / folder)
+        if "seconds" in entry
+    ]
+    hours = sum(entry["seconds"] for entry in told) / 3600
+    return {"chips": sum(entry["chips"] for entry in told), "hours": hours}
+
+
+def title(one: dict[str, Any]) -> str:
+    """Task, score, seed, and what is to be known of its data."""
+    notes = [SCORES.get(one["task"], "accuracy"), f"seed {one['seed']}"]
+    notes += ["own split"] * (one["split"] != "validation") + ["source seen"] * one["seen"]
+    return f"{one['task']} ({', '.join(notes)})"
+
+
+def markdown(found: Sequence[dict[str, Any]]) -> str:
+    """Rates at which means are two points below the dense model, a row for each task and seed."""
+    heads = ["task", "examples", "larger class", "dense, float (SE)", "pruned, float"]
+    table = [heads + [_said(label) for label in CURVES]]
+    for one in found:
+        floats = one["float_scores"]
+        dense, pruned = ("" if floats[k] is None else hundredths(floats[k]) for k in MODELS)
+        row = [title(one), f"{one['examples']:,}", hundredths(one["majority"], digits=1)]
+        row += [f"{dense} ({hundredths(one['se'], digits=1)})", pruned]
+        for curve in (one["curves"].get(label, {}) for label in CURVES):
+            text = "not learned"
+            if one["learned"]:
+                text = span(curve.get("rate_2"), ".2g", min(curve.get("rates", [0.0])))
+                times = (curve.get("T_2") or [None])[0]
+                text += f"; {times:.1f} ×" if times else ""
+            row.append(text)
+        table.append(row)
+    means = ["geometric mean of T"] + [""] * 4
+    for label in CURVES:
+        every = [o["curves"].get(label, {}).get("T_2") or [None] for o in found if o["learned"]]
+        ratios = [T[0] for T in every if T[0]]
+        mean = math.exp(np.mean(np.log(ratios))) if ratios else math.nan
+        means.append(f"{mean:.1f} × ({len(ratios)})" if ratios else "")
+    return _table([*table, means])
+
+
+def headlines(found: Sequence[dict[str, Any]]) -> str:
+    """Mean scores at AT with intervals and chips, a row for each task and seed."""
+    table = [["task", *(_said(label) for label in CURVES)]]
+    for one in found:
+        row = [title(one)]
+        for curve in (one["curves"].get(label) for label in CURVES):
+            if curve is None:
+                row.append("")
+                continue
+            low, high = (hundredths(end, digits=1) for end in curve["interval"])
+            text = f"{hundredths(curve['mean'], digits=1)} ({low} to {high})"
+            row.append(f"{text}, {curve['chips']}")
+        table.append(row)
+    return _table(table)
+
+
+def yields(found: Sequence[dict[str, Any]]) -> str:
+    """Shares of chips within budgets at AT, and when chips first fail, of the headline tasks."""
+    budgets = [f"within {100 * b:g} points, %" for b in BUDGETS]
+    table = [["task", "scheme", "chips", *budgets, "first a point below: quartiles of chips"]]
+    for one in found:
+        for label, curve in one["curves"].items():
+            if not PLANS[one["task"]].headline or "fails first at" not in curve:
+                continue
+            shares = [
+                "{:.0f} ({:.0f} to {:.0f})".format(*(100 * x for x in curve["yields"][f"{b:g}"]))
+                for b in BUDGETS
+            ]
+            ends = ["never" if x is None else f"{x:g}" for x in curve["fails first at"]]
+            row = [title(one), _said(label), str(curve["chips"]), *shares, ", ".join(ends)]
+            table.append(row)
+    return _table(table)
+
+
+def draw(found: Sequence[dict[str, Any]], file: Path) -> None:
+    """Draw the rates at which two points are lost, a line for each task and seed."""
+    from matplotlib.figure import Figure
+
+    shown = [one for one in found if one["learned"]]
+    figure = Figure(figsize=(8.0, 1.6 + 0.42 * len(shown)), layout="constrained")
+    axes = figure.subplots()
+    for k, label in enumerate(CURVES):
+        for place, one in enumerate(shown):
+            rate, low, high = one["curves"].get(label, {}).get("rate_2") or (None, None, None)
+            if rate:
+                y = place + 0.09 * (k - (len(CURVES) - 1) / 2)
+                axes.plot([low or rate, high or rate], [y, y], color=f"C{k}", linewidth=1.2)
+                axes.plot(rate, y, "os^DvPX"[k], color=f"C{k}", markersize=4)
+        axes.plot([], [], "os^DvPX"[k], color=f"C{k}", markersize=4, label=_said(label, ""))
+    axes.set_yticks(range(len(shown)), [f"{one['task']}, seed {one['seed']}" for one in shown])
+    axes.invert_yaxis()
+    axes.set(xscale="log", xlabel="fault rate at two points below the dense model (95 %)")
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    figure.savefig(file, dpi=110, metadata={"CreationDate": None} if file.suffix == ".pdf" else {})
+
+
+def _said(label: str, quote: str = "`") -> str:
+    curve = CURVES[label]
+    freed = "" if curve.model == "dense" else f", {curve.model} % freed"
+    return f"{quote}{curve.protection}{quote}{freed}" if label != "bare" else "bare"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
