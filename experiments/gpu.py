@@ -9,6 +9,8 @@ names parts, and FILE is written after each, for machines that are rented by the
 - `chip`: one lane group from end to end, and the share of the best product rate that it reaches;
   with `--lanes`, of another width than the backend's;
 - `kernels`: what the device spends the time of such a group on;
+- `fused`: the same chips through plain operations and through kernels that end a product with the
+  rest (`rerax.crossbar.fused`): seconds, and how far their answers agree;
 - `points`: seconds of a chip of both shapes by dtype, protection and rate;
 - `campaigns`: 10,000 chips of the demo model and 1,000 of the BERT-base shape, their rows written.
 
@@ -53,7 +55,8 @@ def make_case(given: argparse.Namespace, scheme: str = "none") -> cases.BenchCas
     inputs = cases.random_inputs(shape, given.sentences, pruned=True, lengths=lengths)
     case = cases.make_case(inputs, scheme)
     lanes = given.lanes or case.network.lanes
-    return replace(case, network=replace(case.network, lanes=lanes))
+    network = replace(case.network, lanes=lanes, kernels=given.kernels)
+    return replace(case, network=network)
 
 
 def peaks(given: argparse.Namespace) -> dict[str, Any]:
@@ -128,6 +131,39 @@ def kernels(given: argparse.Namespace) -> dict[str, Any]:
     return {"busy": sum(spent.values()), "largest": dict(spent.most_common(MOST_KERNELS))}
 
 
+def fused(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Chips through plain operations and through fused kernels: seconds, and what they answer."""
+    found = []
+    for dtype in ("float32", "bfloat16"):
+        answers, stuck = {}, {}
+        for kernels in ("plain", given.fused):
+            asked = argparse.Namespace(**{**vars(given), "kernels": kernels})
+            case = make_case(asked)
+            case = replace(case, network=replace(case.network, dtype=dtype))
+            work = case.chips(RATE)
+            first = seconds(work)
+            a_group = min(seconds(work) for _ in range(TRIES))
+            results = jax.device_get(work())
+            answers[kernels] = np.concatenate([x.reshape(-1, x.shape[-1]) for x in results[0][0]])
+            stuck[kernels] = jax.tree.leaves(results[0][1])
+            found.append(
+                {
+                    "dtype": dtype,
+                    "kernels": kernels,
+                    "seconds_a_chip": a_group / case.network.lanes,
+                    "first_call_seconds": first,
+                }
+            )
+        plain, other = answers["plain"], answers[given.fused]
+        same = zip(*stuck.values(), strict=True)
+        found[-1] |= {
+            "predictions_equal": float((plain.argmax(-1) == other.argmax(-1)).mean()),
+            "largest_difference": float(np.abs(plain - other).max()),
+            "cells_equal": all(np.array_equal(a, b) for a, b in same),
+        }
+    return found
+
+
 def points(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Seconds of a chip, by shape, dtype, protection and rate; a first call for each program."""
     found = []
@@ -194,6 +230,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "peaks": peaks,
     "chip": chip,
     "kernels": kernels,
+    "fused": fused,
     "points": points,
     "campaigns": campaigns,
 }
@@ -219,6 +256,8 @@ def print_parts(found: dict[str, Any]) -> None:
         )
     for name, spent in found.get("kernels", {}).get("largest", {}).items():
         print(f"{100 * spent / found['kernels']['busy']:5.1f} %  {name}")
+    for one in found.get("fused", ()):
+        print(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in one.items()))
     for one in found.get("points", ()):
         print(
             f"{one['shape']} {one['dtype']} {one['protection']} at {one['rate']:g}: "
@@ -239,6 +278,9 @@ def main() -> None:
     parser.add_argument("--shape", choices=tuple(cases.SHAPES), default="base")
     parser.add_argument("--sentences", type=int, default=cases.SENTENCES)
     parser.add_argument("--lanes", type=int, help="chips in one vmap, if not the backend's")
+    ways = ("plain", "triton", "interpret")
+    parser.add_argument("--kernels", choices=ways, default="plain", help="of all other parts")
+    parser.add_argument("--fused", choices=ways[1:], default="triton", help="of the part fused")
     parser.add_argument("--fraction", type=int, default=1, help="1/N of the campaigns' chips")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--print", action="store_true", help="only print FILE")

@@ -28,6 +28,7 @@ from rerax.models.bert.crossbars import (
     crossbars_by_section,
     params_outside,
 )
+from rerax.models.bert.fused_layer import FusedLayer, can_fuse
 from rerax.models.bert.model import Embeddings, EncoderLayer, Head
 from rerax.models.stored import StoredModel, read_codes
 
@@ -40,11 +41,14 @@ class Network:
         config: shape of the BERT.
         dtype: dtype of everything that is not on a crossbar.
         lanes: chips in one `vmap`; part of the platform, never a matter of memory.
+        kernels: `plain`, or `triton` for layers of fused kernels where they fit (`interpret` runs
+            those as plain operations).
     """
 
     config: BertConfig
     dtype: str = "float32"
     lanes: int = 1
+    kernels: str = "plain"
 
 
 class DeviceBucket(NamedTuple):
@@ -217,12 +221,11 @@ def through_layers(
             lambda a: lax.dynamic_index_in_dim(jnp.asarray(a), i, keepdims=False), layers
         )
         codes, found = read_section(crossbars)
-        product = crossbar_product(codes, crossbars, stored.hardware.input_bits)
-        encoder = EncoderLayer(network.config, product, jnp.dtype(network.dtype))
+        run = _layer_of(network, codes, crossbars, params, stored.hardware.input_bits)
 
         def through_batch(j: int | Array, x: Array, bucket: DeviceBucket) -> Array:
             def once(_: int | Array, y: Array) -> Array:
-                return encoder.apply({"params": params}, y, bucket.sentence[j])
+                return run(y, bucket.sentence[j])
 
             passes = network.config.passes
             y = once(0, x[j]) if passes == 1 else lax.fori_loop(0, passes, once, x[j])
@@ -242,3 +245,15 @@ def through_layers(
     if not isinstance(first, int):  # traced: one compile serves every first layer
         last = jnp.asarray(last, jnp.int32)
     return lax.fori_loop(first, last, through_layer, (stream, counts))
+
+
+def _layer_of(
+    network: Network, codes: dict[str, Array], crossbars: Section, params: Any, bits: int | None
+) -> Callable[[Array, Array], Array]:
+    """Make a function of a stream and its sentences that runs a layer whose codes were read."""
+    if network.kernels != "plain" and can_fuse(network.config, crossbars, bits):
+        interpret = network.kernels == "interpret"
+        return FusedLayer.make(network.config, codes, crossbars, params, interpret)
+    product = crossbar_product(codes, crossbars, bits)
+    encoder = EncoderLayer(network.config, product, jnp.dtype(network.dtype))
+    return lambda x, sentence: encoder.apply({"params": params}, x, sentence)

@@ -14,6 +14,7 @@ Kernels are [in, out]; the encoder's leaves carry a leading axis of layers. What
 a family stands in `families`.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -227,22 +228,42 @@ class EncoderLayer(nn.Module):
         return _apply(self.product, x, matrices, self.dtype)
 
     def _attend(self, q: Array, k: Array, v: Array, sentence: Array, train: bool) -> Array:
-        heads = (*q.shape[:2], self.config.num_attention_heads, -1)
-        # What is least is scaled: queries for scores, and what was mixed for the weights.
-        q = q * jnp.asarray((q.shape[-1] // heads[2]) ** -0.5, q.dtype)
-        # Heads lead, so that XLA multiplies plain matrices; it transposes worse by itself.
-        q, k, v = (a.reshape(heads).swapaxes(1, 2) for a in (q, k, v))
-        exact = lax.Precision.HIGHEST
-        scores = jnp.einsum("bhtd,bhsd->bhts", q, k, precision=exact).astype(jnp.float32)
-        same = sentence[:, None, :, None] == sentence[:, None, None, :]
-        scores = jnp.where(same, scores, -jnp.inf)  # each token sees itself, so one is finite
-        largest = lax.stop_gradient(scores.max(axis=-1, keepdims=True))
-        weights = jnp.exp(scores - largest)
-        total = weights.sum(axis=-1, keepdims=True).astype(self.dtype)
-        weights = self.attention_dropout(weights.astype(self.dtype), deterministic=not train)
-        mixed = jnp.einsum("bhts,bhsd->bhtd", weights, v, precision=exact) / total
-        mixed = mixed.swapaxes(1, 2)
-        return mixed.reshape(*mixed.shape[:2], -1)
+        dropout = functools.partial(self.attention_dropout, deterministic=not train)
+        return attend(q, k, v, sentence, self.config.num_attention_heads, dropout)
+
+
+def attend(
+    q: Float[Array, "B T D"],
+    k: Float[Array, "B T D"],
+    v: Float[Array, "B T D"],
+    sentence: Int32[Array, "B T"] | Bool[Array, "B T"],
+    heads: int,
+    dropout: Callable[[Array], Array] = lambda weights: weights,
+) -> Float[Array, "B T D"]:
+    """Mix values by the softmax of scaled scores, each token with those of its own sentence.
+
+    Args:
+        q, k, v: queries, keys and values, in the compute dtype.
+        sentence: as for `EncoderLayer`.
+        heads: how many.
+        dropout: of the weights.
+    """
+    split, dtype = (*q.shape[:2], heads, -1), q.dtype
+    # What is least is scaled: queries for scores, and what was mixed for the weights.
+    q = q * jnp.asarray((q.shape[-1] // heads) ** -0.5, q.dtype)
+    # Heads lead, so that XLA multiplies plain matrices; it transposes worse by itself.
+    q, k, v = (a.reshape(split).swapaxes(1, 2) for a in (q, k, v))
+    exact = lax.Precision.HIGHEST
+    scores = jnp.einsum("bhtd,bhsd->bhts", q, k, precision=exact).astype(jnp.float32)
+    same = sentence[:, None, :, None] == sentence[:, None, None, :]
+    scores = jnp.where(same, scores, -jnp.inf)  # each token sees itself, so one is finite
+    largest = lax.stop_gradient(scores.max(axis=-1, keepdims=True))
+    weights = jnp.exp(scores - largest)
+    total = weights.sum(axis=-1, keepdims=True).astype(dtype)
+    weights = dropout(weights.astype(dtype))
+    mixed = jnp.einsum("bhts,bhsd->bhtd", weights, v, precision=exact) / total
+    mixed = mixed.swapaxes(1, 2)
+    return mixed.reshape(*mixed.shape[:2], -1)
 
 
 class Head(nn.Module):
