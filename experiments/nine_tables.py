@@ -42,7 +42,7 @@ class Plan:
     """
 
     chips: int = 32
-    rates: int = 5
+    rates: int = 6
     seeds: tuple[int, ...] = (0,)
     headline: bool = False
     drawn: bool = False
@@ -50,9 +50,9 @@ class Plan:
 
 PLANS = {
     **{task: Plan() for task in TASKS},
-    "sst2": Plan(64, 6, (0, 1, 2), headline=True),
-    "stsb": Plan(64, 6, (0, 1, 2), headline=True),
-    "qnli": Plan(64, 6, headline=True, drawn=True),
+    "sst2": Plan(64, 7, (0, 1, 2), headline=True),
+    "stsb": Plan(64, 7, (0, 1, 2), headline=True),
+    "qnli": Plan(64, 7, headline=True, drawn=True),
 }
 CURVES = {
     "bare": Curve("dense", "offset", "plain", "none", (1e-3, 2e-3, 4e-3)),
