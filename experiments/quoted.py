@@ -26,6 +26,7 @@ import pruning as runs
 import rare_coverage as rare
 import rare_failures as splitting
 import read_error
+import rivals as compared
 import sampled_examples as drawn
 import tolerance as folded
 import yield_curve
@@ -50,6 +51,18 @@ HEADLINES = {
     "sign-magnitude, tested": ("dense", "sign_magnitude", "closest"),
 }
 """Curves of `zero_cells.py` that a sentence quotes: model, encoding and protection."""
+RIVALS = {
+    "bare": (("dense", "plain", "none"), ("over_vote",)),
+    "vote": (("35", "plain", "msb:2x3:pruned"), ("rate_2",)),
+    "vote, alternating": (("35", "alternate", "msb:2x3:pruned"), ("over_vote",)),
+    "code": (("35", "alternate", "code:golay:4:pruned"), ("over_vote",)),
+    "bits and values": (("dense", "alternate", "closest+bit"), ("rate_2", "over_vote")),
+    "copies": (("dense", "alternate", "duplicate:3"), ("rate_2", "over_vote")),
+    "erasures": (("35", "alternate", "code:golay:4:pruned:erasures"), ("rate_2", "over_vote")),
+    "written code": (("35", "alternate", "code:golay:4:pruned:closest"), ("over_vote",)),
+}
+"""Curves of `rivals.py` that a sentence quotes (model, polarity and protection, in offset), and
+what of them."""
 BARE = {
     "bare": ("dense", "offset", "none", "plain"),
     "bare, inverted": ("dense", "sign_magnitude", "none", "inverted"),
@@ -139,6 +152,26 @@ def zero_cells() -> Quoted:
         for name, key in {**HEADLINES, **BARE}.items():
             for what in ("rate_2",) if name in BARE else ("T_1", "T_2", "rate_2"):
                 numbers = by.get(key, {}).get(what, [None])
+                if None not in numbers:
+                    found[f"{task} {name} {what}"] = numbers
+    return found
+
+
+def rivals() -> Quoted:
+    """Tables of every protection, by task; rates that some bear, and times the vote's."""
+    found: dict[str, str | Sequence[float]] = {}
+    for task, lines in _result("rivals").items():
+        if not any("over_vote" in line for line in lines):
+            continue  # no vote to set others against
+        found[task] = compared.markdown(lines)
+        by = {
+            (line["model"], line["polarity"], line["protection"]): line
+            for line in lines
+            if line["encoding"] == "offset" and not line["refitted"]
+        }
+        for name, (key, quoted) in RIVALS.items():
+            for what in quoted:
+                numbers = by.get(key, {}).get(what) or [None]
                 if None not in numbers:
                     found[f"{task} {name} {what}"] = numbers
     return found

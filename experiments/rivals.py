@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("--print", action="store_true", help="only print the tables")
     args = parser.parse_args()
     ask_for_devices(cores())
-    folder, before = args.out / "rivals", args.out / "zero_cells"
+    folder = args.out / "rivals"
     every = (*MORE, *HARDENED)
     numbers = map(int, args.curves.split(",")) if args.curves else range(len(every))
     curves = [] if args.print else [every[k] for k in numbers]
@@ -177,21 +177,34 @@ def main() -> None:
             measure(workload, curve, top, args.chips, args.most_rates, folder)
     if not args.print:
         compact(folder)
-    folders = [place for place in (before, folder) if (place / MANIFEST).is_file()]
+    found = compare(args.out, args.chips)
+    for lines in found.values():
+        print(markdown(lines), end="\n\n")
+    file = args.out / "rivals.json"
+    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def compare(out: Path, chips: int = CHIPS) -> dict[str, list[dict[str, Any]]]:
+    """Give the lines of each task, from all rows that there are.
+
+    Args:
+        out: where the folders of rows are, and what `refit.py` has left.
+        chips: of each point.
+    """
+    places = (out / "zero_cells", out / "rivals")
+    folders = [place for place in places if (place / MANIFEST).is_file()]
     rows = pd.concat([store.read_rows(place).to_pandas() for place in folders])
-    rows = rows[rows.chip < args.chips].drop_duplicates(["point_hash", "model_hash", "chip"])
+    rows = rows[rows.chip < chips].drop_duplicates(["point_hash", "model_hash", "chip"])
     runs = [run for place in folders for run in read_provenance(place)]
     found = {}
     for task in [task for task in TASKS if task in set(rows.task)]:
         own = rows[rows.task == task]
         _check_models(own)
-        found[task] = ranked(own, task, (*CURVES, *every), args.out)
+        found[task] = ranked(own, task, (*CURVES, *MORE, *HARDENED), out)
         taken = costs(own, runs)
         for line in found[task]:
             line["costs"] = taken[f"{task}-{line['model']}", line["encoding"], line["protection"]]
-        print(markdown(found[task]), end="\n\n")
-    file = args.out / "rivals.json"
-    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return found
 
 
 def refits(out: Path, task: str) -> list[tuple[Curve, pd.DataFrame, dict[str, Any]]]:

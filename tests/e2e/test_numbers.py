@@ -117,6 +117,12 @@ def test_the_file_of_rates_borne_is_what_its_rows_say():
         assert json.loads(json.dumps(quoted.borne.fold_lines(rows, task))) == one["lines"]
 
 
+def test_the_file_of_all_protections_is_what_its_rows_say():
+    said = json.loads((quoted.RESULTS / "rivals.json").read_text(encoding="utf-8"))
+    assert said
+    assert json.loads(json.dumps(quoted.compared.compare(quoted.RESULTS))) == said
+
+
 def test_the_picture_is_drawn_from_its_rows(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(quoted.RESULTS.parent)
     import picture
