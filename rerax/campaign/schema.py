@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rerax.campaign.point import FIELDS
 
@@ -62,8 +63,10 @@ IDENTITY = (
 )
 """Columns that every block has, null for no chip."""
 
-_IMPLIED = {"knows", "metadata_bits"}
+_IMPLIED = "knows"
 """What a row's protection implies, so that a folder can do without it."""
+_ADDED = {"knows", "metadata_bits"}
+"""Columns that every row has a value for, but for those of folders begun before them."""
 _MAY_DIFFER = {"platform", "float_score", "clean_score"}
 _SCORES = {
     "score",
@@ -107,10 +110,13 @@ def narrow(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """Keep the columns of a folder.
 
     Raises:
-        ValueError: the folder has no column for something that they say, and other columns do not
-            imply it.
+        ValueError: the folder has no column for something that they say. It can do without what
+            the protection implies, and without a count of metadata bits that is 0.
     """
-    check_room(schema, [n for n in rows.column_names if rows[n].null_count < len(rows)])
+    told = [name for name in rows.column_names if rows[name].null_count < len(rows)]
+    if "metadata_bits" in told and not pc.sum(rows["metadata_bits"]).as_py():
+        told.remove("metadata_bits")
+    check_room(schema, told)
     return rows.select(schema.names).cast(schema)
 
 
@@ -125,7 +131,7 @@ def check_room(schema: pa.Schema, needed: Iterable[str]) -> None:
         ValueError: one is missing.
     """
     for name in needed:
-        if name not in schema.names and name not in _IMPLIED:
+        if name not in schema.names and name != _IMPLIED:
             raise ValueError(
                 f"the folder was begun without the column {name}, which these rows need: give a "
                 "new --out, and bring both together with rerax merge"
@@ -149,6 +155,7 @@ def compare_rows(here: str, rows: pa.Table, there: str, others: pa.Table) -> Non
         row = theirs.get(mine["chip"], mine)
         skip = _MAY_DIFFER | (_SCORES if row["platform"] != mine["platform"] else set())
         # repr, since a prediction may be NaN and NaN equals nothing
+        skip = skip | {name for name in _ADDED if row[name] is None or mine[name] is None}
         wrong = [n for n in mine if n not in skip and repr(row[n]) != repr(mine[n])]
         if wrong:
             raise ValueError(

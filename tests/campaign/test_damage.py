@@ -28,7 +28,7 @@ from rerax import io as files
 from rerax.campaign import runner, store
 from rerax.campaign.block import Block, block_of, blocks_of
 from rerax.campaign.dry_run import dry_run
-from rerax.campaign.maintain import compact, export_csv
+from rerax.campaign.maintain import compact, export_csv, merge
 from rerax.campaign.manifest import (
     MANIFEST,
     PROVENANCE,
@@ -628,6 +628,12 @@ def test_a_run_grows_a_campaign_of_the_first_format(tmp_path):
     assert {tuple(pq.read_schema(f).names) for f in out.glob("*.parquet")} == {FIRST_COLUMNS}
     assert rows["knows"].null_count == len(rows) == 8
     assert rows.select(FIRST_COLUMNS).equals(whole.select(FIRST_COLUMNS))
+    merge([out, tmp_path / "whole"], tmp_path / "both")
+    both = store.read_rows(tmp_path / "both")
+    assert both.num_rows == 8
+    flips = [replace(points[0], protection="sign")]
+    with pytest.raises(ValueError, match=r"begun without the column metadata_bits"):
+        runner.run(workload, flips, Settings(4), out)
     before = content(out)
     turned = [replace(points[0], polarity="alternate")]
     for refused in (
