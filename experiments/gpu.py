@@ -39,6 +39,7 @@ from rerax import demo
 from rerax.bench import cases, machine
 from rerax.bench.timing import seconds
 from rerax.campaign.workload import Inputs, read_workload
+from rerax.models.bert.fused_layer import ENCODER, can_fuse
 
 OUT = Path(__file__).parent / "results" / "gpu.json"
 TOKENS, RATE, TRIES = 32, 1e-3, 3
@@ -140,6 +141,8 @@ def fused(given: argparse.Namespace) -> list[dict[str, Any]]:
             asked = argparse.Namespace(**{**vars(given), "kernels": kernels})
             case = make_case(asked)
             case = replace(case, network=replace(case.network, dtype=dtype))
+            if not can_fuse(case.network.config, dict.fromkeys(ENCODER), 8):
+                raise SystemExit(f"error: the kernels cannot tile the shape {given.shape}")
             work = case.chips(RATE)
             first = seconds(work)
             a_group = min(seconds(work) for _ in range(TRIES))

@@ -22,7 +22,7 @@ BUDGETS = (0.01, 0.02, 0.05)
 FOLDERS = ("nine_tasks", "zero_cells", "rivals")
 MODELS = ("dense", "35")
 SCORES = {"cola": "Matthews", "mrpc": "acc., F1", "qqp": "acc., F1", "stsb": "Pearson, Spearman"}
-FACTS = ("task", "seed", "split", "seen", "majority", "se", "learned", "models")
+FACTS = ("task", "seed", "split", "seen", "majority", "se", "learned", "models", "data_hash")
 """What the rows do not say."""
 LINE = ("rate_1", "rate_2", "T_1", "T_2", "rates")
 """What is kept of a line of `zero_cells.py`."""
@@ -71,14 +71,15 @@ def rows_of(out: Path, facts: dict[str, Any], folders: Sequence[str] = FOLDERS) 
 
     Args:
         out: where the folders are.
-        facts: the task, and the hashes of its models.
+        facts: the task, and the hashes of its models and examples.
         folders: which of them.
     """
     task, parts = facts["task"], []
     for folder in folders:
         if (out / folder / MANIFEST).is_file():
             rows = store.read_rows(out / folder).to_pandas()
-            parts.append(rows[(rows.task == task) & rows.model_hash.isin(facts["models"].values())])
+            own = rows.model_hash.isin(facts["models"].values())
+            parts.append(rows[own & (rows.task == task) & (rows.data_hash == facts["data_hash"])])
     rows = pd.concat(parts) if parts else pd.DataFrame(columns=["model_hash", "score", *KEY])
     kinds = {hashed: f"{task}-{kind}" for kind, hashed in facts["models"].items()}
     rows = rows.assign(model=rows.model_hash.map(kinds))
@@ -106,12 +107,12 @@ def tables_of(facts: dict[str, Any], out: Path, chips: int) -> dict[str, Any]:
         score = scores(rows[(rows.rate == AT) & (rows.fault == "uniform")], curve)
         if score.empty:
             continue
-        own = found["float_scores"][curve.model]
-        one = headline(score.loc[AT].to_numpy(), None if PLANS[task].drawn else own)
+        dense = found["float_scores"]["dense"]
+        one = headline(score.loc[AT].to_numpy(), None if PLANS[task].drawn else dense)
         line = lines.get((curve.model, curve.polarity, curve.protection), {})
         one |= {key: line[key] for key in LINE if key in line}
         if line and not PLANS[task].drawn:
-            one["fails first at"] = first_failure(scores(few, curve), own)
+            one["fails first at"] = first_failure(scores(few, curve), dense)
         found["curves"][label] = one
     return found
 
@@ -127,8 +128,8 @@ def headline(chips: np.ndarray, reference: float | None) -> dict[str, Any]:
 
     Args:
         chips: scores.
-        reference: the model's float score; None where scores are estimates, whose yield says
-            nothing.
+        reference: float score of the dense model; None where scores are estimates, whose yield
+            says nothing.
     """
     low, high = mean_interval(chips) if len(chips) > 1 else (math.nan, math.nan)
     found = {
@@ -146,22 +147,16 @@ def headline(chips: np.ndarray, reference: float | None) -> dict[str, Any]:
 
 
 def first_failure(score: pd.DataFrame, reference: float) -> list[float | None]:
-    """Quartiles of the rate at which a chip is first a point below its float score."""
+    """Quartiles of the rate at which a chip is first a point below a reference."""
     rates = score.index.to_numpy()
     failed = first_misses(rates, passes(score.to_numpy(), reference, BUDGETS[0]))
     ends = np.quantile(np.nan_to_num(failed, nan=np.inf), (0.25, 0.5, 0.75), method="inverted_cdf")
     return [float(end) if np.isfinite(end) else None for end in ends]
 
 
-def cost(out: Path) -> dict[str, float]:
-    """Chip evaluations and hours of the folders' runs, by their provenance."""
-    told = [
-        entry
-        for folder in FOLDERS
-        if (out / folder / MANIFEST).is_file()
-        for entry in read_provenance(out / folder)
-        if "seconds" in entry
-    ]
+def cost(folder: Path) -> dict[str, float]:
+    """Chip evaluations and hours of a folder's runs, by its provenance."""
+    told = [entry for entry in read_provenance(folder) if "seconds" in entry]
     hours = sum(entry["seconds"] for entry in told) / 3600
     return {"chips": sum(entry["chips"] for entry in told), "hours": hours}
 
@@ -190,13 +185,26 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
                 text += f"; {times:.1f} ×" if times else ""
             row.append(text)
         table.append(row)
-    means = ["geometric mean of T"] + [""] * 4
-    for label in CURVES:
-        every = [o["curves"].get(label, {}).get("T_2") or [None] for o in found if o["learned"]]
-        ratios = [T[0] for T in every if T[0]]
-        mean = math.exp(np.mean(np.log(ratios))) if ratios else math.nan
-        means.append(f"{mean:.1f} × ({len(ratios)})" if ratios else "")
-    return _table([*table, means])
+    return _table([*table, mean_of_tasks(found)])
+
+
+def mean_of_tasks(found: Sequence[dict[str, Any]]) -> list[str]:
+    """The last row: geometric means of T over tasks, each a mean over its seeds.
+
+    All columns are of the same tasks: those that were learned and have a T for every protection.
+    """
+    labels = [label for label in CURVES if not CURVES[label].is_plain]
+    logs: dict[str, list[list[float]]] = {}
+    for one in found:
+        ratios = [(one["curves"].get(label, {}).get("T_2") or [None])[0] for label in labels]
+        if one["learned"] and all(ratios):
+            logs.setdefault(one["task"], []).append([math.log(ratio) for ratio in ratios])
+    if not logs:
+        return ["no T of all protections yet", *[""] * (4 + len(CURVES))]
+    means = np.exp(np.mean([np.mean(of_task, axis=0) for of_task in logs.values()], axis=0))
+    shown = dict(zip(labels, (f"{mean:.1f} ×" for mean in means), strict=True))
+    first = f"geometric mean of T: {', '.join(logs)}"
+    return [first, *[""] * 4, *(shown.get(label, "") for label in CURVES)]
 
 
 def headlines(found: Sequence[dict[str, Any]]) -> str:
@@ -217,8 +225,8 @@ def headlines(found: Sequence[dict[str, Any]]) -> str:
 
 def yields(found: Sequence[dict[str, Any]]) -> str:
     """Shares of chips within budgets at AT, and when chips first fail, of the headline tasks."""
-    budgets = [f"within {100 * b:g} points, %" for b in BUDGETS]
-    table = [["task", "scheme", "chips", *budgets, "first a point below: quartiles of chips"]]
+    budgets = [f"within {100 * b:g} points of the dense model, %" for b in BUDGETS]
+    table = [["task", "scheme", "chips", *budgets, "rate at which a chip is first a point below"]]
     for one in found:
         for label, curve in one["curves"].items():
             if not PLANS[one["task"]].headline or "fails first at" not in curve:
@@ -228,25 +236,39 @@ def yields(found: Sequence[dict[str, Any]]) -> str:
                 for b in BUDGETS
             ]
             ends = ["never" if x is None else f"{x:g}" for x in curve["fails first at"]]
-            row = [title(one), _said(label), str(curve["chips"]), *shares, ", ".join(ends)]
+            quartiles = f"{', '.join(ends)} (quartiles of {PLANS[one['task']].chips})"
+            row = [title(one), _said(label), str(curve["chips"]), *shares, quartiles]
             table.append(row)
     return _table(table)
 
 
 def draw(found: Sequence[dict[str, Any]], file: Path) -> None:
-    """Draw the rates at which two points are lost, a line for each task and seed."""
+    """Draw the rates at which two points are lost, a line for each task and seed.
+
+    What was never lost at the rates that were run stands at the right edge; what is lost at rate 0
+    is left out.
+    """
     from matplotlib.figure import Figure
 
     shown = [one for one in found if one["learned"]]
+    most = max((max(c["rates"]) for o in shown for c in o["curves"].values()), default=0.0)
+    if not most:
+        return
     figure = Figure(figsize=(8.0, 1.6 + 0.42 * len(shown)), layout="constrained")
     axes = figure.subplots()
     for k, label in enumerate(CURVES):
         for place, one in enumerate(shown):
-            rate, low, high = one["curves"].get(label, {}).get("rate_2") or (None, None, None)
-            if rate:
-                y = place + 0.09 * (k - (len(CURVES) - 1) / 2)
-                axes.plot([low or rate, high or rate], [y, y], color=f"C{k}", linewidth=1.2)
-                axes.plot(rate, y, "os^DvPX"[k], color=f"C{k}", markersize=4)
+            if label not in one["curves"]:
+                continue
+            curve, y = one["curves"][label], place + 0.09 * (k - (len(CURVES) - 1) / 2)
+            rate, low, high = curve["rate_2"]
+            beyond = 1.3 * most  # where what was never lost is drawn
+            if rate == 0:
+                continue  # lost at rate 0
+            ends = [low or min(curve["rates"]) / 2, high or beyond]
+            axes.plot(ends, [y, y], color=f"C{k}", linewidth=1.2)
+            mark = "os^DvPX"[k] if rate else ">"
+            axes.plot(rate or beyond, y, mark, color=f"C{k}", markersize=4)
         axes.plot([], [], "os^DvPX"[k], color=f"C{k}", markersize=4, label=_said(label, ""))
     axes.set_yticks(range(len(shown)), [f"{one['task']}, seed {one['seed']}" for one in shown])
     axes.invert_yaxis()

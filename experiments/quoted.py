@@ -53,7 +53,8 @@ HEADLINES = {
 """Curves of `zero_cells.py` that a sentence quotes: model, encoding and protection."""
 RIVALS = {
     "bare": (("dense", "plain", "none"), ("over_vote",)),
-    "vote": (("35", "plain", "msb:2x3:pruned"), ("rate_2",)),
+    "vote": (("35", "plain", "msb:2x3:pruned"), ("rate_2", "T_1")),
+    "written vote": (("35", "alternate", "msb:2x3:pruned:closest"), ("rate_2",)),
     "vote, alternating": (("35", "alternate", "msb:2x3:pruned"), ("over_vote",)),
     "code": (("35", "alternate", "code:golay:4:pruned"), ("over_vote",)),
     "bits and values": (("dense", "alternate", "closest+bit"), ("rate_2", "over_vote")),

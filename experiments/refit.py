@@ -186,6 +186,12 @@ def sorted_items(scores: dict[str, list[float]]) -> list[tuple[str, list[float]]
     return sorted(scores.items(), key=lambda item: float(item[0]))
 
 
+def _is_done(one: dict[str, Any], wanted: dict[str, Any], chips: int) -> bool:
+    """Whether an entry is of the same model, curve and sentences, with chips enough."""
+    same = all(json.dumps(one.get(name)) == json.dumps(value) for name, value in wanted.items())
+    return same and all(len(scores) >= chips for scores in one["scores"].values())
+
+
 def main() -> None:
     """Run what is missing."""
     parser = parser_of_models(__doc__)
@@ -205,12 +211,14 @@ def main() -> None:
         folder = args.work / f"{task}-{args.seed}-dense"
         tokens = sentences(folder, task, args.data, args.sentences)
         for curve in curves:
+            own = {"task": task, "model_hash": workload.model_hash, **asdict(curve)}
+            own |= {"float_score": top, "sentences": args.sentences}
+            if any(_is_done(one, own, args.chips) for one in found):
+                continue
             points = {rate: curve.point(workload, rate) for rate in curve.rates}
             worker = Worker.start(workload, Settings(args.chips), list(points.values()))
             clean = worker.clean_score(next(iter(points.values())), {})
-            own = {"task": task, "model_hash": workload.model_hash, **asdict(curve)}
-            own |= {"float_score": top, "clean_score": clean, "sentences": args.sentences}
-            own["scores"] = {}
+            own |= {"clean_score": clean, "scores": {}}
             while points:
                 for rate, point in points.items():
                     own["scores"][f"{rate:g}"] = scores(worker, tokens, point, args.chips)

@@ -14,8 +14,8 @@ many times that rate is the one of the paper's vote (`msb:2x3:pruned`, plain), o
 and what a scheme takes: cells over those of the dense model, bits beside the array for each weight,
 cells sensed for a weight, freed share, and energy by READ and WRITE alone: of gates and decoders no
 source was found, so that copies and codes take more than is said. About two hours a task on two CPU
-cores; `--print` shows the table from the rows alone. Expected: codes before copies, nearest values
-before flips, both together first.
+cores; `--print` computes no chip, and folds the rows that are there again. Expected: codes before
+copies, nearest values before flips, both together first.
 """
 
 import json
@@ -109,7 +109,7 @@ def costs(rows: pd.DataFrame, runs: Sequence[dict[str, Any]]) -> dict[tuple[str,
         weights = (point.cells_dense or 1) / point.settings["bits"]  # offset, one-bit cells
         found[key] = [
             (point.cells or 0) / (point.cells_dense or 1),
-            (point.metadata or 0) / weights,
+            None if point.metadata is None else point.metadata / weights,
             point.reads,
         ]
     return found
@@ -140,7 +140,7 @@ def markdown(lines: Sequence[dict[str, Any]]) -> str:
             FREED.get(one["model"], f"{one['model']} %"),
             f"{one['encoding']}, {one['polarity']}",
             f"{cells:.2f}",
-            f"{bits:.3f}",
+            "map" if one["knows"] == "map at reading" else "" if bits is None else f"{bits:.3f}",
             "" if reads is None else f"{reads:.1f}",
             "" if reads is None else f"{reads * READ:.2f}",
             f"{written(one):.1f}",
@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--curves", help="numbers of MORE, comma list; by default all")
     parser.add_argument("--chips", type=int, default=CHIPS)
     parser.add_argument("--most-rates", type=int, default=MOST_RATES)
-    parser.add_argument("--print", action="store_true", help="only print the tables")
+    parser.add_argument("--print", action="store_true", help="only fold the rows that are there")
     args = parser.parse_args()
     ask_for_devices(cores())
     folder = args.out / "rivals"

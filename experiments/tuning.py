@@ -30,6 +30,7 @@ from rerax.crossbar.keys import array_key
 from rerax.faults import Uniform
 
 CHIPS, STEPS, RATES = 8, 200, (8e-3, 2e-2)
+KEY = ("task", "rate", "seed", "steps")
 SEED = 0
 """Of the campaigns whose chips these are."""
 
@@ -96,10 +97,11 @@ def main() -> None:
                         raise SystemExit(code)
                     scores["tuned"].append(score(tuned, *given))
                 jax.clear_caches()
-            line = {"task": task, "rate": rate, "steps": args.steps, **scores}
+            line = {"task": task, "rate": rate, "seed": args.seed, "steps": args.steps, **scores}
             means = {name: float(np.mean(of)) for name, of in scores.items()}
             print(json.dumps({**line, "means": means}), flush=True)
-            found = [o for o in found if (o["task"], o["rate"]) != (task, rate)] + [line]
+            key = [line[name] for name in KEY]
+            found = [o for o in found if [o[name] for name in KEY] != key] + [line]
             file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

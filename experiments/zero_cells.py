@@ -338,16 +338,18 @@ def lines_markdown(lines: Sequence[dict[str, Any]]) -> str:
     return "\n".join(table)
 
 
-def parser_of_models(doc: str) -> argparse.ArgumentParser:
+def parser_of_models(doc: str, one_seed: bool = True) -> argparse.ArgumentParser:
     """The flags that say which models of the pruning study are measured, on what, and where to.
 
     Args:
         doc: docstring of the experiment.
+        one_seed: whether it takes models of one seed.
     """
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--work", type=Path, default="pruning-work", help="folder of the models")
     parser.add_argument("--data", default="nyu-mll/glue", help="GLUE folder or hub id")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the models")
+    if one_seed:
+        parser.add_argument("--seed", type=int, default=0, help="seed of the models")
     parser.add_argument("--tasks", default=",".join(TASKS), help="comma list")
     parser.add_argument("--max-examples", type=int, default=EXAMPLES)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for rows and results")

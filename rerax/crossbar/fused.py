@@ -73,6 +73,7 @@ def fused_product(
         interpret: run the kernel as plain operations.
     """
     (tokens, rows), columns = inputs.shape, len(codes)
+    assert not tokens % TOKENS
 
     def kernel(*refs: Any) -> None:
         x_ref, codes_ref, token_ref, scale_ref, bias_ref, *rest = refs
@@ -116,8 +117,8 @@ def quantise_vectors(
 ) -> tuple[Int8[Array, "T R"], Float32[Array, " T"]]:
     """Quantise the vectors that drive the wordlines as `quantise_inputs` does.
 
-    Scales are equal to the bit. Compilers may divide by a reciprocal here, so that a number within
-    a few steps of float32 of a tie may get the neighbouring code.
+    Scales of finite vectors are equal to the bit. Compilers may divide by a reciprocal here, so
+    that a number within a few steps of float32 of a tie may get the neighbouring code.
 
     Args:
         x: inputs; T in whole tiles, R a multiple of ROWS.
@@ -130,7 +131,7 @@ def quantise_vectors(
     def kernel(x_ref: Any, codes_ref: Any, scale_ref: Any) -> None:
         _write_codes(lambda at: x_ref[:, at].astype(jnp.float32), x.shape[1], codes_ref, scale_ref)
 
-    vectors, line = _vectors(x.shape[1])
+    vectors, line = _vectors(x)
     return pl.pallas_call(
         kernel,
         grid=(len(x) // VECTORS,),
@@ -189,7 +190,7 @@ def normed_vectors(
         _over(width, write, jnp.int32(0))
         _write_codes(lambda at: normed(at).astype(jnp.float32), width, codes_ref, token_ref)
 
-    vectors, line = _vectors(width)
+    vectors, line = _vectors(x)
     whole = pl.BlockSpec((width,), lambda i: (0,))
     return pl.pallas_call(
         kernel,
@@ -230,9 +231,10 @@ def _over(width: int, step: Callable[[Any, Any], Any], start: Any) -> Any:
     return lax.fori_loop(0, width // ROWS, lambda i, s: step(pl.ds(i * ROWS, ROWS), s), start)
 
 
-def _vectors(width: int) -> tuple[Any, Any]:
+def _vectors(x: Array) -> tuple[Any, Any]:
     """Give the blocks of token vectors, and of a number for each."""
-    vectors = pl.BlockSpec((VECTORS, width), lambda i: (i, 0))
+    assert not len(x) % VECTORS
+    vectors = pl.BlockSpec((VECTORS, x.shape[1]), lambda i: (i, 0))
     return vectors, pl.BlockSpec((VECTORS,), lambda i: (i,))
 
 

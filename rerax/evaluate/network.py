@@ -32,6 +32,8 @@ from rerax.models.bert.fused_layer import FusedLayer, can_fuse
 from rerax.models.bert.model import Embeddings, EncoderLayer, Head
 from rerax.models.stored import StoredModel, read_codes
 
+KERNELS = ("plain", "triton", "interpret")
+
 
 @dataclass(frozen=True)
 class Network:
@@ -49,6 +51,10 @@ class Network:
     dtype: str = "float32"
     lanes: int = 1
     kernels: str = "plain"
+
+    def __post_init__(self) -> None:
+        if self.kernels not in KERNELS:
+            raise ValueError(f"kernels {self.kernels!r}: give one of {', '.join(KERNELS)}")
 
 
 class DeviceBucket(NamedTuple):

@@ -140,6 +140,11 @@ def test_chips_answer_alike_through_kernels(dtype, most):
     assert not np.array_equal(plain.logits[0], plain.logits[1])
 
 
+def test_kernels_of_another_name_are_refused():
+    with pytest.raises(ValueError, match="kernels 'tritn': give one of plain, triton, interpret"):
+        Network(CONFIG, kernels="tritn")
+
+
 def test_lanes_run_through_the_same_kernels():
     one, two = outcome("interpret"), outcome("interpret", lanes=2)
     assert np.abs(one.logits - two.logits).max() < 1e-4

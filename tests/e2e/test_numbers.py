@@ -132,3 +132,48 @@ def test_the_picture_is_drawn_from_its_rows(tmp_path, monkeypatch):
     assert again.shape == there.shape
     assert np.abs(again - there).mean() < 0.005  # fonts may differ by versions, points may not
     assert picture.PICTURE.stat().st_size < 150_000
+
+
+def test_means_over_tasks_are_of_the_same_tasks_and_of_all_their_seeds(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(quoted.RESULTS.parent)
+    import nine_tables
+
+    def one(task, seed, ratio, learned=True, copies=True):
+        rates = {"rate_1": [0.01, None, 0.02], "rate_2": [0.02, 0.01, None], "rates": [0.01, 0.03]}
+        curves = {
+            label: {**rates, "T_2": [ratio, None, None]}
+            for label, curve in nine_tables.CURVES.items()
+            if not curve.is_plain
+        }
+        curves["bare"], curves["pruned"] = dict(rates), {**rates, "rate_2": [0.0, 0.0, 0.0]}
+        curves["copies"] |= {} if copies else {"T_2": [None] * 3, "rate_2": [None] * 3}
+        return {
+            "task": task,
+            "seed": seed,
+            "learned": learned,
+            "split": "validation",
+            "seen": False,
+            "examples": 9,
+            "majority": 0.5,
+            "se": 0.01,
+            "curves": curves,
+            "float_scores": {"dense": 0.9, "35": 0.89},
+        }
+
+    found = [
+        *(one("sst2", seed, 4.0) for seed in range(3)),
+        one("rte", 0, 16.0),
+        one("cola", 0, 1.0, copies=False),
+        one("wnli", 0, 1.0, learned=False),
+    ]
+    first, *_, last = nine_tables.mean_of_tasks(found)
+    assert first == "geometric mean of T: sst2, rte"
+    assert last == "8.0 ×"
+    table = nine_tables.markdown(found).splitlines()
+    assert len(table) == 2 + len(found) + 1
+    assert "not learned" in table[-2]
+    assert table[-4].count("lost at rate 0") == 1
+    nine_tables.draw(found, tmp_path / "drawn.png")
+    assert (tmp_path / "drawn.png").stat().st_size > 5000
+    nine_tables.draw(found[-1:], tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()

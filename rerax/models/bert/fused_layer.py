@@ -1,8 +1,10 @@
 """An encoder layer on a GPU, of kernels that end a product with the rest (`crossbar.fused`).
 
-`model.EncoderLayer` with `crossbars.crossbar_product` is the twin: sums of products are the same
-integers, the rest agrees to a few float32 steps. It serves layers whose six matrices all lie on
-crossbars with 8-bit inputs, in widths that the kernels can tile; others keep to the twin.
+`model.EncoderLayer` with `crossbars.crossbar_product` is the twin. From equal input codes the sums
+of products are the same integers; what follows is computed in float32 and rounded once, so that
+answers lie close to the twin's and are not equal to the bit. It serves layers whose six matrices
+all lie on crossbars with 8-bit inputs, in widths that the kernels can tile; others keep to the
+twin.
 """
 
 from collections.abc import Mapping
