@@ -80,7 +80,9 @@ def rows_of(out: Path, facts: dict[str, Any], folders: Sequence[str] = FOLDERS) 
             rows = store.read_rows(out / folder).to_pandas()
             own = rows.model_hash.isin(facts["models"].values())
             parts.append(rows[own & (rows.task == task) & (rows.data_hash == facts["data_hash"])])
-    rows = pd.concat(parts) if parts else pd.DataFrame(columns=["model_hash", "score", *KEY])
+    if not parts:
+        parts = [pd.DataFrame(columns=["model_hash", "score", "clean_score", *KEY])]
+    rows = pd.concat(parts)
     kinds = {hashed: f"{task}-{kind}" for kind, hashed in facts["models"].items()}
     rows = rows.assign(model=rows.model_hash.map(kinds))
     return rows.drop_duplicates(KEY)
