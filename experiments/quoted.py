@@ -51,8 +51,12 @@ HEADLINES = {
     "sign-magnitude, tested": ("dense", "sign_magnitude", "closest"),
 }
 """Curves of `zero_cells.py` that a sentence quotes: model, encoding and protection."""
+FITTED = ", fitted"
 RIVALS = {
     "bare": (("dense", "plain", "none"), ("over_vote",)),
+    "bare, alternating": (("dense", "alternate", "none"), ("rate_2",)),
+    "fitted": (("dense", "alternate", f"none{FITTED}"), ("rate_2",)),
+    "fitted values": (("dense", "alternate", f"closest{FITTED}"), ("rate_2",)),
     "vote": (("35", "plain", "msb:2x3:pruned"), ("rate_2", "T_1")),
     "written vote": (("35", "alternate", "msb:2x3:pruned:closest"), ("rate_2",)),
     "vote, alternating": (("35", "alternate", "msb:2x3:pruned"), ("over_vote",)),
@@ -166,9 +170,9 @@ def rivals() -> Quoted:
             continue  # no vote to set others against
         found[task] = compared.markdown(lines)
         by = {
-            (line["model"], line["polarity"], line["protection"]): line
+            (line["model"], line["polarity"], line["protection"] + line["refitted"] * FITTED): line
             for line in lines
-            if line["encoding"] == "offset" and not line["refitted"]
+            if line["encoding"] == "offset"
         }
         for name, (key, quoted) in RIVALS.items():
             for what in quoted:
