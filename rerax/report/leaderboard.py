@@ -175,7 +175,7 @@ class _Curve:
         if base is not None and common:
             above = self.tolerated(common, self.clean, budget)
             below = base.tolerated(common, base.clean, budget)
-            if self.is_inside(above[0]) and base.is_inside(below[0]):
+            if self.is_inside(float(above[0])) and base.is_inside(float(below[0])):
                 ratio = ratio_with_interval(above, below)
         return Standing(
             self.points,
