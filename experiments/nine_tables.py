@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from study import markdown as as_table
 from zero_cells import Curve, fold, scores, span
 
 from rerax.campaign import store
@@ -173,7 +174,8 @@ def title(one: dict[str, Any]) -> str:
 def markdown(found: Sequence[dict[str, Any]]) -> str:
     """Rates at which means are two points below the dense model, a row for each task and seed."""
     heads = ["task", "examples", "larger class", "dense, float (SE)", "pruned, float"]
-    table = [heads + [_said(label) for label in CURVES]]
+    heads += [_said(label) for label in CURVES]
+    table = []
     for one in found:
         floats = one["float_scores"]
         dense, pruned = ("" if floats[k] is None else hundredths(floats[k]) for k in MODELS)
@@ -187,7 +189,7 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
                 text += f"; {times:.1f} ×" if times else ""
             row.append(text)
         table.append(row)
-    return _table([*table, mean_of_tasks(found)])
+    return as_table(heads, [*table, mean_of_tasks(found)])
 
 
 def mean_of_tasks(found: Sequence[dict[str, Any]]) -> list[str]:
@@ -211,7 +213,7 @@ def mean_of_tasks(found: Sequence[dict[str, Any]]) -> list[str]:
 
 def headlines(found: Sequence[dict[str, Any]]) -> str:
     """Mean scores at AT with intervals and chips, a row for each task and seed."""
-    table = [["task", *(_said(label) for label in CURVES)]]
+    heads, table = ["task", *(_said(label) for label in CURVES)], []
     for one in found:
         row = [title(one)]
         for curve in (one["curves"].get(label) for label in CURVES):
@@ -222,13 +224,14 @@ def headlines(found: Sequence[dict[str, Any]]) -> str:
             text = f"{hundredths(curve['mean'], digits=1)} ({low} to {high})"
             row.append(f"{text}, {curve['chips']}")
         table.append(row)
-    return _table(table)
+    return as_table(heads, table)
 
 
 def yields(found: Sequence[dict[str, Any]]) -> str:
     """Shares of chips within budgets at AT, and when chips first fail, of the headline tasks."""
     budgets = [f"within {100 * b:g} points of the dense model, %" for b in BUDGETS]
-    table = [["task", "scheme", "chips", *budgets, "rate at which a chip is first a point below"]]
+    heads = ["task", "scheme", "chips", *budgets, "rate at which a chip is first a point below"]
+    table = []
     for one in found:
         for label, curve in one["curves"].items():
             if not PLANS[one["task"]].headline or "fails first at" not in curve:
@@ -241,7 +244,7 @@ def yields(found: Sequence[dict[str, Any]]) -> str:
             quartiles = f"{', '.join(ends)} (quartiles of {PLANS[one['task']].chips})"
             row = [title(one), _said(label), str(curve["chips"]), *shares, quartiles]
             table.append(row)
-    return _table(table)
+    return as_table(heads, table)
 
 
 def draw(found: Sequence[dict[str, Any]], file: Path) -> None:
@@ -284,8 +287,3 @@ def _said(label: str, quote: str = "`") -> str:
     curve = CURVES[label]
     freed = "" if curve.model == "dense" else f", {curve.model} % freed"
     return f"{quote}{curve.protection}{quote}{freed}" if label != "bare" else "bare"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -18,9 +18,8 @@ whose dense model is not two standard errors above its larger class counts as no
 at rate 0 and at AT, and stands in the tables, but has no rates and no share in means.
 
 Leaves `nine_tasks.json`. About an hour a task and seed on two CPU cores, trained models included;
-`--print` computes no chip: it folds the rows that
-`nine_tasks.json` knows of again. Expected: T_2 of the code above that of the vote in
-every task that was learned.
+`--print` computes no chip: it folds the rows that `nine_tasks.json` knows of again. Expected: T_2
+of the code above that of the vote in every task that was learned.
 """
 
 import json

@@ -154,8 +154,8 @@ def compare_rows(here: str, rows: pa.Table, there: str, others: pa.Table) -> Non
     for mine in rows.to_pylist():
         row = theirs.get(mine["chip"], mine)
         skip = _MAY_DIFFER | (_SCORES if row["platform"] != mine["platform"] else set())
-        # repr, since a prediction may be NaN and NaN equals nothing
         skip = skip | {name for name in _ADDED if row[name] is None or mine[name] is None}
+        # repr, since a prediction may be NaN and NaN equals nothing
         wrong = [n for n in mine if n not in skip and repr(row[n]) != repr(mine[n])]
         if wrong:
             raise ValueError(

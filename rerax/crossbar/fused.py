@@ -25,12 +25,19 @@ VECTORS = 16
 """Token vectors of a program of the row kernels."""
 
 _MAGIC, _MAGIC_BITS = 1.5 * 2**23, 0x4B400000
-_ERF = (7.853861e-5, -8.010194e-4, 5.188328e-3, -2.685381e-2, 1.128358515e-1, -3.761262582e-1)
-_ERF_FIRST = 1.128379167
-_NEAR = (2.326819970e-2, -1.387039389e-1, 3.687424675e-1, -5.824733027e-1, 6.210004622e-1)
-_NEAR_LAST = (-4.944515323e-1, 3.404879938e-1, -2.741127028e-1, 5.638259427e-1)
-_FAR = (-1.047766400e1, 1.297719955e1, -7.495518718, 2.921019019, -1.015265279, 4.218463358e-1)
-_FAR_LAST = (-2.820767440e-1, 5.641895068e-1)
+_ERF = (
+    *(7.853861e-5, -8.010194e-4, 5.188328e-3, -2.685381e-2),
+    *(1.128358515e-1, -3.761262582e-1, 1.128379167),
+)
+_NEAR = (
+    *(2.326819970e-2, -1.387039389e-1, 3.687424675e-1, -5.824733027e-1, 6.210004622e-1),
+    *(-4.944515323e-1, 3.404879938e-1, -2.741127028e-1, 5.638259427e-1),
+)
+_FAR = (
+    *(-1.047766400e1, 1.297719955e1, -7.495518718, 2.921019019),
+    *(-1.015265279, 4.218463358e-1, -2.820767440e-1, 5.641895068e-1),
+)
+"""Of erf below 1, and of erfc below 2 and above."""
 
 
 def fits(rows: int, columns: int) -> bool:
@@ -261,12 +268,10 @@ def _gelu(x: AnyArray) -> Any:
     """
     z = jnp.abs(x) * jnp.float32(0.5**0.5)
     square = z * z
-    inner = z * (_polynomial(_ERF, square) * square + jnp.float32(_ERF_FIRST))
+    inner = z * _polynomial(_ERF, square)
     safe = jnp.maximum(z, jnp.float32(0.5))
     far = 1 / (safe * safe)
-    tail = jnp.where(
-        z < 2, _polynomial(_NEAR + _NEAR_LAST, far), _polynomial(_FAR + _FAR_LAST, far)
-    )
+    tail = jnp.where(z < 2, _polynomial(_NEAR, far), _polynomial(_FAR, far))
     tail = jnp.exp(-square) / safe * tail
     lower = jnp.where(z < 1, 1 - inner, tail)  # erfc of the magnitude
     return jnp.float32(0.5) * x * jnp.where(x < 0, lower, 2 - lower)
