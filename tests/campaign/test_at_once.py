@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from folders import PAIRS, POINT, fill, make_rows, names, same
-from paths import RESULTS
+from paths import GOLDEN
 
 from rerax.campaign import maintain, store
 from rerax.campaign.block import Block
@@ -29,7 +29,7 @@ from rerax.campaign.schema import SCHEMA
 from rerax.io import whole_file
 from rerax.sealed import write_sealed
 
-COMMITTED = RESULTS / "sst2_encodings"
+COMMITTED = GOLDEN / "first_format"
 POINT_HASH = POINT.hash[:16]
 
 
@@ -337,4 +337,4 @@ def test_an_old_side_file_with_no_numbers_is_made_again(tmp_path):
     with pytest.warns(UserWarning, match="computed again"):
         open_folder(tmp_path / "old", 0, 1, manifest["pairs"])
     assert read_references(tmp_path / "old") == {}
-    assert len(pd.read_parquet(tmp_path / "old")) == 320
+    assert len(pd.read_parquet(tmp_path / "old")) == 80

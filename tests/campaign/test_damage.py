@@ -22,7 +22,7 @@ import pytest
 import quick_campaign
 import tiny
 from folders import PAIRS, POINT, fill, make_rows, names, same
-from paths import PYTHONPATH, RESULTS
+from paths import GOLDEN, PYTHONPATH
 
 from rerax import io as files
 from rerax.campaign import runner, store
@@ -52,7 +52,7 @@ from rerax.report import write_page
 from rerax.report.figures import _save
 from rerax.sealed import is_sealed, write_sealed
 
-COMMITTED = RESULTS / "sst2_encodings"
+COMMITTED = GOLDEN / "first_format"
 
 
 def content(path):
