@@ -27,7 +27,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tolerance import round_rate
 
 from rerax.campaign import store
 from rerax.campaign.maintain import compact
@@ -121,6 +120,11 @@ def scores(rows: pd.DataFrame, curve: Curve) -> pd.DataFrame:
         & (rows.rate > 0)
     ]
     return own.pivot_table("score", "rate", "chip").dropna(axis=1)
+
+
+def round_rate(rate: float) -> float:
+    """Round to two significant digits, so that a second run asks for the same points."""
+    return float(f"{rate:.1e}")
 
 
 def next_rate(means: Mapping[float, float], clean: float, dense: float, most: int) -> float | None:

@@ -42,7 +42,7 @@ def many_rows():
 ROWS = {
     "encodings": lambda: read_rows(RESULTS / "sst2_encodings"),
     "lines": lambda: read_rows(RESULTS / "line_faults"),
-    "tolerance": lambda: read_rows(RESULTS / "tolerance"),
+    "rivals": lambda: read_rows(RESULTS / "rivals"),
     "places": heat_rows,
     "many": many_rows,
 }

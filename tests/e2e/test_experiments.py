@@ -54,8 +54,6 @@ REDUCED = {
     "pruning": "--tasks sst2 --seeds 0 --sparsities 0,0.21 --max-examples 8 --rows OUT/rows.jsonl",
     "read_error": "--chips 2 --schemes none;closest --out OUT/read_error.json",
     "report_size": "--chips 4 --out OUT/report_size.json",
-    "tolerance": "--tasks sst2 --encodings offset --schemes msb:2x3:pruned --most-chips 2 "
-    "--max-examples 8 --out OUT",
     "yield_curve": STUDY,
     "fault_training": "--tasks sst2 --seed 1 --models hardened35 --max-examples 8 --out OUT",
     "rivals": f"{FEW} --tasks sst2 --seed 1 --curves 0,1 --most-rates 2 --out OUT",
@@ -75,7 +73,6 @@ MADE = {
     "line_faults": ["OUT/line_faults.json", "OUT/line_faults/_campaign.json"],
     "picture": ["OUT/picture.png"],
     "pruning": ["OUT/rows.jsonl", "NEW/sst2-0-21/gates.safetensors"],
-    "tolerance": ["OUT/tolerance/_campaign.json", "OUT/figures/tolerance.png"],
     **{
         name: [f"OUT/{name}.json", f"OUT/figures/{name}.png"]
         for name, given in REDUCED.items()

@@ -94,19 +94,6 @@ def test_one_command_writes_the_numbers(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == "a.md, line 1: gpu chip: '1.0', by the rows '22.7'\n"
 
 
-def test_the_tolerance_file_is_what_its_rows_say():
-    file = quoted.RESULTS / "tolerance.json"
-    lines = json.loads(file.read_text(encoding="utf-8"))
-    quoted.folded.refold(lines, quoted.store.read_rows(quoted.RESULTS / "tolerance"))
-    made, committed = map(rounded, (json.dumps(lines), file.read_text(encoding="utf-8")))
-    assert made == committed
-
-
-def rounded(text):
-    """Read JSON but for the last digits of its numbers, which sums of another processor move."""
-    return json.loads(text, parse_float=lambda number: float(f"{float(number):.12g}"))
-
-
 def test_the_file_of_rates_borne_is_what_its_rows_say():
     said = json.loads((quoted.RESULTS / "zero_cells.json").read_text(encoding="utf-8"))
     rows = quoted.store.read_rows(quoted.RESULTS / "zero_cells").to_pandas()
