@@ -5,10 +5,10 @@
 MODEL is the pretrained BERT that `pruning.py` began with, WORK what it left. For every task:
 TASK-SEED-hardened is trained as TASK-SEED-dense was (steps, rate of learning, no teacher), through
 the codes of chips with RATE stuck cells, another chip at every step; TASK-SEED-clipped the same
-with weights clipped; TASK-SEED-hardened35 goes on from TASK-SEED-35 for as many steps as its last
-stage had, with its teacher. A chip of a training is met in no campaign. About an hour a task on two
-CPU cores; `rivals.py` then measures them at rates of its own. Leaves `fault_training.json`: scores
-without faults, and commands.
+with weights clipped; TASK-SEED-hardened35 and TASK-SEED-clipped35 go on from TASK-SEED-35 for as
+many steps as its last stage had, with its teacher. A chip of a training is met in no campaign.
+About half an hour a task on two CPU cores; `rivals.py` then measures them at rates of its own.
+Leaves `fault_training.json`: scores without faults, and commands.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from rerax.cli import main as rerax
 
 RESULTS = Path(__file__).parent / "results"
 RATE, LARGEST = 0.01, 0.15
-MODELS = ("hardened", "clipped", "hardened35")
+MODELS = ("hardened", "clipped", "hardened35", "clipped35")
 
 
 def command(model: str, task: str, seed: int, most: int | None = None) -> list[str]:
@@ -34,13 +34,13 @@ def command(model: str, task: str, seed: int, most: int | None = None) -> list[s
         task, seed: of the models it belongs to.
         most: examples to learn from, at most.
     """
-    pruned = model == "hardened35"
+    pruned = model.endswith("35")
     sparsity = 0.35 if pruned else 0.0
     start = f"WORK/{name(task, seed, sparsity)}" if pruned else "MODEL"
     given = flags(task, seed, sparsity, start, most)
     given[given.index("--out") + 1] = f"WORK/{task}-{seed}-{model}"
     given += ["--faults", "uniform", "--rate", f"{RATE:g}"]
-    return [*given, "--clip-weights", f"{LARGEST:g}"] if model == "clipped" else given
+    return [*given, "--clip-weights", f"{LARGEST:g}"] if "clipped" in model else given
 
 
 def main() -> None:

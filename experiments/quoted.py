@@ -6,7 +6,6 @@ a whole table. With how many digits a number is written, the page says. Assertio
 words around the numbers claim. `make numbers` writes the pages anew (`tests/helpers/quoting.py`).
 """
 
-import itertools
 import json
 import math
 import re
@@ -28,7 +27,6 @@ import rare_failures as splitting
 import read_error
 import rivals as compared
 import sampled_examples as drawn
-import tolerance as folded
 import yield_curve
 import zero_cells as borne
 
@@ -58,9 +56,12 @@ RIVALS = {
     "fitted": (("dense", "alternate", f"none{FITTED}"), ("rate_2",)),
     "fitted values": (("dense", "alternate", f"closest{FITTED}"), ("rate_2",)),
     "vote": (("35", "plain", "msb:2x3:pruned"), ("rate_2", "T_1")),
-    "written vote": (("35", "alternate", "msb:2x3:pruned:closest"), ("rate_2",)),
+    "written vote": (("35", "alternate", "msb:2x3:pruned:closest"), ("rate_2", "over_vote")),
     "vote, alternating": (("35", "alternate", "msb:2x3:pruned"), ("over_vote",)),
     "code": (("35", "alternate", "code:golay:4:pruned"), ("over_vote",)),
+    "clipped": (("clipped", "alternate", "none"), ("rate_2", "over_vote")),
+    "clipped code": (("clipped35", "alternate", "code:golay:4:pruned"), ("rate_2", "over_vote")),
+    "clipped, written": (("clipped", "alternate", "closest+sign"), ("rate_2",)),
     "bits and values": (("dense", "alternate", "closest+bit"), ("rate_2", "over_vote")),
     "copies": (("dense", "alternate", "duplicate:3"), ("rate_2", "over_vote")),
     "erasures": (("35", "alternate", "code:golay:4:pruned:erasures"), ("rate_2", "over_vote")),
@@ -123,26 +124,6 @@ def pruning() -> Quoted:
     }
 
 
-def tolerance() -> Quoted:
-    lines = _result("tolerance")
-    by = {(one["task"], one["encoding"], one["scheme"]): one for one in lines}
-    sst2, stsb = (by[task, "offset", ZERO_SPACE] for task in ("sst2", "stsb"))
-    known = by["stsb", "offset", f"{ZERO_SPACE}:erasures"]
-    even = store.read_rows(RESULTS / "tolerance").to_pandas().query("sa1_share == .5 & rate > 0")
-    at, lost = even[even.protection == "none"].rate.iloc[0], []
-    for scheme, times in {"none": 1, ZERO_SPACE: 9}.items():
-        own = even[(even.protection == scheme) & (abs(even.rate - times * at) < 1e-9)]
-        assert len(own) == 32
-        lost.append((100 * (own.clean_score - own.score).mean(), 100 * own.score.sem()))
-    return {
-        **{task: folded.markdown(lines, task) for task in folded.TASKS},
-        "T": [sst2["T"], *sst2["T_interval"], stsb["T"], *stsb["T_interval"]],
-        "foretold": [sst2["T_predicted"], stsb["T_predicted"], known["T"]],
-        "two's complement": [by[t, "twos_complement", ZERO_SPACE]["T"] for t in ("sst2", "stsb")],
-        "even": [*lost[0], at, *lost[1]],
-    }
-
-
 def zero_cells() -> Quoted:
     """Fault rates borne without an extra cell, by task; "kinds" are lines and clusters."""
     found: dict[str, str | Sequence[float]] = {}
@@ -164,7 +145,8 @@ def zero_cells() -> Quoted:
 
 def rivals() -> Quoted:
     """Tables of every protection, by task; rates that some bear, and times the vote's."""
-    found: dict[str, str | Sequence[float]] = {}
+    tables = compared.at_same_rates(RESULTS)
+    found: dict[str, str | Sequence[float]] = {f"{t} trained": text for t, text in tables.items()}
     for task, lines in _result("rivals").items():
         if not any("over_vote" in line for line in lines):
             continue  # no vote to set others against
@@ -257,27 +239,22 @@ def coverage() -> Quoted:
 
 
 def _raw_points(found: Sequence[Mapping[str, Any]]) -> Quoted:
-    """Mean and lowest coverage of points with five distinct scores or more; what falls short."""
+    """Coverage of points: mean, lowest, and how often an interval misses without a mark."""
+    points = [x for x in found if x["of"] == "points"]
     by: dict[str, list[float]] = {}
-    points = [x for x in found if x["values"] >= 5]
-    for half, marked in itertools.product(("tuned", "shown"), (False, True)):
-        rows = [x for x in points if (x["half"], x["marked"]) == (half, marked)]
-        numbers = by.setdefault(half + ", marked" * marked, [len(rows)])
-        for column in (f"{x} {n}" for n in (32, 64) for x in ("t_interval", "mean_interval")):
-            numbers += [100 * statistics.mean(x[column] for x in rows)]
-            numbers += [100 * min(x[column] for x in rows)]
-    low = [x for x in points if x["mean_interval 32"] < 0.9]
-    assert all(x["marked"] for x in found if x in low or x["values"] < 5)
-    assert min(x["mean_interval 64"] for x in points) > 0.9
-    shown = [100 * x["mean_interval 32"] for x in points if x["half"] == "shown"]
-    two = [100 * x["mean_interval 32"] for x in found if x["half"] == "two scores"]
-    assert statistics.mean(shown) >= 93.5
-    return {
-        **by,
-        "shown half": [len(shown), statistics.mean(shown)],
-        "low": [len(low), 90, 100 * min(x["mean_interval 32"] for x in low)],
-        "two scores": two[:2],
-    }
+    for marked in (False, True):
+        rows = [x for x in points if x["marked"] == marked]
+        numbers = by.setdefault("marked" if marked else "not marked", [len(rows)])
+        for n in (32, 64):
+            for column in (f"t_interval {n}", f"mean_interval {n}"):
+                numbers += [100 * statistics.mean(x[column] for x in rows)]
+                numbers += [100 * min(x[column] for x in rows)]
+            numbers += [100 * statistics.mean(x[f"missed, not marked {n}"] for x in rows)]
+    pooled = [100 * statistics.mean(x[f"mean_interval {n}"] for x in points) for n in (32, 64)]
+    two = [100 * x["mean_interval 32"] for x in found if x["of"] == "two scores"]
+    assert all(x["marked"] for x in found if x["values"] < 5)
+    assert min(pooled) >= 93.5
+    return {**by, "points": [len(points), *pooled], "two scores": two[:2]}
 
 
 def rare_coverage() -> Quoted:

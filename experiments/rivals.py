@@ -21,6 +21,7 @@ copies, nearest values before flips, both together first.
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from zero_cells import (
     line_of,
     measure,
     parser_of_models,
+    run_points,
     scores,
     span,
     tolerated,
@@ -48,6 +50,7 @@ from rerax.campaign.maintain import compact
 from rerax.campaign.manifest import MANIFEST, read_provenance
 from rerax.evaluate.devices import ask_for_devices, cores
 from rerax.report import summarise_points
+from rerax.stats import mean_interval
 from rerax.stats.tolerated import ratio_with_interval
 
 CHIPS = 64
@@ -76,12 +79,29 @@ HARDENED = (
     Curve("hardened", "offset", "alternate", "none", (2e-3, 4e-3, 8e-3)),
     Curve("clipped", "offset", "alternate", "none", (2e-3, 4e-3, 8e-3)),
     Curve("hardened35", "offset", "alternate", "code:golay:4:pruned", (0.03, 0.06, 0.1)),
+    Curve("clipped35", "offset", "alternate", "code:golay:4:pruned", (0.03, 0.06, 0.1)),
+    Curve("clipped", "offset", "alternate", "closest+sign", (0.06, 0.1, 0.17)),
+    Curve("clipped", "sign_magnitude", "inverted", "none", (8e-3, 1.5e-2, 3e-2)),
 )
 """Models of `fault_training.py`, where they are there."""
+SAME_RATES = (0.01, 0.03, 0.08)
+"""Rates at which training and protection are compared; the first is the training's."""
+CODE = Curve("35", "offset", "alternate", "code:golay:4:pruned", SAME_RATES)
+"""The best that knows nothing of a chip, in offset."""
+BARE = Curve("dense", "offset", "alternate", "none", SAME_RATES)
+TOGETHER = {
+    "bare": BARE,
+    "bare, trained with faults": replace(BARE, model="hardened"),
+    "bare, trained with faults, clipped": replace(BARE, model="clipped"),
+    "code": CODE,
+    "code, trained with faults": replace(CODE, model="hardened35"),
+    "code, trained with faults, clipped": replace(CODE, model="clipped35"),
+}
 TRAINED = {
     "hardened": ", trained with faults",
     "clipped": ", trained with faults, clipped",
     "hardened35": ", trained with faults",
+    "clipped35": ", trained with faults, clipped",
 }
 READ, WRITE = 0.12, 0.35
 """Energy in pJ of sensing a cell, and at most of writing one: a model of a 1T1R cell checked by
@@ -90,7 +110,7 @@ abstract, which names no node)."""
 MARCH = 5
 """Reads, and writes, of each cell in a march test of 10 operations (March C-)."""
 REFITTED = ", biases and norms fitted"
-FREED = {"dense": "0", "hardened": "0", "clipped": "0", "hardened35": "35 %"}
+FREED = {"dense": "0", "hardened": "0", "clipped": "0", "hardened35": "35 %", "clipped35": "35 %"}
 """Share of the weights that is freed; of other models their name says it."""
 
 
@@ -175,11 +195,18 @@ def main() -> None:
             workload = workload_of(args.work, task, curve.model, *given)
             top = dense_score(workload_of(args.work, task, "dense", *given), folder)
             measure(workload, curve, top, args.chips, args.most_rates, folder)
+        for curve in [] if args.print else TOGETHER.values():
+            if (args.work / f"{task}-{args.seed}-{curve.model}").is_dir():
+                workload = workload_of(args.work, task, curve.model, *given)
+                points = [curve.point(workload, rate) for rate in SAME_RATES]
+                run_points(workload, points, args.chips, folder)
     if not args.print:
         compact(folder)
     found = compare(args.out, args.chips)
     for lines in found.values():
         print(markdown(lines), end="\n\n")
+    for text in at_same_rates(args.out, args.chips).values():
+        print(text, end="\n\n")
     file = args.out / "rivals.json"
     file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
@@ -191,11 +218,8 @@ def compare(out: Path, chips: int = CHIPS) -> dict[str, list[dict[str, Any]]]:
         out: where the folders of rows are, and what `refit.py` has left.
         chips: of each point.
     """
-    places = (out / "zero_cells", out / "rivals")
-    folders = [place for place in places if (place / MANIFEST).is_file()]
-    rows = pd.concat([store.read_rows(place).to_pandas() for place in folders])
-    rows = rows[rows.chip < chips].drop_duplicates(["point_hash", "model_hash", "chip"])
-    runs = [run for place in folders for run in read_provenance(place)]
+    rows = rows_of(out, chips)
+    runs = [run for place in _folders(out) for run in read_provenance(place)]
     found = {}
     for task in [task for task in TASKS if task in set(rows.task)]:
         own = rows[rows.task == task]
@@ -205,6 +229,55 @@ def compare(out: Path, chips: int = CHIPS) -> dict[str, list[dict[str, Any]]]:
         for line in found[task]:
             line["costs"] = taken[f"{task}-{line['model']}", line["encoding"], line["protection"]]
     return found
+
+
+def at_same_rates(out: Path, chips: int = CHIPS) -> dict[str, str]:
+    """Give a table of each task: models trained with faults, and codes, at the same rates.
+
+    Args:
+        out: where the folders of rows are.
+        chips: of each point.
+    """
+    rows, found = rows_of(out, chips), {}
+    head = " | ".join(f"at {rate:g} | over the code" for rate in SAME_RATES)
+    for task in [task for task in TASKS if task in set(rows.task)]:
+        own = rows[rows.task == task]
+        code = scores(own, CODE)
+        lines = []
+        for label, curve in TOGETHER.items():
+            score = scores(own, curve)
+            if not {*SAME_RATES} <= {*score.index} & {*code.index}:
+                continue
+            clean = own[own.model == f"{task}-{curve.model}"]
+            clean = clean[clean.protection == curve.protection].clean_score.iloc[0]
+            shown = [label, f"{100 * clean:.2f}"]
+            for rate in SAME_RATES:
+                faulty = 100 * score.loc[rate]
+                gained = (faulty - 100 * code.loc[rate]).to_numpy()
+                low, high = mean_interval(gained)
+                shown.append(f"{faulty.mean():.2f} ± {faulty.sem():.2f}")
+                between = f"{gained.mean():+.2f} ({low:+.2f} to {high:+.2f})"
+                shown.append("" if curve is CODE else between)
+            lines.append(f"| {' | '.join(shown)} |")
+        if len(lines) > 1:
+            table = [
+                f"| | no faults | {head} |",
+                "| --- " * (2 + 2 * len(SAME_RATES)) + "|",
+                *lines,
+            ]
+            found[task] = "\n".join(table)
+    return found
+
+
+def rows_of(out: Path, chips: int) -> pd.DataFrame:
+    """Read the rows of the first chips of both folders, each once."""
+    rows = pd.concat([store.read_rows(place).to_pandas() for place in _folders(out)])
+    return rows[rows.chip < chips].drop_duplicates(["point_hash", "model_hash", "chip"])
+
+
+def _folders(out: Path) -> list[Path]:
+    places = (out / "zero_cells", out / "rivals")
+    return [place for place in places if (place / MANIFEST).is_file()]
 
 
 def refits(out: Path, task: str) -> list[tuple[Curve, pd.DataFrame, dict[str, Any]]]:
