@@ -125,7 +125,7 @@ class Worker:
             if left:
                 bare[name] = sorted({*bare.get(name, ()), *left}, key=MATRICES.index)
         for name, matrices in bare.items():
-            warnings.warn(unprotected_text(name, matrices), stacklevel=2)
+            warnings.warn(unprotected_text([name], matrices), stacklevel=2)
         longest = max(len(row) for row in inputs.examples.ids)
         check_length(max(longest, 4), inputs.config.positions)
         check_ids(inputs.examples.ids, inputs.config.vocab_size)

@@ -181,10 +181,11 @@ class Progress:
         return f"{what}{at.task} {at.encoding} {at.fault.text}{where} rate {rate_text(at.rate)}"
 
 
-def unprotected_text(protection: str, matrices: Sequence[str]) -> str:
-    """Say which matrices a protection leaves alone, having no gates."""
-    names = ", ".join(matrices)
-    return f"{protection} leaves {names} unprotected: without gates they have no freed cells"
+def unprotected_text(protections: Sequence[str], matrices: Sequence[str]) -> str:
+    """Say which matrices some protections leave alone, having no gates."""
+    who, names = ", ".join(protections), ", ".join(matrices)
+    leave = "leaves" if len(protections) == 1 else "leave"
+    return f"{who} {leave} {names} unprotected: without gates they have no freed cells"
 
 
 def read_workload(

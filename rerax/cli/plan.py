@@ -85,7 +85,7 @@ def plan(
         "plan_rate": rate,
         **({} if spec.polarity == "plain" else {"polarity": spec.polarity}),
     }
-    notes = [unprotected_text(protection, bare)] if bare else []
+    notes = [unprotected_text([protection], bare)] if bare else []
     _print_accounts({**accounts, "all": total(accounts)}, asked, notes, wide)
     if json is not None:
         save_plan(json, accounts, asked)

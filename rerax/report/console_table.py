@@ -112,7 +112,7 @@ def _beside(
         Column("(gain 95 %)", ["" if g is None else _signed(g.summary) for g in mine], rank=9),
     ]
     plainest = dict.fromkeys(gain.over for gain in found.values())
-    note = f"gain: points over {', '.join(plainest)} on the same chips"
+    note = f"gain: points over {' or '.join(plainest)} on the same chips"
     if any(gain.cells for gain in found.values()):
         cells = [f"{g.cells:.2f}" if g is not None and g.cells else "" for g in mine]
         columns.append(Column("cells", cells, rank=4))
@@ -126,6 +126,10 @@ def _beside(
         columns.append(Column("knows", known, number=False, rank=4))
         note += "; knows: what a scheme must know of the chip"
     return columns, [note]
+
+
+def _first_of(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def _footnotes(
@@ -145,18 +149,14 @@ def _footnotes(
     several = [
         name for name in ("task", "model") if len({point.settings[name] for point in points}) > 1
     ]
-    clean = {
-        tuple(point.settings[n] for n in (*several, "encoding", "bits", "protection")): (
-            point.clean_score
-        )
-        for point in points
-    }
-    if len(set(clean.values())) == 1:
-        notes[1] += f"; clean score {hundredths(points[0].clean_score)}"
-    else:
-        notes[1] += "; clean score " + ", ".join(
-            f"{hundredths(score)} ({' '.join(map(str, key))})" for key, score in clean.items()
-        )
+    clean: dict[str, dict[str, None]] = {}  # score -> which have it
+    for point in points:
+        key = (point.settings[n] for n in (*several, "encoding", "bits", "protection"))
+        clean.setdefault(hundredths(point.clean_score), {})[" ".join(map(str, key))] = None
+    notes[1] += "; clean score " + ", ".join(
+        score if len(clean) == 1 else f"{score} ({_first_of(list(those))})"
+        for score, those in clean.items()
+    )
     degenerate = sum(point.degenerate for point in points)
     if degenerate:
         notes.append(f"degenerate chips (constant or not finite predictions): {degenerate}")

@@ -182,7 +182,9 @@ def _reads(first: Mapping[str, Any], told: Sequence[Mapping[str, Any]]) -> float
 def unprotected_matrices(
     points: Sequence[PointSummary], runs: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """Name the matrices that each protection leaves as they are; the rows do not know.
+    """Name the matrices that protections leave as they are, a line for each set of matrices.
+
+    The rows do not know.
 
     Args:
         points: points of the campaign.
@@ -192,17 +194,18 @@ def unprotected_matrices(
     here = {tuple(point.settings[n] for n in ("task", "model", "protection")) for point in points}
     pairs = {f"{task}/{model}" for task, model, _ in here}
     shown_under = {(f"{task}/{model}", protection) for task, model, protection in here}
-    told = {
-        (pair, protection): matrices
-        for run in runs
-        for pair, found in (run.get("unprotected") or {}).items()
-        for protection, matrices in found.items()
-        if (pair, protection) in shown_under
-    }
-    return [
-        unprotected_text(protection, matrices) + (f" ({pair})" if len(pairs) > 1 else "")
-        for (pair, protection), matrices in sorted(told.items())
-    ]
+    told: dict[tuple[str, ...], set[tuple[str, str]]] = {}
+    for run in runs:
+        for pair, found in (run.get("unprotected") or {}).items():
+            for protection, matrices in found.items():
+                if (pair, protection) in shown_under:
+                    told.setdefault(tuple(matrices), set()).add((pair, protection))
+    lines = []
+    for matrices, named in sorted(told.items()):
+        of, schemes = (sorted(set(parts)) for parts in zip(*named, strict=True))
+        where = f" ({', '.join(of)})" if len(pairs) > 1 else ""
+        lines.append(unprotected_text(schemes, matrices) + where)
+    return lines
 
 
 def sampled_note(points: Sequence[PointSummary]) -> list[str]:

@@ -9,7 +9,7 @@ from rerax.report import findings
 from rerax.report.compare import make_panels
 from rerax.report.format import hundredths, interval
 from rerax.report.heat_maps import make_heat_maps
-from rerax.report.summary import differ_beyond_chance, summarise_points
+from rerax.report.summary import differ_beyond_chance, summarise_points, unprotected_matrices
 from rerax.stats import paired_difference, wilson
 from rerax.stats.stopping import Rule
 
@@ -259,6 +259,20 @@ def test_warnings_are_told_where_they_apply():
     ):  # fmt: skip
         assert text.startswith(start)
         assert text.endswith(".")
+
+
+def test_schemes_that_leave_the_same_matrices_stand_in_one_warning():
+    schemes = ("code:golay:4:pruned", "msb:2x3:pruned")
+    kinds = [replace(POINT, model=m, protection=s) for m in ("a", "b") for s in schemes]
+    points = summarise_points(pa.concat_tables([make_rows(one, [0.5, 0.6]) for one in kinds]))
+    left = {"msb:2x3:pruned": ["pooler"], "code:golay:4:pruned": ["pooler"]}
+    only = {"msb:2x3:pruned": ["pooler", "classifier"], "bit": ["pooler"]}
+    runs = [{"unprotected": {f"{POINT.task}/a": left}}, {"unprotected": {f"{POINT.task}/b": only}}]
+    why = "unprotected: without gates they have no freed cells"
+    assert unprotected_matrices(points, runs) == [
+        f"code:golay:4:pruned, msb:2x3:pruned leave pooler {why} ({POINT.task}/a)",
+        f"msb:2x3:pruned leaves pooler, classifier {why} ({POINT.task}/b)",
+    ]
 
 
 def test_the_statistics_are_explained_as_the_rule_made_them():

@@ -196,6 +196,18 @@ def test_the_table_shows_what_varies_and_notes_what_does_not():
     assert "mixed" not in text
 
 
+def test_clean_scores_that_print_alike_stand_together():
+    tables = []
+    for clean, schemes in ((0.89, ("none", "bit")), (0.88, ("msb:2x3:lsb",))):
+        for scheme in schemes:
+            rows = make_rows(replace(POINT, protection=scheme), [0.8, 0.81])
+            at = rows.column_names.index("clean_score")
+            tables.append(rows.set_column(at, "clean_score", pa.array([clean] * 2)))
+    text = printed(pa.concat_tables(tables))
+    told = "clean score 89.00 (offset 8 none and 1 more), 88.00 (offset 8 msb:2x3:lsb)"
+    assert told in text
+
+
 def test_no_line_is_wrapped_or_cut_where_there_is_no_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     long = "allocation:" + "/".join(f"{name}=msb:2x3:pruned" for name in ("key", "query", "value"))
