@@ -50,9 +50,9 @@ interval misses though the chips drawn are not marked (10,000 campaigns):
     209 not marked          93.3 85.0, 95.3 87.1, 4.6        94.0 89.0, 95.4 92.3, 4.5
     30 marked               82.0 63.4, 86.2 63.8, 13.2       85.8 72.0, 89.2 76.7, 9.7
 
-Of the points that are not marked 15 stay below 92 at 32 chips. Marked ones have a few chips far
-below the rest, and no interval could help there: campaigns that miss hold none of these chips, and
-then look like campaigns of a law without them.
+Of the points that are not marked 15 stay below 92 at 32 chips. Campaigns that meet none of a
+point's few bad chips look like campaigns of a law without them, and no interval can know; how many
+of the misses are of this kind has not been counted.
 
 Wilson's interval of a yield: at least 91.7 (0.99, 102 chips), average over shares at least
 94.2; after stopping it falls to 92.1, Clopper and Pearson's covers at least 93.5.
