@@ -1,13 +1,14 @@
-"""Models trained through faults, for `rivals.py`: alone, clipped, and pruned for a code.
+"""Models trained through faults or with clipped weights, for `rivals.py`, dense and pruned.
 
     python experiments/fault_training.py --model MODEL --data DATA --work WORK [--tasks sst2]
 
 MODEL is the pretrained BERT that `pruning.py` began with, WORK what it left. For every task:
 TASK-SEED-hardened is trained as TASK-SEED-dense was (steps, rate of learning, no teacher), through
 the codes of chips with RATE stuck cells, another chip at every step; TASK-SEED-clipped the same
-with weights clipped; TASK-SEED-hardened35 and TASK-SEED-clipped35 go on from TASK-SEED-35 for as
-many steps as its last stage had, with its teacher. A chip of a training is met in no campaign.
-About half an hour a task on two CPU cores; `rivals.py` then measures them at rates of its own.
+with weights clipped, and TASK-SEED-onlyclipped with weights clipped and no stuck cell. Those whose
+name ends in 35 go on from TASK-SEED-35 for as many steps as its last stage had, with its teacher.
+A chip of a training is met in no campaign. An hour a task on two CPU cores (SST-2 half of it);
+`rivals.py` then measures them at rates of its own.
 Leaves `fault_training.json`: scores without faults, and commands.
 """
 
@@ -23,7 +24,7 @@ from rerax.cli import main as rerax
 
 RESULTS = Path(__file__).parent / "results"
 RATE, LARGEST = 0.01, 0.15
-MODELS = ("hardened", "clipped", "hardened35", "clipped35")
+MODELS = ("hardened", "clipped", "onlyclipped", "hardened35", "clipped35", "onlyclipped35")
 
 
 def command(model: str, task: str, seed: int, most: int | None = None) -> list[str]:
@@ -39,7 +40,8 @@ def command(model: str, task: str, seed: int, most: int | None = None) -> list[s
     start = f"WORK/{name(task, seed, sparsity)}" if pruned else "MODEL"
     given = flags(task, seed, sparsity, start, most)
     given[given.index("--out") + 1] = f"WORK/{task}-{seed}-{model}"
-    given += ["--faults", "uniform", "--rate", f"{RATE:g}"]
+    if "only" not in model:
+        given += ["--faults", "uniform", "--rate", f"{RATE:g}"]
     return [*given, "--clip-weights", f"{LARGEST:g}"] if "clipped" in model else given
 
 

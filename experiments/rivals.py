@@ -82,6 +82,8 @@ HARDENED = (
     Curve("clipped35", "offset", "alternate", "code:golay:4:pruned", (0.03, 0.06, 0.1)),
     Curve("clipped", "offset", "alternate", "closest+sign", (0.06, 0.1, 0.17)),
     Curve("clipped", "sign_magnitude", "inverted", "none", (8e-3, 1.5e-2, 3e-2)),
+    Curve("onlyclipped", "offset", "alternate", "none", (2e-3, 4e-3, 8e-3)),
+    Curve("onlyclipped35", "offset", "alternate", "code:golay:4:pruned", (0.03, 0.06, 0.1)),
 )
 """Models of `fault_training.py`, where they are there."""
 SAME_RATES = (0.01, 0.03, 0.08)
@@ -91,9 +93,11 @@ CODE = Curve("35", "offset", "alternate", "code:golay:4:pruned", SAME_RATES)
 BARE = Curve("dense", "offset", "alternate", "none", SAME_RATES)
 TOGETHER = {
     "bare": BARE,
+    "bare, clipped": replace(BARE, model="onlyclipped"),
     "bare, trained with faults": replace(BARE, model="hardened"),
     "bare, trained with faults, clipped": replace(BARE, model="clipped"),
     "code": CODE,
+    "code, clipped": replace(CODE, model="onlyclipped35"),
     "code, trained with faults": replace(CODE, model="hardened35"),
     "code, trained with faults, clipped": replace(CODE, model="clipped35"),
 }
@@ -102,6 +106,8 @@ TRAINED = {
     "clipped": ", trained with faults, clipped",
     "hardened35": ", trained with faults",
     "clipped35": ", trained with faults, clipped",
+    "onlyclipped": ", clipped",
+    "onlyclipped35": ", clipped",
 }
 READ, WRITE = 0.12, 0.35
 """Energy in pJ of sensing a cell, and at most of writing one: a model of a 1T1R cell checked by
@@ -110,7 +116,7 @@ abstract, which names no node)."""
 MARCH = 5
 """Reads, and writes, of each cell in a march test of 10 operations (March C-)."""
 REFITTED = ", biases and norms fitted"
-FREED = {"dense": "0", "hardened": "0", "clipped": "0", "hardened35": "35 %", "clipped35": "35 %"}
+FREED = {model: "35 %" if model.endswith("35") else "0" for model in ("dense", *TRAINED)}
 """Share of the weights that is freed; of other models their name says it."""
 
 
