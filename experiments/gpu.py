@@ -11,11 +11,15 @@ names parts, and FILE is written after each, for machines that are rented by the
 - `kernels`: what the device spends the time of such a group on;
 - `fused`: the same chips through plain operations and through kernels that end a product with the
   rest (`rerax.crossbar.fused`): seconds, and how far their answers agree;
-- `points`: seconds of a chip of both shapes by dtype, protection and rate;
-- `campaigns`: 10,000 chips of the demo model and 1,000 of the BERT-base shape, their rows written.
+- `fused_kernels`: `kernels`, through the fused ones;
+- `points`: seconds of a MiniLM's chip by dtype, protection and rate;
+- `exact`: stuck cells beside those of a CPU, sums and ends of fused products beside NumPy's;
+- `campaigns`: 10,000 chips of the demo model and 1,000 of the BERT-base shape, their rows written;
+- `torch`: rerax and PyTorch's loops in turns, kernel by kernel, compiled and in CUDA graphs.
 
 XLA_FLAGS are noted; what the command line sets there stands in `rerax/cli/programs.py`. Half a
-minute a part, most of it compiling, two minutes each for the last two; `--print` prints FILE again.
+minute a part, most of it compiling, two minutes for each of the last three; `--print` prints FILE
+again. The last wants PyTorch, and is a row with the reason without it.
 """
 
 import argparse
@@ -31,13 +35,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import gpu_exact
+import gpu_torch
 import jax
 import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 
 import rerax
 from rerax import demo
 from rerax.bench import cases, machine
-from rerax.bench.timing import seconds
+from rerax.bench.timing import Work, seconds
 from rerax.campaign.workload import Inputs, read_workload
 from rerax.models.bert.fused_layer import ENCODER, can_fuse
 
@@ -45,7 +52,11 @@ OUT = Path(__file__).parent / "results" / "gpu.json"
 TOKENS, RATE, TRIES = 32, 1e-3, 3
 MOST_KERNELS = 40
 RATES = (1e-4, 1e-3, 1e-2)
-SCHEMES = ("none", "msb:2x3:pruned")
+POINTS = (
+    *itertools.product(("float32",), ("none", "msb:2x3:pruned", "code:hamming:4:pruned")),
+    ("bfloat16", "none"),
+)
+"""Dtype and protection; of a BERT-base, `fused` has both dtypes."""
 CAMPAIGNS = {"demo": 10_000, "base": 1_000}
 """Chips of each."""
 
@@ -97,7 +108,7 @@ def chip(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Seconds of a chip from end to end, its products a second, and what compiling took."""
     case = make_case(given)
     work, lanes = case.chips(RATE), case.network.lanes
-    first = seconds(work)
+    first, again = first_calls(work)
     a_chip = min(seconds(work) for _ in range(TRIES)) / lanes
     operations = 2 * case.batches.tokens * case.weights
     return [
@@ -105,10 +116,29 @@ def chip(given: argparse.Namespace) -> list[dict[str, Any]]:
             "lanes": lanes,
             "flags": os.environ.get("XLA_FLAGS", ""),
             "first_call_seconds": first,
+            "from_disk_seconds": again,
             "seconds_a_chip": a_chip,
             "products": operations / a_chip,
         }
     ]
+
+
+def first_calls(work: Work) -> tuple[float, float]:
+    """Time the first call of some work, with nothing compiled and with its programs on disk."""
+    settings = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = [getattr(jax.config, name) for name in settings]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, value in zip(settings, (folder, 0.0), strict=True):
+            jax.config.update(name, value)
+        taken = []
+        for _ in range(2):
+            compilation_cache.reset_cache()  # or the folder of before would go on serving
+            jax.clear_caches()
+            taken.append(seconds(work))
+        for name, value in zip(settings, before, strict=True):
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+    return taken[0], taken[1]
 
 
 def kernels(given: argparse.Namespace) -> dict[str, Any]:
@@ -168,15 +198,15 @@ def fused(given: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def points(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """Seconds of a chip, by shape, dtype, protection and rate; a first call for each program."""
+    """Seconds of a MiniLM's chip, by dtype, protection and rate; a first call for each program."""
     found = []
-    for shape, dtype, scheme in itertools.product(cases.SHAPES, ("float32", "bfloat16"), SCHEMES):
-        case = make_case(argparse.Namespace(**{**vars(given), "shape": shape}), scheme)
+    for dtype, scheme in POINTS:
+        case = make_case(argparse.Namespace(**{**vars(given), "shape": "minilm"}), scheme)
         case = replace(case, network=replace(case.network, dtype=dtype))
         first = seconds(case.chips(RATES[0]))
         for rate in RATES:
             a_group = min(seconds(case.chips(rate)) for _ in range(TRIES))
-            one = {"shape": shape, "dtype": dtype, "protection": scheme, "rate": rate}
+            one = {"shape": "minilm", "dtype": dtype, "protection": scheme, "rate": rate}
             lanes = case.network.lanes
             more = {"lanes": lanes, "seconds_a_chip": a_group / lanes, "first_call_seconds": first}
             found.append({**one, **more})
@@ -234,8 +264,13 @@ PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "chip": chip,
     "kernels": kernels,
     "fused": fused,
+    "fused_kernels": lambda given: kernels(
+        argparse.Namespace(**{**vars(given), "kernels": given.fused})
+    ),
     "points": points,
+    "exact": lambda given: gpu_exact.exact(given.fused),
     "campaigns": campaigns,
+    "torch": lambda given: gpu_torch.loops(given.sentences, RATE),
 }
 
 
@@ -256,9 +291,11 @@ def print_parts(found: dict[str, Any]) -> None:
             f"{one['flags']}: {one['products'] / 1e12:.0f} T a second, "
             f"{100 * one['products'] / best:.0f} % of the best; "
             f"first call {one['first_call_seconds']:.0f} s"
+            + (f", from disk {one['from_disk_seconds']:.1f}" if "from_disk_seconds" in one else "")
         )
-    for name, spent in found.get("kernels", {}).get("largest", {}).items():
-        print(f"{100 * spent / found['kernels']['busy']:5.1f} %  {name}")
+    for part in ("kernels", "fused_kernels"):
+        for name, spent in found.get(part, {}).get("largest", {}).items():
+            print(f"{part}: {100 * spent / found[part]['busy']:5.1f} %  {name}")
     for one in found.get("fused", ()):
         print(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in one.items()))
     for one in found.get("points", ()):
@@ -272,6 +309,10 @@ def print_parts(found: dict[str, Any]) -> None:
             f"{one['chips']} chips of {one['model']}, {one['sentences']} sentences: "
             f"{one['seconds']:.1f} s, {one['chips_a_second_when_warm']:.0f} a second when warm"
         )
+    for name, value in found.get("exact", {}).items():
+        print(f"{name.replace('_', ' ')}: {value}")
+    if "torch" in found:
+        gpu_torch.run.print_table(found["torch"])
 
 
 def main() -> None:
@@ -293,6 +334,8 @@ def main() -> None:
     unknown = [name for name in given.only if name not in PARTS]
     if unknown:
         parser.error(f"unknown part {unknown[0]!r}: use some of {', '.join(PARTS)}")
+    # Or JAX takes the whole of a GPU's memory at once, and leaves PyTorch none.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     found: dict[str, Any] = {"machine": machine.describe()}
     given.out.parent.mkdir(parents=True, exist_ok=True)
     for name in given.only:

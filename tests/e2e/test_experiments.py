@@ -25,7 +25,7 @@ if not EXPERIMENTS.is_dir():
     pytest.skip("no experiments beside the tests", allow_module_level=True)
 
 CONFIG = dataclasses.replace(tiny.CONFIG, num_hidden_layers=2, max_position_embeddings=128)
-MODULES = {"folder_kills", "lives", "nine_tables", "quoted", "study"}
+MODULES = {"folder_kills", "gpu_exact", "gpu_torch", "lives", "nine_tables", "quoted", "study"}
 """Files that experiments share; they have no command."""
 FEW = "--chips 2 --max-examples 8"
 STUDY = f"{FEW} --out OUT"
@@ -41,7 +41,8 @@ REDUCED = {
     "gates_cost": "--tasks sst2 --dtypes float32 --parts steps --batches 1 --rounds 1 "
     "--out OUT/gates_cost.json",
     "glue_zero_space": f"{STUDY} --tasks sst2,wnli",
-    "gpu": "--only peaks,chip --shape minilm --sentences 2 --lanes 1 --out OUT/gpu.json",
+    "gpu": "--only peaks,chip,exact,torch --shape minilm --sentences 2 --lanes 1 "
+    "--fused interpret --out OUT/gpu.json",
     "gpu_products": "--lower",
     "kills": "--kills 1 --folder-kills 3 --seed 43 --chips 64 --out OUT/kills.json",
     "layer_sensitivity": f"{FEW} --rounds 1 --places encoder --out OUT/layer_sensitivity.json",
