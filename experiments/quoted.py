@@ -145,8 +145,10 @@ def zero_cells() -> Quoted:
 
 def rivals() -> Quoted:
     """Tables of every protection, by task; rates that some bear, and times the vote's."""
-    tables = compared.at_same_rates(RESULTS)
-    found: dict[str, str | Sequence[float]] = {f"{t} trained": text for t, text in tables.items()}
+    found: dict[str, str | Sequence[float]] = {
+        f"{task} trained": compared.markdown_at_same_rates(lines)
+        for task, lines in compared.at_same_rates(RESULTS).items()
+    }
     for task, lines in _result("rivals").items():
         if not any("over_vote" in line for line in lines):
             continue  # no vote to set others against

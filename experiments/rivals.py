@@ -211,8 +211,8 @@ def main() -> None:
     found = compare(args.out, args.chips)
     for lines in found.values():
         print(markdown(lines), end="\n\n")
-    for text in at_same_rates(args.out, args.chips).values():
-        print(text, end="\n\n")
+    for lines in at_same_rates(args.out, args.chips).values():
+        print(markdown_at_same_rates(lines), end="\n\n")
     file = args.out / "rivals.json"
     file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
@@ -237,42 +237,52 @@ def compare(out: Path, chips: int = CHIPS) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def at_same_rates(out: Path, chips: int = CHIPS) -> dict[str, str]:
-    """Give a table of each task: models trained with faults, and codes, at the same rates.
+def at_same_rates(out: Path, chips: int = CHIPS) -> dict[str, list[dict[str, Any]]]:
+    """Compare models trained with faults, and codes, at the same rates, task by task.
 
     Args:
         out: where the folders of rows are.
         chips: of each point.
+
+    Returns:
+        Lines of each task that has any beside the code's: in %, the score without faults, and for
+        each of SAME_RATES mean and standard error, and what is gained over the code with its
+        interval.
     """
     rows, found = rows_of(out, chips), {}
-    head = " | ".join(f"at {rate:g} | over the code" for rate in SAME_RATES)
     for task in [task for task in TASKS if task in set(rows.task)]:
         own = rows[rows.task == task]
-        code = scores(own, CODE)
-        lines = []
+        _check_models(own)
+        code, lines = scores(own, CODE), []
         for label, curve in TOGETHER.items():
             score = scores(own, curve)
             if not {*SAME_RATES} <= {*score.index} & {*code.index}:
                 continue
             clean = own[own.model == f"{task}-{curve.model}"]
             clean = clean[clean.protection == curve.protection].clean_score.iloc[0]
-            shown = [label, f"{100 * clean:.2f}"]
+            points = []
             for rate in SAME_RATES:
                 faulty = 100 * score.loc[rate]
                 gained = (faulty - 100 * code.loc[rate]).to_numpy()
-                low, high = mean_interval(gained)
-                shown.append(f"{faulty.mean():.2f} ± {faulty.sem():.2f}")
-                between = f"{gained.mean():+.2f} ({low:+.2f} to {high:+.2f})"
-                shown.append("" if curve is CODE else between)
-            lines.append(f"| {' | '.join(shown)} |")
+                points.append((faulty.mean(), faulty.sem(), gained.mean(), *mean_interval(gained)))
+            lines.append({"label": label, "clean": 100 * clean, "points": points})
         if len(lines) > 1:
-            table = [
-                f"| | no faults | {head} |",
-                "| --- " * (2 + 2 * len(SAME_RATES)) + "|",
-                *lines,
-            ]
-            found[task] = "\n".join(table)
+            found[task] = lines
     return found
+
+
+def markdown_at_same_rates(lines: Sequence[dict[str, Any]]) -> str:
+    """The table of `at_same_rates` of one task."""
+    head = " | ".join(f"at {rate:g} | over the code" for rate in SAME_RATES)
+    table = [f"| | no faults | {head} |", "| --- " * (2 + 2 * len(SAME_RATES)) + "|"]
+    for line in lines:
+        shown = [line["label"], f"{line['clean']:.2f}"]
+        for mean, error, gained, low, high in line["points"]:
+            between = f"{gained:+.2f} ({low:+.2f} to {high:+.2f})"
+            of_code = TOGETHER[line["label"]] is CODE
+            shown += [f"{mean:.2f} ± {error:.2f}", "" if of_code else between]
+        table.append(f"| {' | '.join(shown)} |")
+    return "\n".join(table)
 
 
 def rows_of(out: Path, chips: int) -> pd.DataFrame:
