@@ -15,6 +15,7 @@ every unit has stuck cells by the hundred.
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,26 @@ def costs(crossbars: list[Crossbar], chip: Any, rate: float, closest: bool) -> n
     return total
 
 
+def markdown(lines: Sequence[dict[str, Any]]) -> str:
+    """The table: squared errors over the mean squares of the codes, means over chips."""
+    table = [
+        "| rate | written | chips | as they are | ordered | over that (lowest and highest chip) |",
+        "| --- " * 6 + "|",
+    ]
+    for line in lines:
+        mean, low, high = line["ratio"]
+        shown = (
+            f"{line['rate']:g}",
+            "`closest`" if line["nearest"] else "plainly",
+            f"{line['chips']}",
+            f"{line['as_they_are']:.2e}",
+            f"{line['ordered']:.2e}",
+            f"{mean:.3f} ({low:.3f} to {high:.3f})",
+        )
+        table.append(f"| {' | '.join(shown)} |")
+    return "\n".join(table)
+
+
 def main() -> None:
     """Measure and write it down."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -124,6 +145,7 @@ def main() -> None:
             print(json.dumps(lines[-1]), flush=True)
             file = args.out / "shared_permutation.json"
             file.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
+    print(markdown(lines))
 
 
 if __name__ == "__main__":

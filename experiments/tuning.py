@@ -14,6 +14,7 @@ Source: training by a chip's own map, as in Chen et al., DATE 2017, doi 10.23919
 
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,19 @@ def score(folder: Path, task: str, rate: float, chip: int, data: str, examples: 
     return float(worker.scored(outcome.logits)["score"][0])
 
 
+def markdown(lines: Sequence[dict[str, Any]]) -> str:
+    """The table: mean scores in % with their standard error over chips, and what tuning won."""
+    table = ["| task | rate | chips | bare | tuned | won |", "| --- " * 6 + "|"]
+    for line in lines:
+        bare, tuned = (100 * np.array(line[name]) for name in ("bare", "tuned"))
+        shown = (f"{x.mean():.2f} ± {x.std(ddof=1) / len(x) ** 0.5:.2f}" for x in (bare, tuned))
+        won = f"{(tuned - bare).mean():+.2f}"
+        table.append(
+            f"| {line['task']} | {line['rate']:g} | {len(bare)} | {' | '.join(shown)} | {won} |"
+        )
+    return "\n".join(table)
+
+
 def main() -> None:
     """Tune, score, and write it down chip by chip."""
     parser = parser_of_models(__doc__)
@@ -103,6 +117,7 @@ def main() -> None:
             key = [line[name] for name in KEY]
             found = [o for o in found if [o[name] for name in KEY] != key] + [line]
             file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(markdown(found))
 
 
 if __name__ == "__main__":
