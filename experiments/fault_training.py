@@ -5,10 +5,12 @@
 MODEL is the pretrained BERT that `pruning.py` began with, WORK what it left. For every task:
 TASK-SEED-hardened is trained as TASK-SEED-dense was (steps, rate of learning, no teacher), through
 the codes of chips with RATE stuck cells, another chip at every step; TASK-SEED-clipped the same
-with weights clipped, and TASK-SEED-onlyclipped with weights clipped and no stuck cell. Those whose
-name ends in 35 go on from TASK-SEED-35 for as many steps as its last stage had, with its teacher.
-A chip of a training is met in no campaign. An hour a task on two CPU cores (SST-2 half of it);
-`rivals.py` then measures them at rates of its own.
+with weights clipped, and TASK-SEED-onlyclipped with weights clipped and no stuck cell, in float.
+Those whose name ends in 35 go on from TASK-SEED-35 for as many steps as its last stage had, with
+its teacher, and TASK-SEED-again35 does so with neither, to tell what more training alone wins.
+Models are trained on plainly stored codes, whatever polarity they are measured in. A chip of a
+training is met in no campaign. An hour a task on two CPU cores (SST-2 half of it); `rivals.py`
+then measures them at rates of its own.
 Leaves `fault_training.json`: scores without faults, and commands.
 """
 
@@ -24,7 +26,10 @@ from rerax.cli import main as rerax
 
 RESULTS = Path(__file__).parent / "results"
 RATE, LARGEST = 0.01, 0.15
-MODELS = ("hardened", "clipped", "onlyclipped", "hardened35", "clipped35", "onlyclipped35")
+MODELS = (
+    *("hardened", "clipped", "onlyclipped"),
+    *("hardened35", "clipped35", "onlyclipped35", "again35"),
+)
 
 
 def command(model: str, task: str, seed: int, most: int | None = None) -> list[str]:
@@ -40,7 +45,7 @@ def command(model: str, task: str, seed: int, most: int | None = None) -> list[s
     start = f"WORK/{name(task, seed, sparsity)}" if pruned else "MODEL"
     given = flags(task, seed, sparsity, start, most)
     given[given.index("--out") + 1] = f"WORK/{task}-{seed}-{model}"
-    if "only" not in model:
+    if model.startswith(("hardened", "clipped")):
         given += ["--faults", "uniform", "--rate", f"{RATE:g}"]
     return [*given, "--clip-weights", f"{LARGEST:g}"] if "clipped" in model else given
 

@@ -9,13 +9,15 @@ to 63 and the first 400 examples, at rates that bracket a loss of one and two po
 
 The table is sorted by the rate at which the mean over chips is two points below the *dense* model's
 float score. Models trained with faults (`fault_training.py`) and chips whose biases and norms are
-fitted anew (`refit.py`) are among them where they are there. Beside T (`zero_cells.py`) it says how
+fitted anew (`refit.py`) are among them where they are there; spare lines, which are for line
+faults, and assigned rows, a reference on the host, are not. Beside T (`zero_cells.py`) it says how
 many times that rate is the one of the paper's vote (`msb:2x3:pruned`, plain), on the same chips,
-and what a scheme takes: cells over those of the dense model, bits beside the array for each weight,
-cells sensed for a weight, freed share, and energy by READ and WRITE alone: of gates and decoders no
-source was found, so that copies and codes take more than is said. About two hours a task on two CPU
-cores; `--print` computes no chip, and folds the rows that are there again. Expected: codes before
-copies, nearest values before flips, both together first.
+and what a scheme takes: cells over those of the dense model, bits beside the array for each weight
+of that, cells sensed for a kept weight, freed share, and energy for each weight of the dense model,
+by READ and WRITE alone: of gates and decoders no source was found, so that copies and codes take
+more than is said, and refitting, which reads whole layers, takes none here. About two hours a task
+on two CPU cores; `--print` computes no chip, and folds the rows of all tasks that are there again.
+Expected: codes before copies, nearest values before flips, both together first.
 """
 
 import json
@@ -97,6 +99,7 @@ TOGETHER = {
     "bare, trained with faults": replace(BARE, model="hardened"),
     "bare, trained with faults, clipped": replace(BARE, model="clipped"),
     "code": CODE,
+    "code, trained again": replace(CODE, model="again35"),
     "code, clipped": replace(CODE, model="onlyclipped35"),
     "code, trained with faults": replace(CODE, model="hardened35"),
     "code, trained with faults, clipped": replace(CODE, model="clipped35"),
@@ -116,12 +119,13 @@ abstract, which names no node)."""
 MARCH = 5
 """Reads, and writes, of each cell in a march test of 10 operations (March C-)."""
 REFITTED = ", biases and norms fitted"
-FREED = {model: "35 %" if model.endswith("35") else "0" for model in ("dense", *TRAINED)}
-"""Share of the weights that is freed; of other models their name says it."""
 
 
 def costs(rows: pd.DataFrame, runs: Sequence[dict[str, Any]]) -> dict[tuple[str, ...], list[Any]]:
-    """What each scheme of a model takes: cells, bits beside the array and reads, each a weight.
+    """What each scheme of a model takes, and the share of weights that is pruned.
+
+    Cells are over those of the dense model, bits beside the array for each of its weights, reads
+    for each kept one.
 
     Args:
         rows: rows of a task.
@@ -137,12 +141,13 @@ def costs(rows: pd.DataFrame, runs: Sequence[dict[str, Any]]) -> dict[tuple[str,
             (point.cells or 0) / (point.cells_dense or 1),
             None if point.metadata is None else point.metadata / weights,
             point.reads,
+            point.sparsity or 0.0,
         ]
     return found
 
 
 def written(line: dict[str, Any]) -> float:
-    """Energy in pJ for a weight that writing the array takes, and a march test where one is needed.
+    """Energy in pJ for a weight of the dense model: writing, and a march test if one is needed.
 
     A chip that is fitted by its outputs needs no map.
     """
@@ -153,22 +158,22 @@ def written(line: dict[str, Any]) -> float:
 def markdown(lines: Sequence[dict[str, Any]]) -> str:
     """The table of one task."""
     table = [
-        "| protection | knows | freed | encoding, polarity | cells | bits beside | reads "
+        "| protection | knows | freed | encoding, polarity | cells | bits beside | reads, kept "
         "| pJ to read | pJ to write, and test "
         "| 1 point below dense at | 2 points at | over the vote's, × | T_2 |",
         "| --- " * 13 + "|",
     ]
     for one in lines:
-        cells, bits, reads = one["costs"]
+        cells, bits, reads, freed = one["costs"]
         shown = [
             f"`{one['protection']}`" + TRAINED.get(one["model"], "") + REFITTED * one["refitted"],
             one["knows"],
-            FREED.get(one["model"], f"{one['model']} %"),
+            f"{100 * freed:.0f} %" if freed else "0",
             f"{one['encoding']}, {one['polarity']}",
             f"{cells:.2f}",
             "map" if one["knows"] == "map at reading" else "" if bits is None else f"{bits:.3f}",
             "" if reads is None else f"{reads:.1f}",
-            "" if reads is None else f"{reads * READ:.2f}",
+            "" if reads is None else f"{reads * (1 - freed) * READ:.2f}",
             f"{written(one):.1f}",
             span(one["rate_1"], ".2g", one["rates"][0]),
             span(one["rate_2"], ".2g", one["rates"][0]),
@@ -182,7 +187,9 @@ def markdown(lines: Sequence[dict[str, Any]]) -> str:
 def main() -> None:
     """Run what is missing and print the tables."""
     parser = parser_of_models(__doc__)
-    parser.add_argument("--curves", help="numbers of MORE, comma list; by default all")
+    parser.add_argument(
+        "--curves", help="numbers of MORE and HARDENED, and `same` for the rest; by default all"
+    )
     parser.add_argument("--chips", type=int, default=CHIPS)
     parser.add_argument("--most-rates", type=int, default=MOST_RATES)
     parser.add_argument("--print", action="store_true", help="only fold the rows that are there")
@@ -190,8 +197,9 @@ def main() -> None:
     ask_for_devices(cores())
     folder = args.out / "rivals"
     every = (*MORE, *HARDENED)
-    numbers = map(int, args.curves.split(",")) if args.curves else range(len(every))
-    curves = [] if args.print else [every[k] for k in numbers]
+    asked = [*map(str, range(len(every))), "same"] if not args.curves else args.curves.split(",")
+    curves = [] if args.print else [every[int(k)] for k in asked if k != "same"]
+    at_once = TOGETHER.values() if "same" in asked and not args.print else ()
     for task in args.tasks.split(","):
         given = (args.seed, args.data, args.max_examples)
         for curve in curves:
@@ -201,7 +209,7 @@ def main() -> None:
             workload = workload_of(args.work, task, curve.model, *given)
             top = dense_score(workload_of(args.work, task, "dense", *given), folder)
             measure(workload, curve, top, args.chips, args.most_rates, folder)
-        for curve in [] if args.print else TOGETHER.values():
+        for curve in at_once:
             if (args.work / f"{task}-{args.seed}-{curve.model}").is_dir():
                 workload = workload_of(args.work, task, curve.model, *given)
                 points = [curve.point(workload, rate) for rate in SAME_RATES]
@@ -296,14 +304,14 @@ def _folders(out: Path) -> list[Path]:
     return [place for place in places if (place / MANIFEST).is_file()]
 
 
-def refits(out: Path, task: str) -> list[tuple[Curve, pd.DataFrame, dict[str, Any]]]:
-    """Give the curves, the scores and the rest of what `refit.py` has left of a task."""
+def refits(out: Path, task: str, chips: int) -> list[tuple[Curve, pd.DataFrame, dict[str, Any]]]:
+    """Give the curves, the first chips' scores and the rest of what `refit.py` left of a task."""
     file = out / "refit.json"
     found = []
     for one in json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []:
         names = ("model", "encoding", "polarity", "protection", "rates")
         frame = pd.DataFrame(one["scores"]).T
-        frame.index = frame.index.astype(float)
+        frame = frame.set_index(frame.index.astype(float)).iloc[:, :chips]
         found.append((Curve(*(one[name] for name in names)), frame.sort_index(), one))
     return [entry for entry in found if entry[2]["task"] == task]
 
@@ -323,10 +331,12 @@ def ranked(
     entries = [
         ({**line, "refitted": False}, frames[_names(line)]) for line in fold(rows, task, curves)
     ]
-    for curve, frame, one in refits(out, task):
+    for curve, frame, one in refits(out, task, max(frame.shape[1] for frame in frames.values())):
         _check_models(rows, one["model_hash"])
         if frames[_names(vars(curve))].empty:
-            print(f"{task}: no rows of {curve.protection}, whose costs are those of refit.py's")
+            print(
+                f"{task}: no rows of {curve.protection}, whose costs refit.py's curve has as well"
+            )
             continue
         base = frames[curve.model, curve.encoding, "plain", "none"]
         line = line_of(task, curve, frame, one["clean_score"], one["float_score"], base)
@@ -335,7 +345,8 @@ def ranked(
     votes = [entry for entry in entries if _names(entry[0]) == _names(vars(VOTE))]
     for line, frame in entries:
         for vote, of_vote in votes:
-            if line is not vote and line["chips"] == vote["chips"]:
+            within = _or_most(line["rate_2"][0]) >= line["rates"][0] or not line["rate_2"][0]
+            if line is not vote and line["chips"] == vote["chips"] and within:
                 above, below = (
                     tolerated(f, one["dense_float_score"], one["score_at_rate_0"], LOSSES[-1])
                     for f, one in ((frame, line), (of_vote, vote))

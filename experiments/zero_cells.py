@@ -44,6 +44,8 @@ TASKS = ("sst2", "stsb")
 EXAMPLES, CHIPS, LINE_CHIPS = 400, 128, 32
 LOSSES = (0.01, 0.02)
 MOST_RATES = 7
+STEEP = 0.1
+"""Most that a score may fall between the two rates that a loss lies between."""
 LINE_FAULTS = ("wordline", "bitline", "clustered:1")
 LINE_RATES = (3e-3, 1e-2)
 
@@ -130,6 +132,9 @@ def round_rate(rate: float) -> float:
 def next_rate(means: Mapping[float, float], clean: float, dense: float, most: int) -> float | None:
     """The rate still to try so that one and two lost points lie between two rates; None if they do.
 
+    Losses are against the clean score and against the dense model's, where faults come to that.
+    Between two rates more than STEEP apart in score comes another, for a line says little there.
+
     Args:
         means: mean score at each rate, in order of rates.
         clean: the model's score at rate 0.
@@ -139,10 +144,16 @@ def next_rate(means: Mapping[float, float], clean: float, dense: float, most: in
     rates, scores = list(means), list(means.values())
     if len(rates) >= most:
         return None
-    if scores[-1] > min(clean, dense) - LOSSES[-1] and rates[-1] < 0.3:
+    wanted = [of - loss for of in (clean, dense) for loss in LOSSES if of - loss < clean]
+    if scores[-1] > min(wanted) and rates[-1] < 0.3:
         return round_rate(rates[-1] * 1.7)
-    if scores[0] < clean - LOSSES[0] and rates[0] > 1e-4:
+    if scores[0] < max(wanted) and rates[0] > 1e-4:
         return round_rate(rates[0] / 2)
+    for score in wanted:
+        k = next((k for k, below in enumerate(scores) if below <= score), 0)
+        if k and scores[k - 1] - scores[k] > STEEP:
+            middle = round_rate(math.sqrt(rates[k - 1] * rates[k]))
+            return None if middle in rates else middle
     return None
 
 
