@@ -63,6 +63,7 @@ RIVALS = {
     "clipped code": (("clipped35", "alternate", "code:golay:4:pruned"), ("rate_2", "over_vote")),
     "clipped, written": (("clipped", "alternate", "closest+sign"), ("rate_2",)),
     "bits and values": (("dense", "alternate", "closest+bit"), ("rate_2", "over_vote")),
+    "low bits": (("dense", "alternate", "code:bch:6:lsb"), ("rate_2",)),
     "copies": (("dense", "alternate", "duplicate:3"), ("rate_2", "over_vote")),
     "erasures": (("35", "alternate", "code:golay:4:pruned:erasures"), ("rate_2", "over_vote")),
     "written code": (("35", "alternate", "code:golay:4:pruned:closest"), ("over_vote",)),

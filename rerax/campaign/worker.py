@@ -58,7 +58,7 @@ class Worker:
         floats: float scores by hash, of the pass that the labels were checked by.
         maps: files of measured chips, by what names them in rows.
         bare: matrices that each protection leaves unprotected, having no gates.
-        reads: cells sensed for a weight, by what decides how it is stored.
+        reads: cells sensed for a kept weight, by what decides how it is stored.
         making: locks of the reference scores that the workers of all devices share, by hash.
         tables: by which chips draw examples, by what points say of them.
         answered: the clean chip's logits in the rows of a table, by hash.

@@ -120,7 +120,7 @@ def _beside(
     if any(point.reads for point in points):
         reads = [f"{point.reads:.1f}" if point.reads else "" for point in points]
         columns.append(Column("reads", reads, rank=5))
-        note += "; reads: cells sensed for a weight"
+        note += "; reads: cells sensed for a kept weight"
     if any(point.knows not in (None, "nothing") for point in points):
         known = [point.knows or "" for point in points]
         columns.append(Column("knows", known, number=False, rank=4))

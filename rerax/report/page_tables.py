@@ -110,7 +110,7 @@ def gains_table(panels: Sequence[Panel]) -> Table:
     ]
     head = ["workload"] if len(panels) > 1 else []
     head += ["scheme", "rate", "gain, points", "95 % interval", "SE"]
-    head += ["cells, ×", "reads a weight", "common chips", "over"]
+    head += ["cells, ×", "reads a kept weight", "common chips", "over"]
     return _table("Paired gains", head, rows)
 
 
@@ -156,7 +156,7 @@ def cells_table(points: Sequence[PointSummary]) -> Table:
         points: the points.
     """
     head = ["model", "protection", "encoding", "bits", "bits a cell", "cells"]
-    head += ["of the dense model", "further, %", "pruned, %", "reads a weight"]
+    head += ["of the dense model", "further, %", "pruned, %", "reads a kept weight"]
     told = any(point.knows not in (None, "nothing") for point in points)
     head += ["knows", "metadata bits"] if told else []
     names = ("model", "protection", "encoding", "bits", "bits_per_cell")
