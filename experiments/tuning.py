@@ -7,7 +7,8 @@ TASK-SEED-dense of WORK is trained on for a few hundred steps, by its own task, 
 chip); the tuned weights are then written on that chip, plainly, and scored on the first 400
 sentences. A training for each chip is more than a factory can pay for, so chips are few: 0 to 7, at
 rates at which bare chips are well below. About four minutes a chip and rate on two CPU cores.
-Leaves `tuning.json`: scores of the chips before and after. Expected: most of the loss won back.
+Leaves `tuning.json`: scores of the chips before and after; stop and start it at will. Expected:
+most of the loss won back.
 
 Source: training by a chip's own map, as in Chen et al., DATE 2017, doi 10.23919/DATE.2017.7926952.
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
+import pandas as pd
 from zero_cells import Curve, parser_of_models
 
 import rerax
@@ -31,7 +32,8 @@ from rerax.crossbar.keys import array_key
 from rerax.faults import Uniform
 
 CHIPS, STEPS, RATES = 8, 200, (8e-3, 2e-2)
-KEY = ("task", "rate", "seed", "steps")
+KEY = ("task", "rate", "seed", "steps", "max_examples", "model_hash")
+"""Of chips that belong together."""
 SEED = 0
 """Of the campaigns whose chips these are."""
 
@@ -76,12 +78,10 @@ def markdown(lines: Sequence[dict[str, Any]]) -> str:
     """The table: mean scores in % with their standard error over chips, and what tuning won."""
     table = ["| task | rate | chips | bare | tuned | won |", "| --- " * 6 + "|"]
     for line in lines:
-        bare, tuned = (100 * np.array(line[name]) for name in ("bare", "tuned"))
-        shown = (f"{x.mean():.2f} ± {x.std(ddof=1) / len(x) ** 0.5:.2f}" for x in (bare, tuned))
+        bare, tuned = (100 * pd.Series(line[name]) for name in ("bare", "tuned"))
+        shown = " | ".join(f"{each.mean():.2f} ± {each.sem():.2f}" for each in (bare, tuned))
         won = f"{(tuned - bare).mean():+.2f}"
-        table.append(
-            f"| {line['task']} | {line['rate']:g} | {len(bare)} | {' | '.join(shown)} | {won} |"
-        )
+        table.append(f"| {line['task']} | {line['rate']:g} | {len(bare)} | {shown} | {won} |")
     return "\n".join(table)
 
 
@@ -96,11 +96,16 @@ def main() -> None:
     found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
     for task in args.tasks.split(","):
         start = args.work / f"{task}-{args.seed}-dense"
+        model = read_workload(str(start), task, task, data=args.data).model_hash
         for rate in map(float, args.rates.split(",")):
-            scores: dict[str, list[float]] = {"bare": [], "tuned": []}
-            for chip in range(args.chips):
+            values = (task, rate, args.seed, args.steps, args.max_examples, model)
+            own = dict(zip(KEY, values, strict=True))
+            line = next((o for o in found if own.items() <= o.items()), None)
+            if line is None:
+                found.append(line := {**own, "bare": [], "tuned": []})
+            for chip in range(len(line["tuned"]), args.chips):
                 given = (task, rate, chip, args.data, args.max_examples)
-                scores["bare"].append(score(start, *given))
+                before = score(start, *given)
                 with tempfile.TemporaryDirectory() as folder:
                     tuned = Path(folder) / "model"
                     flags = ["--model", start, "--task", task, "--data", args.data, "--out", tuned]
@@ -109,14 +114,12 @@ def main() -> None:
                     code = command(["train", *map(str, flags), "--quiet"])
                     if code:
                         raise SystemExit(code)
-                    scores["tuned"].append(score(tuned, *given))
+                    after = score(tuned, *given)
+                line["bare"].append(before)
+                line["tuned"].append(after)
+                print(task, rate, chip, before, after, flush=True)
+                file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
                 jax.clear_caches()
-            line = {"task": task, "rate": rate, "seed": args.seed, "steps": args.steps, **scores}
-            means = {name: float(np.mean(of)) for name, of in scores.items()}
-            print(json.dumps({**line, "means": means}), flush=True)
-            key = [line[name] for name in KEY]
-            found = [o for o in found if [o[name] for name in KEY] != key] + [line]
-            file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(markdown(found))
 
 
