@@ -59,7 +59,8 @@ RIVALS = {
     "written vote": (("35", "alternate", "msb:2x3:pruned:closest"), ("rate_2", "over_vote")),
     "vote, alternating": (("35", "alternate", "msb:2x3:pruned"), ("over_vote",)),
     "code": (("35", "alternate", "code:golay:4:pruned"), ("over_vote",)),
-    "clipped": (("clipped", "alternate", "none"), ("rate_2", "over_vote")),
+    "only clipped": (("onlyclipped", "alternate", "none"), ("rate_2", "over_vote")),
+    "clipped": (("clipped", "alternate", "none"), ("rate_2",)),
     "clipped code": (("clipped35", "alternate", "code:golay:4:pruned"), ("rate_2", "over_vote")),
     "clipped, written": (("clipped", "alternate", "closest+sign"), ("rate_2",)),
     "bits and values": (("dense", "alternate", "closest+bit"), ("rate_2", "over_vote")),
@@ -146,10 +147,11 @@ def zero_cells() -> Quoted:
 
 def rivals() -> Quoted:
     """Tables of every protection, by task; rates that some bear, and times the vote's."""
-    found: dict[str, str | Sequence[float]] = {
-        f"{task} trained": compared.markdown_at_same_rates(lines)
-        for task, lines in compared.at_same_rates(RESULTS).items()
-    }
+    found: dict[str, str | Sequence[float]] = {}
+    for task, lines in compared.at_same_rates(RESULTS).items():
+        found[f"{task} trained"] = compared.markdown_at_same_rates(lines)
+        further = [line["clean"] for line in lines if line["label"].startswith("code,")]
+        found[f"{task} spread"] = [max(further) - min(further)]
     for task, lines in _result("rivals").items():
         if not any("over_vote" in line for line in lines):
             continue  # no vote to set others against
