@@ -164,7 +164,7 @@ def rivals() -> Quoted:
         for name, (key, quoted) in RIVALS.items():
             for what in quoted:
                 numbers = by.get(key, {}).get(what) or [None]
-                if None not in numbers:
+                if None not in numbers and any(numbers):  # or lost at rate 0
                     found[f"{task} {name} {what}"] = numbers
     return found
 
