@@ -107,11 +107,9 @@ TOGETHER = {
 TRAINED = {
     "hardened": ", trained with faults",
     "clipped": ", trained with faults, clipped",
-    "hardened35": ", trained with faults",
-    "clipped35": ", trained with faults, clipped",
     "onlyclipped": ", clipped",
-    "onlyclipped35": ", clipped",
 }
+"""What a model's name says of its training, pruned (..35) or not."""
 READ, WRITE = 0.12, 0.35
 """Energy in pJ of sensing a cell, and at most of writing one: a model of a 1T1R cell checked by
 circuit simulation (Performance and energy models for memristor-based 1T1R RRAM cell, GLSVLSI 2012,
@@ -165,8 +163,9 @@ def markdown(lines: Sequence[dict[str, Any]]) -> str:
     ]
     for one in lines:
         cells, bits, reads, freed = one["costs"]
+        trained = TRAINED.get(one["model"].removesuffix("35"), "")
         shown = [
-            f"`{one['protection']}`" + TRAINED.get(one["model"], "") + REFITTED * one["refitted"],
+            f"`{one['protection']}`" + trained + REFITTED * one["refitted"],
             one["knows"],
             f"{100 * freed:.0f} %" if freed else "0",
             f"{one['encoding']}, {one['polarity']}",
