@@ -47,8 +47,8 @@ Expected of raw points, mean and lowest coverage in % of both intervals, and how
 interval misses though the chips drawn are not marked (10,000 campaigns):
 
     points                  32 chips                         64 chips
-    258 not marked          93.5 85.1, 95.4 87.1, 4.5        94.1 89.0, 95.5 92.3, 4.5
-    31 marked               82.2 63.4, 86.3 63.8, 13.1       85.9 72.0, 89.3 76.7, 9.7
+    288 not marked          93.7 85.1, 95.5 87.1, 4.5        94.2 89.0, 95.5 92.3, 4.5
+    32 marked               82.2 63.4, 86.4 63.8, 13.0       85.9 72.0, 89.2 76.7, 9.8
 
 Of the points that are not marked 15 stay below 92 at 32 chips. Campaigns that meet none of a
 point's few bad chips look like campaigns of a law without them, and no interval can know; how many

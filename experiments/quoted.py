@@ -61,6 +61,7 @@ RIVALS = {
     "code": (("35", "alternate", "code:golay:4:pruned"), ("over_vote",)),
     "only clipped": (("onlyclipped", "alternate", "none"), ("rate_2", "over_vote")),
     "clipped": (("clipped", "alternate", "none"), ("rate_2",)),
+    "only clipped code": (("onlyclipped35", "alternate", "code:golay:4:pruned"), ("rate_2",)),
     "clipped code": (("clipped35", "alternate", "code:golay:4:pruned"), ("rate_2", "over_vote")),
     "clipped, written": (("clipped", "alternate", "closest+sign"), ("rate_2",)),
     "bits and values": (("dense", "alternate", "closest+bit"), ("rate_2", "over_vote")),

@@ -62,9 +62,6 @@ class OneChip(Uniform):
         return super().disturb(words, key, rates, spec, site)
 
 
-rerax.register_fault("chip", lambda text: OneChip(int(text)), "K")
-
-
 def score(folder: Path, task: str, rate: float, chip: int, data: str, examples: int) -> float:
     """Score a model on one chip, written plainly."""
     workload = read_workload(str(folder), task, task, data=data, max_examples=examples)
@@ -92,6 +89,7 @@ def main() -> None:
     parser.add_argument("--chips", type=int, default=CHIPS)
     parser.add_argument("--steps", type=int, default=STEPS)
     args = parser.parse_args()
+    rerax.register_fault("chip", lambda text: OneChip(int(text)), "K")
     file = args.out / "tuning.json"
     found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
     for task in args.tasks.split(","):
