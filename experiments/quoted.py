@@ -27,6 +27,8 @@ import rare_failures as splitting
 import read_error
 import rivals as compared
 import sampled_examples as drawn
+import shared_permutation
+import tuning
 import yield_curve
 import zero_cells as borne
 
@@ -97,6 +99,17 @@ def study() -> Quoted:
 def read_errors() -> Quoted:
     """Squared error of the codes read, by scheme."""
     return {"table": read_error.markdown(_result("read_error"))}
+
+
+def orders() -> Quoted:
+    """What is lost with hidden units of feed-forward blocks as they are, and ordered."""
+    found, tables = _result("shared_permutation"), shared_permutation
+    return {"table": tables.markdown(found["errors"]), "scores": tables.scored(found["scores"])}
+
+
+def tuned() -> Quoted:
+    """Scores of chips before and after they were tuned against their own stuck cells."""
+    return {"table": tuning.markdown(_result("tuning"))}
 
 
 def encodings() -> Quoted:

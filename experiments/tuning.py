@@ -62,10 +62,18 @@ class OneChip(Uniform):
         return super().disturb(words, key, rates, spec, site)
 
 
-def score(folder: Path, task: str, rate: float, chip: int, data: str, examples: int) -> float:
-    """Score a model on one chip, written plainly."""
+def score(
+    folder: Path,
+    task: str,
+    rate: float,
+    chip: int,
+    data: str,
+    examples: int,
+    protection: str = "none",
+) -> float:
+    """Score a model on one chip, rows of one polarity."""
     workload = read_workload(str(folder), task, task, data=data, max_examples=examples)
-    point = Curve("dense", "offset", "plain", "none", (rate,)).point(workload, rate)
+    point = Curve("dense", "offset", "plain", protection, (rate,)).point(workload, rate)
     worker = Worker.start(workload, Settings(1, SEED), [point])
     (outcome,) = worker.outcomes(point, range(chip, chip + 1))
     return float(worker.scored(outcome.logits)["score"][0])
