@@ -1,22 +1,21 @@
 """What one order of the hidden units of a feed-forward block saves, chosen around stuck cells.
 
-    python experiments/shared_permutation.py --model DIR [--chips 8] [--task sst2 --data DATA]
+    python experiments/shared_permutation.py --model DIR --data DATA [--task sst2] [--chips 8]
 
-DIR is a BERT fine-tuned by anyone, of whose third layer both feed-forward matrices are read, in
+DIR is a BERT fine-tuned on the task, of whose third layer both feed-forward matrices are read, in
 the offset code of 8 bits and cells of one bit. Hidden unit i may stand in any column of the first
 matrix if it stands in the same row of the second: no input is driven otherwise, so that this order
 costs nothing in hardware. That order is taken (SciPy's assignment) whose cells leave the least
 squared error, of both matrices over their own mean squares; it has to know the chip's stuck cells.
 Given are the errors of both matrices together as they are, and so ordered, with and without nearest
 values. It is a reference on the host, no scheme of the package: one assignment of 1,536 units takes
-a chip's whole map. About ten minutes on one CPU core. Expected: a unit has 6,144 cells in a MiniLM,
-of which a thousandth are six that are stuck, and among 1,536 places it finds one where they hold
-what it wants; with a hundredth it finds one where its top bits are spared, and a tenth to a fifth
-of the error is left.
+a chip's whole map. About four minutes on one CPU core. Expected: a unit of a MiniLM has 6,144
+cells; with a thousandth of them stuck it finds a place among 1,536 where they hold what it wants,
+with a hundredth one where its top bits are spared, and a tenth to a fifth of the error is left.
 
-With --data all layers are ordered so, chip by chip, and the chips scored before and after on the
-first 400 sentences, at the points of SCORED: about ten minutes more. The attention's matrices stay
-as they are.
+Then all layers are ordered so, chip by chip, and the chips scored before and after on the first 400
+sentences, at the points of SCORED: about twelve minutes more. The attention's matrices stay as they
+are.
 """
 
 import argparse
@@ -122,15 +121,20 @@ def order_units(params: Any, layer: int, place: np.ndarray) -> Any:
     return {**params, "encoder": encoder}
 
 
-def scores(args: Any, protection: str, rate: float, chip: int) -> tuple[float, float]:
-    """Score one chip with hidden units as they are, and with those of all layers ordered."""
+def pairs_of(args: Any, protection: str, rate: float) -> list[list[Crossbar]]:
+    """Lay the model out, and give the two feed-forward matrices of each layer."""
     workload = read_workload(args.model, args.task, args.task, data=args.data)
     point = Curve("dense", "offset", "plain", protection, (rate,)).point(workload, rate)
-    worker = Worker.start(workload, Settings(1), [point])
-    encoder = crossbars_by_section(worker.whole(point).stored)["encoder"]
+    stored = Worker.start(workload, Settings(1), [point]).whole(point).stored
+    both = {name: crossbars_by_section(stored)["encoder"][name] for name in PAIR}
+    layers = range(len(both[PAIR[0]].layer))
+    return [[jax.tree_util.tree_map(itemgetter(k), both[name]) for name in PAIR] for k in layers]
+
+
+def scores(args: Any, protection: str, rate: float, chip: int) -> tuple[float, float]:
+    """Score one chip with hidden units as they are, and with those of all layers ordered."""
     config, params = rerax.load(args.model)
-    for layer in range(config.layers):
-        pair = [jax.tree_util.tree_map(itemgetter(layer), encoder[name]) for name in PAIR]
+    for layer, pair in enumerate(pairs_of(args, protection, rate)):
         table = costs(pair, rerax.chip(0, chip), rate, protection == "closest")
         params = order_units(params, layer, linear_sum_assignment(table)[1])
     given = (args.task, rate, chip, args.data, args.max_examples, protection)
@@ -181,21 +185,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, help="folder of a BERT")
     parser.add_argument("--task", default="sst2", help="that the model was fine-tuned on")
-    parser.add_argument("--data", help="GLUE folder, to score chips as well")
+    parser.add_argument("--data", required=True, help="GLUE folder")
     parser.add_argument("--max-examples", type=int, default=400)
     parser.add_argument("--chips", type=int, default=8)
     parser.add_argument("--rates", default=",".join(f"{rate:g}" for rate in RATES))
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for results")
     args = parser.parse_args()
-    _, params = rerax.load(args.model)
-    layers = params["encoder"]
-    weights = {
-        name: np.asarray(layers[name]["kernel"][min(LAYER, len(layers[name]["kernel"]) - 1)])
-        for name in PAIR
+    pairs = pairs_of(args, "none", RATES[0])
+    crossbars = pairs[min(LAYER, len(pairs) - 1)]
+    found: dict[str, Any] = {
+        "model_hash": read_workload(args.model, args.task, args.task, data=args.data).model_hash,
+        "task": args.task,
+        "max_examples": args.max_examples,
     }
-    stored = rerax.program(weights, rerax.Hardware(), lambda *_: True)
-    crossbars = [stored.crossbars[name] for name in weights]
-    file, found = args.out / "shared_permutation.json", {}
+    file = args.out / "shared_permutation.json"
     lines = found["errors"] = []
     for closest in (False, True):
         for rate in map(float, args.rates.split(",")):
@@ -218,9 +221,9 @@ def main() -> None:
             file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(markdown(lines))
     found["scores"] = []
-    for protection, rate in SCORED if args.data else ():
-        pairs = [scores(args, protection, rate, chip) for chip in range(args.chips)]
-        before, after = zip(*pairs, strict=True)
+    for protection, rate in SCORED:
+        both = [scores(args, protection, rate, chip) for chip in range(args.chips)]
+        before, after = zip(*both, strict=True)
         line = {"protection": protection, "rate": rate, "before": before, "after": after}
         found["scores"].append(line)
         print(json.dumps(line), flush=True)

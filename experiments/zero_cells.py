@@ -101,8 +101,10 @@ CURVES = (
     Curve("dense", "sign_magnitude", "plain", "none", (2e-3, 4e-3, 8e-3)),
     Curve("dense", "sign_magnitude", "inverted", "none", (1e-2, 2e-2, 4e-2)),
     Curve("dense", "sign_magnitude", "inverted", "closest", (0.05, 0.08, 0.12)),
+    Curve("dense", "offset", "alternate", "spare:4:closest", (), True),
+    Curve("dense", "offset", "alternate", "spare:4:bitlines:closest", (), True),
 )
-"""What is compared, in the order of the runs."""
+"""What is compared, in the order of the runs; spare lines, against line faults only, take cells."""
 
 
 def workload_of(work: Path, task: str, model: str, seed: int, data: str, examples: int) -> Workload:
@@ -391,7 +393,8 @@ def main() -> None:
             workload = workload_of(*where, curve.model, *how)
             dense = workload_of(*where, "dense", *how)
             top = dense_score(dense, folder)
-            measure(workload, curve, top, args.chips, args.most_rates, folder)
+            if curve.rates:
+                measure(workload, curve, top, args.chips, args.most_rates, folder)
         for curve in curves:
             if curve.headline:
                 workload = workload_of(*where, curve.model, *how)

@@ -61,7 +61,7 @@ REDUCED = {
     "rare_coverage": "--campaigns 2 --out OUT",
     "rare_failures": "--roots 16 --share 0.001 --out OUT",
     "sampled_examples": "--task sst2 --rates 3e-2 --examples 4 --full 4 --sampled 4 --out OUT",
-    "shared_permutation": "--chips 1 --rates 1e-2 --data DATA --max-examples 8 --out OUT",
+    "shared_permutation": "--chips 1 --rates 1e-2 --max-examples 8 --out OUT",
     "nine_tasks": "--tasks sst2 --seeds 1 --curves bare --most-rates 2 --chips 2 --max-examples 8 "
     "--out OUT",
     "tuning": "--tasks sst2 --seed 1 --rates 2e-2 --chips 1 --steps 2 --max-examples 8 --out OUT",
