@@ -30,12 +30,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from tuning import score
+from tuning import before_and_after, score
 from zero_cells import Curve
 
 import rerax
 from rerax.campaign.worker import Worker
-from rerax.campaign.workload import Settings, read_workload
+from rerax.campaign.workload import Settings, Workload, read_workload
 from rerax.crossbar.crossbar import Crossbar
 from rerax.crossbar.encoding import decode
 from rerax.crossbar.keys import array_key
@@ -121,20 +121,21 @@ def order_units(params: Any, layer: int, place: np.ndarray) -> Any:
     return {**params, "encoder": encoder}
 
 
-def pairs_of(args: Any, protection: str, rate: float) -> list[list[Crossbar]]:
-    """Lay the model out, and give the two feed-forward matrices of each layer."""
-    workload = read_workload(args.model, args.task, args.task, data=args.data)
-    point = Curve("dense", "offset", "plain", protection, (rate,)).point(workload, rate)
+def pairs_of(workload: Workload) -> list[list[Crossbar]]:
+    """Lay a model out plainly, and give the two feed-forward matrices of each layer."""
+    point = Curve("dense", "offset", "plain", "none", RATES).point(workload, RATES[0])
     stored = Worker.start(workload, Settings(1), [point]).whole(point).stored
     both = {name: crossbars_by_section(stored)["encoder"][name] for name in PAIR}
     layers = range(len(both[PAIR[0]].layer))
     return [[jax.tree_util.tree_map(itemgetter(k), both[name]) for name in PAIR] for k in layers]
 
 
-def scores(args: Any, protection: str, rate: float, chip: int) -> tuple[float, float]:
+def scores(
+    args: Any, pairs: list[list[Crossbar]], protection: str, rate: float, chip: int
+) -> tuple[float, float]:
     """Score one chip with hidden units as they are, and with those of all layers ordered."""
     config, params = rerax.load(args.model)
-    for layer, pair in enumerate(pairs_of(args, protection, rate)):
+    for layer, pair in enumerate(pairs):
         table = costs(pair, rerax.chip(0, chip), rate, protection == "closest")
         params = order_units(params, layer, linear_sum_assignment(table)[1])
     given = (args.task, rate, chip, args.data, args.max_examples, protection)
@@ -147,16 +148,9 @@ def scored(lines: Sequence[dict[str, Any]]) -> str:
     """The table of scores: means in % with their standard error over chips, and what orders won."""
     table = ["| rate | written | chips | as they are | ordered | won |", "| --- " * 6 + "|"]
     for line in lines:
-        bare, ordered = (100 * np.array(line[name]) for name in ("before", "after"))
-        error = [
-            one.std(ddof=1) / len(one) ** 0.5 if len(one) > 1 else np.nan for one in (bare, ordered)
-        ]
-        shown = [
-            f"{one.mean():.2f} ± {e:.2f}" for one, e in zip((bare, ordered), error, strict=True)
-        ]
+        shown = before_and_after(line["before"], line["after"])
         name = "plainly" if line["protection"] == "none" else f"`{line['protection']}`"
-        won = f"{(ordered - bare).mean():+.2f}"
-        table.append(f"| {line['rate']:g} | {name} | {len(bare)} | {' | '.join(shown)} | {won} |")
+        table.append(f"| {line['rate']:g} | {name} | {shown} |")
     return "\n".join(table)
 
 
@@ -191,10 +185,11 @@ def main() -> None:
     parser.add_argument("--rates", default=",".join(f"{rate:g}" for rate in RATES))
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for results")
     args = parser.parse_args()
-    pairs = pairs_of(args, "none", RATES[0])
+    workload = read_workload(args.model, args.task, args.task, data=args.data)
+    pairs = pairs_of(workload)
     crossbars = pairs[min(LAYER, len(pairs) - 1)]
     found: dict[str, Any] = {
-        "model_hash": read_workload(args.model, args.task, args.task, data=args.data).model_hash,
+        "model_hash": workload.model_hash,
         "task": args.task,
         "max_examples": args.max_examples,
     }
@@ -222,7 +217,7 @@ def main() -> None:
     print(markdown(lines))
     found["scores"] = []
     for protection, rate in SCORED:
-        both = [scores(args, protection, rate, chip) for chip in range(args.chips)]
+        both = [scores(args, pairs, protection, rate, chip) for chip in range(args.chips)]
         before, after = zip(*both, strict=True)
         line = {"protection": protection, "rate": rate, "before": before, "after": after}
         found["scores"].append(line)

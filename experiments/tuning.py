@@ -79,14 +79,19 @@ def score(
     return float(worker.scored(outcome.logits)["score"][0])
 
 
+def before_and_after(bare: Sequence[float], after: Sequence[float]) -> str:
+    """Cells of a table: chips, mean scores in % with their standard errors, and the gain."""
+    both = [100 * pd.Series(scores) for scores in (bare, after)]
+    shown = " | ".join(f"{each.mean():.2f} ± {each.sem():.2f}" for each in both)
+    return f"{len(bare)} | {shown} | {(both[1] - both[0]).mean():+.2f}"
+
+
 def markdown(lines: Sequence[dict[str, Any]]) -> str:
     """The table: mean scores in % with their standard error over chips, and what tuning won."""
     table = ["| task | rate | chips | bare | tuned | won |", "| --- " * 6 + "|"]
     for line in lines:
-        bare, tuned = (100 * pd.Series(line[name]) for name in ("bare", "tuned"))
-        shown = " | ".join(f"{each.mean():.2f} ± {each.sem():.2f}" for each in (bare, tuned))
-        won = f"{(tuned - bare).mean():+.2f}"
-        table.append(f"| {line['task']} | {line['rate']:g} | {len(bare)} | {shown} | {won} |")
+        shown = before_and_after(line["bare"], line["tuned"])
+        table.append(f"| {line['task']} | {line['rate']:g} | {shown} |")
     return "\n".join(table)
 
 
