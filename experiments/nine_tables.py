@@ -107,16 +107,16 @@ def tables_of(facts: dict[str, Any], out: Path, chips: int) -> dict[str, Any]:
     found["float_scores"] = {kind: float_score(rows, task, kind) for kind in MODELS}
     found["curves"] = {}
     for label, curve in CURVES.items():
-        score = scores(rows[(rows.rate == AT) & (rows.fault == "uniform")], curve)
-        if score.empty:
-            continue
         dense = found["float_scores"]["dense"]
-        one = headline(score.loc[AT].to_numpy(), None if PLANS[task].drawn else dense)
         line = lines.get((curve.model, curve.polarity, curve.protection), {})
-        one |= {key: line[key] for key in LINE if key in line}
+        one = {key: line[key] for key in LINE if key in line}
+        score = scores(rows[rows.rate == AT], curve)
+        if len(score):
+            one |= headline(score.loc[AT].to_numpy(), None if PLANS[task].drawn else dense)
         if line and not PLANS[task].drawn:
             one["fails first at"] = first_failure(scores(few, curve), dense)
-        found["curves"][label] = one
+        if one:
+            found["curves"][label] = one
     return found
 
 
@@ -212,13 +212,13 @@ def mean_of_tasks(found: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def headlines(found: Sequence[dict[str, Any]]) -> str:
-    """Mean scores at AT with intervals and chips, a row for each task and seed."""
+    """Mean scores at AT with intervals and chips, "none" where none ran, a row a task and seed."""
     heads, table = ["task", *(_said(label) for label in CURVES)], []
     for one in found:
         row = [title(one)]
         for curve in (one["curves"].get(label) for label in CURVES):
-            if curve is None:
-                row.append("")
+            if "mean" not in (curve or {}):
+                row.append("none")
                 continue
             low, high = (hundredths(end, digits=1) for end in curve["interval"])
             text = f"{hundredths(curve['mean'], digits=1)} ({low} to {high})"
@@ -236,13 +236,13 @@ def yields(found: Sequence[dict[str, Any]]) -> str:
         for label, curve in one["curves"].items():
             if not PLANS[one["task"]].headline or "fails first at" not in curve:
                 continue
-            shares = [
-                "{:.0f} ({:.0f} to {:.0f})".format(*(100 * x for x in curve["yields"][f"{b:g}"]))
-                for b in BUDGETS
-            ]
+            shares = ["none"] * len(BUDGETS)
+            if "yields" in curve:
+                ends = ([100 * x for x in curve["yields"][f"{b:g}"]] for b in BUDGETS)
+                shares = ["{:.0f} ({:.0f} to {:.0f})".format(*end) for end in ends]
             ends = ["never" if x is None else f"{x:g}" for x in curve["fails first at"]]
             quartiles = f"{', '.join(ends)} (quartiles of {PLANS[one['task']].chips})"
-            row = [title(one), _said(label), str(curve["chips"]), *shares, quartiles]
+            row = [title(one), _said(label), str(curve.get("chips", "none")), *shares, quartiles]
             table.append(row)
     return as_table(heads, table)
 

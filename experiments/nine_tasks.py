@@ -7,8 +7,9 @@ WORK holds what `pruning.py` leaves, TASK-SEED-dense and TASK-SEED-35; with --tr
 made from a pretrained MODEL such as sentence-transformers/all-MiniLM-L6-v2 by its recipe. DATA is a
 GLUE folder or the hub's nyu-mll/glue, OWN a folder of splits of one's own for tasks of which DATA
 lacks one. Three seeds of SST-2 and STS-B, one of the other tasks. Rows are in
-experiments/results/nine_tasks, compacted; those of seed 0 of SST-2 and STS-B are in
-results/zero_cells and results/rivals, of the same models. Stop and start it at will.
+experiments/results/nine_tasks, compacted. Stop and start it at will. A seed 0 whose models are in
+WORK no longer, and for which no --train is given, is folded from the rows that results/zero_cells
+and results/rivals have of them: they have all rates, and few chips at AT.
 
 CURVES on the same chips, SA1 : SA0 = 9.04 : 1.75, the first 400 examples (QNLI: all 5,463, of
 which each chip draws its own, estimator `difference`): 64 chips and rates that bracket a loss of
@@ -61,12 +62,16 @@ from rerax.campaign.maintain import compact
 from rerax.campaign.workload import Workload, read_workload
 from rerax.evaluate.devices import ask_for_devices, cores
 from rerax.glue import metrics
+from rerax.glue.data import Split, read_split
+from rerax.glue.selection import MOST_TOKENS
 from rerax.glue.tasks import TASKS, find_task
 
 CHIPS, SPREAD, WIDE = 128, 0.02, 256
 """Chips of a headline, and how many where scores spread by more than so much."""
 SEEN = {"mnli", "qqp"}
 """Tasks whose source the base model has seen, by its model card."""
+KEPT = "zero_cells"
+"""Folder with the rows of seed 0 of SST-2 and STS-B."""
 
 
 def source(task: str, data: str, own: str | None) -> tuple[str, str]:
@@ -101,20 +106,20 @@ def train(task: str, seed: int, args: Any, data: str) -> None:
 def workload_of(args: Any, task: str, seed: int, kind: str, data: str) -> Workload:
     """One model, whose name in the rows is TASK-SEED-KIND-HASH."""
     named = f"{task}-{seed}-{kind}"
-    most = None if PLANS[task].drawn else args.max_examples
+    most = _most_examples(task, args)
     found = read_workload(str(args.work / named), task, named, data=data, max_examples=most)
     return replace(found, model=f"{named}-{found.model_hash[:8]}")
 
 
-def against_chance(workload: Workload, row: pd.Series) -> tuple[float, float]:
+def against_chance(name: str, examples: Split, row: pd.Series) -> tuple[float, float]:
     """Score of who always answers the larger class, and the standard error of a score.
 
     Args:
-        workload: of the dense model.
-        row: its chip at rate 0.
+        name: of the task.
+        examples: those of the row.
+        row: the dense model's chip at rate 0.
     """
-    workload = workload.complete()
-    task, labels, parts = workload.labelled_task, workload.labels, workload.parts
+    task, labels, parts = find_task(name), examples.labels, examples.parts
     draw = np.random.Generator(np.random.PCG64(0))
     if task.is_regression:
         constant, answers = 0.0, np.asarray(row.prediction, np.float32)
@@ -131,28 +136,71 @@ def against_chance(workload: Workload, row: pd.Series) -> tuple[float, float]:
     return constant, float(np.std(drawn))
 
 
-def run_task(task: str, seed: int, args: Any, folder: Path) -> dict[str, Any]:
-    """Train and sweep what lacks of a task and seed, and say what its rows do not."""
+def facts(
+    args: Any, task: str, seed: int, clean: pd.Series, hashes: dict[str, str]
+) -> dict[str, Any]:
+    """FACTS of a task and seed, by the row of the dense model's chip at rate 0.
+
+    Args:
+        args: where the examples are, and how many count.
+        task: its name.
+        seed: of its models.
+        clean: the row.
+        hashes: of its models, by kind.
+
+    Raises:
+        ValueError: the examples are not those of the row.
+    """
     data, split = source(task, args.data, args.own)
-    if args.train:
-        train(task, seed, args, data)
-    loads = {kind: workload_of(args, task, seed, kind, data) for kind in MODELS}
-    dense, plan = loads["dense"], PLANS[task]
-    top = dense_score(dense, folder)
-    rows = store.read_rows(folder).to_pandas()
-    clean = rows[(rows.model == dense.model) & (rows.rate == 0) & rows.sampled.isna()].iloc[0]
-    constant, error = against_chance(dense, clean)
-    found = {
+    examples = read_split(task, data, max_examples=_most_examples(task, args))
+    if examples.digest(MOST_TOKENS) != clean.data_hash:
+        raise ValueError(f"rows of {task} are of other examples than those in {data}")
+    constant, error = against_chance(task, examples, clean)
+    return {
         "task": task,
         "seed": seed,
         "split": split,
         "seen": task in SEEN,
         "majority": constant,
         "se": error,
-        "learned": top - constant > 2 * error,
-        "models": {kind: load.model_hash for kind, load in loads.items()},
-        "data_hash": dense.data_hash,
+        "learned": float(clean.float_score) - constant > 2 * error,
+        "models": hashes,
+        "data_hash": clean.data_hash,
     }
+
+
+def clean_row(rows: pd.DataFrame, dense: str) -> pd.Series:
+    """Find the unprotected chip of the dense model, called `dense`, at rate 0."""
+    return rows[(rows.model == dense) & (rows.rate == 0) & rows.sampled.isna()].iloc[0]
+
+
+def kept_facts(args: Any, task: str) -> dict[str, Any]:
+    """FACTS of seed 0 by the rows that `zero_cells.py` has of it.
+
+    Raises:
+        ValueError: it has none.
+    """
+    rows = store.read_rows(args.out / KEPT).to_pandas()
+    hashes = {kind: rows.model_hash[rows.model == f"{task}-{kind}"].unique() for kind in MODELS}
+    if not all(map(len, hashes.values())):
+        raise ValueError(f"no models and no rows of {task}, seed 0: give --train MODEL")
+    clean = clean_row(rows, f"{task}-dense")
+    return facts(args, task, 0, clean, {kind: str(one) for kind, (one,) in hashes.items()})
+
+
+def run_task(task: str, seed: int, args: Any, folder: Path) -> dict[str, Any]:
+    """Train and sweep what lacks of a task and seed, and say what its rows do not."""
+    data, _ = source(task, args.data, args.own)
+    if args.train:
+        train(task, seed, args, data)
+    elif not seed and not finished(args.work / name(task, seed, 0.0)):
+        return kept_facts(args, task)
+    loads = {kind: workload_of(args, task, seed, kind, data) for kind in MODELS}
+    dense, plan = loads["dense"], PLANS[task]
+    top = dense_score(dense, folder)
+    clean = clean_row(store.read_rows(folder).to_pandas(), dense.model)
+    hashes = {kind: load.model_hash for kind, load in loads.items()}
+    found = facts(args, task, seed, clean, hashes)
     others = rows_of(args.out, found, FOLDERS[1:])
     examples = "auto" if plan.drawn else None
     chips, most = _chips(task, args), min(plan.rates, args.most_rates)
@@ -221,6 +269,10 @@ def main() -> None:
 
 def _chips(task: str, args: Any) -> int:
     return min(PLANS[task].chips, args.chips)
+
+
+def _most_examples(task: str, args: Any) -> int | None:
+    return None if PLANS[task].drawn else args.max_examples
 
 
 def _place(key: tuple[str, int]) -> tuple[int, int]:
