@@ -8,18 +8,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from study import markdown as as_table
 from zero_cells import Curve, fold, scores, span
 
 from rerax.campaign import store
 from rerax.campaign.manifest import MANIFEST, read_provenance
 from rerax.glue.tasks import TASKS
-from rerax.report.format import hundredths
+from rerax.report.format import budget_text, hundredths
 from rerax.stats import first_misses, mean_interval, passes, yield_interval
 
 AT = 0.01
 """Rate of the headlines."""
 BUDGETS = (0.01, 0.02, 0.05)
+MARKS = "os^DvPX"
+"""Of the curves in figures."""
 FOLDERS = ("nine_tasks", "zero_cells", "rivals")
 MODELS = ("dense", "35")
 SCORES = {"cola": "Matthews", "mrpc": "acc., F1", "qqp": "acc., F1", "stsb": "Pearson, Spearman"}
@@ -115,6 +118,7 @@ def tables_of(facts: dict[str, Any], out: Path, chips: int) -> dict[str, Any]:
             one |= headline(score.loc[AT].to_numpy(), None if PLANS[task].drawn else dense)
         if line and not PLANS[task].drawn:
             one["fails first at"] = first_failure(scores(few, curve), dense)
+            one["yields at"] = yield_curve(scores(few, curve), dense)
         if one:
             found["curves"][label] = one
     return found
@@ -149,6 +153,11 @@ def headline(chips: np.ndarray, reference: float | None) -> dict[str, Any]:
     return found
 
 
+def yield_curve(score: pd.DataFrame, reference: float) -> dict[str, list[float]]:
+    """Shares of chips within a budget of a reference, one for each rate, by budget."""
+    return {f"{b:g}": passes(score.to_numpy(), reference, b).mean(axis=1).tolist() for b in BUDGETS}
+
+
 def first_failure(score: pd.DataFrame, reference: float) -> list[float | None]:
     """Quartiles of the rate at which a chip is first a point below a reference."""
     rates = score.index.to_numpy()
@@ -172,7 +181,10 @@ def title(one: dict[str, Any]) -> str:
 
 
 def markdown(found: Sequence[dict[str, Any]]) -> str:
-    """Rates at which means are two points below the dense model, a row for each task and seed."""
+    """Rates at which means are two points below the dense model, a row for each task and seed.
+
+    Tasks without rows are named too.
+    """
     heads = ["task", "examples", "larger class", "dense, float (SE)", "pruned, float"]
     heads += [_said(label) for label in CURVES]
     table = []
@@ -189,6 +201,8 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
                 text += f"; {times:.1f} ×" if times else ""
             row.append(text)
         table.append(row)
+    lacking = [task for task in TASKS if task not in {one["task"] for one in found}]
+    table += [[task, "not run", *[""] * (len(heads) - 2)] for task in lacking]
     return as_table(heads, [*table, mean_of_tasks(found)])
 
 
@@ -229,7 +243,7 @@ def headlines(found: Sequence[dict[str, Any]]) -> str:
 
 def yields(found: Sequence[dict[str, Any]]) -> str:
     """Shares of chips within budgets at AT, and when chips first fail, of the headline tasks."""
-    budgets = [f"within {100 * b:g} points of the dense model, %" for b in BUDGETS]
+    budgets = [f"within {budget_text(b)} of the dense model, %" for b in BUDGETS]
     heads = ["task", "scheme", "chips", *budgets, "rate at which a chip is first a point below"]
     table = []
     for one in found:
@@ -247,14 +261,44 @@ def yields(found: Sequence[dict[str, Any]]) -> str:
     return as_table(heads, table)
 
 
+def draw_yields(found: Sequence[dict[str, Any]], file: Path) -> None:
+    """Draw yield against rate, a row of panels for each task that has it, one for each budget.
+
+    Seeds share a colour; the same chips stand on every curve.
+    """
+    shown: dict[str, list[dict[str, Any]]] = {}
+    for one in found:
+        if any("yields at" in curve for curve in one["curves"].values()):
+            shown.setdefault(one["task"], []).append(one)
+    if not shown:
+        return
+    figure = Figure(figsize=(3.2 * len(BUDGETS), 0.6 + 2.6 * len(shown)), layout="constrained")
+    panels = figure.subplots(len(shown), len(BUDGETS), squeeze=False, sharey=True, sharex=True)
+    for row, (task, seeds) in zip(panels, shown.items(), strict=True):
+        for panel, budget in zip(row, BUDGETS, strict=True):
+            for k, label in enumerate(CURVES):
+                for curve in (one["curves"].get(label, {}) for one in seeds):
+                    if "yields at" in curve:
+                        shares = [100 * share for share in curve["yields at"][f"{budget:g}"]]
+                        panel.plot(curve["rates"], shares, f"{MARKS[k]}-", color=f"C{k}", ms=3.5)
+            panel.set(xscale="log", ylim=(-3, 103))
+            panel.set_title(f"{task}, within {budget_text(budget)}", fontsize=9)
+            panel.grid(alpha=0.3)
+        row[0].set_ylabel("chips that pass, %")
+    for panel in panels[-1]:
+        panel.set_xlabel("fault rate")
+    for k, label in enumerate(CURVES):
+        panels[0][0].plot([], [], MARKS[k], color=f"C{k}", ms=3.5, label=_said(label, ""))
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    _save(figure, file)
+
+
 def draw(found: Sequence[dict[str, Any]], file: Path) -> None:
     """Draw the rates at which two points are lost, a line for each task and seed.
 
     What was never lost at the rates that were run stands at the right edge; what is lost at rate 0
     is left out.
     """
-    from matplotlib.figure import Figure
-
     shown = [one for one in found if one["learned"]]
     most = max((max(c["rates"]) for o in shown for c in o["curves"].values()), default=0.0)
     if not most:
@@ -272,14 +316,18 @@ def draw(found: Sequence[dict[str, Any]], file: Path) -> None:
                 continue  # lost at rate 0
             ends = [low or min(curve["rates"]) / 2, high or beyond]
             axes.plot(ends, [y, y], color=f"C{k}", linewidth=1.2)
-            mark = "os^DvPX"[k] if rate else ">"
+            mark = MARKS[k] if rate else ">"
             axes.plot(rate or beyond, y, mark, color=f"C{k}", markersize=4)
-        axes.plot([], [], "os^DvPX"[k], color=f"C{k}", markersize=4, label=_said(label, ""))
+        axes.plot([], [], MARKS[k], color=f"C{k}", markersize=4, label=_said(label, ""))
     axes.set_yticks(range(len(shown)), [f"{one['task']}, seed {one['seed']}" for one in shown])
     axes.invert_yaxis()
     axes.set(xscale="log", xlabel="fault rate at two points below the dense model (95 %)")
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    _save(figure, file)
+
+
+def _save(figure: Figure, file: Path) -> None:
     figure.savefig(file, dpi=110, metadata={"CreationDate": None} if file.suffix == ".pdf" else {})
 
 

@@ -40,6 +40,7 @@ from nine_tables import (
     PLANS,
     cost,
     draw,
+    draw_yields,
     headlines,
     markdown,
     rows_of,
@@ -265,6 +266,7 @@ def main() -> None:
     (args.out / "figures").mkdir(exist_ok=True)
     for kind in ("png", "pdf"):
         draw(ordered, args.out / "figures" / f"nine_tasks.{kind}")
+        draw_yields(ordered, args.out / "figures" / f"nine_tasks_yield.{kind}")
 
 
 def _chips(task: str, args: Any) -> int:

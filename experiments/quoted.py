@@ -15,11 +15,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import ageing
 import four_encodings
 import glue_zero_space
 import layers_and_bits
 import msb_copies
+import nine_tables as nine
 import picture as drawn_in
 import pruning as runs
 import rare_coverage as rare
@@ -29,7 +29,6 @@ import rivals as compared
 import sampled_examples as drawn
 import shared_permutation
 import tuning
-import yield_curve
 import zero_cells as borne
 
 from rerax.campaign import store
@@ -92,8 +91,18 @@ def _ends(values: Iterable[float]) -> tuple[float, float]:
 
 def study() -> Quoted:
     """Tables, each by the experiment whose name it has."""
-    made = (ageing, four_encodings, glue_zero_space, layers_and_bits, msb_copies, yield_curve)
+    made = (four_encodings, glue_zero_space, layers_and_bits, msb_copies)
     return {one.NAME: one.table(_result(one.NAME)) for one in made}
+
+
+def nine_tasks() -> Quoted:
+    """What the nine tasks bear, their scores at one rate, and how many chips pass."""
+    found = _result("nine_tasks")
+    return {
+        "rates": nine.markdown(found),
+        "headlines": nine.headlines(found),
+        "yields": nine.yields(found),
+    }
 
 
 def read_errors() -> Quoted:

@@ -25,12 +25,11 @@ if not EXPERIMENTS.is_dir():
     pytest.skip("no experiments beside the tests", allow_module_level=True)
 
 CONFIG = dataclasses.replace(tiny.CONFIG, num_hidden_layers=2, max_position_embeddings=128)
-MODULES = {"folder_kills", "gpu_exact", "gpu_torch", "lives", "nine_tables", "quoted", "study"}
+MODULES = {"folder_kills", "gpu_exact", "gpu_torch", "nine_tables", "quoted", "study"}
 """Files that experiments share; they have no command."""
 FEW = "--chips 2 --max-examples 8"
 STUDY = f"{FEW} --out OUT"
 REDUCED = {
-    "ageing": STUDY,
     "agreement": "--chips 2 --out OUT/agreement.json",
     "campaign": "--work FOLDER --chips 32 --repeats 1 --out OUT/campaign.json",
     "cost": "--rounds 1 --memory few:1 --out OUT/cost.json",
@@ -55,7 +54,6 @@ REDUCED = {
     "pruning": "--tasks sst2 --seeds 0 --sparsities 0,0.21 --max-examples 8 --rows OUT/rows.jsonl",
     "read_error": "--chips 2 --schemes none;closest --out OUT/read_error.json",
     "report_size": "--chips 4 --out OUT/report_size.json",
-    "yield_curve": STUDY,
     "fault_training": "--tasks sst2 --seed 1 --models hardened35 --max-examples 8 --out OUT",
     "rivals": f"{FEW} --tasks sst2 --seed 1 --curves 0,1 --most-rates 2 --out OUT",
     "rare_coverage": "--campaigns 2 --out OUT",

@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 import pages
+import pandas as pd
 import pytest
 import quoting
 from matplotlib import image
@@ -110,6 +111,15 @@ def test_the_file_of_all_protections_is_what_its_rows_say():
     assert json.loads(json.dumps(quoted.compared.compare(quoted.RESULTS))) == said
 
 
+def test_the_file_of_the_nine_tasks_is_what_its_rows_say():
+    said = json.loads((quoted.RESULTS / "nine_tasks.json").read_text(encoding="utf-8"))
+    assert said
+    for one in said:
+        facts = {name: one[name] for name in quoted.nine.FACTS}
+        made = quoted.nine.tables_of(facts, quoted.RESULTS, quoted.nine.PLANS[one["task"]].chips)
+        assert json.loads(json.dumps(made)) == one
+
+
 def test_the_picture_is_drawn_from_its_rows(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(quoted.RESULTS.parent)
     import picture
@@ -157,10 +167,24 @@ def test_means_over_tasks_are_of_the_same_tasks_and_of_all_their_seeds(tmp_path,
     assert first == "geometric mean of T: sst2, rte"
     assert last == "8.0 ×"
     table = nine_tables.markdown(found).splitlines()
-    assert len(table) == 2 + len(found) + 1
-    assert "not learned" in table[-2]
-    assert table[-4].count("lost at rate 0") == 1
+    assert [line.split("|")[2].strip() for line in table[-6:-1]] == ["not run"] * 5
+    assert len(table) == 2 + len(found) + 5 + 1
+    assert "not learned" in table[-7]
+    assert table[-9].count("lost at rate 0") == 1
     nine_tables.draw(found, tmp_path / "drawn.png")
     assert (tmp_path / "drawn.png").stat().st_size > 5000
-    nine_tables.draw(found[-1:], tmp_path / "none.png")
+    for draw in (nine_tables.draw, nine_tables.draw_yields):
+        draw(found[-1:], tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()
+
+
+def test_yields_of_the_nine_tasks_are_counted_by_rate_and_budget(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(quoted.RESULTS.parent)
+    import nine_tables
+
+    score = pd.DataFrame([[0.90, 0.885, 0.87, 0.80], [0.88, 0.86, 0.5, 0.2]], index=[0.01, 0.02])
+    shares = nine_tables.yield_curve(score, 0.9)
+    assert shares == {"0.01": [0.25, 0.0], "0.02": [0.5, 0.25], "0.05": [0.75, 0.5]}
+    one = {"task": "sst2", "curves": {"bare": {"rates": [0.01, 0.02], "yields at": shares}}}
+    nine_tables.draw_yields([one], tmp_path / "yields.png")
+    assert (tmp_path / "yields.png").stat().st_size > 5000
