@@ -166,9 +166,15 @@ def first_failure(score: pd.DataFrame, reference: float) -> list[float | None]:
     return [float(end) if np.isfinite(end) else None for end in ends]
 
 
-def cost(folder: Path) -> dict[str, float]:
-    """Chip evaluations and hours of a folder's runs, by its provenance."""
-    told = [entry for entry in read_provenance(folder) if "seconds" in entry]
+def cost(out: Path) -> dict[str, float]:
+    """Chip evaluations and hours of all runs in FOLDERS, by their provenance."""
+    told = [
+        entry
+        for folder in FOLDERS
+        if (out / folder / MANIFEST).is_file()
+        for entry in read_provenance(out / folder)
+        if "seconds" in entry
+    ]
     hours = sum(entry["seconds"] for entry in told) / 3600
     return {"chips": sum(entry["chips"] for entry in told), "hours": hours}
 

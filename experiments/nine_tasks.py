@@ -262,7 +262,7 @@ def main() -> None:
         _write(file, found)
     ordered = [found[key] for key in sorted(found, key=_place)]
     print(markdown(ordered), headlines(ordered), yields(ordered), sep="\n\n")
-    print("\n{chips:,} chips in {hours:.1f} hours".format(**cost(folder)))
+    print("\n{chips:,} chips in {hours:.1f} hours".format(**cost(args.out)))
     (args.out / "figures").mkdir(exist_ok=True)
     for kind in ("png", "pdf"):
         draw(ordered, args.out / "figures" / f"nine_tasks.{kind}")

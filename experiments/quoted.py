@@ -97,8 +97,10 @@ def study() -> Quoted:
 
 def nine_tasks() -> Quoted:
     """What the nine tasks bear, their scores at one rate, and how many chips pass."""
-    found = _result("nine_tasks")
+    found, took = _result("nine_tasks"), nine.cost(RESULTS)
+    before = took["hours"] / packed()["ratio"][0]
     return {
+        "cost": [took["chips"], took["hours"], before],
         "rates": nine.markdown(found),
         "headlines": nine.headlines(found),
         "yields": nine.yields(found),
