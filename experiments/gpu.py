@@ -7,7 +7,7 @@ names parts, and FILE is written after each, for machines that are rented by the
 
 - `peaks`: limits as `rerax bench` takes them, and products of PyTorch where it is installed;
 - `chip`: one lane group from end to end, and the share of the best product rate that it reaches;
-  with `--lanes`, of another width than the backend's;
+  with `--lanes`, of another width than the backend's; and with arrays read in turns, not at once;
 - `kernels`: what the device spends the time of such a group on;
 - `fused`: the same chips through plain operations and through kernels that end a product with the
   rest (`rerax.crossbar.fused`): seconds, and how far their answers agree;
@@ -46,6 +46,7 @@ from rerax import demo
 from rerax.bench import cases, machine
 from rerax.bench.timing import Work, seconds
 from rerax.campaign.workload import Inputs, read_workload
+from rerax.evaluate import network as network_of_chips
 from rerax.models.bert.fused_layer import ENCODER, can_fuse
 
 OUT = Path(__file__).parent / "results" / "gpu.json"
@@ -111,16 +112,29 @@ def chip(given: argparse.Namespace) -> list[dict[str, Any]]:
     first, again = first_calls(work)
     a_chip = min(seconds(work) for _ in range(TRIES)) / lanes
     operations = 2 * case.batches.tokens * case.weights
-    return [
-        {
-            "lanes": lanes,
-            "flags": os.environ.get("XLA_FLAGS", ""),
-            "first_call_seconds": first,
-            "from_disk_seconds": again,
-            "seconds_a_chip": a_chip,
-            "products": operations / a_chip,
-        }
-    ]
+    found = {
+        "lanes": lanes,
+        "flags": os.environ.get("XLA_FLAGS", ""),
+        "first_call_seconds": first,
+        "from_disk_seconds": again,
+        "seconds_a_chip": a_chip,
+        "products": operations / a_chip,
+    }
+    return [{**found, "arrays_in_turns_seconds_a_chip": in_turns(given)}]
+
+
+def in_turns(given: argparse.Namespace) -> float:
+    """Seconds of a chip whose arrays of one shape are read one after the other, as on a CPU."""
+    before = network_of_chips.reads_at_once
+    network_of_chips.reads_at_once = lambda: False
+    jax.clear_caches()
+    case = make_case(given)
+    work = case.chips(RATE)
+    seconds(work)
+    a_group = min(seconds(work) for _ in range(TRIES))
+    network_of_chips.reads_at_once = before
+    jax.clear_caches()
+    return a_group / case.network.lanes
 
 
 def first_calls(work: Work) -> tuple[float, float]:
@@ -284,6 +298,7 @@ def print_parts(found: dict[str, Any]) -> None:
     ]
     for name in machine.FORMATS if rates else ():
         print(f"best {name} products: {max(one[name] for one in rates) / 1e12:.0f} T a second")
+    turns = "arrays_in_turns_seconds_a_chip"
     for one in found.get("chip", ()):
         best = max((max(each.values()) for each in rates), default=float("nan"))
         print(
@@ -292,6 +307,7 @@ def print_parts(found: dict[str, Any]) -> None:
             f"{100 * one['products'] / best:.0f} % of the best; "
             f"first call {one['first_call_seconds']:.0f} s"
             + (f", from disk {one['from_disk_seconds']:.1f}" if "from_disk_seconds" in one else "")
+            + (f"; {1e3 * one[turns]:.1f} ms with arrays in turns" if turns in one else "")
         )
     for part in ("kernels", "fused_kernels"):
         for name, spent in found.get(part, {}).get("largest", {}).items():

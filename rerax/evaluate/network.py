@@ -106,21 +106,40 @@ def reader(hardware: Hardware, chip: Chip, faults: Faults) -> ReadSection:
             if len(alike) == 1:
                 read |= {n: read_codes(c, chip, faults, hardware) for n, c in alike.items()}
                 continue
-            # one after the other through one sampler: compiling samplers is most of a first call
+            # through one sampler: compiling samplers is most of a first call
             array = next(iter(alike.values())).array
             stacked = jax.tree.map(
                 lambda *leaves: jnp.stack(leaves),
                 *(dataclasses.replace(c, array=array) for c in alike.values()),
             )
             numbers = jnp.array([c.array.numbers for c in alike.values()], jnp.uint32)
-            codes, counts = lax.map(
-                lambda one: read_codes(one[0], chip, faults, hardware, one[1]), (stacked, numbers)
-            )
+            codes, counts = _read_alike(stacked, numbers, hardware, chip, faults)
             for i, name in enumerate(alike):
                 read[name] = codes[i], jax.tree.map(lambda count, i=i: count[i], counts)
         return {n: read[n][0] for n in section}, {n: read[n][1] for n in section}
 
     return read_section
+
+
+def _read_alike(
+    stacked: Crossbar, numbers: Array, hardware: Hardware, chip: Chip, faults: Faults
+) -> tuple[Int8[Array, "A R C"], Counts]:
+    """Read arrays that the same operations read, with equal outcome at once or in turns."""
+    if not reads_at_once():
+        return lax.map(
+            lambda one: read_codes(one[0], chip, faults, hardware, one[1]), (stacked, numbers)
+        )
+    lanes = faults.rates.axis or ()
+    axes = (lanes,) if isinstance(lanes, str) else lanes
+    here = faults._replace(rates=faults.rates.along((*axes, "arrays")))
+    return jax.vmap(
+        lambda one, number: read_codes(one, chip, here, hardware, number), axis_name="arrays"
+    )(stacked, numbers)
+
+
+def reads_at_once() -> bool:
+    """Tell whether the arrays of a layer are read at once: where starting kernels takes long."""
+    return jax.default_backend() != "cpu"
 
 
 def _alike(section: Section, hardware: Hardware, faults: Faults) -> list[Section]:

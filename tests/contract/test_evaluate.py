@@ -18,7 +18,7 @@ from quick import Halves
 from rerax.crossbar import keys
 from rerax.crossbar.encoding import decode
 from rerax.crossbar.spec import ChipSpec
-from rerax.evaluate import engine
+from rerax.evaluate import engine, lanes
 from rerax.evaluate import network as network_of_chips
 from rerax.evaluate.engine import Evaluator, Network
 from rerax.faults import Uniform
@@ -240,19 +240,28 @@ class Alike(Halves):
     ],
     ids=lambda h: h.protection.text,
 )
-def test_matrices_of_one_shape_are_read_as_each_is_alone(hardware):
+def test_matrices_of_one_shape_are_read_as_each_is_alone(hardware, monkeypatch):
     sections = crossbars_by_section(program_bert(PARAMS, hardware))
     section = {n: jax.tree.map(lambda a: a[1], c) for n, c in sections["encoder"].items()}
     chip, faults = keys.chip(3, 5), Faults(rate_table(0.05))
     assert sorted(map(len, network_of_chips._alike(section, hardware, faults))) == [1, 1, 4]
-    codes, counts = jax.jit(lambda s: network_of_chips.reader(hardware, chip, faults)(s))(section)
-    for name, crossbar in section.items():
-        alone = jax.jit(lambda c: read_codes(c, chip, faults, hardware))(crossbar)
-        np.testing.assert_array_equal(codes[name], alone[0], name)
-        for one, other in zip(counts[name], alone[1], strict=True):
-            assert int(one) == int(other)
-    own = {name: [int(count) for count in found] for name, found in counts.items()}
-    assert own["query"] != own["key"]  # each has cells of its own
+    alone = {
+        name: jax.jit(lambda c: read_codes(c, chip, faults, hardware))(section[name])
+        for name in ("query", "value", "ffn_out")
+    }
+
+    def read(chip, axis, _):
+        return network_of_chips.reader(hardware, chip, lanes.along(faults, axis))(section)
+
+    for at_once, width in ((False, 1), (True, 2)):  # as on a CPU, and elsewhere
+        monkeypatch.setattr(network_of_chips, "reads_at_once", lambda at_once=at_once: at_once)
+        found = jax.jit(lambda w=width: lanes.in_lanes(w, read, keys.root_key(3), jnp.uint32(5)))()
+        codes, counts = found if width == 1 else jax.tree.map(lambda a: a[0], found)
+        for name, (expected, expected_counts) in alone.items():
+            np.testing.assert_array_equal(codes[name], expected, name)
+            assert list(map(int, counts[name])) == list(map(int, expected_counts))
+        own = {name: list(map(int, found)) for name, found in counts.items()}
+        assert own["query"] != own["key"]  # each has cells of its own
 
 
 def test_what_looks_at_the_array_is_read_array_by_array():

@@ -21,7 +21,7 @@ from jaxtyping import Array, Int8, Key, UInt8
 from rerax.crossbar.keys import misread_key
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults.sampling.poisson_process import stuck_cells
-from rerax.faults.sampling.rates import rate_table
+from rerax.faults.sampling.rates import Axis, rate_table
 
 NEVER, FAR = 1e-15, 9
 """Chance of a cell below which it is not sensed so far away, and standard deviations for that."""
@@ -29,7 +29,7 @@ PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459")
 
 
 def sense(
-    words: UInt8[Array, "G R C"], key: Key[Array, ""], spec: ChipSpec, axis: str | None
+    words: UInt8[Array, "G R C"], key: Key[Array, ""], spec: ChipSpec, axis: Axis
 ) -> UInt8[Array, "G R C"]:
     """Sense the level of every cell, some wrongly.
 
@@ -37,7 +37,7 @@ def sense(
         words: levels as they are, words as they lie in cells.
         key: the array's key.
         spec: geometry, and the noise (`ChipSpec.misread`).
-        axis: name of the `vmap` axis over chips, if any.
+        axis: names of the `vmap` axes over chips and arrays, if any.
     """
     chances = far_chances(spec)
     if not chances:
@@ -91,7 +91,7 @@ def _steps(
     chances: list[float],
     spec: ChipSpec,
     shape: tuple[int, ...],
-    axis: str | None,
+    axis: Axis,
 ) -> Int8[Array, "S R C"]:
     """Draw by how many levels each cell is sensed above (or below) its own."""
     tables = rate_table(chances, sa1_share=0.5).along(axis)

@@ -7,11 +7,11 @@ from rerax.crossbar.keys import missed_key
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults.read_out import stuck_words
 from rerax.faults.sampling.poisson_process import stuck_cells
-from rerax.faults.sampling.rates import rate_table
+from rerax.faults.sampling.rates import Axis, rate_table
 
 
 def missed_bits(
-    key: Key[Array, ""], share: float, spec: ChipSpec, shape: tuple[int, int], axis: str | None
+    key: Key[Array, ""], share: float, spec: ChipSpec, shape: tuple[int, int], axis: Axis
 ) -> UInt8[Array, "G R C"]:
     """Choose the bits of cells that a test misses if they are stuck, whatever their fault.
 
@@ -20,7 +20,7 @@ def missed_bits(
         share: of stuck cells that the test finds.
         spec: geometry.
         shape: rows R and columns C of the matrix.
-        axis: name of the `vmap` axis over chips, if any.
+        axis: names of the `vmap` axes over chips and arrays, if any.
     """
     rates = rate_table(1 - share).along(axis)
     bits, _ = stuck_words(stuck_cells(missed_key(key), rates, spec, *shape), spec)

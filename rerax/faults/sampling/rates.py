@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 else:  # a traced number is refused below in a line of our own
     Rates = ARate = Share = AFault = ATested = Any
 
+Axis = str | tuple[str, ...] | None
+"""Names of `vmap` axes, if any."""
 ALL = Tested()
 
 
@@ -58,8 +60,8 @@ class RateTable:
         tables: what else the fault model at hand needs (`FaultModel.tables`).
         earlier: the table of the rate at which chips were tested; None: of the same rate.
         thinning: of a descendant (`evaluate.descendants`); None: chips keep all their points.
-        axis: name of the enclosing `vmap` axis over chips, if any. It lets all chips of the axis
-            share one trip count of the sampler's loop, which is faster, and changes no outcome.
+        axis: names of the enclosing `vmap` axes over chips and arrays, if any. They let all of
+            them share one trip count of the sampler's loop, which is faster, and change no outcome.
         fault: the fault model that `tables` are for; None: there are none.
     """
 
@@ -72,7 +74,7 @@ class RateTable:
     tables: Any = ()
     earlier: Any = None
     thinning: Any = None
-    axis: str | None = dataclasses.field(default=None, metadata={"static": True})
+    axis: Axis = dataclasses.field(default=None, metadata={"static": True})
     fault: FaultModel | None = dataclasses.field(default=None, metadata={"static": True})
 
     def check(self, fault: FaultModel, tested: Tested = ALL) -> None:
@@ -97,8 +99,8 @@ class RateTable:
                 "know nothing: make them by rate_table(.., tested=hardware.tested)"
             )
 
-    def along(self, axis: str | None) -> "RateTable":
-        """Make the same table for the inside of a `vmap` over chips whose axis has this name."""
+    def along(self, axis: Axis) -> "RateTable":
+        """Make the same table for the inside of `vmap`s whose axes have these names."""
         earlier = None if self.earlier is None else self.earlier.along(axis)
         return dataclasses.replace(self, axis=axis, earlier=earlier)
 

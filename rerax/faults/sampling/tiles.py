@@ -18,7 +18,7 @@ from rerax.faults.sampling.addresses import Cells
 from rerax.faults.sampling.gamma import QUANTILES, hazards, survival
 from rerax.faults.sampling.poisson import EDGES, INTERVALS
 from rerax.faults.sampling.poisson_process import sample
-from rerax.faults.sampling.rates import RateTable, limit_of
+from rerax.faults.sampling.rates import Axis, RateTable, limit_of
 
 FAR = Decimal(100)
 """A hazard from which on all but one hash in 2^32 is a hit: fewer than 2^-33 of the cells survive.
@@ -47,7 +47,7 @@ class _LimitsByTile:
 
     at: TileLimits
     spec: ChipSpec
-    axis: str | None
+    axis: Axis
 
     @property
     def intervals(self) -> Array:
