@@ -343,13 +343,16 @@ def attentions() -> Iterator[dict[str, Any]]:
         exact, quick = lax.Precision.HIGHEST, lax.Precision.DEFAULT
         library = functools.partial(jax.nn.dot_product_attention, mask=real[:, None, None])
         lengths = {"query_seq_lengths": ends, "key_value_seq_lengths": ends}
-        cudnn = functools.partial(jax.nn.dot_product_attention, implementation="cudnn", **lengths)
+        cudnn = functools.partial(jax.nn.dot_product_attention, implementation="cudnn")
+        second = jnp.arange(tokens)[None] >= ends[:, None]  # a row of two sentences, as packed
+        same = second[:, None, :, None] == second[:, None, None, :]
         ways: dict[str, tuple[Callable[..., Any], list[Any]]] = {
             "ours, float32": (functools.partial(attend, real=real, exact=exact), wide),
             "ours, TF32": (functools.partial(attend, real=real, exact=quick), wide),
             "ours, bfloat16": (functools.partial(attend, real=real, exact=exact), half),
             "library, XLA, bfloat16": (library, half),
-            "library, cuDNN, bfloat16": (cudnn, half),
+            "library, cuDNN, bfloat16": (functools.partial(cudnn, **lengths), half),
+            "library, cuDNN, bfloat16, packed": (functools.partial(cudnn, mask=same), half),
         }
         for by, (run, given) in ways.items():
             found = measured(lambda r=run, g=given: {"us": 1e6 * seconds(jax.jit(r), *g)})
