@@ -20,6 +20,7 @@ from rerax.crossbar.crossbar import Crossbar
 from rerax.crossbar.keys import Chip
 from rerax.faults.mask import Faults
 from rerax.faults.read_out import Counts, counts_of
+from rerax.faults.sampling.rates import RateTable
 from rerax.hardware import Hardware
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.crossbars import (
@@ -30,7 +31,7 @@ from rerax.models.bert.crossbars import (
 )
 from rerax.models.bert.fused_layer import FusedLayer, can_fuse
 from rerax.models.bert.model import Embeddings, EncoderLayer, Head
-from rerax.models.stored import StoredModel, read_codes
+from rerax.models.stored import StoredModel, over_arrays, read_codes
 
 KERNELS = ("plain", "triton", "interpret")
 
@@ -113,33 +114,16 @@ def reader(hardware: Hardware, chip: Chip, faults: Faults) -> ReadSection:
                 *(dataclasses.replace(c, array=array) for c in alike.values()),
             )
             numbers = jnp.array([c.array.numbers for c in alike.values()], jnp.uint32)
-            codes, counts = _read_alike(stacked, numbers, hardware, chip, faults)
+
+            def read_one(rates: RateTable, one: tuple[Crossbar, Array]) -> tuple[Array, Counts]:
+                return read_codes(one[0], chip, faults._replace(rates=rates), hardware, one[1])
+
+            codes, counts = over_arrays(read_one, faults.rates, (stacked, numbers))
             for i, name in enumerate(alike):
                 read[name] = codes[i], jax.tree.map(lambda count, i=i: count[i], counts)
         return {n: read[n][0] for n in section}, {n: read[n][1] for n in section}
 
     return read_section
-
-
-def _read_alike(
-    stacked: Crossbar, numbers: Array, hardware: Hardware, chip: Chip, faults: Faults
-) -> tuple[Int8[Array, "A R C"], Counts]:
-    """Read arrays that the same operations read, with equal outcome at once or in turns."""
-    if not reads_at_once():
-        return lax.map(
-            lambda one: read_codes(one[0], chip, faults, hardware, one[1]), (stacked, numbers)
-        )
-    lanes = faults.rates.axis or ()
-    axes = (lanes,) if isinstance(lanes, str) else lanes
-    here = faults._replace(rates=faults.rates.along((*axes, "arrays")))
-    return jax.vmap(
-        lambda one, number: read_codes(one, chip, here, hardware, number), axis_name="arrays"
-    )(stacked, numbers)
-
-
-def reads_at_once() -> bool:
-    """Tell whether the arrays of a layer are read at once: where starting kernels takes long."""
-    return jax.default_backend() != "cpu"
 
 
 def _alike(section: Section, hardware: Hardware, faults: Faults) -> list[Section]:

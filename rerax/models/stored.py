@@ -6,7 +6,7 @@ on the words and the words become codes.
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -346,18 +346,51 @@ def _read_arrays(
     disturb = fault.disturb
     if bits is not None:
         disturb = functools.partial(disturb_bits, fault, jnp.asarray(bits))
-    found, stuck = [], []
-    for i, (image, key) in enumerate(zip(images, keys, strict=True)):
-        where = None if i else site
-        read = disturb(image.stored, key, rates, spec, where)
+
+    def read_one(rates: RateTable, one: Any, where: Site | None = None) -> tuple[ReadOut, Array]:
+        words, key = one
+        read = disturb(words, key, rates, spec, where)
         known = read.known
         if tested.rate < 1:
-            known = disturb(image.stored, key, rates.earlier, spec, where).known
+            known = disturb(words, key, rates.earlier, spec, where).known
         if tested.share < 1:
             known &= ~missed_bits(key, tested.share, spec, known.shape[1:], rates.axis)
-        stuck.append(read.known)
-        found.append(read._replace(known=known))
-    return found, stuck
+        return read._replace(known=known), read.known
+
+    words = [image.stored for image in images]
+    if len(words) == 1 or fault.tells_arrays_apart or len({w.shape for w in words}) > 1:
+        each = [
+            read_one(rates, one, None if i else site)
+            for i, one in enumerate(zip(words, keys, strict=True))
+        ]
+    else:
+        together = over_arrays(read_one, rates, (jnp.stack(words), jnp.stack(keys)))
+        each = [jax.tree.map(lambda a, i=i: a[i], together) for i in range(len(words))]
+    return [read for read, _ in each], [stuck for _, stuck in each]
+
+
+def over_arrays(read: Callable[[RateTable, Any], Any], rates: RateTable, arrays: Any) -> Any:
+    """Read arrays of one shape through one sampler, since compiling these is most of a first call.
+
+    At once or one after the other, the outcome is the same.
+
+    Args:
+        read: gives what one array reads.
+        rates: what it is given.
+        arrays: its other argument, for each array.
+    """
+    if not reads_at_once():
+        return lax.map(lambda one: read(rates, one), arrays)
+    outer = rates.axis or ()
+    axes = (outer,) if isinstance(outer, str) else outer
+    name = f"arrays {len(axes)}"
+    inside = rates.along((*axes, name))
+    return jax.vmap(lambda one: read(inside, one), axis_name=name)(arrays)
+
+
+def reads_at_once() -> bool:
+    """Tell whether arrays of one shape are read at once: where starting kernels takes long."""
+    return jax.default_backend() != "cpu"
 
 
 def kept_codes(crossbar: Crossbar, codes: Int8[Array, "R C"]) -> Int8[Array, "R C"]:
