@@ -46,7 +46,7 @@ from rerax import demo
 from rerax.bench import cases, machine
 from rerax.bench.timing import Work, seconds
 from rerax.campaign.workload import Inputs, read_workload
-from rerax.models import stored
+from rerax.models import reading
 from rerax.models.bert.fused_layer import ENCODER, can_fuse
 
 OUT = Path(__file__).parent / "results" / "gpu.json"
@@ -125,14 +125,14 @@ def chip(given: argparse.Namespace) -> list[dict[str, Any]]:
 
 def in_turns(given: argparse.Namespace) -> float:
     """Seconds of a chip whose arrays of one shape are read one after the other, as on a CPU."""
-    before = stored.reads_at_once
-    stored.reads_at_once = lambda: False
+    before = reading.reads_at_once
+    reading.reads_at_once = lambda: False
     jax.clear_caches()
     case = make_case(given)
     work = case.chips(RATE)
     seconds(work)
     a_group = min(seconds(work) for _ in range(TRIES))
-    stored.reads_at_once = before
+    reading.reads_at_once = before
     jax.clear_caches()
     return a_group / case.network.lanes
 

@@ -27,7 +27,7 @@ from rerax.crossbar.encoding import decode
 from rerax.crossbar.keys import array_key
 from rerax.faults import Site
 from rerax.faults.mask import Faults
-from rerax.models.stored import kept_codes, read_codes
+from rerax.models.reading import kept_codes, read_codes
 from rerax.protection import protection
 from rerax.protection.nearest_word import as_read, nearest_word
 

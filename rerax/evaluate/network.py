@@ -31,7 +31,8 @@ from rerax.models.bert.crossbars import (
 )
 from rerax.models.bert.fused_layer import FusedLayer, can_fuse
 from rerax.models.bert.model import Embeddings, EncoderLayer, Head
-from rerax.models.stored import StoredModel, over_arrays, read_codes
+from rerax.models.reading import over_arrays, read_codes
+from rerax.models.stored import StoredModel
 
 KERNELS = ("plain", "triton", "interpret")
 

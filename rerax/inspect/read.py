@@ -14,7 +14,7 @@ from rerax.faults.read_out import Counts
 from rerax.hardware import Hardware
 from rerax.inspect.recorded import RecordedChip
 from rerax.models.bert.crossbars import crossbars_by_section, fault_mask
-from rerax.models.stored import kept_codes, read_codes
+from rerax.models.reading import kept_codes, read_codes
 
 
 def read_chip(

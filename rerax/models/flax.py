@@ -18,7 +18,8 @@ from rerax.crossbar.products import factor_format, multiply
 from rerax.crossbar.quantise import quantise
 from rerax.faults.sampling.rates import ARate
 from rerax.models.conformance import is_ours
-from rerax.models.stored import StoredModel, faults_on, kept_codes, read_codes
+from rerax.models.reading import faults_on, kept_codes, read_codes
+from rerax.models.stored import StoredModel
 from rerax.models.tree import AChip, AMask, AStored
 
 _ENTERED: ContextVar[bool] = ContextVar("entered", default=False)

@@ -17,7 +17,8 @@ from rerax.faults.read_out import Counts
 from rerax.faults.sampling.rates import ARate
 from rerax.hardware import Hardware
 from rerax.models.conformance import check_own
-from rerax.models.stored import Leaf, StoredModel, faults_on, kept_codes, read_codes, store
+from rerax.models.reading import faults_on, kept_codes, read_codes
+from rerax.models.stored import Leaf, StoredModel, store
 from rerax.paths import kernels_named, leaf_paths
 from rerax.protection import left_bare
 from rerax.pruning.gates import Gates, check_gate, check_mapping

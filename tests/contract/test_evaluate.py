@@ -26,12 +26,12 @@ from rerax.faults.mask import Faults
 from rerax.faults.sampling.rates import rate_table
 from rerax.glue.packing import make_batches
 from rerax.hardware import Hardware
-from rerax.models import stored
+from rerax.models import reading
 from rerax.models.bert.crossbars import crossbars_by_section, fault_mask, program_bert
 from rerax.models.bert.model import Bert
 from rerax.models.bert.names import DEFAULT_GROUPS, IDS
 from rerax.models.bert.scope import Scope
-from rerax.models.stored import read_codes
+from rerax.models.reading import read_codes
 
 EXAMPLES = tiny.random_examples(lengths=(8, 16))
 BATCHES = make_batches(EXAMPLES, tokens=64)
@@ -255,7 +255,7 @@ def test_matrices_of_one_shape_are_read_as_each_is_alone(hardware, monkeypatch):
         return network_of_chips.reader(hardware, chip, lanes.along(faults, axis))(section)
 
     for at_once, width in ((False, 1), (True, 2)):  # as on a CPU, and elsewhere
-        monkeypatch.setattr(stored, "reads_at_once", lambda at_once=at_once: at_once)
+        monkeypatch.setattr(reading, "reads_at_once", lambda at_once=at_once: at_once)
         found = jax.jit(lambda w=width: lanes.in_lanes(w, read, keys.root_key(3), jnp.uint32(5)))()
         codes, counts = found if width == 1 else jax.tree.map(lambda a: a[0], found)
         for name, (expected, expected_counts) in alone.items():

@@ -25,7 +25,7 @@ from rerax.models.bert.crossbars import program_bert
 from rerax.models.bert.families import FAMILIES
 from rerax.models.bert.model import Bert
 from rerax.models.bert.names import DEFAULT_GROUPS, GROUPS, SECTION
-from rerax.models.stored import read_codes
+from rerax.models.reading import read_codes
 
 OTHERS = [family for family in FAMILIES if family != "bert"]
 EXAMPLES = tiny.random_examples(12, lengths=(8,))

@@ -16,7 +16,7 @@ from rerax.crossbar.encoding import decode, encode
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults.mask import Faults
 from rerax.hardware import Hardware
-from rerax.models.stored import read_codes
+from rerax.models.reading import read_codes
 from rerax.protection import FaultAware, protection
 from rerax.protection.column_flips import unflipped, write_around
 from rerax.protection.nearest_word import nearest_word, negated

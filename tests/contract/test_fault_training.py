@@ -19,7 +19,7 @@ from rerax.faults.sampling.rates import rate_table
 from rerax.hardware import Hardware
 from rerax.models.bert.crossbars import crossbars_by_section, path_of, program_bert, weights_of
 from rerax.models.bert.names import DEFAULT_GROUPS, TIES
-from rerax.models.stored import kept_codes
+from rerax.models.reading import kept_codes
 from rerax.paths import leaf_paths
 from rerax.pruning.gates import with_zeros
 from rerax.pruning.masks import mask

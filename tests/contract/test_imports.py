@@ -52,6 +52,7 @@ WITH_JAX = {
     "models.bert.sensitivity",
     "models.conformance",
     "models.flax",
+    "models.reading",
     "models.stored",
     "models.tree",
     "protection.bit_addresses",

@@ -11,7 +11,7 @@ from rerax.faults.mask import Faults
 from rerax.faults.sampling.rates import rate_table
 from rerax.glue.packing import make_batches
 from rerax.hardware import Hardware
-from rerax.models import stored
+from rerax.models import reading
 from rerax.models.bert.crossbars import program_bert
 from rerax.models.bert.names import gated_shapes
 
@@ -48,7 +48,7 @@ def test_float_inputs_leave_closed_lines_out_too(gates, masked):
 
 
 def test_faults_in_closed_lines_would_be_heard_if_these_were_left_in(gates, masked, monkeypatch):
-    monkeypatch.setattr(stored, "masked_codes", lambda codes, _: codes)
+    monkeypatch.setattr(reading, "masked_codes", lambda codes, _: codes)
     chunk_logits.clear_cache()
     for rate in RATES:
         assert (masked[rate] != logits(MASKED, gates, rate)).any() == (rate > 0)

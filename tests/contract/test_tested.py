@@ -18,7 +18,7 @@ from rerax.faults import Tested
 from rerax.faults import tested as made
 from rerax.faults.mask import Faults
 from rerax.hardware import Hardware
-from rerax.models.stored import read_codes
+from rerax.models.reading import read_codes
 from rerax.protection import Protection
 
 quickly = functools.partial(jax.jit, compiler_options=WITHOUT_OPTIMISING)

@@ -13,7 +13,8 @@ from rerax.faults.cell_table import write_table
 from rerax.faults.mask import Faults
 from rerax.hardware import Hardware
 from rerax.models.bert.names import IDS
-from rerax.models.stored import as_written, read_codes
+from rerax.models.reading import read_codes
+from rerax.models.stored import as_written
 from rerax.protection import StoredMatrix
 
 

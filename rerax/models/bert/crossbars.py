@@ -16,12 +16,8 @@ from rerax.hardware import Hardware
 from rerax.models.bert.model import Lookup, Product, float_lookup, float_product
 from rerax.models.bert.names import DEFAULT_GROUPS, GROUPS, IDS, SECTION, SECTIONS, leaf_of
 from rerax.models.bert.scope import Scope
-from rerax.models.stored import (
-    StoredModel,
-    closed_share,
-    kept_codes,
-    matrix_ledgers,
-)
+from rerax.models.reading import kept_codes
+from rerax.models.stored import StoredModel, closed_share, matrix_ledgers
 from rerax.models.tree import program_tree
 from rerax.protection import Ledger, Protection, left_bare
 from rerax.pruning.gates import Gates

@@ -19,7 +19,7 @@ from rerax.crossbar.crossbar import Crossbar
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.model import attend
 from rerax.models.bert.names import GROUPS, READ_TOGETHER
-from rerax.models.stored import kept_codes
+from rerax.models.reading import kept_codes
 
 ENCODER = GROUPS["encoder"]
 JOINED = {
