@@ -4,7 +4,6 @@ The codes of one layer are read once and serve every batch of examples before th
 touched: what is held is one layer's codes and the residual stream, never a whole faulty model.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,12 +14,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int8, Int32
 
-from rerax.crossbar.array_id import ArrayId
 from rerax.crossbar.crossbar import Crossbar
 from rerax.crossbar.keys import Chip
 from rerax.faults.mask import Faults
 from rerax.faults.read_out import Counts, counts_of
-from rerax.faults.sampling.rates import RateTable
 from rerax.hardware import Hardware
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.crossbars import (
@@ -31,7 +28,7 @@ from rerax.models.bert.crossbars import (
 )
 from rerax.models.bert.fused_layer import FusedLayer, can_fuse
 from rerax.models.bert.model import Embeddings, EncoderLayer, Head
-from rerax.models.reading import over_arrays, read_codes
+from rerax.models.reading import read_crossbars
 from rerax.models.stored import StoredModel
 
 KERNELS = ("plain", "triton", "interpret")
@@ -102,46 +99,7 @@ ReadSection = Callable[[Section], tuple[dict[str, Int8[Array, "R C"]], dict[str,
 def reader(hardware: Hardware, chip: Chip, faults: Faults) -> ReadSection:
     """Make a function that reads a section as one chip holds it."""
 
-    def read_section(section: Section) -> tuple[dict, dict]:
-        read: dict[str, tuple[Array, Counts]] = {}
-        for alike in _alike(section, hardware, faults):
-            if len(alike) == 1:
-                read |= {n: read_codes(c, chip, faults, hardware) for n, c in alike.items()}
-                continue
-            # through one sampler: compiling samplers is most of a first call
-            array = next(iter(alike.values())).array
-            stacked = jax.tree.map(
-                lambda *leaves: jnp.stack(leaves),
-                *(dataclasses.replace(c, array=array) for c in alike.values()),
-            )
-            numbers = jnp.array([c.array.numbers for c in alike.values()], jnp.uint32)
-
-            def read_one(rates: RateTable, one: tuple[Crossbar, Array]) -> tuple[Array, Counts]:
-                return read_codes(one[0], chip, faults._replace(rates=rates), hardware, one[1])
-
-            codes, counts = over_arrays(read_one, faults.rates, (stacked, numbers))
-            for i, name in enumerate(alike):
-                read[name] = codes[i], jax.tree.map(lambda count, i=i: count[i], counts)
-        return {n: read[n][0] for n in section}, {n: read[n][1] for n in section}
-
-    return read_section
-
-
-def _alike(section: Section, hardware: Hardware, faults: Faults) -> list[Section]:
-    """Sort crossbars into those that are read by the same operations, but for their keys."""
-    found: dict[Any, Section] = {}
-    for name, crossbar in section.items():
-        scheme = hardware.protection.of(crossbar.array.name)
-        apart = (
-            faults.mask is not None
-            or hardware.fault.tells_arrays_apart
-            or scheme.tells_arrays_apart
-        )
-        leaves, structure = jax.tree.flatten(dataclasses.replace(crossbar, array=ArrayId("", ())))
-        kinds = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
-        key = (name if apart else "", structure, kinds, scheme, len(crossbar.array.numbers))
-        found.setdefault(key, {})[name] = crossbar
-    return list(found.values())
+    return lambda section: read_crossbars(section, chip, faults, hardware)
 
 
 def chip_logits(

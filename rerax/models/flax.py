@@ -18,7 +18,7 @@ from rerax.crossbar.products import factor_format, multiply
 from rerax.crossbar.quantise import quantise
 from rerax.faults.sampling.rates import ARate
 from rerax.models.conformance import is_ours
-from rerax.models.reading import faults_on, kept_codes, read_codes
+from rerax.models.reading import faults_on, kept_codes, read_crossbars
 from rerax.models.stored import StoredModel
 from rerax.models.tree import AChip, AMask, AStored
 
@@ -58,13 +58,13 @@ def crossbar_layers(
     faults = faults_on(stored, chip, rates, mask)
     if _ENTERED.get():
         raise ValueError("crossbar_layers is entered within another: leave the first one before")
+    # In turns: the matrices of a whole model at once would take too much memory.
+    codes, _ = read_crossbars(stored.crossbars, chip, faults, stored.hardware, at_once=False)
     compilations, used = _compilations(), set[str]()
     integers = stored.hardware.input_bits is not None
 
     def codes_of(path: str) -> Array:
-        crossbar = stored.crossbars[path]
-        read, _ = read_codes(crossbar, chip, faults, stored.hardware)
-        kept = kept_codes(crossbar, read)
+        kept = kept_codes(stored.crossbars[path], codes[path])
         return kept.astype(factor_format()) if integers else kept
 
     def intercept(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:

@@ -1,7 +1,8 @@
 """From stored words to codes, once for each chip, inside jit: faults act on the words."""
 
+import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ from jax import lax
 from jaxtyping import Array, Int8, Key, UInt8, UInt32
 
 from rerax._types import AnyArray
+from rerax.crossbar.array_id import ArrayId
 from rerax.crossbar.crossbar import Crossbar
 from rerax.crossbar.encoding import complement, decode
 from rerax.crossbar.keys import Chip, array_key, spare_key
@@ -150,6 +152,75 @@ def read_codes(
     return decode(scheme.recover(arrays, extra, spec, name), spec), counts
 
 
+def read_crossbars(
+    crossbars: Mapping[str, Crossbar],
+    chip: Chip,
+    faults: Faults,
+    hardware: Hardware,
+    at_once: bool = True,
+) -> tuple[dict[str, Int8[Array, "*L R C"]], dict[str, Counts]]:
+    """Read the codes of several matrices of one chip, those that are alike through one sampler.
+
+    Args:
+        crossbars: matrices by name, of one layer or of all.
+        chip: which chip.
+        faults: rate, and where faults act.
+        hardware: what they lie on.
+        at_once: whether a device that is better at it may read all that are alike at once.
+
+    Returns:
+        Codes and faulty cells of each, with the axes of layers in front.
+    """
+    read: dict[str, tuple[Array, Counts]] = {}
+    for alike in _alike(crossbars, hardware, faults):
+        array = next(iter(alike.values())).array
+        layered = bool(jnp.ndim(next(iter(alike.values())).layer))
+
+        def read_one(
+            rates: RateTable, one: tuple[Crossbar, Array | None], layered: bool = layered
+        ) -> tuple[Array, Counts]:
+            crossbar, numbers = one
+            here = faults._replace(rates=rates)
+
+            def read_layer(layer: Crossbar) -> tuple[Array, Counts]:
+                return read_codes(layer, chip, here, hardware, numbers)
+
+            return lax.map(read_layer, crossbar) if layered else read_layer(crossbar)
+
+        if len(alike) == 1:
+            ((name, crossbar),) = alike.items()
+            read[name] = read_one(faults.rates, (crossbar, None))
+            continue
+        stacked = jax.tree.map(
+            lambda *leaves: jnp.stack(leaves),
+            *(dataclasses.replace(c, array=array) for c in alike.values()),
+        )
+        numbers = jnp.array([c.array.numbers for c in alike.values()], jnp.uint32)
+        codes, counts = over_arrays(read_one, faults.rates, (stacked, numbers), at_once)
+        for i, name in enumerate(alike):
+            read[name] = codes[i], jax.tree.map(lambda count, i=i: count[i], counts)
+    return {n: read[n][0] for n in crossbars}, {n: read[n][1] for n in crossbars}
+
+
+def _alike(
+    crossbars: Mapping[str, Crossbar], hardware: Hardware, faults: Faults
+) -> list[dict[str, Crossbar]]:
+    """Sort crossbars into those that are read by the same operations, but for their keys."""
+    found: dict[Any, dict[str, Crossbar]] = {}
+    for name, crossbar in crossbars.items():
+        scheme = hardware.protection.of(crossbar.array.name)
+        apart = (
+            faults.mask is not None
+            or hardware.fault.tells_arrays_apart
+            or scheme.tells_arrays_apart
+        )
+        leaves, structure = jax.tree.flatten(dataclasses.replace(crossbar, array=ArrayId("", ())))
+        kinds = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+        key = (name if apart else "", structure, kinds, scheme, len(crossbar.array.numbers))
+        found.setdefault(key, {})[name] = crossbar
+    return list(found.values())
+
+
 class _StoredImage(NamedTuple):
     """Words as they lie in the cells of an array, and which of their bits are complemented."""
 
@@ -244,7 +315,9 @@ def _read_arrays(
     return [read for read, _ in each], [stuck for _, stuck in each]
 
 
-def over_arrays(read: Callable[[RateTable, Any], Any], rates: RateTable, arrays: Any) -> Any:
+def over_arrays(
+    read: Callable[[RateTable, Any], Any], rates: RateTable, arrays: Any, at_once: bool = True
+) -> Any:
     """Read arrays of one shape through one sampler, since compiling these is most of a first call.
 
     At once or one after the other, the outcome is the same.
@@ -253,8 +326,9 @@ def over_arrays(read: Callable[[RateTable, Any], Any], rates: RateTable, arrays:
         read: gives what one array reads.
         rates: what it is given.
         arrays: its other argument, for each array.
+        at_once: whether they may be read at once, where that is faster.
     """
-    if not reads_at_once():
+    if not (at_once and reads_at_once()):
         return lax.map(lambda one: read(rates, one), arrays)
     outer = rates.axis or ()
     axes = (outer,) if isinstance(outer, str) else outer

@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array
 
 from rerax.crossbar.array_id import ArrayId, path_id
 from rerax.crossbar.crossbar import Crossbar
 from rerax.crossbar.keys import Chip
-from rerax.faults.mask import FaultMask, Faults
+from rerax.faults.mask import FaultMask
 from rerax.faults.read_out import Counts
 from rerax.faults.sampling.rates import ARate
 from rerax.hardware import Hardware
 from rerax.models.conformance import check_own
-from rerax.models.reading import faults_on, kept_codes, read_codes
+from rerax.models.reading import faults_on, kept_codes, read_crossbars
 from rerax.models.stored import Leaf, StoredModel, store
 from rerax.paths import kernels_named, leaf_paths
 from rerax.protection import left_bare
@@ -272,22 +271,20 @@ def read_counted(
 ) -> tuple[Any, dict[str, Counts]]:
     """Read a model as `read` does, and count the faulty cells of each array (of each layer)."""
     faults = faults_on(stored, chip, rates, mask)
+    crossbars = {leaf.path: stored.crossbars[leaf.path] for leaf in stored.leaves if leaf.axes}
+    # In turns: the matrices of a whole model at once would take too much memory.
+    codes, counts = read_crossbars(crossbars, chip, faults, stored.hardware, at_once=False)
     leaves: list[Any] = []
-    counts = {}
     for leaf, kept in zip(stored.leaves, stored.rest, strict=True):
         if leaf.axes:
-            weights, counts[leaf.path] = _read_array(stored, leaf.path, chip, faults)
-            leaves.append(_as_leaf(weights, leaf))
+            leaves.append(_as_leaf(_weights(crossbars[leaf.path], codes[leaf.path]), leaf))
         else:
             leaves.append(leaf.constant if kept is None else kept)
     return jax.tree_util.tree_unflatten(stored.structure, leaves), counts
 
 
-def _read_array(stored: StoredModel, path: str, chip: Chip, faults: Faults) -> tuple[Array, Counts]:
-    crossbar = stored.crossbars[path]
+def _weights(crossbar: Crossbar, codes: Array) -> Array:
+    def one(layer: Crossbar, codes: Array) -> Array:
+        return kept_codes(layer, codes).astype(jnp.float32) * jnp.asarray(layer.scale)[None]
 
-    def one(layer: Crossbar) -> tuple[Array, Counts]:
-        codes, counts = read_codes(layer, chip, faults, stored.hardware)
-        return kept_codes(layer, codes).astype(jnp.float32) * jnp.asarray(layer.scale)[None], counts
-
-    return lax.map(one, crossbar) if np.ndim(crossbar.layer) else one(crossbar)
+    return jax.vmap(one)(crossbar, codes) if np.ndim(crossbar.layer) else one(crossbar, codes)

@@ -245,7 +245,7 @@ def test_matrices_of_one_shape_are_read_as_each_is_alone(hardware, monkeypatch):
     sections = crossbars_by_section(program_bert(PARAMS, hardware))
     section = {n: jax.tree.map(lambda a: a[1], c) for n, c in sections["encoder"].items()}
     chip, faults = keys.chip(3, 5), Faults(rate_table(0.05))
-    assert sorted(map(len, network_of_chips._alike(section, hardware, faults))) == [1, 1, 4]
+    assert sorted(map(len, reading._alike(section, hardware, faults))) == [1, 1, 4]
     alone = {
         name: jax.jit(lambda c: read_codes(c, chip, faults, hardware))(section[name])
         for name in ("query", "value", "ffn_out")
@@ -271,8 +271,8 @@ def test_what_looks_at_the_array_is_read_array_by_array():
     section = {n: jax.tree.map(lambda a: a[1], c) for n, c in sections["encoder"].items()}
     none = Faults(rate_table(0.05))
     assert INTEGER.fault.tells_arrays_apart
-    assert len(network_of_chips._alike(section, INTEGER, none)) == len(section)
+    assert len(reading._alike(section, INTEGER, none)) == len(section)
     everywhere = fault_mask(Scope.parse("layers=1"), DEFAULT_GROUPS, 3)
     alike = Hardware(SPEC, Alike())
-    restricted = network_of_chips._alike(section, alike, none._replace(mask=everywhere))
+    restricted = reading._alike(section, alike, none._replace(mask=everywhere))
     assert len(restricted) == len(section)

@@ -219,6 +219,26 @@ def test_a_named_axis_changes_no_bit():
     jax.tree.map(np.testing.assert_array_equal, plain, named)
 
 
+def test_leaves_of_one_shape_are_read_as_each_is_alone():
+    draw = np.random.default_rng(0)
+    tree = {name: draw.standard_normal((2, 9, 7)).astype(np.float32) for name in "ab"}
+    tree |= {name: draw.standard_normal((9, 7)).astype(np.float32) for name in "cd"}
+    hardware = Hardware(rerax.ChipSpec(), protection="duplicate:3")
+
+    def found(tree):
+        stored = rerax.program(tree, hardware, lambda path, leaf: "lio" if leaf.ndim == 3 else True)
+        chip, rates = rerax.chip(3, 5), rerax.rate_table(0.05)
+        return jax.jit(read_counted, compiler_options=WITHOUT_OPTIMISING)(stored, chip, rates)
+
+    weights, counts = found(tree)
+    for name in "bd":
+        alone, own = found({name: tree[name]})
+        np.testing.assert_array_equal(weights[name], alone[name], name)
+        for one, other in zip(counts[name], own[name], strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert len({np.asarray(leaf).tobytes() for leaf in weights.values()}) == 4
+
+
 def test_a_foreign_leaf_called_query_has_none_of_berts_cells():
     weights = np.ones((32, 8), np.float32)
     from rerax.models.bert.names import IDS
