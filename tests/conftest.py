@@ -14,6 +14,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.expanduser("~/.cache/
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 import warnings  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import hypothesis  # noqa: E402
@@ -26,6 +27,7 @@ jax.config.update("jax_default_device", jax.devices()[0])  # or every sweep comp
 
 hypothesis.settings.register_profile("rerax", derandomize=True, deadline=None, max_examples=30)
 hypothesis.settings.load_profile("rerax")
+MOST_MAPPINGS = 40_000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -52,6 +54,18 @@ def _own_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for registry in (FAULTS, PROTECTIONS):
         monkeypatch.setattr(registry, "entries", dict(registry.entries))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_mappings() -> Iterator[None]:
+    """Drop compiled programs before they use up what memory mappings a process may have.
+
+    One worker that compiles everything anew reaches Linux's 65,530, and then JAX aborts.
+    """
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.is_file() and maps.read_bytes().count(b"\n") > MOST_MAPPINGS:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session", autouse=True)
