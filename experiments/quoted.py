@@ -507,19 +507,23 @@ def devices() -> Quoted:
 
 def packed() -> Quoted:
     """Packed rows and two devices beside revision 9d6dab7, each ratio of one round."""
-    found = _result("packed")
+    found, avx2 = _result("packed"), _result("packed_avx2")
 
-    def ratios(name: str) -> list[float]:
+    def ratios(name: str, found: Any = found) -> list[float]:
         rounds = [one["many"] for one in found["rounds"]]
         return [one[name]["a_chip"] / one["before"]["a_chip"] for one in rounds]
 
     first = found["ratios"]["first chip"]
+    there = ratios("now", avx2)
+    others = ("first chip", "a sweep of one chip", "memory")
     return {
         "ratio": [statistics.median(ratios("now")), *_ends(ratios("now"))],
         "one": [statistics.median(ratios("now, one device")), *_ends(ratios("now, one device"))],
         "first": [first["now"], first["now, one device"]],
         "chip": [found["ratios"]["a sweep of one chip"]["now"]],
         "memory": [found["ratios"]["memory"]["now"]],
+        "avx2": [statistics.median(there), *_ends(there)],
+        "avx2 others": [avx2["ratios"][name]["now"] for name in others],
     }
 
 
