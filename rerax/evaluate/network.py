@@ -99,7 +99,7 @@ ReadSection = Callable[[Section], tuple[dict[str, Int8[Array, "R C"]], dict[str,
 def reader(hardware: Hardware, chip: Chip, faults: Faults) -> ReadSection:
     """Make a function that reads a section as one chip holds it."""
 
-    return lambda section: read_crossbars(section, chip, faults, hardware)
+    return lambda section: read_crossbars(section, chip, faults, hardware, at_once=True)
 
 
 def chip_logits(

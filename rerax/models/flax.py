@@ -58,8 +58,7 @@ def crossbar_layers(
     faults = faults_on(stored, chip, rates, mask)
     if _ENTERED.get():
         raise ValueError("crossbar_layers is entered within another: leave the first one before")
-    # In turns: the matrices of a whole model at once would take too much memory.
-    codes, _ = read_crossbars(stored.crossbars, chip, faults, stored.hardware, at_once=False)
+    codes, _ = read_crossbars(stored.crossbars, chip, faults, stored.hardware)
     compilations, used = _compilations(), set[str]()
     integers = stored.hardware.input_bits is not None
 

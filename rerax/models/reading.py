@@ -157,7 +157,7 @@ def read_crossbars(
     chip: Chip,
     faults: Faults,
     hardware: Hardware,
-    at_once: bool = True,
+    at_once: bool = False,
 ) -> tuple[dict[str, Int8[Array, "*L R C"]], dict[str, Counts]]:
     """Read the codes of several matrices of one chip, those that are alike through one sampler.
 
@@ -166,27 +166,25 @@ def read_crossbars(
         chip: which chip.
         faults: rate, and where faults act.
         hardware: what they lie on.
-        at_once: whether a device that is better at it may read all that are alike at once.
+        at_once: whether a device that is better at it may read all that are alike at once, which
+            takes memory for all of them: not for the matrices of a whole model.
 
     Returns:
         Codes and faulty cells of each, with the axes of layers in front.
     """
+
+    def read_one(rates: RateTable, one: tuple[Crossbar, Array | None]) -> tuple[Array, Counts]:
+        crossbar, numbers = one
+        here = faults._replace(rates=rates)
+
+        def read_layer(layer: Crossbar) -> tuple[Array, Counts]:
+            return read_codes(layer, chip, here, hardware, numbers)
+
+        return lax.map(read_layer, crossbar) if jnp.ndim(crossbar.layer) else read_layer(crossbar)
+
     read: dict[str, tuple[Array, Counts]] = {}
     for alike in _alike(crossbars, hardware, faults):
         array = next(iter(alike.values())).array
-        layered = bool(jnp.ndim(next(iter(alike.values())).layer))
-
-        def read_one(
-            rates: RateTable, one: tuple[Crossbar, Array | None], layered: bool = layered
-        ) -> tuple[Array, Counts]:
-            crossbar, numbers = one
-            here = faults._replace(rates=rates)
-
-            def read_layer(layer: Crossbar) -> tuple[Array, Counts]:
-                return read_codes(layer, chip, here, hardware, numbers)
-
-            return lax.map(read_layer, crossbar) if layered else read_layer(crossbar)
-
         if len(alike) == 1:
             ((name, crossbar),) = alike.items()
             read[name] = read_one(faults.rates, (crossbar, None))

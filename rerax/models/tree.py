@@ -272,8 +272,7 @@ def read_counted(
     """Read a model as `read` does, and count the faulty cells of each array (of each layer)."""
     faults = faults_on(stored, chip, rates, mask)
     crossbars = {leaf.path: stored.crossbars[leaf.path] for leaf in stored.leaves if leaf.axes}
-    # In turns: the matrices of a whole model at once would take too much memory.
-    codes, counts = read_crossbars(crossbars, chip, faults, stored.hardware, at_once=False)
+    codes, counts = read_crossbars(crossbars, chip, faults, stored.hardware)
     leaves: list[Any] = []
     for leaf, kept in zip(stored.leaves, stored.rest, strict=True):
         if leaf.axes:

@@ -248,7 +248,7 @@ def test_matrices_of_one_shape_are_read_as_each_is_alone(hardware, monkeypatch):
     assert sorted(map(len, reading._alike(section, hardware, faults))) == [1, 1, 4]
     alone = {
         name: jax.jit(lambda c: read_codes(c, chip, faults, hardware))(section[name])
-        for name in ("query", "value", "ffn_out")
+        for name in section
     }
 
     def read(chip, axis, _):
