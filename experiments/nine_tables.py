@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy.stats import gmean
 from study import markdown as as_table
-from zero_cells import Curve, fold, scores, span
+from zero_cells import Curve, fold, rows_of_curve, scores, span
 
 from rerax.campaign import store
 from rerax.campaign.manifest import MANIFEST, read_provenance
@@ -68,6 +69,15 @@ CURVES = {
     "copies": Curve("dense", "offset", "alternate", "duplicate:3", (0.03, 0.05, 0.08)),
 }
 """The paper's vote, the best for chips that nobody has tested, and for tested ones, and copies."""
+IN_WORDS = {
+    "bare": "none, dense model",
+    "pruned": "none, pruned model",
+    "vote": "the two top bits voted three-fold (the paper's)",
+    "code": "Golay code words over the four top bits",
+    "tested": "nearest values and signs, dense model",
+    "both": "Golay code words, written around faults",
+    "copies": "three copies of everything, dense model",
+}
 
 
 def rows_of(out: Path, facts: dict[str, Any], folders: Sequence[str] = FOLDERS) -> pd.DataFrame:
@@ -113,6 +123,9 @@ def tables_of(facts: dict[str, Any], out: Path, chips: int) -> dict[str, Any]:
         dense = found["float_scores"]["dense"]
         line = lines.get((curve.model, curve.polarity, curve.protection), {})
         one = {key: line[key] for key in LINE if key in line}
+        own = rows_of_curve(rows, curve)
+        if len(own):
+            one |= {"knows": own.knows.iloc[0], "cells": int(own.cells.iloc[0])}
         score = scores(rows[rows.rate == AT], curve)
         if len(score):
             one |= headline(score.loc[AT].to_numpy(), None if PLANS[task].drawn else dense)
@@ -217,18 +230,56 @@ def mean_of_tasks(found: Sequence[dict[str, Any]]) -> list[str]:
 
     All columns are of the same tasks: those that were learned and have a T for every protection.
     """
-    labels = [label for label in CURVES if not CURVES[label].is_plain]
-    logs: dict[str, list[list[float]]] = {}
-    for one in found:
-        ratios = [(one["curves"].get(label, {}).get("T_2") or [None])[0] for label in labels]
-        if one["learned"] and all(ratios):
-            logs.setdefault(one["task"], []).append([math.log(ratio) for ratio in ratios])
-    if not logs:
+    ratios = ratios_of_tasks(found)
+    if ratios.empty:
         return ["no T of all protections yet", *[""] * (4 + len(CURVES))]
-    means = np.exp(np.mean([np.mean(of_task, axis=0) for of_task in logs.values()], axis=0))
-    shown = dict(zip(labels, (f"{mean:.1f} ×" for mean in means), strict=True))
-    first = f"geometric mean of T: {', '.join(logs)}"
+    shown = {label: f"{mean:.1f} ×" for label, mean in ratios.agg(gmean).items()}
+    first = f"geometric mean of T: {', '.join(ratios.index)}"
     return [first, *[""] * 4, *(shown.get(label, "") for label in CURVES)]
+
+
+def ratios_of_tasks(found: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """T of each protection, a row for each task: the geometric mean over its seeds.
+
+    Only tasks that were learned, and seeds with a T of every protection.
+    """
+    labels = [label for label in CURVES if not CURVES[label].is_plain]
+    return _of_tasks([one for one in found if _is_whole(one)], labels, "T_2")
+
+
+def summary(found: Sequence[dict[str, Any]]) -> str:
+    """What each scheme knows, takes and bears: geometric mean (lowest to highest task).
+
+    Over all tasks that have a T of every protection.
+    """
+    whole, table = [one for one in found if _is_whole(one)], []
+    if not whole:
+        return "no T of all protections yet"
+    ratios, rates = ratios_of_tasks(found), _of_tasks(whole, list(CURVES), "rate_2")
+    heads = ["protection", "knows of the chip", "cells", "fault rate borne"]
+    heads += ["times that of bare chips"]
+    for label, words in IN_WORDS.items():
+        first, bare = (whole[0]["curves"][key] for key in (label, "bare"))
+        cells = f"{first['cells'] / bare['cells']:.3g}"
+        times = "" if label not in ratios else _range(ratios[label], ".1f")
+        table.append([words, first["knows"], cells, _range(rates[label], "#.2g"), times])
+    return as_table(heads, table)
+
+
+def _is_whole(one: dict[str, Any]) -> bool:
+    """Whether a task was learned, and this seed has a T of every protection."""
+    protected = (one["curves"].get(label, {}) for label in CURVES if not CURVES[label].is_plain)
+    return one["learned"] and all((curve.get("T_2") or [None])[0] for curve in protected)
+
+
+def _of_tasks(found: Sequence[dict[str, Any]], labels: Sequence[str], name: str) -> pd.DataFrame:
+    """A value of each curve, a row for each task: the geometric mean over its seeds."""
+    values = [
+        {"task": one["task"], **{label: one["curves"][label][name][0] for label in labels}}
+        for one in found
+    ]
+    rows = pd.DataFrame(values, columns=["task", *labels]).set_index("task").astype(float)
+    return rows.groupby("task", sort=False).agg(gmean)
 
 
 def headlines(found: Sequence[dict[str, Any]]) -> str:
@@ -341,3 +392,10 @@ def _said(label: str, quote: str = "`") -> str:
     curve = CURVES[label]
     freed = "" if curve.model == "dense" else f", {curve.model} % freed"
     return f"{quote}{curve.protection}{quote}{freed}" if label != "bare" else "bare"
+
+
+def _range(values: pd.Series, digits: str) -> str:
+    if not values.all() or values.isna().any():
+        return "not in all tasks"
+    low, mean, high = values.min(), gmean(values), values.max()
+    return f"{mean:{digits}} ({low:{digits}} to {high:{digits}})"

@@ -44,6 +44,7 @@ from nine_tables import (
     headlines,
     markdown,
     rows_of,
+    summary,
     tables_of,
     yields,
 )
@@ -261,7 +262,7 @@ def main() -> None:
             found[key] = tables_of(facts, args.out, _chips(key[0], args))
         _write(file, found)
     ordered = [found[key] for key in sorted(found, key=_place)]
-    print(markdown(ordered), headlines(ordered), yields(ordered), sep="\n\n")
+    print(*(made(ordered) for made in (summary, markdown, headlines, yields)), sep="\n\n")
     print("\n{chips:,} chips in {hours:.1f} hours".format(**cost(args.out)))
     (args.out / "figures").mkdir(exist_ok=True)
     for kind in ("png", "pdf"):

@@ -101,6 +101,8 @@ def nine_tasks() -> Quoted:
     before = took["hours"] / packed()["ratio"][0]
     return {
         "cost": [took["chips"], took["hours"], before],
+        "summary": nine.summary(found),
+        "counted": [len(nine.ratios_of_tasks(found))],
         "rates": nine.markdown(found),
         "headlines": nine.headlines(found),
         "yields": nine.yields(found),

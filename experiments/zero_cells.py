@@ -115,7 +115,12 @@ def workload_of(work: Path, task: str, model: str, seed: int, data: str, example
 
 def scores(rows: pd.DataFrame, curve: Curve) -> pd.DataFrame:
     """Scores of a curve under uniform faults: a line a rate, a column a chip."""
-    own = rows[
+    return rows_of_curve(rows, curve).pivot_table("score", "rate", "chip").dropna(axis=1)
+
+
+def rows_of_curve(rows: pd.DataFrame, curve: Curve) -> pd.DataFrame:
+    """Rows of a curve under uniform faults."""
+    return rows[
         (rows.model.str.split("-").str[1] == curve.model)
         & (rows.encoding == curve.encoding)
         & (rows.polarity.fillna("plain").str.split(":").str[0] == curve.polarity)
@@ -123,7 +128,6 @@ def scores(rows: pd.DataFrame, curve: Curve) -> pd.DataFrame:
         & (rows.fault == "uniform")
         & (rows.rate > 0)
     ]
-    return own.pivot_table("score", "rate", "chip").dropna(axis=1)
 
 
 def round_rate(rate: float) -> float:

@@ -137,12 +137,15 @@ def test_means_over_tasks_are_of_the_same_tasks_and_of_all_their_seeds(tmp_path,
 
     def one(task, seed, ratio, learned=True, copies=True):
         rates = {"rate_1": [0.01, None, 0.02], "rate_2": [0.02, 0.01, None], "rates": [0.01, 0.03]}
+        rates |= {"knows": "nothing", "cells": 8}
         curves = {
             label: {**rates, "T_2": [ratio, None, None]}
             for label, curve in nine_tables.CURVES.items()
             if not curve.is_plain
         }
         curves["bare"], curves["pruned"] = dict(rates), {**rates, "rate_2": [0.0, 0.0, 0.0]}
+        curves["copies"]["cells"] = 24
+        curves["vote"]["rate_2"] = [ratio / 100, None, None]
         curves["copies"] |= {} if copies else {"T_2": [None] * 3, "rate_2": [None] * 3}
         return {
             "task": task,
@@ -166,6 +169,15 @@ def test_means_over_tasks_are_of_the_same_tasks_and_of_all_their_seeds(tmp_path,
     first, *_, last = nine_tables.mean_of_tasks(found)
     assert first == "geometric mean of T: sst2, rte"
     assert last == "8.0 ×"
+    kept = nine_tables.summary(found).splitlines()
+    told = {
+        label: line.split(" | ") for label, line in zip(nine_tables.CURVES, kept[2:], strict=True)
+    }
+    assert told["vote"][1:] == ["nothing", "1", "0.080 (0.040 to 0.16)", "8.0 (4.0 to 16.0) |"]
+    assert told["copies"][2:4] == ["3", "0.020 (0.020 to 0.020)"]
+    assert told["pruned"][3:] == ["not in all tasks", " |"]
+    assert nine_tables.summary(found[-1:]) == "no T of all protections yet"
+    assert list(nine_tables.IN_WORDS) == list(nine_tables.CURVES)
     table = nine_tables.markdown(found).splitlines()
     assert [line.split("|")[2].strip() for line in table[-6:-1]] == ["not run"] * 5
     assert len(table) == 2 + len(found) + 5 + 1
