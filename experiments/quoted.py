@@ -15,8 +15,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import four_encodings
-import glue_zero_space
 import layers_and_bits
 import msb_copies
 import nine_tables as nine
@@ -34,6 +32,7 @@ import zero_cells as borne
 from rerax.campaign import store
 from rerax.campaign.manifest import read_provenance
 from rerax.report import summarise_points
+from rerax.stats import paired_difference
 
 RESULTS = Path(__file__).parent / "results"
 Quoted = Mapping[str, str | Sequence[float]]
@@ -91,7 +90,7 @@ def _ends(values: Iterable[float]) -> tuple[float, float]:
 
 def study() -> Quoted:
     """Tables, each by the experiment whose name it has."""
-    made = (four_encodings, glue_zero_space, layers_and_bits, msb_copies)
+    made = (layers_and_bits, msb_copies)
     return {one.NAME: one.table(_result(one.NAME)) for one in made}
 
 
@@ -126,10 +125,19 @@ def tuned() -> Quoted:
 
 
 def encodings() -> Quoted:
+    """Mean scores of each encoding, and what it wins over offset on chips of the same numbers."""
     found: dict[str, list[float]] = {}
-    for line in summarise_points(store.read_rows(RESULTS / "sst2_encodings")):
+    lines = summarise_points(store.read_rows(RESULTS / "sst2_encodings"))
+    offset = {line.rate: line for line in lines if line.settings["encoding"] == "offset"}
+    for line in lines:
         errors = [] if line.summary.se is None else [100 * line.summary.se]
         found.setdefault(line.settings["encoding"], []).extend([100 * line.summary.mean, *errors])
+        base = offset[line.rate]
+        if base is not line and line.rate in (3e-3, 1e-2):
+            won = paired_difference(line.chips, line.scores, base.chips, base.scores)
+            assert won.interval is not None
+            wins = f"{line.settings['encoding']} wins"
+            found.setdefault(wins, []).extend(100 * x for x in (won.mean, *won.interval))
     return {**found, "float": [100 * line.float_score]}
 
 

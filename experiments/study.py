@@ -1,9 +1,8 @@
-"""What the experiments of the study share: its models, its folder of rows, its tables.
+"""What `msb_copies.py` and `layers_and_bits.py` share: models, a folder of rows, tables.
 
 The models are those that `pruning.py` leaves, TASK-SEED-dense and TASK-SEED-SPARSITY, of the last
-seed that it trains of each task; rows call them TASK-dense and TASK-SPARSITY. All experiments put
-their points into one campaign folder, so that a point that two of them ask for is computed once.
-Stop any of them at will: the same command goes on.
+seed that it trains of a task; rows call them TASK-dense and TASK-SPARSITY. Both put their points
+into one campaign folder. Stop either at will: the same command goes on.
 """
 
 import argparse
@@ -23,21 +22,17 @@ from rerax.campaign.point import Point
 from rerax.campaign.runner import Runner
 from rerax.campaign.workload import Inputs, Settings, read_workload, workloads_of
 from rerax.crossbar.spec import ChipSpec
-from rerax.glue.tasks import find_task
 from rerax.hardware import Hardware
 from rerax.models.bert.crossbars import ledgers
 from rerax.progress import reporter
 from rerax.protection import Ledger
 from rerax.report import PointSummary, summarise_points
-from rerax.report.format import hundredths
 
 HERE = Path(__file__).parent
-RATES = (1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 5e-2, 0.1079)
-"""Fault rates of the study; the last is that of the March-test work the default split is from."""
 GROUPS = ("encoder", "pooler", "classifier")
 _ORDER = [("place", "ascending"), ("chip", "ascending")]
-EXAMPLES, PAIRS = 400, 200
-"""Examples of a task at most: of single sentences, and of pairs, which are longer."""
+EXAMPLES = 400
+"""Of each dev set, at most."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,7 @@ class Study:
         data: GLUE folder or hub id.
         out: folder for rows (in `study`), JSON and figures.
         chips: chips of every point.
-        max_examples: examples of each task at most; None takes `EXAMPLES` and `PAIRS`.
+        max_examples: examples of each task at most.
         stored: only look at the rows that are there.
     """
 
@@ -57,7 +52,7 @@ class Study:
     data: str
     out: Path
     chips: int
-    max_examples: int | None
+    max_examples: int
     stored: bool
 
     @classmethod
@@ -74,19 +69,15 @@ class Study:
         """Folder of a model; kind is `dense` or a sparsity in %."""
         return self.work / f"{task}-{last_seed(task)}-{kind}"
 
-    def has(self, task: str, kind: str) -> bool:
-        """Whether that model was written to its end."""
-        return (self.model(task, kind) / "model.safetensors").is_file()
-
     def inputs(self, task: str, kind: str) -> Inputs:
         """Parameters, gates and examples of a model."""
         source = str(self.model(task, kind))
-        return read_workload(source, task, f"{task}-{kind}", **self.options(task)).load()
+        return read_workload(source, task, f"{task}-{kind}", **self.options).load()
 
-    def options(self, task: str) -> dict[str, Any]:
+    @property
+    def options(self) -> dict[str, Any]:
         """What `read_workload` is told of the data."""
-        most = EXAMPLES if len(find_task(task).fields) == 1 else PAIRS
-        return {"data": self.data, "max_examples": self.max_examples or most}
+        return {"data": self.data, "max_examples": self.max_examples}
 
     def lines(self, points: Sequence[Point], budget: float = 0.01) -> list[PointSummary]:
         """Statistics of the points, after running what lacks of them."""
@@ -102,7 +93,7 @@ class Study:
             parts = [
                 part
                 for task, own in tasks.items()
-                for part in workloads_of(own, models, **self.options(task))
+                for part in workloads_of(own, models, **self.options)
             ]
             with reporter() as tell:
                 for progress in Runner(parts, Settings(self.chips), self.folder).run():
@@ -141,7 +132,7 @@ def make_parser(about: str, chips: int) -> argparse.ArgumentParser:
     add("--work", type=Path, default=Path("pruning-work"), help="folder of the models")
     add("--data", default="nyu-mll/glue", help="GLUE folder or hub id")
     add("--chips", type=int, default=chips, help="chips of every point")
-    add("--max-examples", type=int, help=f"of each dev set, by default {EXAMPLES} or {PAIRS} pairs")
+    add("--max-examples", type=int, default=EXAMPLES, help="of each dev set")
     add("--out", type=Path, default=HERE / "results", help="folder for rows, JSON, figures")
     add("--print", action="store_true", help="only fold the rows that are there")
     return parser
@@ -178,16 +169,6 @@ def by_rate(lines: Sequence[PointSummary], **settings: str) -> dict[float, Point
         for line in lines
         if all(line.settings[name] == value for name, value in settings.items())
     }
-
-
-def with_interval(one: Mapping[str, Any] | None) -> str:
-    """A mean score in %, its 95 % interval behind it."""
-    if one is None:
-        return ""
-    if one["interval"] is None:
-        return hundredths(one["mean"])
-    low, high = (hundredths(end, digits=1) for end in one["interval"])
-    return f"{hundredths(one['mean'], digits=1)} ({low} to {high})"
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

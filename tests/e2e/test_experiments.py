@@ -36,10 +36,8 @@ REDUCED = {
     "coverage": "--campaigns 20 --max-chips 64 --out OUT/coverage.json",
     "demo_model": "--steps 4",
     "family_cost": "--sentences 2 --rounds 1 --families bert --out OUT/family_cost.json",
-    "four_encodings": f"{STUDY} --kinds dense --encodings offset,sign_magnitude",
     "gates_cost": "--tasks sst2 --dtypes float32 --parts steps --batches 1 --rounds 1 "
     "--out OUT/gates_cost.json",
-    "glue_zero_space": f"{STUDY} --tasks sst2,wnli",
     "gpu": "--only peaks,chip,exact,torch --shape minilm --sentences 2 --lanes 1 "
     "--fused interpret --out OUT/gpu.json",
     "gpu_products": "--lower",
