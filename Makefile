@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constrain
 PIP := $(INSTALL) --quiet
 WORKERS ?= 2
 
-.PHONY: help demo docs pages numbers quick test slow lint types check wheel browser parity format pins clean
+.PHONY: help demo docs pages numbers quick test slow every lint types check wheel browser parity format pins clean
 
 help:
 	@echo "make demo     install, then sweep a small BERT over faulty chips and open the report"
@@ -54,7 +54,11 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-check: lint types test slow wheel
+# All tests in one run: the workers start once, and none waits for the end of the quick ones.
+every: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'slow or not slow'
+
+check: lint types every wheel
 
 # The site is built from the pages and the docstrings as text, in an environment of its own, so
 # rerax need not be installed.
