@@ -6,7 +6,7 @@ The names below are loaded when first used, so that `import rerax` costs nothing
 import importlib
 from typing import Any
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "sweep": "rerax.campaign.sweep",
