@@ -298,6 +298,19 @@ def test_links_of_pages(page):
     assert dead_links((ROOT / page).read_text(encoding="utf-8"), ROOT / page) == []
 
 
+def test_links_of_a_page_that_the_site_shows_elsewhere():
+    """`--8<-- "FILE"` takes a page into another folder, and its pictures with it."""
+    shown = re.compile(r'^--8<-- "(.*)"$', re.M)
+    for page in (ROOT / "docs").rglob("*.md"):
+        text = shown.sub(
+            lambda file: (ROOT / file[1]).read_text(encoding="utf-8"),
+            page.read_text(encoding="utf-8"),
+        )
+        assert dead_links(text, page) == []
+        for picture in re.findall(r"!\[[^\]]*\]\((.*?)\)", plain(text)):
+            assert Path(os.path.abspath(page.parent / picture)).is_relative_to(ROOT / "docs")
+
+
 def test_dead_links_are_seen():
     page = ROOT / "README.md"
     good = "# One, two\n[a](#one-two) [b](LICENSE) [c](https://arxiv.org/abs/1) `[d](e)`"
