@@ -134,6 +134,24 @@ def test_public_names_exist_and_are_documented(graph):
             getattr(rerax, old)
 
 
+def test_the_version_stands_in_citation_and_changelog():
+    """Both name the release; between releases the changelog begins with what is to come."""
+    import rerax
+
+    if not (ROOT / "CITATION.cff").is_file():
+        pytest.skip("no CITATION.cff beside the tests")
+    cited, changes = (
+        (ROOT / name).read_text(encoding="utf-8") for name in ("CITATION.cff", "CHANGELOG.md")
+    )
+    (version,), (day,) = (
+        re.findall(rf"^{key}: (.*)$", cited, re.M) for key in ("version", "date-released")
+    )
+    heads = re.findall(r"^## (.*)$", changes, re.M)
+    assert version == rerax.__version__
+    assert f"{version} ({day})" in heads[:2]
+    assert heads[0] in (f"{version} ({day})", "Unreleased")
+
+
 def test_every_room_has_a_line_in_contributing():
     """In the order of the contract, from top to bottom."""
     pages = ROOT / "CONTRIBUTING.md"
