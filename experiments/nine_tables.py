@@ -29,7 +29,7 @@ MODELS = ("dense", "35")
 SCORES = {"cola": "Matthews", "mrpc": "acc., F1", "qqp": "acc., F1", "stsb": "Pearson, Spearman"}
 FACTS = ("task", "seed", "split", "seen", "majority", "se", "learned", "models", "data_hash")
 """What the rows do not say."""
-LINE = ("rate_1", "rate_2", "T_1", "T_2", "rates")
+LINE = ("rate_1", "rate_2", "T_1", "T_2", "rates", "score_at_rate_0")
 """What is kept of a line of `zero_cells.py`."""
 KEY = ["model", "encoding", "polarity", "protection", "fault", "rate", "chip", "sampled"]
 
@@ -68,7 +68,7 @@ CURVES = {
     "both": Curve("35", "offset", "alternate", "code:golay:4:pruned:closest", (0.05, 0.08, 0.12)),
     "copies": Curve("dense", "offset", "alternate", "duplicate:3", (0.03, 0.05, 0.08)),
 }
-"""The paper's vote, the best for chips that nobody has tested, and for tested ones, and copies."""
+"""The paper's vote, a good scheme for chips that nobody has tested, two for tested ones, copies."""
 IN_WORDS = {
     "bare": "none, dense model",
     "pruned": "none, pruned model",
@@ -204,14 +204,13 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
 
     Tasks without rows are named too.
     """
-    heads = ["task", "examples", "larger class", "dense, float (SE)", "pruned, float"]
+    heads = ["task", "examples", "larger class", "dense (SE)", "pruned"]
     heads += [_said(label) for label in CURVES]
     table = []
     for one in found:
-        floats = one["float_scores"]
-        dense, pruned = ("" if floats[k] is None else hundredths(floats[k]) for k in MODELS)
         row = [title(one), f"{one['examples']:,}", hundredths(one["majority"], digits=1)]
-        row += [f"{dense} ({hundredths(one['se'], digits=1)})", pruned]
+        error = f" ({hundredths(one['se'], digits=1)})"
+        row += [without_faults(one, "bare", error), without_faults(one, "pruned")]
         for curve in (one["curves"].get(label, {}) for label in CURVES):
             text = "not learned"
             if one["learned"]:
@@ -223,6 +222,15 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
     lacking = [task for task in TASKS if task not in {one["task"] for one in found}]
     table += [[task, "not run", *[""] * (len(heads) - 2)] for task in lacking]
     return as_table(heads, [*table, mean_of_tasks(found)])
+
+
+def without_faults(one: dict[str, Any], label: str, error: str = "") -> str:
+    """Score of a curve's model in float and, where it has a curve, in codes."""
+    score = one["float_scores"][CURVES[label].model]
+    codes = one["curves"].get(label, {}).get("score_at_rate_0")
+    if score is None:
+        return ""
+    return f"{hundredths(score)}{error}" + ("" if codes is None else f"; {hundredths(codes)}")
 
 
 def mean_of_tasks(found: Sequence[dict[str, Any]]) -> list[str]:
@@ -257,7 +265,7 @@ def summary(found: Sequence[dict[str, Any]]) -> str:
         return "no T of all protections yet"
     ratios, rates = ratios_of_tasks(found), _of_tasks(whole, list(CURVES), "rate_2")
     heads = ["protection", "knows of the chip", "cells", "fault rate borne"]
-    heads += ["times that of bare chips"]
+    heads += ["times that of the same model without"]
     for label, words in IN_WORDS.items():
         first, bare = (whole[0]["curves"][key] for key in (label, "bare"))
         cells = f"{first['cells'] / bare['cells']:.3g}"
@@ -289,7 +297,7 @@ def headlines(found: Sequence[dict[str, Any]]) -> str:
         row = [title(one)]
         for curve in (one["curves"].get(label) for label in CURVES):
             if "mean" not in (curve or {}):
-                row.append("none")
+                row.append("not run")
                 continue
             low, high = (hundredths(end, digits=1) for end in curve["interval"])
             text = f"{hundredths(curve['mean'], digits=1)} ({low} to {high})"
@@ -307,13 +315,16 @@ def yields(found: Sequence[dict[str, Any]]) -> str:
         for label, curve in one["curves"].items():
             if not PLANS[one["task"]].headline or "fails first at" not in curve:
                 continue
-            shares = ["none"] * len(BUDGETS)
+            shares = ["not run"] * len(BUDGETS)
+            below = one["float_scores"]["dense"] - curve["score_at_rate_0"]
+            lost = ["; lost without faults" if below > b else "" for b in BUDGETS]
             if "yields" in curve:
                 ends = ([100 * x for x in curve["yields"][f"{b:g}"]] for b in BUDGETS)
                 shares = ["{:.0f} ({:.0f} to {:.0f})".format(*end) for end in ends]
+                shares = [share + more for share, more in zip(shares, lost, strict=True)]
             ends = ["never" if x is None else f"{x:g}" for x in curve["fails first at"]]
-            quartiles = f"{', '.join(ends)} (quartiles of {PLANS[one['task']].chips})"
-            row = [title(one), _said(label), str(curve.get("chips", "none")), *shares, quartiles]
+            quartiles = f"{', '.join(ends)} (quartiles of {PLANS[one['task']].chips}){lost[0]}"
+            row = [title(one), _said(label), str(curve.get("chips", "not run")), *shares, quartiles]
             table.append(row)
     return as_table(heads, table)
 
@@ -391,7 +402,7 @@ def _save(figure: Figure, file: Path) -> None:
 def _said(label: str, quote: str = "`") -> str:
     curve = CURVES[label]
     freed = "" if curve.model == "dense" else f", {curve.model} % freed"
-    return f"{quote}{curve.protection}{quote}{freed}" if label != "bare" else "bare"
+    return f"{quote}{curve.protection}{quote}{freed}"
 
 
 def _range(values: pd.Series, digits: str) -> str:

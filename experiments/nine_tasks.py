@@ -70,7 +70,7 @@ from rerax.glue.tasks import TASKS, find_task
 
 CHIPS, SPREAD, WIDE = 128, 0.02, 256
 """Chips of a headline, and how many where scores spread by more than so much."""
-SEEN = {"mnli", "qqp"}
+SEEN = {"mnli", "qnli", "qqp"}
 """Tasks whose source the base model has seen, by its model card."""
 KEPT = "zero_cells"
 """Folder with the rows of seed 0 of SST-2 and STS-B."""
