@@ -89,11 +89,11 @@ def sweep(
             0.5 by default) and an .npz file of weights (`models.bert.sensitivity`).
         out: campaign folder to fill or grow; None keeps the rows in memory.
         on_progress: told after every dispatch.
-        spec: encoding, bits, bits_per_cell, tile and layout together.
+        spec: encoding, bits, bits_per_cell, tile, layout, polarity and misread together.
         **fields: the other fields of `Point`, objects or their texts, one value or several:
-            encoding, bits, bits_per_cell, layout, tile, fault, protection, sa1_share, matrices,
-            input_bits, dtype. Several make a grid. A fault `map:FILE` (measured chips) stands
-            alone, without rates and chips.
+            encoding, bits, bits_per_cell, layout, tile, polarity, misread, fault, protection,
+            tested, sa1_share, matrices, input_bits, dtype. Several make a grid. A fault
+            `map:FILE` (measured chips) stands alone, without rates and chips.
 
     Returns:
         One row per chip, in the schema of `campaign.schema.SCHEMA`.

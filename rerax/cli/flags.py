@@ -201,7 +201,7 @@ class DataFlags(Flags, heading="Model and data"):
 class RateFlags(Flags, heading="Chips"):
     """How many cells are faulty, and which share of them is SA1."""
 
-    rates: str | None = opt(f"Fractions of faulty cells, 0 to 1 [{RATES}].", "P,..")
+    rates: str | None = opt(f"Fractions of faulty cells, 0 to 1 [{RATES}; yield: 1e-3].", "P,..")
     sa1_share: str | None = opt("SA1 : SA0 parts, or the fraction of SA1 [9.04:1.75].")
     sa0: str | None = opt("Rate of stuck-at-0 cells; with --sa1, sets the rate.")
     sa1: str | None = opt("Rate of stuck-at-1 cells; with --sa0, sets the rate.")
@@ -297,7 +297,9 @@ def single_point(
 class PlanFlags(Flags, heading="Protection"):
     """What plans are made for."""
 
-    plan_rate: float | None = opt("Rate that a plan is made for [the highest below 0.5].", "P")
+    plan_rate: float | None = opt(
+        "Rate that a plan is made for [sweep: the highest < 0.5; plan: 1e-2].", "P"
+    )
     sensitivity: str | None = opt(
         "File .npz of what an error in each column matters, for a plan.", "FILE"
     )
