@@ -19,7 +19,7 @@ help:
 	@echo "make test     install, then run all tests but the slow ones"
 	@echo "make check    lint, types, all tests, and the wheel outside the tree (what CI runs)"
 	@echo "make browser  look at the report in Chromium (installs it where apt-get may)"
-	@echo "make parity   compare with transformers' PyTorch models (installs torch)"
+	@echo "make parity   compare with transformers' PyTorch models, and the benchmark's loops (installs torch)"
 	@echo "make format   put the code into shape"
 	@echo "make pins     write constraints.txt anew from this environment"
 
@@ -105,6 +105,7 @@ browser: $(VENV)/.dev
 parity: $(VENV)/.dev
 	@$(PIP) torch==2.13.0
 	$(BIN)/python -m pytest -o addopts= --import-mode=importlib -W error tests/parity
+	$(BIN)/python -m pytest tests/e2e/test_competitors.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -7,7 +7,6 @@ instead. A tool that is not installed, or does not run, gives a row with the rea
     pip install --no-deps --only-binary :all: aihwkit
 """
 
-import dataclasses
 import functools
 import time
 from typing import Any
@@ -127,8 +126,7 @@ def _listed_chip(job: torch_model.Job, injector: Any, rate: float, number: int) 
     watch = Watch()
     faults = watch.time("strike", lambda: fault_list(job.store, rate, number))
     faulty = watch.time("strike", lambda: injector.declare_weight_fi(**faults))
-    struck = dataclasses.replace(job, model=faulty.model)
-    score = watch.time("forward", struck.score)
+    score = watch.time("forward", job.by(faulty.model).score)
     watch.time("restore", injector.fi_reset)
     return Chip(watch.stages, score, len(faults["value"]))
 
@@ -153,7 +151,7 @@ def _mrfi_job(model_dir: str, data_dir: str, max_examples: int | None, rate: flo
     for parameter in job.model.parameters():  # it writes weights in place
         parameter.requires_grad_(False)
     config = EasyConfig.load_string(MRFI_CONFIG.format(rate=BITS * rate, bits=BITS))
-    return dataclasses.replace(job, model=MRFI(job.model, config))
+    return job.by(MRFI(job.model, config))
 
 
 def mrfi(
@@ -200,7 +198,7 @@ def _analog_job(model_dir: str, data_dir: str, max_examples: int | None) -> torc
     config.forward.is_perfect = True  # the cheapest it has: no converters, no read noise
     # Its tiles in PyTorch, since the compiled ones refuse this PyTorch's tensors.
     job = torch_model.load(model_dir, data_dir, max_examples, quantised=False)
-    return dataclasses.replace(job, model=convert_to_analog(job.model, config).eval())
+    return job.by(convert_to_analog(job.model, config).eval())
 
 
 def aihwkit(

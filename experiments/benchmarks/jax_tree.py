@@ -1,9 +1,9 @@
 """What one would write first in JAX: a whole faulty parameter tree for every chip.
 
 One jitted function draws a uniform number for every cell of the model, makes a float tree of the
-faulty weights, and runs the BERT of `rerax.models.bert` on all batches. It uses nothing of rerax's
-sampler, its layer-by-layer evaluation or its integer products: only the model, the quantiser and
-the batches. Chips come one after the other in a Python loop.
+faulty weights, and runs the BERT of `rerax.models.bert` on all batches: sentences by length, one
+a row. It uses nothing of rerax's sampler, its layer-by-layer evaluation, its packed rows or its
+integer products: only the model and the quantiser. Chips come one after the other in a Python loop.
 """
 
 import functools
@@ -18,14 +18,29 @@ from rows import BITS, SA1_SHARE, Chip, Watch, accuracy, make_row
 
 from rerax.campaign.workload import read_workload
 from rerax.crossbar.quantise import quantise
-from rerax.evaluate.engine import to_device
-from rerax.glue.packing import make_batches
+from rerax.glue.data import Examples
+from rerax.glue.packing import Bucket, bucket_of
 from rerax.models.bert.crossbars import weights_of
 from rerax.models.bert.model import Bert
 from rerax.models.bert.names import SECTION
 
 HALF = 1 << (BITS - 1)
 GROUPS = ("encoder", "pooler", "classifier")
+BATCH, STEP = 32, 8
+"""Sentences of a batch, whose width is the next multiple of STEP: one program for each width."""
+
+
+def padded(examples: Examples, pad_token_id: int) -> list[Bucket]:
+    """Batch sentences by length, each in a row of its own: a bucket for each width."""
+    sizes = [len(row) for row in examples.ids]
+    order = sorted(range(len(sizes)), key=sizes.__getitem__)
+    held: dict[int, list[list[int]]] = {}
+    for start in range(0, len(order), BATCH):
+        batch = order[start : start + BATCH]
+        width = -(-sizes[batch[-1]] // STEP) * STEP
+        rows = held.setdefault(width, [])
+        rows += [[i] for i in batch] + [[]] * (BATCH - len(batch))
+    return [bucket_of(examples, wide, BATCH, rows, pad_token_id) for wide, rows in held.items()]
 
 
 def faulty_words(words: Any, key: Any, rate: Any) -> tuple[Any, Any]:
@@ -55,18 +70,17 @@ def chip_logits(
             faulty[section][name] = {**params[section][name], "kernel": kernel}
     model = Bert(config, dtype=kind)
     logits = tuple(
-        lax.map(lambda b: model.apply({"params": faulty}, *b), (b.ids, b.types, b.mask))
-        for b in block
+        lax.map(lambda batch: model.apply({"params": faulty}, *batch), bucket) for bucket in block
     )
     return logits, sum(count for _, count in struck)
 
 
 @functools.cache
 def prepare(model_dir: str, data_dir: str, max_examples: int | None, dtype: str) -> tuple[Any, ...]:
-    """The jitted chip (key, rate) -> logits and count; the batches, and what scores need."""
+    """The jitted chip (key, rate) -> logits and count; the buckets, and what scores need."""
     workload = read_workload(model_dir, "sst2", "model", data=data_dir, max_examples=max_examples)
     inputs = workload.load()
-    batches = make_batches(inputs.examples, inputs.config.pad_token_id)
+    buckets = padded(inputs.examples, inputs.config.pad_token_id)
     words: dict[str, dict[str, Any]] = {}
     scales: dict[str, dict[str, Any]] = {}
     for name, weights in weights_of(inputs.params, GROUPS).items():
@@ -75,24 +89,24 @@ def prepare(model_dir: str, data_dir: str, max_examples: int | None, dtype: str)
         words.setdefault(section, {})[name] = jnp.asarray(word)
         scales.setdefault(section, {})[name] = jnp.asarray(scale)
     params = jax.tree.map(jnp.asarray, inputs.params)
-    (block,) = to_device(batches)
+    block = [tuple(map(jnp.asarray, (b.ids, b.types, b.sentence > 0))) for b in buckets]
     jitted = jax.jit(functools.partial(chip_logits, inputs.config, dtype))
     cells = BITS * sum(leaf.size for leaf in jax.tree.leaves(words))
     chip = functools.partial(jitted, params, words, scales, block)
-    return chip, batches, workload, cells
+    return chip, buckets, workload, cells
 
 
 def one_chip(prepared: tuple[Any, ...], rate: float, number: int) -> Chip:
     """Make and score chip `number`."""
-    chip, batches, workload, _ = prepared
+    chip, buckets, workload, _ = prepared
     watch, key = Watch(), jax.random.key(number)
 
     def forward() -> tuple[float, int]:
         rows, stuck = jax.device_get(chip(key, jnp.float32(rate)))
-        logits = np.zeros((batches.examples, rows[0].shape[-1]), np.float32)
-        for bucket, part in zip(batches.buckets, rows, strict=True):
+        logits = np.zeros((len(workload.labels), rows[0].shape[-1]), np.float32)
+        for bucket, part in zip(buckets, rows, strict=True):
             real = bucket.index >= 0
-            logits[bucket.index[real]] = part[: len(real)][real]
+            logits[bucket.index[real]] = part[:, : real.shape[1]][real]
         return accuracy(logits, workload.labels, workload.order), int(stuck)
 
     score, stuck = watch.time("chip", forward)

@@ -14,6 +14,7 @@ attentions; do so on a quiet machine before timing anything else, and give `run.
 """
 
 import argparse
+import dataclasses
 import functools
 import time
 from collections.abc import Callable
@@ -79,7 +80,8 @@ class Job:
     Attributes:
         model: as transformers has it, its layers pointing into the store.
         store: the matrices on crossbars; None where the tool has a quantiser of its own.
-        forward: answers all batches, one of `FORWARDS`.
+        batches: the sentences, as the model takes them.
+        forward: answers all batches by the model, one of `FORWARDS`.
         places: sentence of each answer.
         labels: of all sentences, in the split's order.
         order: label of each output.
@@ -87,10 +89,16 @@ class Job:
 
     model: torch.nn.Module
     store: Store | None
+    batches: tuple[dict[str, torch.Tensor], ...]
     forward: Callable[[], list[torch.Tensor]]
     places: np.ndarray
     labels: np.ndarray
     order: tuple[int, ...]
+
+    def by(self, model: torch.nn.Module) -> "Job":
+        """The same sentences answered by another model, kernel by kernel."""
+        forward = make_forward(model, self.batches, "eager")
+        return dataclasses.replace(self, model=model, forward=forward)
 
     def logits(self) -> np.ndarray:
         """[E, N] outputs for all sentences, in the split's order."""
@@ -158,7 +166,7 @@ def load(
     cut = [places[i : i + batch] for i in range(0, len(places), batch)]
     batches = tuple(_padded(examples, rows, device) for rows in cut)
     answer = make_forward(model, batches, forward)
-    return Job(model, store, answer, places, workload.labels, workload.order)
+    return Job(model, store, batches, answer, places, workload.labels, workload.order)
 
 
 kept = functools.cache(load)

@@ -2,18 +2,21 @@
 
 import dataclasses
 import importlib
+import importlib.util
 import sys
 
 import numpy as np
 import pytest
+import scipy.stats
 import tiny
 from paths import ROOT
 
-torch = pytest.importorskip("torch", reason="pip install torch==2.13.0 to check the competitors")
-scipy_stats = pytest.importorskip("scipy.stats")
-
+needs_torch = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="pip install torch==2.13.0 to check it"
+)
 BENCHMARKS = ROOT / "experiments" / "benchmarks"
-SAME_CHIPS = ("torch_dense", "torch_sparse", "jax_tree")
+LOOPS = ("torch_dense", "torch_sparse")
+SAME_CHIPS = (*(pytest.param(name, marks=needs_torch) for name in LOOPS), "jax_tree")
 DTYPES = ("float32", "bfloat16", "int8")
 
 
@@ -51,6 +54,7 @@ def clean_score(where, max_examples=None, **fixed):
     return rows["score"][0].as_py(), inputs
 
 
+@needs_torch
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_codes_are_rerax_own(small, dtype):
     """Every matrix holds exactly the words that rerax programs."""
@@ -95,7 +99,7 @@ def test_rate_zero_gives_the_clean_score(small, name):
 def test_as_many_cells_are_stuck_as_asked_for(small, name, rate):
     row = competitor(name)(*small, rate, 8)
     stuck, cells = sum(row["stuck_cells"]), 8 * row["cells"]
-    assert scipy_stats.binomtest(stuck, cells, rate).pvalue > 1e-6
+    assert scipy.stats.binomtest(stuck, cells, rate).pvalue > 1e-6
     assert row["cells"] == clean_cells(small)
 
 
@@ -107,10 +111,12 @@ def clean_cells(where):
     return program_bert(inputs.params, Hardware()).cells
 
 
-@pytest.mark.parametrize("name", ["torch_dense", "torch_sparse"])
+@needs_torch
+@pytest.mark.parametrize("name", LOOPS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_stuck_bits_have_the_right_share_and_are_restored(small, name, dtype):
     """Read back from the words: no bit changes but to its stuck value, five in six to 1."""
+    import torch
     import torch_model
     from rows import SA1_SHARE
 
@@ -130,12 +136,13 @@ def test_stuck_bits_have_the_right_share_and_are_restored(small, name, dtype):
         assert torch.equal(store.values, store.clean_values)
     zeros = 8 * store.cells - ones
     at_1, at_0 = rate * float(SA1_SHARE), rate * (1 - float(SA1_SHARE))
-    assert scipy_stats.binomtest(up, zeros, at_1).pvalue > 1e-6
-    assert scipy_stats.binomtest(down, ones, at_0).pvalue > 1e-6
+    assert scipy.stats.binomtest(up, zeros, at_1).pvalue > 1e-6
+    assert scipy.stats.binomtest(down, ones, at_0).pvalue > 1e-6
 
 
+@needs_torch
 def test_pytorchfi_writes_the_very_chip(small):
-    """Its declared list gives the weights that the sparse method gives."""
+    """Its declared list gives the answers that the sparse method gives."""
     pytest.importorskip("pytorchfi", reason="pip install --no-deps pytorchfi")
     import injectors
     import torch_sparse
@@ -144,13 +151,38 @@ def test_pytorchfi_writes_the_very_chip(small):
     assert theirs["scores"] == ours["scores"]
 
 
+@needs_torch
+def test_mrfi_answers_by_its_own_faults(small):
+    pytest.importorskip("mrfi", reason="pip install --no-deps mrfi")
+    import injectors
+    import torch_model
+
+    clean = torch_model.load(*small, quantised=False).logits()
+    assert not np.array_equal(injectors._mrfi_job(*small, None, 0.05).logits(), clean)
+
+
+@needs_torch
+def test_aihwkit_answers_by_its_own_tiles(small):
+    pytest.importorskip("aihwkit", reason="pip install --no-deps aihwkit")
+    import injectors
+    import torch_model
+
+    clean, job = (
+        torch_model.load(*small, quantised=False).logits(),
+        injectors._analog_job(*small, None),
+    )
+    injectors._programmed(job)
+    assert not np.array_equal(job.logits(), clean)
+
+
+@needs_torch
 def test_scores_agree_with_rerax_on_a_real_model(shared):
     """Mean scores over 8 chips at rate 0.01, within five standard errors of the difference."""
     import rerax_sweep
 
     where = (str(shared / "models" / "minilm-sst2"), str(shared / "data" / "glue"))
     ours = rerax_sweep.rerax_sweep(*where, 0.01, 8, 64)["scores"]
-    for name in ("torch_dense", "torch_sparse"):
+    for name in LOOPS:
         theirs = competitor(name)(*where, 0.01, 8, 64, dtype="int8")["scores"]
         error = np.sqrt((np.var(ours, ddof=1) + np.var(theirs, ddof=1)) / 8)
         assert abs(np.mean(ours) - np.mean(theirs)) < 5 * error, name
