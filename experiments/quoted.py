@@ -543,12 +543,30 @@ def family_cost() -> Quoted:
 
 
 def cores() -> Quoted:
-    """One process on all cores and one on each: seconds a chip, and times rerax on each core."""
+    """One process on all cores and one on each: seconds a chip, and times rerax of the same way."""
     table = {
-        tool: entry["seconds_a_chip"] for (tool, _), entry in _tools("benchmarks_cores").items()
+        tool: entry for (tool, rate), entry in _tools("benchmarks_cores").items() if rate == 1e-3
     }
-    best = table["rerax/core"]
-    alone = [tool for tool in table if not tool.endswith("/core")]
+
+    def ratios(tool: str) -> list[float]:
+        way = "/core" if tool.endswith("/core") else ""
+        ours = table[f"rerax{way}"]["ratios"]
+        return [theirs / own for theirs, own in zip(table[tool]["ratios"], ours, strict=True)]
+
+    shown = {
+        tool: [
+            number
+            for way in (tool, f"{tool}/core")
+            if way in table
+            for number in (table[way]["seconds_a_chip"], statistics.median(ratios(way)))
+        ]
+        for tool in table
+        if not tool.endswith("/core")
+    }
+    loops = {kind: ratios(f"torch_{kind}-f32/core") for kind in ("sparse", "dense")}
+    best = [one["seconds_a_chip"] for one in (table["mrfi"], table["rerax/core"])]
     return {
-        tool: [table[tool], table[f"{tool}/core"], table[f"{tool}/core"] / best] for tool in alone
+        **shown,
+        **{kind: [statistics.median(of), *_ends(of)] for kind, of in loops.items()},
+        "fastest injector": [best[0] / best[1]],
     }
