@@ -13,7 +13,7 @@ Expected: 1, 3 and 6 of the eight schemes fit; at 5e-3 each of those wins on the
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from study import (
@@ -31,9 +31,10 @@ from study import (
 from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import Uniform
-from rerax.models.bert.planning import ModelProfile, account, total
+from rerax.faults import Odds, Uniform
+from rerax.models.bert.planning import ModelProfile
 from rerax.protection import protection
+from rerax.protection.planner import MatrixProfile, damage
 from rerax.report import PointSummary
 from rerax.report.format import hundredths, interval
 from rerax.stats import paired_difference
@@ -62,9 +63,20 @@ def schemes_of(study: Study, task: str, kind: str, schemes: Sequence[str]) -> li
         one["damage_divided_by"] = {}
         for rate in RATES:
             chances = Uniform().odds(rate, SHARE)
-            all_of_it = total(account(protection(scheme), known, chances, spec))
-            one["damage_divided_by"][f"{rate:g}"] = round(all_of_it.plain / all_of_it.protected, 2)
+            left = expected_damage(scheme, known, chances, spec)
+            plain = expected_damage("none", known, chances, spec)
+            one["damage_divided_by"][f"{rate:g}"] = round(plain / left, 2)
     return found
+
+
+def expected_damage(
+    scheme: str, matrices: Mapping[str, MatrixProfile], chances: Odds, spec: ChipSpec
+) -> float:
+    """Add up the expected damage of all matrices; those without gates hold no copies."""
+    copies, bare = protection(scheme), protection("none")
+    return sum(
+        damage(copies if known.gated else bare, known, chances, spec) for known in matrices.values()
+    )
 
 
 def add_scores(found: Sequence[dict[str, Any]], lines: Sequence[PointSummary]) -> None:
