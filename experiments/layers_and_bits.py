@@ -1,13 +1,13 @@
 """Where a fault hurts: every matrix of every layer alone, and every bit alone.
 
-    python experiments/layers_and_bits.py --work WORK --data DATA [--task sst2] [--chips 8]
+    python experiments/layers_and_bits.py --work WORK --data DATA [--task sst2] [--chips 16]
 
 WORK holds the models of `pruning.py`, DATA is a GLUE folder or hub id. The dense model, offset,
 unprotected. Faults act in one matrix of one layer at a time, at rate 0.1079, since one of them is
 a fortieth of the network; then in one stored bit of all words at a time, at 1e-2. A chip has the
 same stuck cells throughout, those elsewhere read what was written. Layers as a whole, and what
 starting chips at their first faulty layer saves, are `layer_sensitivity.py`.
-First 400 examples. About 6 minutes on two CPU cores; `--print` folds the rows again.
+First 400 examples. About 15 minutes on two CPU cores; `--print` folds the rows again.
 Expected: bit 7 loses more than all the lower ones together; of the matrices, those of the
 feed-forward part, which have four times the cells, lose most.
 """
@@ -102,7 +102,7 @@ def draw(study: Study, results: dict[str, Any]) -> None:
 
 def main() -> None:
     """Run what is missing, then write tables and figure."""
-    parser = make_parser(__doc__, chips=8)
+    parser = make_parser(__doc__, chips=16)
     parser.add_argument("--task", default="sst2")
     parser.add_argument("--layers", type=int, default=6, help="layers of the model")
     args = parser.parse_args()

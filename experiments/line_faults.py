@@ -6,8 +6,8 @@ DIR is a BERT pruned to 35 % and fine-tuned on the task. Compared on the same ch
 protection; two MSBs voted three-fold in rerax's placement; and the same copies placed naively,
 `beside` (in the freed cells of the original's own wordline first) or `below` (of its own bitline
 first), which is where a plain copy loop would put them. About 25 minutes on two CPU cores.
-Expected: `beside` gains next to nothing under dead wordlines and `below` little under dead
-bitlines, while rerax's placement loses less than both under either.
+Expected: of the copies those `beside` lose most under dead wordlines and those `below` under dead
+bitlines; rerax's placement loses no more than either, but for the spread over chips.
 The two naive placements also show how a protection of one's own is registered.
 """
 

@@ -1,6 +1,6 @@
 """How many top bits to copy, and how often: what fits, and what it wins.
 
-    python experiments/msb_copies.py --work WORK --data DATA [--task sst2] [--chips 8]
+    python experiments/msb_copies.py --work WORK --data DATA [--task sst2] [--chips 16]
 
 WORK holds the models of `pruning.py` (TASK-SEED-21 and so on; `--sparsities` takes other ends of
 their names), DATA is a GLUE folder or hub id. m = 1 to 4 most significant bits, voted k = 3 or 5
@@ -157,7 +157,7 @@ def draw(study: Study, found: Sequence[dict[str, Any]]) -> None:
 
 def arguments() -> argparse.Namespace:
     """What the command was given."""
-    parser = make_parser(__doc__, chips=8)
+    parser = make_parser(__doc__, chips=16)
     parser.add_argument("--task", default="sst2")
     parser.add_argument("--sparsities", default=",".join(SPARSITIES), help="comma list, in %%")
     parser.add_argument("--schemes", default=",".join(SCHEMES), help="comma list")
