@@ -31,7 +31,7 @@ from study import (
 from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import Odds, Uniform
+from rerax.faults import Uniform
 from rerax.models.bert.planning import ModelProfile
 from rerax.protection import protection
 from rerax.protection.planner import MatrixProfile, damage
@@ -51,6 +51,7 @@ def schemes_of(study: Study, task: str, kind: str, schemes: Sequence[str]) -> li
     inputs, spec = study.inputs(task, kind), ChipSpec()
     design = ModelProfile(inputs.params, inputs.config, inputs.gates)
     known, found = design.matrices(spec, GROUPS), []
+    plain = expected_damages("none", known, spec)
     for scheme in ("none", *schemes):
         one: dict[str, Any] = {"model": f"{task}-{kind}", "scheme": scheme, "fits": True}
         found.append(one)
@@ -60,23 +61,26 @@ def schemes_of(study: Study, task: str, kind: str, schemes: Sequence[str]) -> li
             one |= {"fits": False, "why": str(error).partition(":")[0]}
             continue
         one["reads_per_weight"] = round(ledger.reads_per_weight, 2)
-        one["damage_divided_by"] = {}
-        for rate in RATES:
-            chances = Uniform().odds(rate, SHARE)
-            left = expected_damage(scheme, known, chances, spec)
-            plain = expected_damage("none", known, chances, spec)
-            one["damage_divided_by"][f"{rate:g}"] = round(plain / left, 2)
+        left = expected_damages(scheme, known, spec)
+        one["damage_divided_by"] = {rate: round(plain[rate] / left[rate], 2) for rate in left}
     return found
 
 
-def expected_damage(
-    scheme: str, matrices: Mapping[str, MatrixProfile], chances: Odds, spec: ChipSpec
-) -> float:
-    """Add up the expected damage of all matrices; those without gates hold no copies."""
-    copies, bare = protection(scheme), protection("none")
-    return sum(
-        damage(copies if known.gated else bare, known, chances, spec) for known in matrices.values()
-    )
+def expected_damages(
+    scheme: str, matrices: Mapping[str, MatrixProfile], spec: ChipSpec
+) -> dict[str, float]:
+    """Add up the expected damage of all matrices at each rate; those without gates hold no copies.
+
+    `planning.account` knows it as well, but lays all copies out for it.
+    """
+    copies, bare, found = protection(scheme), protection("none"), {}
+    for rate in RATES:
+        odds = Uniform().odds(rate, SHARE)
+        found[f"{rate:g}"] = sum(
+            damage(copies if known.gated else bare, known, odds, spec)
+            for known in matrices.values()
+        )
+    return found
 
 
 def add_scores(found: Sequence[dict[str, Any]], lines: Sequence[PointSummary]) -> None:

@@ -564,9 +564,9 @@ def cores() -> Quoted:
         if not tool.endswith("/core")
     }
     loops = {kind: ratios(f"torch_{kind}-f32/core") for kind in ("sparse", "dense")}
-    best = [one["seconds_a_chip"] for one in (table["mrfi"], table["rerax/core"])]
+    injector, ours = (table[tool]["seconds_a_chip"] for tool in ("mrfi", "rerax/core"))
     return {
         **shown,
         **{kind: [statistics.median(of), *_ends(of)] for kind, of in loops.items()},
-        "fastest injector": [best[0] / best[1]],
+        "fastest injector": [injector / ours],
     }

@@ -167,10 +167,8 @@ def test_aihwkit_answers_by_its_own_tiles(small):
     import injectors
     import torch_model
 
-    clean, job = (
-        torch_model.load(*small, quantised=False).logits(),
-        injectors._analog_job(*small, None),
-    )
+    clean = torch_model.load(*small, quantised=False).logits()
+    job = injectors._analog_job(*small, None)
     injectors._programmed(job)
     assert not np.array_equal(job.logits(), clean)
 
