@@ -32,9 +32,9 @@ from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Uniform
-from rerax.models.bert.planning import ModelProfile
+from rerax.models.bert.planning import ModelProfile, expected_damage
 from rerax.protection import protection
-from rerax.protection.planner import MatrixProfile, damage
+from rerax.protection.planner import MatrixProfile
 from rerax.report import PointSummary
 from rerax.report.format import hundredths, interval
 from rerax.stats import paired_difference
@@ -69,18 +69,12 @@ def schemes_of(study: Study, task: str, kind: str, schemes: Sequence[str]) -> li
 def expected_damages(
     scheme: str, matrices: Mapping[str, MatrixProfile], spec: ChipSpec
 ) -> dict[str, float]:
-    """Add up the expected damage of all matrices at each rate; those without gates hold no copies.
-
-    `planning.account` knows it as well, but lays all copies out for it.
-    """
-    copies, bare, found = protection(scheme), protection("none"), {}
-    for rate in RATES:
-        odds = Uniform().odds(rate, SHARE)
-        found[f"{rate:g}"] = sum(
-            damage(copies if known.gated else bare, known, odds, spec)
-            for known in matrices.values()
-        )
-    return found
+    """Add up the expected damage of all matrices at each rate."""
+    odds = {f"{rate:g}": Uniform().odds(rate, SHARE) for rate in RATES}
+    return {
+        rate: sum(expected_damage(protection(scheme), matrices, chances, spec).values())
+        for rate, chances in odds.items()
+    }
 
 
 def add_scores(found: Sequence[dict[str, Any]], lines: Sequence[PointSummary]) -> None:

@@ -113,25 +113,45 @@ def account(
             that it needs.
     """
     left_bare(scheme, {matrix: known.gated for matrix, known in matrices.items()})  # raises
-    return {m: _account(scheme.of(m), m, known, chances, spec) for m, known in matrices.items()}
+    plain = expected_damage(Unprotected(), matrices, chances, spec)
+    protected = expected_damage(scheme, matrices, chances, spec)
+    found = {}
+    for matrix, known in matrices.items():
+        ledger, misses, own = Ledger(), Misses(), _acting(scheme, matrix, known)
+        for row, column in zip(known.row, known.column, strict=True):
+            ledger += own.ledger(row, column, known.gated, spec, matrix)
+            misses += own.misses(row, column, spec)
+        found[matrix] = Account(own.text, ledger, misses, plain[matrix], protected[matrix])
+    return found
 
 
-def _account(
-    scheme: Protection, matrix: str, known: MatrixProfile, chances: Odds, spec: ChipSpec
-) -> Account:
-    """Account for one matrix; without the gates that a protection needs it is unprotected."""
-    ledger, misses = Ledger(), Misses()
-    if scheme.needs_gates and not known.gated:
-        scheme = Unprotected()  # nothing was freed
-    for row, column in zip(known.row, known.column, strict=True):
-        ledger += scheme.ledger(row, column, known.gated, spec, matrix)
-        misses += scheme.misses(row, column, spec)
-    plain = damage(Unprotected(), known, chances, spec)
-    try:
-        protected = damage(scheme, known, chances, spec)
-    except TypeError:  # one whose error is not known
-        protected = float("nan")
-    return Account(scheme.text, ledger, misses, plain, protected)
+def expected_damage(
+    scheme: Protection, matrices: Mapping[str, MatrixProfile], chances: Odds, spec: ChipSpec
+) -> dict[str, float]:
+    """Compute the damage expected in every matrix, without laying anything out.
+
+    Args:
+        scheme: the protection.
+        matrices: the model (`ModelProfile.matrices`).
+        chances: odds of a cell.
+        spec: geometry.
+
+    Returns:
+        Damage (`protection.planner.damage`); NaN for a protection whose arithmetic is not known.
+    """
+    found = {}
+    for matrix, known in matrices.items():
+        try:
+            found[matrix] = damage(_acting(scheme, matrix, known), known, chances, spec)
+        except TypeError:
+            found[matrix] = float("nan")
+    return found
+
+
+def _acting(scheme: Protection, matrix: str, known: MatrixProfile) -> Protection:
+    """Find what protects a matrix: nothing without the gates that its protection needs."""
+    own = scheme.of(matrix)
+    return Unprotected() if own.needs_gates and not known.gated else own
 
 
 def total(accounts: Mapping[str, Account]) -> Account:
