@@ -14,7 +14,8 @@ from study import markdown as as_table
 from zero_cells import Curve, fold, rows_of_curve, scores, span
 
 from rerax.campaign import store
-from rerax.campaign.manifest import MANIFEST, read_provenance
+from rerax.campaign.manifest import MANIFEST
+from rerax.campaign.sidecars import read_provenance
 from rerax.glue.tasks import TASKS
 from rerax.report.format import budget_text, hundredths
 from rerax.stats import first_misses, mean_interval, passes, yield_interval

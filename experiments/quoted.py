@@ -30,7 +30,7 @@ import tuning
 import zero_cells as borne
 
 from rerax.campaign import store
-from rerax.campaign.manifest import read_provenance
+from rerax.campaign.sidecars import read_provenance
 from rerax.report import summarise_points
 from rerax.stats import paired_difference
 

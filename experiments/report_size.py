@@ -27,8 +27,9 @@ import pyarrow.compute as pc
 
 from rerax.campaign import store
 from rerax.campaign.block import blocks_of
-from rerax.campaign.manifest import MANIFEST, read_provenance
+from rerax.campaign.manifest import MANIFEST
 from rerax.campaign.point import Point
+from rerax.campaign.sidecars import read_provenance
 from rerax.report import draw_figures, write_page
 
 SOURCE = Path("experiments/results/sst2_encodings")

@@ -49,7 +49,8 @@ from zero_cells import (
 
 from rerax.campaign import store
 from rerax.campaign.maintain import compact
-from rerax.campaign.manifest import MANIFEST, read_provenance
+from rerax.campaign.manifest import MANIFEST
+from rerax.campaign.sidecars import read_provenance
 from rerax.evaluate.devices import ask_for_devices, cores
 from rerax.report import summarise_points
 from rerax.stats import mean_interval

@@ -45,12 +45,12 @@ import numpy as np
 import pandas as pd
 
 from rerax.campaign import store
-from rerax.campaign.manifest import read_provenance
 from rerax.campaign.point import Point
 from rerax.campaign.runner import run
 from rerax.campaign.sample_table import WHOLE, SampleTable, make_table
 from rerax.campaign.sampling import with_samples
 from rerax.campaign.sequential import sequential_yields
+from rerax.campaign.sidecars import read_provenance
 from rerax.campaign.worker import Worker
 from rerax.campaign.workload import Settings, Workload, read_workload
 from rerax.evaluate.devices import ask_for_devices, cores

@@ -6,9 +6,10 @@ from typing import Any
 
 from rerax.campaign import store
 from rerax.campaign.block import missing
+from rerax.campaign.folder import check_folder
 from rerax.campaign.grid import chips_of
-from rerax.campaign.manifest import check_folder, read_provenance
 from rerax.campaign.runner import Part, columns_of, count_chips, pairs_of
+from rerax.campaign.sidecars import read_provenance
 from rerax.campaign.workload import Settings, Workload
 from rerax.crossbar.spec import SEMANTICS
 from rerax.evaluate.resources import operations, peak_bytes

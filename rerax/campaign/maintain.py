@@ -10,22 +10,18 @@ from typing import Any
 import pyarrow as pa
 
 from rerax.campaign.block import Block, cut, gaps
-from rerax.campaign.manifest import (
-    MANIFEST,
+from rerax.campaign.folder import check_target, write_manifest
+from rerax.campaign.manifest import MANIFEST, differences, fixed_by, read_manifest
+from rerax.campaign.schema import SCHEMA
+from rerax.campaign.sidecars import (
     add_provenance,
     add_samples,
     check_samples,
-    check_target,
-    differences,
-    fixed_by,
-    read_manifest,
     read_provenance,
     read_references,
     read_samples,
-    write_manifest,
     write_references,
 )
-from rerax.campaign.schema import SCHEMA
 from rerax.campaign.store import (
     TRIES,
     changing,

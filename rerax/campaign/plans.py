@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rerax.campaign.manifest import read_plans
 from rerax.campaign.point import Point
+from rerax.campaign.sidecars import read_plans
 from rerax.campaign.workload import Workload
 from rerax.io import Place
 from rerax.models.bert.names import matrices_of

@@ -20,21 +20,18 @@ import pyarrow as pa
 from rerax.campaign import store
 from rerax.campaign.block import BLOCK, Block, missing
 from rerax.campaign.distributed import Chips, Processes, current_processes
+from rerax.campaign.folder import check_folder, open_folder
 from rerax.campaign.grid import chips_of
-from rerax.campaign.manifest import (
-    MANIFEST,
-    Fixed,
+from rerax.campaign.manifest import MANIFEST, Fixed, fixed_by
+from rerax.campaign.point import Point
+from rerax.campaign.sample_table import SampleTable
+from rerax.campaign.sidecars import (
     add_plans,
     add_provenance,
     add_samples,
-    check_folder,
-    fixed_by,
-    open_folder,
     read_references,
     write_references,
 )
-from rerax.campaign.point import Point
-from rerax.campaign.sample_table import SampleTable
 from rerax.campaign.workload import Progress, Settings, Workload
 from rerax.crossbar.spec import SEMANTICS
 from rerax.evaluate.devices import one_device_a_core

@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from rerax.campaign.manifest import MANIFEST, add_samples, check_folder, fixed_by, read_samples
+from rerax.campaign.folder import check_folder
+from rerax.campaign.manifest import MANIFEST, fixed_by
 from rerax.campaign.point import Point
 from rerax.campaign.runner import pairs_of
 from rerax.campaign.sample_table import SampleTable, make_table
+from rerax.campaign.sidecars import add_samples, read_samples
 from rerax.campaign.workload import Progress, Settings, Workload
 from rerax.crossbar.spec import SEMANTICS
 from rerax.faults import Measured

@@ -42,7 +42,7 @@ def bench(
     Each stage stands beside a floor, from product rates and a memory bandwidth that are measured
     in the same run.
     """
-    from rerax.campaign.manifest import check_file
+    from rerax.campaign.folder import check_file
     from rerax.campaign.point import parse_rates
     from rerax.io import write_new_json
     from rerax.protection import protection as protection_of

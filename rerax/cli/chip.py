@@ -45,7 +45,7 @@ def chip(
 
     The row must come out as it was, to the last example, where the platform is the row's.
     """
-    from rerax.campaign.manifest import check_target
+    from rerax.campaign.folder import check_target
     from rerax.inspect.recorded import find_chip
     from rerax.io import place
     from rerax.progress import reporter

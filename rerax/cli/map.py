@@ -39,7 +39,7 @@ def map(
     of conductances becomes a map by --low and --high, one that names arrays of a die by
     --floor-plan.
     """
-    from rerax.campaign.manifest import check_file
+    from rerax.campaign.folder import check_file
     from rerax.campaign.point import FIELDS
     from rerax.crossbar.spec import ChipSpec
     from rerax.models.bert.names import check_groups, matrices_of

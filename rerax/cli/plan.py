@@ -40,7 +40,7 @@ def plan(
     Needs no data. One line for each matrix: its protection, cells, reads, and voted bits whose
     images are not kept apart.
     """
-    from rerax.campaign.manifest import check_file
+    from rerax.campaign.folder import check_file
     from rerax.campaign.plans import check_design_rate, is_open
     from rerax.campaign.point import FIELDS, parse_share
     from rerax.crossbar.spec import ChipSpec

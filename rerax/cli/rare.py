@@ -57,7 +57,7 @@ def rare(
     Give --rate, or --yield to find the rate. Failing chips get descendants at lower rates, which
     keep some of their faults; the weights of those that still fail make the estimate.
     """
-    from rerax.campaign.manifest import check_file
+    from rerax.campaign.folder import check_file
 
     loss = read_budget(budget)
     if (rate is None) == (wanted is None):

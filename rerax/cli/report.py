@@ -22,7 +22,9 @@ def report(
     wide: Wide = False,
 ) -> None:
     """Print the table of a campaign folder; write its report as a page, draw its figures."""
-    from rerax.campaign.manifest import check_target, read_manifest, read_provenance
+    from rerax.campaign.folder import check_target
+    from rerax.campaign.manifest import read_manifest
+    from rerax.campaign.sidecars import read_provenance
     from rerax.campaign.store import read_rows, unsealed
     from rerax.io import place
     from rerax.report import (
@@ -86,7 +88,7 @@ def demo(
     wide: Wide = False,
 ) -> None:
     """The same job with nothing to download: a small BERT that comes with the package."""
-    from rerax.campaign.manifest import read_provenance
+    from rerax.campaign.sidecars import read_provenance
     from rerax.demo import run_demo
     from rerax.io import place
     from rerax.progress import reporter

@@ -99,10 +99,10 @@ def sweep(
     """
     line = command_text(sweep, locals())
     from rerax.campaign.distributed import joined
-    from rerax.campaign.manifest import read_provenance
     from rerax.campaign.plans import check_flags, with_plans
     from rerax.campaign.runner import Runner
     from rerax.campaign.sampling import with_samples
+    from rerax.campaign.sidecars import read_provenance
     from rerax.campaign.workload import Settings, workloads_of
     from rerax.io import place
     from rerax.models.bert.scope import combine

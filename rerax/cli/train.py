@@ -77,7 +77,7 @@ def train(
 
     The last state is written to --out and the best to --out/best, both as Hugging Face folders.
     """
-    from rerax.campaign.manifest import check_target
+    from rerax.campaign.folder import check_target
     from rerax.progress import reporter
     from rerax.train.folder import how_to_resume
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from rerax.campaign import store
-from rerax.campaign.manifest import read_manifest, read_provenance
+from rerax.campaign.manifest import read_manifest
 from rerax.campaign.point import FIELDS, Point
+from rerax.campaign.sidecars import read_provenance
 from rerax.campaign.workload import Settings, Workload, read_workload
 from rerax.crossbar.spec import SEMANTICS
 from rerax.faults.chip_map import PREFIX

@@ -56,7 +56,7 @@ def table_of(
         rows: rows of a campaign.
         budget: see `summarise_points`.
         stopped: see `summarise_points`.
-        runs: lines of the folder's provenance (`campaign.manifest.read_provenance`).
+        runs: lines of the folder's provenance (`campaign.sidecars.read_provenance`).
         more: further notes.
     """
     budget = read_budget(budget)

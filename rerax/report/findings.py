@@ -105,7 +105,7 @@ def find_warnings(
         points: points of the campaign.
         platforms: platforms that the rows name.
         budget: loss of score that a passing chip may have.
-        runs: lines of the folder's provenance (`campaign.manifest.read_provenance`).
+        runs: lines of the folder's provenance (`campaign.sidecars.read_provenance`).
     """
     told = [*map(sentence, (*coarse_yields(points, budget), *sampled_note(points)))]
     degenerate = sum(point.degenerate for point in points)

@@ -50,7 +50,7 @@ def write_page(
         path: the HTML file.
         budget: how far below the float score a chip may be and still pass: 0.01 or "1%".
         stopped: the rule that decided how many chips there are, if one did.
-        runs: lines of the folder's provenance (`campaign.manifest.read_provenance`).
+        runs: lines of the folder's provenance (`campaign.sidecars.read_provenance`).
         more: further notes on how to read it.
 
     Raises:

@@ -116,7 +116,7 @@ def summarise_points(
         budget: how far below the float score a chip may be and still pass: 0.01 or "1%" is one
             point.
         stopped: the rule that decided how many chips there are, if one did.
-        runs: lines of the folder's provenance (`campaign.manifest.read_provenance`).
+        runs: lines of the folder's provenance (`campaign.sidecars.read_provenance`).
 
     Raises:
         ValueError: a bad budget (`values.read_budget`), or rows of something else.
@@ -188,7 +188,7 @@ def unprotected_matrices(
 
     Args:
         points: points of the campaign.
-        runs: lines of the folder's provenance (`campaign.manifest.read_provenance`); runs of
+        runs: lines of the folder's provenance (`campaign.sidecars.read_provenance`); runs of
             versions that did not record it say nothing.
     """
     here = {tuple(point.settings[n] for n in ("task", "model", "protection")) for point in points}

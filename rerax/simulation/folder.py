@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from rerax.campaign.block import Block, block_of, cut, gaps, superfluous
-from rerax.campaign.manifest import MANIFEST, check_target
+from rerax.campaign.folder import check_target
+from rerax.campaign.manifest import MANIFEST
 from rerax.crossbar.spec import SEMANTICS
 from rerax.io import (
     Place,

@@ -76,7 +76,7 @@ def recorded(runs: Iterable[Mapping[str, Any]]) -> Rule | None:
     """Give the rule that runs of a folder have followed, of several the one with most chips.
 
     Args:
-        runs: what they say of themselves (`campaign.manifest.read_provenance`).
+        runs: what they say of themselves (`campaign.sidecars.read_provenance`).
     """
     entries = (run.get("stopping") for run in runs)
     rules = [Rule(entry["until_se"], entry["max_chips"]) for entry in entries if entry]

@@ -4,7 +4,7 @@ import pytest
 import quick_answers
 from folders import PAIRS
 
-from rerax.campaign.manifest import open_folder
+from rerax.campaign.folder import open_folder
 
 
 @pytest.fixture

@@ -16,16 +16,11 @@ from paths import GOLDEN
 
 from rerax.campaign import maintain, store
 from rerax.campaign.block import Block
+from rerax.campaign.folder import open_folder, write_manifest
 from rerax.campaign.maintain import compact, export_csv, merge
-from rerax.campaign.manifest import (
-    add_provenance,
-    open_folder,
-    read_manifest,
-    read_provenance,
-    read_references,
-    write_manifest,
-)
+from rerax.campaign.manifest import read_manifest
 from rerax.campaign.schema import SCHEMA
+from rerax.campaign.sidecars import add_provenance, read_provenance, read_references
 from rerax.io import whole_file
 from rerax.sealed import write_sealed
 

@@ -28,23 +28,19 @@ from rerax import io as files
 from rerax.campaign import runner, store
 from rerax.campaign.block import Block, block_of, blocks_of
 from rerax.campaign.dry_run import dry_run
+from rerax.campaign.folder import check_folder, check_target, open_folder
 from rerax.campaign.maintain import compact, export_csv, merge
-from rerax.campaign.manifest import (
-    MANIFEST,
+from rerax.campaign.manifest import MANIFEST, Fixed, read_manifest
+from rerax.campaign.point import Point
+from rerax.campaign.schema import FIRST_COLUMNS, SCHEMA, narrow
+from rerax.campaign.sidecars import (
     PROVENANCE,
-    Fixed,
     add_provenance,
-    check_folder,
-    check_target,
-    open_folder,
-    read_manifest,
     read_plans,
     read_provenance,
     read_references,
     write_references,
 )
-from rerax.campaign.point import Point
-from rerax.campaign.schema import FIRST_COLUMNS, SCHEMA, narrow
 from rerax.campaign.workload import Settings, read_workload
 from rerax.cli import main
 from rerax.models.bert.planning import save_plan
@@ -403,7 +399,7 @@ def test_references_that_were_edited_are_computed_again(folder, wrong):
 
 
 def test_plans_that_were_edited_are_found_again(folder):
-    from rerax.campaign.manifest import add_plans
+    from rerax.campaign.sidecars import add_plans
 
     add_plans(folder, {"a": "none"})
     edit(folder / "_plans.json", a="duplicate:3")
@@ -545,7 +541,7 @@ OLDER = pa.schema([field for field in SCHEMA if field.name not in ("faulty", "fl
 def older_folder(path):
     """A folder begun before two of today's columns."""
     open_folder(path, 0, 1, PAIRS)
-    from rerax.campaign.manifest import write_manifest
+    from rerax.campaign.folder import write_manifest
 
     write_manifest(path, {**read_manifest(path), "columns": OLDER.names})
     for block in blocks_of(POINT, 40):

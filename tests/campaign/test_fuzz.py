@@ -17,11 +17,11 @@ import pytest
 from folders import PAIRS, fill
 
 from rerax.campaign import store
-from rerax.campaign.manifest import (
+from rerax.campaign.folder import open_folder
+from rerax.campaign.manifest import read_manifest
+from rerax.campaign.sidecars import (
     add_plans,
     add_provenance,
-    open_folder,
-    read_manifest,
     read_plans,
     read_provenance,
     read_references,

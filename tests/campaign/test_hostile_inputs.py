@@ -24,7 +24,8 @@ import typer
 from folders import PAIRS, POINT, fill
 from paths import PYTHONPATH, ROOT
 
-from rerax.campaign.manifest import add_plans, add_provenance, open_folder, write_references
+from rerax.campaign.folder import open_folder
+from rerax.campaign.sidecars import add_plans, add_provenance, write_references
 from rerax.campaign.workload import read_workload
 from rerax.cli import app, main
 from rerax.glue.data import load_tokenizer, read_split, tokenise

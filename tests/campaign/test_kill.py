@@ -12,8 +12,9 @@ from forked import fork
 
 from rerax.campaign import store
 from rerax.campaign.block import blocks_of
+from rerax.campaign.folder import open_folder
 from rerax.campaign.maintain import compact
-from rerax.campaign.manifest import open_folder, read_references
+from rerax.campaign.sidecars import read_references
 from rerax.crossbar.spec import SEMANTICS
 
 KILLS = 20

@@ -12,7 +12,7 @@ import unoptimised
 from commands import refused
 
 from rerax.campaign import sampling
-from rerax.campaign.manifest import SAMPLES, read_samples
+from rerax.campaign.sidecars import SAMPLES, read_samples
 from rerax.campaign.store import read_rows
 from rerax.campaign.worker import Worker
 from rerax.cli import main

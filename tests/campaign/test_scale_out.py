@@ -19,9 +19,10 @@ from team_campaign import PROGRAM as TEAM
 from rerax.campaign import store
 from rerax.campaign.block import BLOCK, Block, blocks_of, missing
 from rerax.campaign.distributed import Processes, joined
+from rerax.campaign.folder import open_folder
 from rerax.campaign.grid import expand
-from rerax.campaign.manifest import open_folder, read_provenance, read_references
 from rerax.campaign.runner import Runner, run, spans
+from rerax.campaign.sidecars import read_provenance, read_references
 from rerax.campaign.workload import Settings
 from rerax.crossbar.spec import SEMANTICS
 

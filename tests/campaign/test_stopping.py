@@ -6,7 +6,7 @@ import tiny
 from commands import refused, without
 from light import COMMAND, run_steps
 
-from rerax.campaign.manifest import read_provenance
+from rerax.campaign.sidecars import read_provenance
 from rerax.cli import main
 from rerax.stats import chips_for_mean, skewness, standard_error, stopping
 

@@ -11,11 +11,10 @@ from folders import PAIRS, POINT, fill, make_rows
 from rerax import io as files
 from rerax.campaign import store
 from rerax.campaign.block import Block, blocks_of
+from rerax.campaign.folder import check_folder, open_folder
 from rerax.campaign.maintain import compact, export_csv, merge
-from rerax.campaign.manifest import (
+from rerax.campaign.sidecars import (
     add_provenance,
-    check_folder,
-    open_folder,
     read_provenance,
     read_references,
     write_references,

@@ -3,7 +3,7 @@
 import pytest
 from folders import PAIRS
 
-from rerax.campaign.manifest import open_folder
+from rerax.campaign.folder import open_folder
 
 
 @pytest.fixture

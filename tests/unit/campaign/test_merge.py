@@ -9,10 +9,10 @@ from folders import PAIRS, POINT, fill, make_rows, names, same
 
 from rerax.campaign import store
 from rerax.campaign.block import Block
+from rerax.campaign.folder import open_folder
 from rerax.campaign.maintain import compact, merge
-from rerax.campaign.manifest import (
+from rerax.campaign.sidecars import (
     add_provenance,
-    open_folder,
     read_provenance,
     read_references,
     write_references,

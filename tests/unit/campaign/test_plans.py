@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
-from rerax.campaign import manifest, plans
+from rerax.campaign import plans, sidecars
 from rerax.campaign.plans import check_flags, with_allocations
 from rerax.campaign.point import Point
 from rerax.campaign.workload import Workload
@@ -60,7 +60,7 @@ def test_a_rate_to_plan_for_can_be_given(design):
 
 def test_a_folder_remembers_what_was_asked(design, tmp_path):
     _, made = with_allocations([PLAN], WORKLOAD)
-    manifest.add_plans(tmp_path, made)
+    sidecars.add_plans(tmp_path, made)
     found, same = with_allocations([PLAN], WORKLOAD, out=tmp_path)
     assert len(design.asked) == 1
     assert same == made

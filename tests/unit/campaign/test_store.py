@@ -11,15 +11,10 @@ from folders import PAIRS, POINT, fill, make_rows, names
 from rerax import io as files
 from rerax.campaign import store
 from rerax.campaign.block import Block, blocks_of, missing
+from rerax.campaign.folder import check_folder, open_folder
 from rerax.campaign.maintain import compact
-from rerax.campaign.manifest import (
-    add_provenance,
-    check_folder,
-    open_folder,
-    read_references,
-    write_references,
-)
 from rerax.campaign.schema import SCHEMA
+from rerax.campaign.sidecars import add_provenance, read_references, write_references
 from rerax.sealed import write_sealed
 
 # blocks ---------------------------------------------------------------------------------------

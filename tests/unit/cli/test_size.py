@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from commands import refused
 
-from rerax.campaign import manifest
-from rerax.campaign.manifest import add_provenance
+from rerax.campaign import sidecars
+from rerax.campaign.sidecars import add_provenance
 from rerax.cli import main
 from rerax.stats import chips_for_mean, chips_for_yield, stopping
 from rerax.stats.share import clopper_pearson
@@ -55,13 +55,13 @@ def test_bad_sizes(capsys, arguments, said):
 
 
 def test_a_torn_line_of_provenance_is_passed_over(tmp_path):
-    assert stopping.recorded(manifest.read_provenance(tmp_path)) is None
+    assert stopping.recorded(sidecars.read_provenance(tmp_path)) is None
     add_provenance(tmp_path, {"host": "a"})
     for rule in (stopping.Rule(0.01, 128), stopping.Rule(0.002, 512), stopping.Rule(0.01, 64)):
         add_provenance(tmp_path, {"stopping": rule.record()})
-    with (tmp_path / manifest.PROVENANCE).open("a") as file:
+    with (tmp_path / sidecars.PROVENANCE).open("a") as file:
         file.write('{"stopping": {"until')
-    assert stopping.recorded(manifest.read_provenance(tmp_path)) == stopping.Rule(0.002, 512)
+    assert stopping.recorded(sidecars.read_provenance(tmp_path)) == stopping.Rule(0.002, 512)
 
 
 def test_settled_points_take_no_more_chips():

@@ -12,9 +12,10 @@ from made_rows import POINT, make_rows
 
 import rerax
 from rerax.campaign import store
+from rerax.campaign.folder import open_folder
 from rerax.campaign.grid import expand
-from rerax.campaign.manifest import add_provenance, open_folder, read_provenance
 from rerax.campaign.point import Point
+from rerax.campaign.sidecars import add_provenance, read_provenance
 from rerax.campaign.worker import Worker
 from rerax.campaign.workload import Settings, read_workload
 from rerax.cli import main
