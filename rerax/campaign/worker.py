@@ -1,10 +1,5 @@
 """The part of a run that computes: from blocks to rows. Imported once there is work."""
 
-import datetime
-import importlib.metadata
-import itertools
-import socket
-import subprocess
 import threading
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -16,16 +11,17 @@ import jax
 import numpy as np
 import pyarrow as pa
 
-import rerax
 from rerax.campaign.block import Block
 from rerax.campaign.chip_rows import in_half_precision, repeat, rows_table
 from rerax.campaign.estimates import DIFFERENCE, estimated_scores
+from rerax.campaign.ledgers import metadata_bits, reads_and_bare_matrices
+from rerax.campaign.origin import when_and_where
 from rerax.campaign.point import Point
 from rerax.campaign.sample_table import SampleTable
 from rerax.campaign.workload import Inputs, Progress, Settings, Workload, unprotected_text
 from rerax.evaluate import engine, prefix_cache
 from rerax.evaluate.sampled import SampledEvaluator
-from rerax.faults import DEFAULT_SA1_SHARE, Measured, Uniform
+from rerax.faults import DEFAULT_SA1_SHARE, Measured
 from rerax.faults.mask import FaultMask, Faults
 from rerax.faults.read_out import Counts
 from rerax.faults.sampling.rates import RateTable, rate_table
@@ -34,12 +30,8 @@ from rerax.glue.label_order import check_answers
 from rerax.glue.metrics import correct_bits, predictions_of, scores
 from rerax.glue.selection import check_length
 from rerax.models.bert import crossbars
-from rerax.models.bert.names import MATRICES
-from rerax.protection import Ledger, Unprotected
+from rerax.protection import Unprotected
 from rerax.sealed import digest
-
-STORED = ("task", "model", "encoding", "bits", "bits_per_cell", "matrices", "protection")
-"""What decides how many cells are sensed for a weight."""
 
 
 @dataclass(frozen=True)
@@ -107,23 +99,7 @@ class Worker:
                 layers = workload.config.layers
                 point.faulty.check(point.matrices, point.spec, layers)  # raises
         inputs = workload.load()
-        bare: dict[str, list[str]] = {}
-        reads: list[dict[str, Any]] = []
-        for point in dict.fromkeys(
-            replace(p.clean, sa1_share=None, fault=Uniform(), faulty=None) for p in points
-        ):
-            groups, name = point.matrices, point.protection.text
-            ledgers = crossbars.ledgers(inputs.params, point.hardware, groups, inputs.gates)
-            whole = sum(itertools.chain(*ledgers.values()), Ledger())
-            identity = point.identity()
-            stored = {field: identity[field] for field in STORED}
-            entry = {**stored, "reads": round(whole.reads_per_weight, 6)}
-            reads += [] if entry in reads else [entry]
-            left = crossbars.bare_matrices(  # raises
-                inputs.params, groups, inputs.gates, point.protection
-            )
-            if left:
-                bare[name] = sorted({*bare.get(name, ()), *left}, key=MATRICES.index)
+        reads, bare = reads_and_bare_matrices(points, inputs)  # raises
         for name, matrices in bare.items():
             warnings.warn(unprotected_text([name], matrices), stacklevel=2)
         longest = max(len(row) for row in inputs.examples.ids)
@@ -171,15 +147,10 @@ class Worker:
 
     def provenance(self) -> dict[str, Any]:
         """Say when, where and with which versions this run is made; never hashed."""
-        packages = ("jax", "jaxlib", "flax", "numpy")
-        versions = {name: importlib.metadata.version(name) for name in packages}
         pair = self.workload.name
         return {
-            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "host": socket.gethostname(),
+            **when_and_where(),
             "platform": self.platform,
-            "versions": {"rerax": rerax.__version__, **versions},
-            "revision": _revision(),
             "devices": jax.device_count(),
             "sources": {pair: self.workload.source},
             "maps": self.maps,
@@ -323,16 +294,8 @@ class Worker:
             "cells_dense": stored.cells,
             "sparsity": crossbars.sparsity(self.inputs.params, point.matrices, self.inputs.gates),
             "knows": point.protection.knows,
-            "metadata_bits": self._metadata_bits(point),
+            "metadata_bits": metadata_bits(point, self.inputs),
         }
-
-    def _metadata_bits(self, point: Point) -> int:
-        """Count the bits that a chip's own choices take outside its arrays."""
-        if point.protection.knows != "map at writing":
-            return 0
-        inputs = self.inputs
-        found = crossbars.ledgers(inputs.params, point.hardware, point.matrices, inputs.gates)
-        return sum(ledger.metadata for layers in found.values() for ledger in layers)
 
     def outcomes(self, point: Point, chips: range) -> Iterator[engine.Outcome]:
         """Evaluate some chips, and yield the answers and faulty cells of each dispatch."""
@@ -434,18 +397,3 @@ def _check_segments(inputs: Inputs) -> None:
             f"segment id {most} is beyond the model's {inputs.config.type_vocab_size} segment "
             "types: use a tokenizer that fits the model"
         )
-
-
-def _revision() -> str | None:
-    """Find the commit of the source tree that this module lies in, if it lies in one."""
-    try:
-        asked = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return asked.stdout.strip() or None
