@@ -106,7 +106,7 @@ def test_no_module_imports_the_package_it_lies_in(graph):
         for imported in graph.find_modules_directly_imported_by(module)
         if module.startswith(f"{imported}.")
     }
-    of_version = {("rerax.cli", "rerax"), ("rerax.campaign.worker", "rerax")}
+    of_version = {("rerax.cli", "rerax"), ("rerax.campaign.origin", "rerax")}
     assert found == of_version
 
 

@@ -10,13 +10,8 @@ from placed import lines, random_codes
 
 from rerax.crossbar.spec import ENCODINGS, ChipSpec
 from rerax.protection import MsbEmbed
-from rerax.protection.msb.placement import (
-    CopySpec,
-    copied_cells,
-    copy_cells,
-    host_slices,
-    lay_out_copies,
-)
+from rerax.protection.msb.copy_spec import CopySpec, copied_cells, host_slices
+from rerax.protection.msb.placement import copy_cells, lay_out_copies
 from rerax.protection.msb.room import embedded_ledger, shortage
 from rerax.protection.msb.swap import cell_address, cell_number
 from rerax.protection.msb.write import write_copies

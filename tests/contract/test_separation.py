@@ -7,8 +7,9 @@ import pytest
 from placed import lines
 
 from rerax.crossbar.spec import ENCODINGS, ChipSpec
+from rerax.protection.msb.copy_spec import CopySpec, host_slices
 from rerax.protection.msb.diversity import count_misses
-from rerax.protection.msb.placement import CopySpec, host_slices, lay_out_copies
+from rerax.protection.msb.placement import lay_out_copies
 from rerax.protection.msb.room import fits
 
 

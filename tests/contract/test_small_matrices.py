@@ -10,7 +10,8 @@ from placed import address, given_up
 
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection import MsbEmbed, protection
-from rerax.protection.msb.placement import CopySpec, images_meet, voted_bits
+from rerax.protection.msb.copy_spec import CopySpec, voted_bits
+from rerax.protection.msb.placement import images_meet
 from rerax.protection.msb.read import read_images
 from rerax.protection.msb.write import write_copies
 

@@ -10,7 +10,7 @@ import numpy as np
 from quick import WITHOUT_OPTIMISING
 
 from rerax.crossbar.spec import ChipSpec
-from rerax.protection.msb.placement import CopySpec, low_bits, served_columns, voted_bits
+from rerax.protection.msb.copy_spec import CopySpec, low_bits, served_columns, voted_bits
 from rerax.protection.msb.read import read_images, read_voted
 from rerax.protection.msb.write import write_copies
 

@@ -19,7 +19,7 @@ from rerax.crossbar.spec import ChipSpec
 from rerax.protection.codes.block_code import CheckSpec
 from rerax.protection.codes.room import code_words_of_rows, spare_rows
 from rerax.protection.cost import Misses
-from rerax.protection.msb.placement import NOWHERE
+from rerax.protection.msb.freed_cells import NOWHERE
 from rerax.protection.msb.swap import Meets, Near, swap
 
 LOW_TURNS = 16

@@ -13,7 +13,7 @@ from rerax.faults.read_out import ReadOut
 from rerax.protection.bit_addresses import Hosts, with_bits
 from rerax.protection.codes.block_code import CheckSpec, checks_of
 from rerax.protection.codes.placement import CheckPlacement
-from rerax.protection.msb.placement import NOWHERE
+from rerax.protection.msb.freed_cells import NOWHERE
 from rerax.protection.nearest_word import nearest_word
 
 MEMBERS = 4

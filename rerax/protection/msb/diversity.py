@@ -11,7 +11,8 @@ from jaxtyping import Int64
 
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.cost import Misses
-from rerax.protection.msb.placement import CopyPlacement, CopySpec, copied_cells, copy_cells
+from rerax.protection.msb.copy_spec import CopySpec, copied_cells
+from rerax.protection.msb.placement import CopyPlacement, copy_cells
 from rerax.protection.msb.swap import cell_address, cell_number
 
 

@@ -19,15 +19,9 @@ from rerax.protection.base import (
 )
 from rerax.protection.cost import Ledger, Misses, unprotected_ledger
 from rerax.protection.expected_error import Votes, no_copies
+from rerax.protection.msb.copy_spec import CopySpec, low_bits, served_columns, voted_bits
 from rerax.protection.msb.diversity import count_misses
-from rerax.protection.msb.placement import (
-    CopySpec,
-    images_meet,
-    lay_out_copies,
-    low_bits,
-    served_columns,
-    voted_bits,
-)
+from rerax.protection.msb.placement import images_meet, lay_out_copies
 from rerax.protection.msb.room import embedded_ledger, shortage
 from rerax.values import check_integer, is_whole
 

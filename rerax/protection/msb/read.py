@@ -8,15 +8,10 @@ from jaxtyping import Array, Int32, UInt8
 from rerax._types import AnyArray
 from rerax.crossbar.spec import ChipSpec
 from rerax.crossbar.voting import majority_vote
-from rerax.protection.msb.placement import (
-    CopyPlacement,
-    CopySpec,
-    Freed,
-    Low,
-    copied_cells,
-    host_slices,
-    voted_bits,
-)
+from rerax.protection.msb.copy_spec import CopySpec, copied_cells, host_slices, voted_bits
+from rerax.protection.msb.freed_cells import Freed
+from rerax.protection.msb.low_bits import Low
+from rerax.protection.msb.placement import CopyPlacement
 
 
 def read_voted(

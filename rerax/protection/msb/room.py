@@ -6,7 +6,7 @@ import numpy as np
 
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.cost import Ledger, unprotected_ledger
-from rerax.protection.msb.placement import (
+from rerax.protection.msb.copy_spec import (
     CopySpec,
     copied_cells,
     host_slices,

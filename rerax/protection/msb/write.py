@@ -8,16 +8,8 @@ from jaxtyping import Bool, Int8
 from rerax.crossbar.encoding import complement, encode
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.base import StoredMatrix
-from rerax.protection.msb.placement import (
-    CopyPlacement,
-    CopySpec,
-    copied_cells,
-    copy_cells,
-    lay_out_copies,
-    low_bits,
-    served_columns,
-    stack_copies,
-)
+from rerax.protection.msb.copy_spec import CopySpec, copied_cells, low_bits, served_columns
+from rerax.protection.msb.placement import CopyPlacement, copy_cells, lay_out_copies, stack_copies
 from rerax.protection.msb.swap import cell_address
 from rerax.protection.msb.write_around import stack_writable, writable
 

@@ -11,14 +11,8 @@ from jaxtyping import Array, Bool, Int32, UInt8
 from rerax._types import AnyArray
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.bit_addresses import Hosts, hosts_of, stack_hosts, with_bits
-from rerax.protection.msb.placement import (
-    CopyPlacement,
-    CopySpec,
-    copied_cells,
-    copy_cells,
-    stack_copies,
-    voted_bits,
-)
+from rerax.protection.msb.copy_spec import CopySpec, copied_cells, voted_bits
+from rerax.protection.msb.placement import CopyPlacement, copy_cells, stack_copies
 from rerax.protection.msb.read import read_voted
 from rerax.protection.msb.swap import cell_address
 from rerax.protection.nearest_word import nearest_word

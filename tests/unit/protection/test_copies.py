@@ -13,8 +13,9 @@ from placed import address, given_up, lines, random_codes, read_case
 from rerax.crossbar.encoding import decode, encode
 from rerax.crossbar.spec import ChipSpec
 from rerax.protection.cost import Misses
+from rerax.protection.msb.copy_spec import CopySpec, voted_bits
 from rerax.protection.msb.diversity import _misses, count_misses
-from rerax.protection.msb.placement import CopySpec, lay_out_copies, voted_bits
+from rerax.protection.msb.placement import lay_out_copies
 from rerax.protection.msb.read import read_voted
 from rerax.protection.msb.room import fits
 from rerax.protection.msb.swap import cell_number

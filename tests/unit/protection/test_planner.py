@@ -14,7 +14,7 @@ from rerax.crossbar.spec import ENCODINGS, ChipSpec
 from rerax.faults import Odds, fault_model
 from rerax.protection import Allocation, Code, Duplicate, MsbEmbed, Plan, Unprotected, protection
 from rerax.protection.expected_error import CODES, Votes, squared_error
-from rerax.protection.msb.placement import low_bits, served_columns
+from rerax.protection.msb.copy_spec import low_bits, served_columns
 from rerax.protection.msb.write import rounded_codes
 from rerax.protection.planner import MatrixProfile, _candidates, allocate, damage
 
