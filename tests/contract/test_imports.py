@@ -16,6 +16,7 @@ WITH_JAX = {
     "_types",
     "bench",
     "campaign.estimates",
+    "campaign.ledgers",
     "campaign.rare",
     "campaign.sequential",
     "campaign.worker",
