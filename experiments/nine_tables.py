@@ -18,7 +18,7 @@ from rerax.campaign.manifest import MANIFEST
 from rerax.campaign.sidecars import read_provenance
 from rerax.glue.tasks import TASKS
 from rerax.report.format import budget_text, hundredths
-from rerax.stats import first_misses, mean_interval, passes, yield_interval
+from rerax.stats import doubtful, first_misses, mean_interval, passes, yield_interval
 
 AT = 0.01
 """Rate of the headlines."""
@@ -109,13 +109,13 @@ def tables_of(facts: dict[str, Any], out: Path, chips: int) -> dict[str, Any]:
     Args:
         facts: FACTS of it.
         out: where the folders are.
-        chips: of each point that rates go by; headlines go by all.
+        chips: of each point that yield curves go by; rates and headlines go by all.
     """
     task, rows = facts["task"], rows_of(out, facts)
     few = rows[rows.chip < chips]
     lines = {
         (line["model"], line["polarity"], line["protection"]): line
-        for line in (fold(few, task, list(CURVES.values())) if facts["learned"] else [])
+        for line in (fold(rows, task, list(CURVES.values())) if facts["learned"] else [])
     }
     found: dict[str, Any] = {**facts, "examples": int(rows.examples.iloc[0])}
     found["float_scores"] = {kind: float_score(rows, task, kind) for kind in MODELS}
@@ -129,10 +129,13 @@ def tables_of(facts: dict[str, Any], out: Path, chips: int) -> dict[str, Any]:
             one |= {"knows": own.knows.iloc[0], "cells": int(own.cells.iloc[0])}
         score = scores(rows[rows.rate == AT], curve)
         if len(score):
-            one |= headline(score.loc[AT].to_numpy(), None if PLANS[task].drawn else dense)
+            reference = None if PLANS[task].drawn else dense
+            one |= headline(score.loc[AT].to_numpy(), reference, PLANS[task].headline)
         if line and not PLANS[task].drawn:
-            one["fails first at"] = first_failure(scores(few, curve), dense)
-            one["yields at"] = yield_curve(scores(few, curve), dense)
+            followed = scores(few, curve)
+            one["fails first at"] = first_failure(followed, dense)
+            one["yields at"] = yield_curve(followed, dense)
+            one["rates of yields"] = followed.index.to_list()
         if one:
             found["curves"][label] = one
     return found
@@ -144,13 +147,14 @@ def float_score(rows: pd.DataFrame, task: str, kind: str) -> float | None:
     return None if own.empty else float(own.iloc[0])
 
 
-def headline(chips: np.ndarray, reference: float | None) -> dict[str, Any]:
+def headline(chips: np.ndarray, reference: float | None, chosen: bool) -> dict[str, Any]:
     """Mean at AT with its interval, and the yields by each budget.
 
     Args:
         chips: scores.
         reference: float score of the dense model; None where scores are estimates, whose yield
             says nothing.
+        chosen: whether the spread of scores decides how many chips there are.
     """
     low, high = mean_interval(chips) if len(chips) > 1 else (math.nan, math.nan)
     found = {
@@ -158,11 +162,13 @@ def headline(chips: np.ndarray, reference: float | None) -> dict[str, Any]:
         "mean": float(chips.mean()),
         "sd": float(chips.std(ddof=1)) if len(chips) > 1 else None,
         "interval": [float(low), float(high)],
+        "doubtful": bool(doubtful(chips)),
     }
     if reference is not None:
         good = {f"{b:g}": int(passes(chips, reference, b).sum()) for b in BUDGETS}
         found["yields"] = {
-            b: [k / len(chips), *yield_interval(k, len(chips))] for b, k in good.items()
+            b: [k / len(chips), *yield_interval(k, len(chips), stopped_early=chosen)]
+            for b, k in good.items()
         }
     return found
 
@@ -181,7 +187,7 @@ def first_failure(score: pd.DataFrame, reference: float) -> list[float | None]:
 
 
 def cost(out: Path) -> dict[str, float]:
-    """Chip evaluations and hours of all runs in FOLDERS, by their provenance."""
+    """Chip evaluations and hours of the runs in FOLDERS that were not cut off."""
     told = [
         entry
         for folder in FOLDERS
@@ -216,8 +222,8 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
             text = "not learned"
             if one["learned"]:
                 text = span(curve.get("rate_2"), ".2g", min(curve.get("rates", [0.0])))
-                times = (curve.get("T_2") or [None])[0]
-                text += f"; {times:.1f} ×" if times else ""
+                if (curve.get("T_2") or [None])[0]:
+                    text += "; " + span(curve["T_2"], ".1f").replace(" (", " × (")
             row.append(text)
         table.append(row)
     lacking = [task for task in TASKS if task not in {one["task"] for one in found}]
@@ -257,7 +263,7 @@ def ratios_of_tasks(found: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def summary(found: Sequence[dict[str, Any]]) -> str:
-    """What each scheme knows, takes and bears: geometric mean (lowest to highest task).
+    """What each scheme knows, takes and bears: geometric mean (its lowest and highest task).
 
     Over all tasks that have a T of every protection.
     """
@@ -292,7 +298,7 @@ def _of_tasks(found: Sequence[dict[str, Any]], labels: Sequence[str], name: str)
 
 
 def headlines(found: Sequence[dict[str, Any]]) -> str:
-    """Mean scores at AT with intervals and chips, "none" where none ran, a row a task and seed."""
+    """Mean scores at AT with intervals and chips, a row a task and seed; * marks `doubtful`."""
     heads, table = ["task", *(_said(label) for label in CURVES)], []
     for one in found:
         row = [title(one)]
@@ -302,7 +308,7 @@ def headlines(found: Sequence[dict[str, Any]]) -> str:
                 continue
             low, high = (hundredths(end, digits=1) for end in curve["interval"])
             text = f"{hundredths(curve['mean'], digits=1)} ({low} to {high})"
-            row.append(f"{text}, {curve['chips']}")
+            row.append(f"{text}, {curve['chips']}{' *' * curve['doubtful']}")
         table.append(row)
     return as_table(heads, table)
 
@@ -349,7 +355,9 @@ def draw_yields(found: Sequence[dict[str, Any]], file: Path) -> None:
                 for curve in (one["curves"].get(label, {}) for one in seeds):
                     if "yields at" in curve:
                         shares = [100 * share for share in curve["yields at"][f"{budget:g}"]]
-                        panel.plot(curve["rates"], shares, f"{MARKS[k]}-", color=f"C{k}", ms=3.5)
+                        panel.plot(
+                            curve["rates of yields"], shares, f"{MARKS[k]}-", color=f"C{k}", ms=3.5
+                        )
             panel.set(xscale="log", ylim=(-3, 103))
             panel.set_title(f"{task}, within {budget_text(budget)}", fontsize=9)
             panel.grid(alpha=0.3)
@@ -383,7 +391,8 @@ def draw(found: Sequence[dict[str, Any]], file: Path) -> None:
             beyond = 1.3 * most  # where what was never lost is drawn
             if rate == 0:
                 continue  # lost at rate 0
-            ends = [low or min(curve["rates"]) / 2, high or beyond]
+            least = min(curve["rates"])
+            ends = [least / 2 if (low or 0.0) < least else low, high or beyond]
             axes.plot(ends, [y, y], color=f"C{k}", linewidth=1.2)
             mark = MARKS[k] if rate else ">"
             axes.plot(rate or beyond, y, mark, color=f"C{k}", markersize=4)

@@ -17,7 +17,7 @@ of that, cells sensed for a kept weight, freed share, and energy for each weight
 by READ and WRITE alone: of gates and decoders no source was found, so that copies and codes take
 more than is said, and refitting, which reads whole layers, takes none here. About two hours a task
 on two CPU cores; `--print` computes no chip, and folds the rows of all tasks that are there again.
-Expected: codes before copies, nearest values before flips, both together first.
+Expected: nearest values before flips, Golay's code before copies, what combines schemes first.
 """
 
 import json

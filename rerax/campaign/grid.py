@@ -10,7 +10,7 @@ from typing import Any
 
 from rerax.campaign.point import FIELDS, Point
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import FaultModel, Measured, tested
+from rerax.faults import FaultModel, Measured, Tested, tested
 from rerax.faults.chip_map import PREFIX, absent_arrays, check_map, realised_rate
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.names import check_groups, matrices_of
@@ -105,7 +105,9 @@ def several(name: str, value: Any) -> Sequence[Any]:
         ValueError: nothing to go through, or nothing in it.
     """
     value = plain(value)
-    single = isinstance(value, str | int | float | Fraction | FaultModel | Protection | Scope)
+    single = isinstance(
+        value, str | int | float | Fraction | FaultModel | Protection | Scope | Tested
+    )
     if value is None or single or (name == "tile" and _is_pair(value)):
         return (value,)
     try:

@@ -92,8 +92,9 @@ def sweep(
         spec: encoding, bits, bits_per_cell, tile, layout, polarity and misread together.
         **fields: the other fields of `Point`, objects or their texts, one value or several:
             encoding, bits, bits_per_cell, layout, tile, polarity, misread, fault, protection,
-            tested, sa1_share, matrices, input_bits, dtype. Several make a grid. A fault
-            `map:FILE` (measured chips) stands alone, without rates and chips.
+            tested, sa1_share, matrices, input_bits, dtype. Several make a grid; groups of
+            `matrices` that belong together are one text, "pooler,classifier". A fault `map:FILE`
+            (measured chips) stands alone, without rates and chips.
 
     Returns:
         One row per chip, in the schema of `campaign.schema.SCHEMA`.

@@ -55,7 +55,8 @@ def rare(
     """Estimate how rarely a chip fails, from chips that fail often at higher rates.
 
     Give --rate, or --yield to find the rate. Failing chips get descendants at lower rates, which
-    keep some of their faults; the weights of those that still fail make the estimate.
+    keep some of their faults; the weights of those that still fail make the estimate. Takes uniform
+    faults, wordlines and bitlines.
     """
     from rerax.campaign.folder import check_file
 

@@ -46,6 +46,7 @@ def yields(
 
     Every chip answers a few examples of its own, then twice as many, until its score is far enough
     from the budget. For tasks scored by accuracy; on hundreds of examples nothing is saved.
+    Takes all faults but maps.
     """
     from rerax.campaign.folder import check_file
     from rerax.io import write_new_json

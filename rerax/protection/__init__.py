@@ -1,7 +1,10 @@
-"""Protection that costs no cell: copies of the most significant bits, voted on reading.
+"""Protections: what is stored beside or in place of weights, and how it is read.
 
-One file for each scheme, without JAX (`unprotected`, `duplicate`, `msb`, `allocation`); `cost`
-counts cells, `expected_error` foretells the error of what is read and `planner` chooses by it.
+In cells that are free: copies of the most significant bits (`msb`) and error-correcting codes
+(`codes`). On chips whose stuck cells are known: `fault_aware`, `rotated`. In further cells:
+`duplicate`, `spare_lines`. `unprotected` does nothing, and `allocation` gives each matrix its own.
+Importing it imports no JAX. `cost` counts cells, `expected_error` foretells the error
+of what is read and `planner` chooses by it.
 """
 
 from rerax.protection.allocation import Allocation, Plan

@@ -142,12 +142,12 @@ def _draw_series(
         spread = x * room ** noise.uniform(-0.35, 0.35, len(point.scores))
         axes.plot(spread, 100 * point.scores, ".", ms=4, alpha=0.35, color=colour, mew=0, zorder=2)
     mean = np.array([point.summary.mean for point in points])
-    ends = [point.summary.interval for point in points]
-    half = np.array([0 if end is None else end[1] - end[0] for end in ends]) / 2
+    ends = [point.summary.interval or (point.summary.mean,) * 2 for point in points]
+    low, high = np.array(ends).T
     axes.errorbar(
         across,
         100 * mean,
-        100 * half,
+        100 * np.array([mean - low, high - mean]),  # an interval may be cut at the best score
         color=colour,
         fmt=_MARKERS[kind],
         label=label,

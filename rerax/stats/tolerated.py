@@ -113,12 +113,14 @@ def ratio_with_interval(
     """Give the ratio of two rates that were found on the same chips.
 
     Where the lower one is infinite the ratio is small, and by how much is not known: such draws
-    count as 0, and an end of the interval that they decide is None. None, too, is the ratio where
-    the estimate itself is one.
+    count as 0, and an end of the interval that they decide is None. Where both are, nothing is
+    known: they count as 0 for the lower end and as infinite for the upper one. None, too, is the
+    ratio where the estimate itself is one.
     """
     if not np.isfinite(below[0]) or not below[0]:
         return None, None, None
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.nan_to_num(above / below, nan=np.inf, posinf=np.inf)
-    value, low, high = with_interval(ratio)
+        ratio = above / below
+    value, low, _ = with_interval(np.nan_to_num(ratio, nan=0.0, posinf=np.inf))
+    high = with_interval(np.nan_to_num(ratio, nan=np.inf, posinf=np.inf))[2]
     return value, low or None, high

@@ -197,6 +197,9 @@ def test_yields_of_the_nine_tasks_are_counted_by_rate_and_budget(tmp_path, monke
     score = pd.DataFrame([[0.90, 0.885, 0.87, 0.80], [0.88, 0.86, 0.5, 0.2]], index=[0.01, 0.02])
     shares = nine_tables.yield_curve(score, 0.9)
     assert shares == {"0.01": [0.25, 0.0], "0.02": [0.5, 0.25], "0.05": [0.75, 0.5]}
-    one = {"task": "sst2", "curves": {"bare": {"rates": [0.01, 0.02], "yields at": shares}}}
+    one = {
+        "task": "sst2",
+        "curves": {"bare": {"rates of yields": [0.01, 0.02], "yields at": shares}},
+    }
     nine_tables.draw_yields([one], tmp_path / "yields.png")
     assert (tmp_path / "yields.png").stat().st_size > 5000

@@ -31,6 +31,43 @@ def test_rates_bracket_the_losses(means, clean, dense, more):
     assert zero_cells.next_rate(means, clean, dense, len(means)) is None
 
 
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        ((0.02, 0.015, 0.03), "0.02 (0.015 to 0.03)"),
+        ((0.02, 0.004, None), "0.02 (<0.01 to ?)"),
+        ((None, 0.04, None), "? (0.04 to ?)"),
+        ((0.004, 0.001, 0.02), "below 0.01"),
+        ((0, 0, 0), "lost at rate 0"),
+    ],
+)
+def test_nothing_is_told_below_the_lowest_rate(found, text):
+    assert zero_cells.span(found, ".2g", 0.01) == text
+
+
+def test_chips_of_a_curve_stand_at_all_its_rates():
+    curve = zero_cells.CURVES[0]
+    names = {"model": "x-35", "encoding": "offset", "polarity": None, "protection": "none"}
+    where = [(0.001, 4), (0.002, 4), (0.004, 2), (0.008, 6)]
+    rows = [
+        {**names, "fault": "uniform", "rate": rate, "chip": chip, "score": 0.5}
+        for rate, chips in where
+        for chip in range(chips)
+    ]
+    found = zero_cells.scores(pd.DataFrame(rows), curve)
+    assert list(found.index) == [0.001, 0.002, 0.008]
+    assert list(found.columns) == [0, 1, 2, 3]
+
+
+def test_ratios_are_of_the_chips_of_both():
+    curve = zero_cells.CURVES[1]
+    score = pd.DataFrame([[0.9] * 4, [0.8] * 4], index=[0.01, 0.1])
+    base = pd.DataFrame([[0.9, 0.9, 0.1], [0.8, 0.8, 0.1]], index=[0.001, 0.01])
+    line = zero_cells.line_of("x", curve, score, 0.9, 0.9, base[[0, 1]])
+    assert line["T_1"] == pytest.approx((10, 10, 10))
+    assert "T_1" not in zero_cells.line_of("x", curve, score, 0.9, 0.9, base[[]])
+
+
 def test_energy_is_of_a_weight_of_the_dense_model():
     line = {"costs": [1.5, 0.25, 10.0, 0.2], "knows": "nothing"}
     assert rivals.written(line) == pytest.approx(12 * 0.35)

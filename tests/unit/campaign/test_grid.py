@@ -1,7 +1,7 @@
 import itertools
 from fractions import Fraction
 
-from rerax.campaign.grid import expand, spread, unique
+from rerax.campaign.grid import axes_of, expand, spread, unique
 from rerax.campaign.point import FIELDS, Point
 
 BASE = Point(task="sst2", model="minilm", rate=0.0)
@@ -27,6 +27,24 @@ def test_points_of_one_program_stand_together():
 
 def test_every_field_can_be_an_axis():
     assert sorted(field.loop for field in FIELDS.values()) == list(range(len(FIELDS)))
+
+
+def test_what_a_point_holds_is_one_value():
+    point = Point(
+        task="sst2",
+        model="m",
+        rate=0.0,
+        fault="clustered:2",
+        protection="closest",
+        tested="share:0.5",
+    )
+    others = set(FIELDS) - {"task", "model", "rate", "faulty", "sampled", "matrices"}
+    for name in others:  # of matrices a tuple is a grid
+        assert axes_of({name: getattr(point, name)}, None) == {name: (getattr(point, name),)}
+        assert axes_of({name: [getattr(point, name)] * 2}, None)[name][1:] == (
+            getattr(point, name),
+        )
+    assert axes_of({"matrices": "pooler,classifier"}, None)["matrices"] == ("pooler,classifier",)
 
 
 def test_repeated_values_make_one_point_in_the_first_place():

@@ -127,6 +127,8 @@ def test_a_ratio_has_no_end_that_unknown_draws_decide():
     assert ratio_with_interval(above, np.full(101, inf)) == (None, None, None)
     assert ratio_with_interval(above, np.zeros(101)) == (None, None, None)
     assert ratio_with_interval(np.full(101, inf), np.full(101, 0.01)) == (None, None, None)
+    both = np.where(np.isinf(below), inf, above)  # where both are infinite any ratio may be
+    assert ratio_with_interval(both, below) == (2.0, None, None)
 
 
 def test_series_without_a_common_chip_are_left_out():

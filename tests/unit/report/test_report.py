@@ -20,6 +20,7 @@ from rerax.report import (
     write_page,
 )
 from rerax.report.summary import doubt_text
+from rerax.stats import mean_interval
 from rerax.stats.stopping import Rule
 
 POINT = Point(task="sst2", model="minilm", rate=1e-3)
@@ -269,6 +270,18 @@ def test_the_figure_says_every_rate_and_every_float_score(tmp_path, monkeypatch)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1e-3", "1e-2", "3e-2"]
     _, labels = axes.get_legend_handles_labels()
     assert {"float score 80.00", "float score 90.00"} < set(labels)
+
+
+def test_a_bar_ends_where_its_interval_does(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.append(figure.axes[0]))
+    scores = [1.0] * 15 + [0.97]  # whose interval is cut at 100
+    figure_score_against_rate(make_rows(replace(POINT, rate=1e-3), scores), tmp_path / "one.png")
+    (bars,) = drawn[0].containers
+    ((lower, upper),) = (segment[:, 1] for segment in bars.lines[2][0].get_segments())
+    low, high = mean_interval(np.array(scores))
+    assert high > 1
+    assert (lower, upper) == pytest.approx((100 * low, 100))
 
 
 def test_rows_of_something_else_are_refused(tmp_path):
