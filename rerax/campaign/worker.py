@@ -25,10 +25,9 @@ from rerax.faults import DEFAULT_SA1_SHARE, Measured
 from rerax.faults.mask import FaultMask, Faults
 from rerax.faults.read_out import Counts
 from rerax.faults.sampling.rates import RateTable, rate_table
-from rerax.glue.data import check_ids
+from rerax.glue.checks import check_tokens
 from rerax.glue.label_order import check_answers
 from rerax.glue.metrics import correct_bits, predictions_of, scores
-from rerax.glue.selection import check_length
 from rerax.models.bert import crossbars
 from rerax.protection import Unprotected
 from rerax.sealed import digest
@@ -102,10 +101,7 @@ class Worker:
         reads, bare = reads_and_bare_matrices(points, inputs)  # raises
         for name, matrices in bare.items():
             warnings.warn(unprotected_text([name], matrices), stacklevel=2)
-        longest = max(len(row) for row in inputs.examples.ids)
-        check_length(max(longest, 4), inputs.config.positions)
-        check_ids(inputs.examples.ids, inputs.config.vocab_size)
-        _check_segments(inputs)
+        check_tokens(inputs.examples, inputs.config)
         outputs = inputs.config.num_labels
         if len(workload.order) != outputs:
             raise ValueError(
@@ -388,12 +384,3 @@ def plain_point(point: Point) -> Point:
     """Make the point whose model has no codes and no faults."""
     fault_free = replace(point.clean, faulty=None, protection=Unprotected(), sampled=None)
     return replace(fault_free, dtype="float32", matrices=(), bits=8)
-
-
-def _check_segments(inputs: Inputs) -> None:
-    most = max(int(row.max(initial=0)) for row in inputs.examples.types)
-    if inputs.config.family.segments and most >= inputs.config.type_vocab_size:
-        raise ValueError(
-            f"segment id {most} is beyond the model's {inputs.config.type_vocab_size} segment "
-            "types: use a tokenizer that fits the model"
-        )

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from rerax.train.recipe import Recipe
 
 
+FLAGS = {"scope": "sparsity-scope"}
+"""Names of flags that are not those of a recipe's fields."""
+
+
 class StartFlags(ModelFlags):
     """The model that training starts from, and its task."""
 
@@ -32,19 +36,20 @@ class RecipeFlags(Flags):
     lr: float | None = opt("Peak learning rate [the task's own].", "X")
     batch: int | None = opt("Sentences a step [the task's own].", "N")
     sparsity: float | None = opt("Share of the gated weights to free, in [0, 1).", "S")
-    scope: str = opt(
-        "matrix: that share of every matrix; global: of all together.",
-        value="matrix",
+    scope: str | None = opt(
+        "matrix: that share of every matrix; global: of all together [matrix].",
         name="--sparsity-scope",
     )
-    gates: str = opt("Matrices with gates: encoder, pooler, classifier.", "NAME,..", "encoder")
-    tie: str = opt("Gates that share one number: none, ffn, all.", value="all")
+    gates: str | None = opt(
+        "Matrices with gates: encoder, pooler, classifier [encoder].", "NAME,.."
+    )
+    tie: str | None = opt("Gates that share one number: none, ffn, all [all].")
     distil_from: str | None = opt(
         "Trained model whose answers are imitated: folder or hub id.", "DIR"
     )
     quantised: bool = opt("Train through the chip's own codes.", value=False)
-    bits: int = opt("Bits of a code, with --quantised or --faults.", "B", 8)
-    encoding: str = opt("Encoding of the chip, with --quantised or --faults.", value="offset")
+    bits: int | None = opt("Bits of a code, with --quantised or --faults [8].", "B")
+    encoding: str | None = opt("Encoding of the chip, with --quantised or --faults [offset].")
     faults: str | None = opt(
         "Train through the codes of a chip with faults, another at every step.", "NAME"
     )
@@ -57,10 +62,26 @@ class RecipeFlags(Flags):
         """Make the Python API's recipe of it, which raises ValueError where a flag is wrong."""
         from rerax.train.recipe import make_recipe
 
-        bits = self.bits if self.quantised or self.faults is not None else None
-        chosen = vars(self) | {"gates": names(self.gates), "bits": bits}
-        del chosen["quantised"], chosen["distil_from"]
-        return make_recipe(task, examples, teacher=self.distil_from is not None, **chosen)
+        with_codes = self.quantised or self.faults is not None
+        for fields, decides, others in (
+            (("scope", "gates", "tie"), self.sparsity is not None, "--sparsity"),
+            (("bits", "encoding"), with_codes, "--quantised or --faults"),
+        ):
+            for name in fields:
+                if getattr(self, name) is not None and not decides:
+                    flag = FLAGS.get(name, name)
+                    raise ValueError(
+                        f"--{flag} {getattr(self, name)} without {others} changes nothing: give "
+                        "both, or neither"
+                    )
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        if "gates" in given:
+            given["gates"] = names(given["gates"])
+        if with_codes:
+            given.setdefault("bits", 8)
+        taught = given.pop("distil_from", None) is not None
+        del given["quantised"]
+        return make_recipe(task, examples, teacher=taught, **given)
 
 
 @app.command()

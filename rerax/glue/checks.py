@@ -8,6 +8,7 @@ import numpy as np
 from rerax.glue.data import Examples, check_ids
 from rerax.glue.label_order import label_order
 from rerax.glue.tasks import Task
+from rerax.models.bert.config import BertConfig
 from rerax.values import plain, type_text
 
 
@@ -24,6 +25,27 @@ def read_examples(examples: Any, vocab_size: int) -> Examples:
     check_ids(ids, vocab_size)
     rows = [row.astype(np.int32) for row in ids]
     return Examples(rows, [np.zeros_like(row) for row in rows])
+
+
+def check_tokens(examples: Examples, config: BertConfig, whose: str = "the model") -> None:
+    """Refuse tokens that a model has no embeddings for, which look-ups would silently clamp.
+
+    Raises:
+        ValueError: too many tokens, or an id or segment id beyond the model's.
+    """
+    longest = max(len(row) for row in examples.ids)
+    if longest > config.positions:
+        raise ValueError(
+            f"an example has {longest} tokens, {whose} has positions for {config.positions}: give "
+            f"--max-length {config.positions}, or a model with more"
+        )
+    check_ids(examples.ids, config.vocab_size)
+    most = max(int(row.max(initial=0)) for row in examples.types)
+    if config.family.segments and most >= config.type_vocab_size:
+        raise ValueError(
+            f"segment id {most} is beyond {whose}'s {config.type_vocab_size} segment types: use a "
+            "tokenizer that fits the model"
+        )
 
 
 def _as_tuple(name: str, value: Any) -> Sequence[Any]:

@@ -259,6 +259,12 @@ def _checked_labels(task: Task, table: pa.Table, where: str) -> np.ndarray:
     return labels.astype(np.float32 if task.is_regression else np.int32)
 
 
+def has_tokenizer(directory: Path) -> bool:
+    """Whether a directory holds a tokenizer, or the vocabulary of one."""
+    names = ("tokenizer.json", "vocab.txt", "vocab.json")
+    return any((directory / name).is_file() for name in names)
+
+
 def load_tokenizer(directory: str | Path) -> Any:
     """Load the Hugging Face tokenizer of a model directory.
 
@@ -266,8 +272,7 @@ def load_tokenizer(directory: str | Path) -> Any:
         ValueError: the directory holds none, or one that cannot be read.
     """
     directory = Path(directory)
-    names = ("tokenizer.json", "vocab.txt", "vocab.json")
-    if not any((directory / name).is_file() for name in names):
+    if not has_tokenizer(directory):
         raise ValueError(
             f"{directory} has no tokenizer: put its tokenizer.json there, or its vocabulary"
         )

@@ -1,7 +1,9 @@
 """Examples of one's own: any table with a column of text, perhaps a second, and one of labels."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +16,8 @@ from rerax.models.bert.config import are_placeholders
 
 EXACT = 2.0**53
 """Whole floats below it are whole numbers, as pandas has them beside an empty entry."""
+NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
+"""How a label is a number: no underscores, and no digits of other scripts."""
 
 
 class OwnTable(NamedTuple):
@@ -149,12 +153,10 @@ def labels_of(found: OwnTable) -> tuple[str, ...]:
     return tuple(known.values())
 
 
-def _rank(name: str) -> tuple[int, int, str, str]:
+def _rank(name: str) -> tuple[int, Decimal, str]:
     """Order numbers by size, then texts by the alphabet."""
-    if name.isascii() and name.isdecimal():
-        digits = name.lstrip("0")
-        return 0, len(digits), digits, name
-    return 1, 0, name, name
+    is_number = NUMBER.fullmatch(name)
+    return (0, Decimal(name.strip()), name) if is_number else (1, Decimal(0), name)
 
 
 def _check_labelled(found: OwnTable) -> None:
@@ -190,10 +192,9 @@ def label_numbers(task: Task, found: OwnTable) -> np.ndarray:
 def _floats(named: Sequence[str], where: str) -> np.ndarray:
     numbers = np.full(len(named), np.nan)
     for i, name in enumerate(named):
-        try:
-            numbers[i] = float(name)
-        except ValueError:
+        if not NUMBER.fullmatch(name):
             break
+        numbers[i] = float(name)
     with np.errstate(over="ignore"):
         single = numbers.astype(np.float32)
     if not np.isfinite(single).all():

@@ -1,5 +1,6 @@
 """Tables of examples in files: Parquet, CSV, TSV and JSON lines. No JAX here."""
 
+import csv
 from pathlib import Path
 
 import pyarrow as pa
@@ -37,27 +38,58 @@ def _read_text(file: Path, delimiter: str) -> pa.Table:
     how = pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
     with file.open("rb") as stream:
         names = pa.csv.open_csv(stream, parse_options=how).schema.names
+    _check_quotes(file, delimiter)
     kinds = dict.fromkeys(names, pa.string())
     convert = pa.csv.ConvertOptions(column_types=kinds, strings_can_be_null=True, null_values=[""])
     table = pa.csv.read_csv(file, parse_options=how, convert_options=convert)
     if delimiter == "\t":
-        _check_quotes(table, f"{file}: ")
+        _check_tabs(table, f"{file}: ")
     return table
 
 
-def _check_quotes(table: pa.Table, where: str) -> None:
+HOW_TO_QUOTE = (
+    "double the quotes of values that begin with one, and put such values in quotes, or write "
+    "JSON lines"
+)
+
+
+def _check_quotes(file: Path, delimiter: str) -> None:
+    """Refuse a file in which a quote is never closed, or text stands behind one that is.
+
+    Arrow reads on to the end of the file, and takes all of it for one value.
+
+    Raises:
+        ValueError: the line up to which the row was read.
+    """
+    most = csv.field_size_limit(2**31 - 1)
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            rows = csv.reader(stream, delimiter=delimiter, strict=True)
+            line = 1
+            try:
+                for _ in rows:
+                    line = rows.line_num + 1
+            except csv.Error:
+                raise ValueError(
+                    f"{file}: the row from line {line} on has a quote that is never closed, or "
+                    f"text behind one that is: {HOW_TO_QUOTE}"
+                ) from None
+    finally:
+        csv.field_size_limit(most)
+
+
+def _check_tabs(table: pa.Table, where: str) -> None:
     """Refuse a TSV in which a quote that was none of CSV's has swallowed tabs and lines.
 
     Raises:
         ValueError: a value holds a tab.
     """
-    for name in table.column_names:
-        for row, value in enumerate(table[name].to_pylist()):
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        for row, value in enumerate(column.to_pylist()):
             if value is not None and "\t" in value:
                 raise ValueError(
                     f"{where}row {row + 1} has a tab within {name}, perhaps behind a quote that is "
-                    "never closed: double the quotes of values that begin with one, and put such "
-                    "values in quotes, or write JSON lines"
+                    f"never closed: {HOW_TO_QUOTE}"
                 )
 
 

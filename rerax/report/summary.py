@@ -147,13 +147,14 @@ def _summarise_point(
     chips = rows["chip"].to_numpy()[: len(scores)]
     passed = int(passes(scores, first["float_score"], budget).sum())
     n, drawn = len(scores), first.get("sampled") is not None and not clean
-    lowest = find_task(first["task"]).lowest_score
+    lowest, mean = find_task(first["task"]).lowest_score, float(np.mean(scores))
     # Of more chips than the rule allows, somebody else decided the number.
     early = stopped is not None and n <= stopped.max_chips
     return PointSummary(
         {name: first.get(name) or NULL_MEANS.get(name, first.get(name)) for name in SETTINGS},
         first["rate"],
-        summarise(scores, highest=max(1.0, float(np.mean(scores))), lowest=lowest),
+        # estimates of a mean may lie beyond the scores that there can be
+        summarise(scores, highest=max(1.0, mean), lowest=min(lowest, mean)),
         None if drawn else passed / n,
         yield_interval(passed, n, stopped_early=early) if n > 1 and not drawn else None,
         first["float_score"],

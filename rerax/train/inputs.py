@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from rerax.crossbar import keys
 from rerax.glue import data as glue
+from rerax.glue.checks import check_tokens
 from rerax.glue.label_order import label_order, named_order
 from rerax.glue.selection import Selection
 from rerax.glue.tasks import Task, plain_name
-from rerax.glue.tokenizer_fit import check_fit
+from rerax.glue.tokenizer_fit import PROBE, check_fit
 from rerax.models.bert import convert
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.folder import Model, files_hash, load_model
 from rerax.models.bert.model import init_params
-from rerax.models.bert.names import gated_shapes
+from rerax.models.bert.names import TIES, gated_shapes
 from rerax.pruning.budget import weights_to_free
 from rerax.pruning.gates import FILE
 from rerax.train.recipe import Recipe
@@ -103,8 +105,6 @@ def read_training_inputs(
     check_fit(directory, tokenizer, config)
 
     taught_by = None if teacher is None else _read_teacher(what, teacher)
-    if taught_by is not None:
-        check_fit(directory, tokenizer, taught_by[0].config, teacher)
 
     def tokens(split: glue.Split) -> glue.Examples:
         return glue.tokenise(
@@ -115,6 +115,14 @@ def read_training_inputs(
             vocab_size=config.vocab_size,
         )
 
+    train_tokens, dev_tokens = tokens(train), tokens(dev)
+    for examples in (train_tokens, dev_tokens):
+        check_tokens(examples, config)
+    if teacher is not None and taught_by is not None:
+        check_fit(directory, tokenizer, taught_by[0].config, teacher)
+        _check_teacher_reads(teacher, taught_by[0].config, tokenizer, train_tokens)
+    if not what.is_glue and "f1" in what.metrics:
+        warnings.warn(f"{task} is the F1 of label {what.labels[1]!r}", stacklevel=2)
     identity = {
         **chosen.to_json(),
         "model": files_hash(directory),
@@ -124,8 +132,8 @@ def read_training_inputs(
         "teacher": None if teacher is None else files_hash(convert.locate(teacher)),
     }
     return TrainingInputs(
-        chosen, what, Model(config, params, gates), order, train, dev, tokens(train), tokens(dev),
-        directory, taught_by, identity,
+        chosen, what, Model(config, params, gates), order, train, dev, train_tokens,
+        dev_tokens, directory, taught_by, identity,
     )  # fmt: skip
 
 
@@ -167,6 +175,13 @@ def _with_new_classifier(config: BertConfig, params: Any, seed: int) -> Any:
 def _check_gates(recipe: Recipe, params: Any, gates: Any) -> None:
     if recipe.sparsity is None:
         return
+    for sides in TIES[recipe.tie].values() if gates is not None else ():
+        tied = [np.asarray(gates[matrix][side]) for matrix, side in sides if matrix in gates]
+        if any(not np.array_equal(tied[0], other) for other in tied[1:]):
+            raise ValueError(
+                f"tie {recipe.tie} makes one of the gates of {' and '.join(m for m, _ in sides)}, "
+                f"which differ in the model's {FILE}: give the tie that it was pruned with"
+            )
     shapes = gated_shapes(params, recipe.gates)
     weights_to_free(shapes, recipe.sparsity, recipe.scope)  # raises where it is out of reach
     if gates is not None and set(gates) != set(shapes):
@@ -174,6 +189,27 @@ def _check_gates(recipe: Recipe, params: Any, gates: Any) -> None:
             f"gates {','.join(recipe.gates)} are not those in the model's {FILE} "
             f"({', '.join(sorted(gates))}): gate the same matrices, or start from a dense model"
         )
+
+
+def _check_teacher_reads(
+    teacher: str, config: BertConfig, tokenizer: Any, examples: glue.Examples
+) -> None:
+    """Refuse a teacher that reads other tokens than the student.
+
+    Raises:
+        ValueError: another vocabulary, or a token that the teacher has no embedding for.
+    """
+    fix = "distil from a model that has the student's tokenizer"
+    directory = convert.locate(teacher)
+    if glue.has_tokenizer(directory):
+        its = glue.load_tokenizer(directory)
+        read = [(one.get_vocab(), one(PROBE).input_ids) for one in (tokenizer, its)]
+        if read[0] != read[1]:
+            raise ValueError(f"{teacher} has another tokenizer than the student: {fix}")
+    try:
+        check_tokens(examples, config, "the teacher")
+    except ValueError as error:
+        raise ValueError(f"{teacher}: {str(error).rpartition(': ')[0]}: {fix}") from None
 
 
 def _read_teacher(task: Task, teacher: str) -> tuple[Model, tuple[int, ...]]:

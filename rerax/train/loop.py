@@ -69,7 +69,7 @@ def fine_tune(
         loop = TrainingLoop.make(inputs, folder, on_progress)
         loop.resume()
         return loop.run()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ValueError):
         folder.remove_if_useless()
         raise
 

@@ -1,6 +1,7 @@
 """What a training run does: every choice that its result depends on. No JAX here."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -107,9 +108,11 @@ class Recipe:
     every: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("batch", 1), ("every", 0), ("seed", 0)):
+        for name, least in (("steps", 1), ("batch", 1), ("every", 0)):
             value = getattr(self, name)
             _check(name, value, is_integer(value) and value >= least, f"at least {least}")
+        good = is_integer(self.seed) and 0 <= self.seed < 2**32
+        _check("seed", self.seed, good, "a whole number from 0 to 4294967295")
         for name in ("lr", "clip", "temperature"):
             value = getattr(self, name)
             _check(name, value, is_real(value) and 0 < value < math.inf, "a number above 0")
@@ -163,6 +166,11 @@ class Recipe:
         """Give the fields as plain JSON values."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         return {**plain, "gates": list(self.gates)}
+
+    @property
+    def ties(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
+        """Sides that share a gate: none where gates stay as they are."""
+        return TIES["none" if self.sparsity is None else self.tie]
 
     @property
     def observe_steps(self) -> int:

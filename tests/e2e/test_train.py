@@ -21,8 +21,9 @@ from rerax.cli import main
 from rerax.crossbar.spec import ChipSpec
 from rerax.glue.tasks import find_task
 from rerax.models.bert import convert
-from rerax.models.bert.folder import Model, load_model
-from rerax.pruning.gates import freed_share
+from rerax.models.bert.folder import Model, load_model, save_model
+from rerax.models.bert.names import gated_shapes
+from rerax.pruning.gates import freed_share, open_gates
 from rerax.train import inputs as train_inputs
 from rerax.train import loop as train_loop
 from rerax.train.score import Scorer
@@ -262,6 +263,20 @@ def test_bad_input_is_one_line_and_nothing_is_written(flags, data, model, tmp_pa
         return bad
 
     dense = {"distil_from": None}
+    short, small, other, loose = (tmp_path / name for name in ("short", "small", "other", "loose"))
+    tiny.write_model(short, dataclasses.replace(CONFIG, max_position_embeddings=6))
+    tiny.write_model(small, dataclasses.replace(CONFIG, vocab_size=20))
+    for folder in (short, small):
+        (folder / "tokenizer.json").unlink()  # so that only its embeddings tell
+    tiny.write_model(other, CONFIG)
+    words = json.loads((other / "tokenizer.json").read_text())
+    vocabulary = words["model"]["vocab"]
+    vocabulary["w7"], vocabulary["w8"] = vocabulary["w8"], vocabulary["w7"]
+    (other / "tokenizer.json").write_text(json.dumps(words))
+    params = tiny.random_params(CONFIG)
+    gates = open_gates(gated_shapes(params, ("encoder",)))
+    gates["ffn_in"]["column"][:, :2] = -1
+    save_model(loose, Model(CONFIG, params, gates), source=model)
     for changes, said in (
         ({"data": with_labels([0, 1, 2])}, "label"),
         ({"sparsity": "1"}, "sparsity 1.0: give a share in [0, 1)"),
@@ -279,6 +294,16 @@ def test_bad_input_is_one_line_and_nothing_is_written(flags, data, model, tmp_pa
         ({"task": "sst3"}, "sst3"),
         ({"lr": "fast"}, "'fast'"),
         (dense | {"max_length": "3"}, "max-length"),
+        ({"bits": "4"}, "--bits 4 without --quantised or --faults changes nothing"),
+        ({"encoding": "offset"}, "--encoding offset without --quantised or --faults"),
+        ({"sparsity": None, "gates": "pooler"}, "--gates pooler without --sparsity"),
+        ({"sparsity": None, "sparsity_scope": "global"}, "--sparsity-scope global without"),
+        ({"sparsity": None, "tie": "none"}, "--tie none without --sparsity"),
+        ({"seed": "4294967296"}, "seed 4294967296: give a whole number"),
+        ({"distil_from": short}, "has 7 tokens, the teacher has positions for 6: distil from"),
+        ({"distil_from": small}, "beyond the vocabulary of 20: distil from a model that has the"),
+        ({"distil_from": other}, "has another tokenizer than the student: distil from a model"),
+        (dense | {"model": loose}, "tie all makes one of the gates of ffn_in and ffn_out"),
     ):
         message = refused(capsys, flags(out, **changes))
         assert said in message, message

@@ -1,5 +1,6 @@
 """Tasks, splits and batches."""
 
+import dataclasses
 import json
 import logging
 import sys
@@ -12,6 +13,7 @@ import pytest
 import tiny
 
 from rerax.glue import data
+from rerax.glue.checks import check_tokens
 from rerax.glue.tasks import TASKS, find_task
 
 
@@ -254,3 +256,16 @@ def test_a_task_may_be_named(tmp_path):
     assert split.texts == data.read_split(find_task("rte"), tmp_path).texts
     with pytest.raises(ValueError, match="unknown task 'rt': use one of cola"):
         data.read_split("rt", tmp_path)
+
+
+def test_tokens_that_a_model_has_no_embeddings_for_are_refused():
+    ids, types = [np.arange(5, 9)], [np.array([0, 0, 1, 1])]
+    fits = data.Examples(ids, types)
+    check_tokens(fits, tiny.CONFIG)
+    for changes, said in (
+        ({"max_position_embeddings": 3}, "has 4 tokens, the model has positions for 3"),
+        ({"vocab_size": 8}, "token id 8, beyond the vocabulary of 8"),
+        ({"type_vocab_size": 1}, "segment id 1 is beyond the model's 1 segment types"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            check_tokens(fits, dataclasses.replace(tiny.CONFIG, **changes))

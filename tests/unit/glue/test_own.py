@@ -93,6 +93,8 @@ def test_labels_of_training_are_in_one_order(tmp_path):
     assert own_labels(TASK, tmp_path, "validation") == ("01", "1", "9", "10", "A-b", "B")
     write(tmp_path, pa.table({"text": ["x"] * 3, "label": [1.0, 0.0, 2.0]}), "parquet", "floats")
     assert own_labels(TASK, tmp_path, "floats") == ("0", "1", "2")  # as of pandas beside a gap
+    write(tmp_path, pa.table({"text": ["x"] * 4, "label": [1.5, -1.0, 1.0, -10.0]}), "parquet", "n")
+    assert own_labels(TASK, tmp_path, "n") == ("-10", "-1", "1", "1.5")
 
 
 @pytest.mark.parametrize("name", ["labels named", "text"])
@@ -125,7 +127,7 @@ def test_bad_tables(tmp_path, columns, said):
         read_split(TASK, tmp_path)
 
 
-@pytest.mark.parametrize("number", ["much", "nan", "inf"])
+@pytest.mark.parametrize("number", ["much", "nan", "inf", "1_000", "\u0663"])
 def test_what_is_no_number(tmp_path, number):
     write(tmp_path, table(label=["1", number, "2"]))
     with pytest.raises(ValueError, match=f"row 2 has label '{number}': give a finite number"):
@@ -244,6 +246,33 @@ def test_a_quote_that_swallows_rows_is_refused(tmp_path):
     )
     with pytest.raises(ValueError, match="row 1 has a tab within text, perhaps behind a quote"):
         read_split(TASK, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "line"),
+    [
+        ("csv", 'label,text\npraise,fine\nmixed,"the plot is witty .\npraise,good\n', 3),
+        ("csv", 'label,text\nmixed,"long\n\ntext"\nmixed,"the plot" is witty\n', 5),
+        ("csv", 'text,label\n"Hello,praise\nb,mixed\nc "x",praise\n', 2),
+        ("tsv", 'text\tlabel\nfine\tmixed\n"great film\tpraise\n', 3),
+    ],
+)
+def test_a_quote_that_is_never_closed_is_refused(tmp_path, kind, rows, line):
+    (tmp_path / f"validation.{kind}").write_text("\ufeff" + rows, encoding="utf-8")
+    with pytest.raises(ValueError, match=f"the row from line {line} on has a quote that is never"):
+        read_split(TASK, tmp_path)
+
+
+def test_long_texts_and_quotes_inside_are_read(tmp_path):
+    text = 'the "plot" ' * 30_000
+    (tmp_path / "validation.csv").write_text(f"text,label\n{text},praise\n", encoding="utf-8")
+    assert read_split(TASK, tmp_path).texts == ((text,),)
+
+
+def test_a_column_that_nobody_asked_for_may_stand_twice(tmp_path):
+    rows = "text\tlabel\tnote\tnote\nfine\tmixed\ta\tb\n"
+    (tmp_path / "validation.tsv").write_text(rows, encoding="utf-8")
+    assert read_split(TASK, tmp_path).texts == (("fine",),)
 
 
 @pytest.mark.parametrize("columns", [{"text": "label"}, {"text_pair": "text"}])

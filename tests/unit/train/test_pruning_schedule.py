@@ -11,6 +11,7 @@ from rerax.models.bert.names import gated_shapes
 from rerax.pruning.gates import open_gates
 from rerax.train.pruning_schedule import PruningSchedule, find_gated_shapes, first_units
 from rerax.train.recipe import Recipe
+from rerax.train.step import StepSetup
 
 PARAMS = tiny.random_params()
 SHAPES = gated_shapes(PARAMS, ("encoder",))
@@ -56,3 +57,18 @@ def test_a_dense_run_has_no_gates_and_one_from_a_pruned_model_those_of_that():
     units = first_units(dense, pruned())
     assert min(float(unit.min()) for unit in units.values()) < 0
     assert all((unit == 1).all() for unit in first_units(RECIPE, plain).values())
+
+
+def test_gates_that_stay_as_they_are_are_not_tied():
+    """Whatever tie a model was pruned with, fine-tuning it leaves its lines open and closed."""
+    drawn = np.random.default_rng(0)
+    gates = {
+        name: {side: drawn.choice([-1.0, 1.0], at.shape) for side, at in gate.items()}
+        for name, gate in open_gates(SHAPES).items()
+    }
+    recipe, model = Recipe("sst2", 100), Model(tiny.CONFIG, PARAMS, gates)
+    setup = StepSetup(tiny.CONFIG, recipe, tuple(find_gated_shapes(recipe, model).items()))
+    kept = setup.gates(first_units(recipe, model))
+    for name, gate in gates.items():
+        for side, values in gate.items():
+            np.testing.assert_array_equal(kept[name][side], values)

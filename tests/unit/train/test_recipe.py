@@ -33,6 +33,8 @@ def test_every_task_has_defaults():
         ("scope", "layer", "scope 'layer': give one of matrix, global"),
         ("tie", "some", "tie 'some': give one of none, ffn, all"),
         ("encoding", "gray", "encoding 'gray': give one of offset"),
+        ("seed", 2**32, "seed 4294967296: give a whole number from 0 to 4294967295"),
+        ("seed", -1, "seed -1: give a whole number from 0 to 4294967295"),
         ("observe", 0.9, "observe 0.9, ramp 0.5, settle 0.75 are out of order"),
     ],
 )
