@@ -96,7 +96,9 @@ class Registry(Generic[Made]):
             raise ValueError(f"unknown {self.what} {shown(name)}: use one of {known}")
         try:
             made = entry.make(name)
-        except TypeError as error:
+        except ValueError:  # what the make itself refuses
+            raise
+        except Exception as error:
             raise ValueError(
                 f"{self.what} {name!r} cannot be made ({error}): let its make take the text behind "
                 "its name"

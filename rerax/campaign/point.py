@@ -10,9 +10,9 @@ from rerax.crossbar.spec import ChipSpec, parse_tile
 from rerax.faults import DEFAULT_SA1_SHARE, Tested, Uniform, fault_model, tested
 from rerax.glue.tasks import find_task
 from rerax.hardware import AFault, AProtection, ATested, Hardware
-from rerax.models.bert.names import DEFAULT_GROUPS, check_groups
+from rerax.models.bert.names import DEFAULT_GROUPS, MATRICES, check_groups
 from rerax.models.bert.scope import Scope
-from rerax.protection import Unprotected, protection
+from rerax.protection import Unprotected, check_named, protection
 from rerax.sealed import digest
 from rerax.values import check_real, read_float, read_fraction, read_number, read_whole, shown
 
@@ -183,6 +183,7 @@ class Point:
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"dtype {self.dtype!r} is not supported: use float32 or bfloat16")
         hardware = self.hardware  # raises
+        check_named(hardware.protection, MATRICES)
         object.__setattr__(self, "polarity", hardware.spec.polarity)
         object.__setattr__(self, "misread", hardware.spec.misread)
         object.__setattr__(self, "tested", hardware.tested)

@@ -37,7 +37,7 @@ def size(
         return
     if half_width is None:
         raise ValueError("--half-width is missing: give what the interval is to have, such as 0.01")
-    _check("half-width", half_width, 0 < half_width < 1, "above 0 and below 1")
+    _check("half-width", half_width, 1e-6 <= half_width < 1, "from 1e-6 to below 1")
     within = f"95 % interval of half-width {budget_text(half_width)}"
     if sd is not None:
         _check("sd", sd, 0 <= sd <= 1, "from 0 to 1")

@@ -28,13 +28,23 @@ def encode(codes: Int8[AnyArray, "*L R C"], spec: ChipSpec) -> UInt8[AnyArray, "
     and max(-code, 0) in the minus group.
 
     Args:
-        codes: integers in -(2^(b-1)-1)..2^(b-1)-1.
+        codes: integers in -(2^(b-1)-1)..2^(b-1)-1; in `offset` and `twos_complement` also
+            -2^(b-1), to which codes are rounded that give up low bits.
         spec: the encoding and width.
 
     Returns:
         Words, one for each group of each weight.
+
+    Raises:
+        ValueError: codes of NumPy that are wider than the spec's.
     """
     xp = np if isinstance(codes, np.ndarray) else jnp
+    most = (1 << (spec.bits - 1)) - 1
+    least = -most - (spec.encoding in ("offset", "twos_complement"))
+    if isinstance(codes, np.ndarray) and ((codes < least) | (codes > most)).any():
+        raise ValueError(
+            f"codes are outside {least}..{most}: quantise to the {spec.bits} bits of the spec"
+        )
     wide = codes.astype(np.int16)
     half = 1 << (spec.bits - 1)
     if spec.encoding == "differential":
@@ -57,7 +67,7 @@ def complement(rows: int, spec: ChipSpec) -> UInt8[np.ndarray, "R 1"]:
 def decode(words: UInt8[Array, "G R C"], spec: ChipSpec) -> Int8[Array, "R C"]:
     """Decode words to codes: the inverse of `encode`, on every word a faulty cell can give.
 
-    Offset and two's complement can read -2^(b-1), which `encode` never writes; a negative
+    Offset and two's complement can read -2^(b-1), which quantising never gives; a negative
     zero of `sign_magnitude` reads 0.
     """
     half = 1 << (spec.bits - 1)

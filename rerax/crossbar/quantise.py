@@ -9,6 +9,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Float32, Int8
 
+from rerax.values import is_integer, shown
+
 
 def quantise(
     weights: Float[np.ndarray, "*L R C"],
@@ -30,11 +32,16 @@ def quantise(
     Returns:
         Codes in -q..q and scales (units of the weights).
 
+    Raises:
+        ValueError: bits outside that range.
+
     Example:
         >>> codes, scale = quantise(np.array([[1.0], [-0.5]], np.float32), 8)
         >>> codes.ravel().tolist(), round(float(scale[0]), 6)
         ([127, -64], 0.007874)
     """
+    if not is_integer(bits) or not 2 <= bits <= 8:
+        raise ValueError(f"bits {shown(bits)} is outside 2..8: give a whole number from 2 to 8")
     q = 2 ** (bits - 1) - 1
     kept = np.asarray(weights, np.float64)
     if open_cells is not None:

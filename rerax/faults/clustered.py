@@ -35,6 +35,7 @@ class Clustered(FaultModel):
 
     def __post_init__(self) -> None:
         check_real("clustered shape", self.shape)
+        object.__setattr__(self, "shape", float(self.shape))  # one of NumPy's as well
         check_shape(self.shape)
 
     @property

@@ -14,11 +14,12 @@ from rerax.crossbar.encoding import decode
 from rerax.crossbar.keys import array_key, chip
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults import FaultModel
-from rerax.faults.read_out import unharmed
+from rerax.faults.read_out import ReadOut, unharmed
 from rerax.faults.sampling.rates import rate_table
 from rerax.hardware import Hardware
 from rerax.protection import Protection, StoredMatrix
-from rerax.values import is_integer
+from rerax.protection.base import KNOWLEDGE
+from rerax.values import is_integer, shown
 
 SHAPE = 24, 16
 RATES = 0.0, 0.02, 0.3, 1.0
@@ -62,6 +63,8 @@ def check_fault(fault: FaultModel, spec: ChipSpec) -> None:
     drawn = np.random.default_rng(0).integers(0, 1 << spec.group_bits, (spec.groups, *SHAPE))
     words, none = jnp.asarray(drawn, jnp.uint8), rate_table(0.0, fault=fault)
     read = jax.jit(lambda rates: fault.disturb(words, key, rates, spec))(none)
+    if not isinstance(read, ReadOut):
+        raise ValueError(f"disturb of {name} gives {shown(read)}: give a rerax.ReadOut")
     if (np.asarray(read.words) != np.asarray(words)).any() or np.asarray(read.known).any():
         raise ValueError(f"{name} has faults at rate 0: it must have none")
     if own.disturb is not FaultModel.disturb:
@@ -102,6 +105,18 @@ def check_protection(scheme: Protection, spec: ChipSpec) -> None:
         raise ValueError(
             f"spare_arrays of {type(scheme).__name__} is {scheme.spare_arrays!r}: give a whole "
             "number of further arrays, or 0"
+        )
+    if scheme.knows not in KNOWLEDGE:
+        raise ValueError(
+            f"knows of {type(scheme).__name__} is {scheme.knows!r}: give one of "
+            f"{', '.join(map(repr, KNOWLEDGE))}"
+        )
+    own, decided = type(scheme), isinstance(getattr(type(scheme), "knows", None), property)
+    overrides = own.write is not Protection.write
+    if overrides and scheme.knows != "map at writing" and not decided:
+        raise ValueError(
+            f"{own.__name__} overrides write, which is called only where knows is 'map at "
+            f"writing', and it is {scheme.knows!r}: let it say so, or leave write out"
         )
     if not scheme.exact:
         return

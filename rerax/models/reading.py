@@ -27,7 +27,7 @@ from rerax.faults.sampling.missed import missed_bits
 from rerax.faults.sampling.rates import ARate, RateTable, rate_table
 from rerax.hardware import Hardware
 from rerax.models.stored import StoredModel
-from rerax.values import shown
+from rerax.values import as_integer, shown
 
 
 def faults_on(stored: Any, chip: Any, rates: ARate, mask: Any) -> Faults:
@@ -73,13 +73,18 @@ def _checked_mask(mask: Any, stored: StoredModel) -> FaultMask:
             )
         arrays[name] = jnp.broadcast_to(jnp.asarray(acts, jnp.bool_), layers or (1,))
     whole = 1 << stored.hardware.spec.group_bits
-    traced = isinstance(mask.bits, jax.core.Tracer)
-    if mask.bits is not None and not traced and not 0 <= int(mask.bits) < whole:
-        raise ValueError(
-            f"bits {int(mask.bits)} of the fault mask are outside 0..{whole - 1}: give a word with "
-            "the chosen bits set"
-        )
-    return mask._replace(arrays=arrays)
+    bits: Any = mask.bits
+    if isinstance(bits, jax.core.Tracer):
+        bits = bits.astype(jnp.uint8)
+    elif bits is not None:
+        bits = as_integer("bits of the fault mask", bits)
+        if not 0 <= bits < whole:
+            raise ValueError(
+                f"bits {bits} of the fault mask are outside 0..{whole - 1}: give a word with the "
+                "chosen bits set"
+            )
+        bits = jnp.uint8(bits)
+    return mask._replace(arrays=arrays, bits=bits)
 
 
 def read_codes(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from rerax.crossbar.array_id import ArrayId, path_id
+from rerax.crossbar.array_id import BY_PATH, ArrayId, path_id
 from rerax.crossbar.crossbar import Crossbar
 from rerax.crossbar.keys import Chip
 from rerax.faults.mask import FaultMask
@@ -19,9 +19,9 @@ from rerax.models.conformance import check_own
 from rerax.models.reading import faults_on, kept_codes, read_crossbars
 from rerax.models.stored import Leaf, StoredModel, store
 from rerax.paths import kernels_named, leaf_paths
-from rerax.protection import left_bare
+from rerax.protection import check_named, left_bare
 from rerax.pruning.gates import Gates, check_gate, check_mapping
-from rerax.values import shown
+from rerax.values import is_integer, shown
 
 Select = Callable[[str, Any], bool | str]
 """(path, leaf) -> whether it goes onto crossbars, or the axes of its array (`program`)."""
@@ -72,6 +72,7 @@ def program(
             room for the protection; two arrays of one identity.
     """
     stored = program_tree(params, hardware, select, gates, ids)
+    check_named(stored.hardware.protection, [c.array.name for c in stored.crossbars.values()])
     if not stored.crossbars:
         known = ", ".join(stored.left[:4])
         raise ValueError(
@@ -154,6 +155,25 @@ def _check_ids(ids: Mapping[str, Any], paths: tuple[str, ...]) -> None:
                 f"ids name {path!r}, which is no leaf of the tree: use some of "
                 f"{', '.join(paths[:4])}, .."
             )
+        _check_numbers(path, array)
+
+
+def _check_numbers(path: str, array: ArrayId) -> None:
+    """Refuse an identity whose numbers make no key, or could be those of another array.
+
+    Raises:
+        ValueError: which.
+    """
+    numbers = array.numbers
+    if isinstance(numbers, tuple) and numbers and all(map(is_integer, numbers)):
+        of_path = len(numbers) == 3 and numbers[0] == BY_PATH
+        most = [BY_PATH + 1, 2**32, 2**32] if of_path else [BY_PATH] * len(numbers)
+        if all(0 <= n < end for n, end in zip(numbers, most, strict=True)):
+            return
+    raise ValueError(
+        f"ids of {path!r} has the numbers {shown(numbers)}: give a tuple of whole numbers from 0 "
+        f"to {BY_PATH - 1}, or use rerax.path_id"
+    )
 
 
 def _axes_of(path: str, leaf: Any, axes: Any) -> str:
@@ -236,6 +256,14 @@ def _check_crossbars(crossbars: dict[str, Crossbar], gated: Mapping[str, Any]) -
             raise ValueError(
                 f"{other} and {path} have one identity {crossbar.array.name!r}, so the same cells "
                 "would be stuck in both: give each its own"
+            )
+    named: dict[str, str] = {}
+    for path, crossbar in crossbars.items():
+        other = named.setdefault(crossbar.array.name, path)
+        if other != path:
+            raise ValueError(
+                f"{other} and {path} are both called {crossbar.array.name!r}, so no fault mask "
+                "could tell them apart: give each its own name"
             )
 
 

@@ -64,6 +64,11 @@ class Allocation(Protection):
         """The one way to write it, understood by `protection`."""
         return PREFIX + "/".join(f"{matrix}={scheme.text}" for matrix, scheme in self.chosen)
 
+    @property
+    def named_matrices(self) -> tuple[str, ...]:
+        """Those with a protection of their own."""
+        return tuple(matrix for matrix, _ in self.chosen)
+
     def of(self, matrix: str) -> Protection:
         """Look up the protection of one matrix."""
         return dict(self.chosen).get(matrix, Unprotected())

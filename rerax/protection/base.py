@@ -1,6 +1,6 @@
 """What a protection is, and the table of those that have a name. No JAX here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,6 +84,11 @@ class Protection:
             f"protection {self!r} has no name for rows: give it a property `text` and enter it "
             "with rerax.register_protection"
         )
+
+    @property
+    def named_matrices(self) -> tuple[str, ...]:
+        """Those that it protects by name; none where it protects all alike."""
+        return ()
 
     def of(self, matrix: str) -> "Protection":
         """Find what protects one matrix."""
@@ -228,6 +233,26 @@ def left_bare(scheme: Protection, gated: Mapping[str, bool]) -> tuple[str, ...]:
             f"{other} or duplicate:3"
         )
     return bare
+
+
+def check_named(scheme: Protection, known: Iterable[str]) -> None:
+    """Refuse a protection that names a matrix which is not there, and so would do nothing.
+
+    Args:
+        scheme: the protection.
+        known: names of the matrices that there may be.
+
+    Raises:
+        ValueError: which name.
+    """
+    known = tuple(known)
+    for name in scheme.named_matrices:
+        if name not in known:
+            more = ", .." if len(known) > 12 else ""
+            raise ValueError(
+                f"{scheme.text} names {name!r}, which is no matrix of the model: use some of "
+                f"{', '.join(known[:12])}{more}"
+            )
 
 
 PROTECTIONS = Registry("protection", Protection)

@@ -59,7 +59,8 @@ def allocate(
     no bit with more than the one above it, in freed cells, low bits or both; an error-correcting
     code over its top bits, with check bits in freed cells or low bits. One choice serves all
     layers of a matrix and has to fit into each. Of equal damage, fewer copies or check bits win.
-    With erasures only copies are tried: the error of error-correcting codes is not known then.
+    With erasures only copies are tried: the error of error-correcting codes is not known then. Nor
+    is it of codes in two groups on broken wordlines, where they are left out.
 
     Args:
         matrices: by name, what is on crossbars.
@@ -76,7 +77,10 @@ def allocate(
         table = weight_table(known)
         options: list[tuple[float, float, str]] = []
         for scheme in _candidates(known, spec, erasures):
-            harm = _damage(scheme, known, table, chances, spec)
+            try:
+                harm = _damage(scheme, known, table, chances, spec)
+            except TypeError:
+                continue
             options.append((harm, _further_bits(scheme), scheme.text))
         chosen[matrix] = min(options)[2]
     return Allocation.make(chosen)

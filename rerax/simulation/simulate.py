@@ -19,7 +19,7 @@ from rerax.campaign.grid import several
 from rerax.campaign.point import FIELDS
 from rerax.campaign.store import TRIES, stuck
 from rerax.campaign.workload import MOST_CHIPS
-from rerax.crossbar.keys import chip
+from rerax.crossbar.keys import chip, root_key
 from rerax.crossbar.spec import SEMANTICS
 from rerax.evaluate.engine import platform_name
 from rerax.evaluate.scorer import Score, Scores, numbers_of, scorer
@@ -33,7 +33,7 @@ from rerax.models.tree import read
 from rerax.protection import PROTECTIONS
 from rerax.sealed import digest
 from rerax.simulation.folder import SimulationFolder
-from rerax.values import as_integer, check_integer, check_real, shown
+from rerax.values import as_integer, check_real, shown
 
 if TYPE_CHECKING:
     AScore = Score
@@ -57,6 +57,8 @@ _UNTRACED = (
     jax.errors.TracerIntegerConversionError,
 )
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_NAMELESS = ("<lambda>", "<locals>", " object at 0x")
+"""What stands in the text of a structure that holds a thing which its text does not tell."""
 _BEHIND = (
     *((name, pa.int64()) for name in Counts._fields),
     *(("cells", pa.int64()), ("platform", pa.string()), ("point_hash", pa.string())),
@@ -109,9 +111,10 @@ def simulate(
         raise ValueError(f"stored is of type {type(stored).__name__}: give what rerax.program did")
     if not callable(score):
         raise ValueError(f"score is {shown(score)}: give a function of the parameters")
-    check_integer("chips", chips)
+    chips = as_integer("chips", chips)
     if not 1 <= chips <= MOST_CHIPS:
         raise ValueError(f"chips {chips} is outside 1..{MOST_CHIPS}: give one in the range")
+    root_key(seed)  # raises
     seed = as_integer("seed", seed)
     asked = several("rates", rates)
     for rate in asked:
@@ -282,10 +285,18 @@ def hash_of(stored: StoredModel) -> str:
     """Hash all that a model on crossbars holds, and where it lies (SHA-256).
 
     Raises:
-        ValueError: a leaf that is no array, number or text, and no function with a name.
+        ValueError: a leaf that is no array, number or text, and no function with a name; or such
+            a thing in the tree's structure.
     """
-    hasher = hashlib.sha256()
-    hasher.update(_ADDRESS.sub("", str(stored.structure)).encode())
+    hasher, structure = hashlib.sha256(), str(stored.structure)
+    nameless = next((mark for mark in _NAMELESS if mark in structure), None)
+    if nameless is not None:  # two of them would hash alike
+        raise ValueError(
+            f"the tree's structure holds something without a name ({nameless.strip()}), which rows "
+            "in a folder cannot tell from another: let it hold numbers, texts and functions of "
+            "modules, or leave out out"
+        )
+    hasher.update(_ADDRESS.sub("", structure).encode())
     for leaf, kept in zip(stored.leaves, stored.rest, strict=True):
         own = stored.crossbars[leaf.path] if leaf.axes else None
         what = "outside" if own is None else str(own.array.numbers)

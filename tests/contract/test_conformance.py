@@ -78,6 +78,24 @@ class Half(rerax.Protection):
     spare_arrays: float = 1.5
 
 
+@dataclasses.dataclass(frozen=True)
+class Wordless(rerax.FaultModel):
+    """One that forgets what is known."""
+
+    def disturb(self, words, key, rates, spec, site=None):
+        return words
+
+
+@dataclasses.dataclass(frozen=True)
+class Writer(rerax.Protection):
+    """One that means to write around faults."""
+
+    knows: str = "nothing"
+
+    def write(self, words, stuck, held, extra, spec, matrix):
+        return words, None
+
+
 @pytest.mark.parametrize(
     ("hardware", "said"),
     [
@@ -85,6 +103,9 @@ class Half(rerax.Protection):
         ({"fault": Mute()}, "Mute says nothing of faults: override states or disturb"),
         ({"protection": Loose()}, r"Loose\(\) has no hash .*: make it a dataclass\(frozen=True\)"),
         ({"protection": Half()}, "spare_arrays of Half is 1.5: give a whole number"),
+        ({"fault": Wordless()}, "disturb of Wordless gives .*: give a rerax.ReadOut"),
+        ({"protection": Writer("map at write")}, "knows of Writer is 'map at write': give one of"),
+        ({"protection": Writer()}, "Writer overrides write, which is called only where knows is"),
     ],
 )
 def test_objects_that_are_half_made_are_refused(hardware, said):

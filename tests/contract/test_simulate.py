@@ -153,6 +153,30 @@ def test_what_tells_trees_apart_is_in_their_hash():
         hash_of(named({**tree, "f": lambda x: x}))
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Acting:
+    """A tree with something static in its structure."""
+
+    kernel: np.ndarray
+    act: object = dataclasses.field(metadata={"static": True})
+
+
+@pytest.mark.parametrize("act", [lambda x: x, object()])
+def test_what_a_structure_cannot_name_is_refused_in_a_folder(act):
+    with pytest.raises(ValueError, match="the tree's structure holds something without a name"):
+        hash_of(named(Acting(np.ones((4, 4), np.float32), act)))
+    named_one = [named(Acting(np.ones((4, 4), np.float32), a)) for a in ("relu", "gelu", accuracy)]
+    assert len({hash_of(one) for one in named_one}) == 3
+
+
+def test_a_bad_seed_leaves_no_folder(tmp_path):
+    asked = {"rates": 0.1, "name": "a", "version": "1", "out": tmp_path / "rows"}
+    with pytest.raises(ValueError, match=r"seed 1099511627776 is outside 0\.\.4294967295"):
+        rerax.simulate(accuracy, STORED, seed=2**40, **asked)
+    assert not (tmp_path / "rows").exists()
+
+
 def test_a_leaf_may_share_its_path_with_one_on_crossbars(tmp_path):
     """The outer one's numbers are part of the identity too."""
     asked = {"rates": 0.1, "chips": 2, "name": "a", "version": "1", "out": tmp_path / "rows"}

@@ -169,4 +169,8 @@ def test_rates_without_the_earlier_one_are_refused():
     )
     with pytest.raises(ValueError, match=r"tested at an earlier rate \(rate:0.5\)"):
         rerax.read(stored, rerax.chip(0, 0), rerax.rate_table(0.1))
+    with pytest.raises(ValueError, match=r"of which the rates know 0\.9 of it instead"):
+        rerax.read(stored, rerax.chip(0, 0), rerax.rate_table(0.1, tested="rate:0.9"))
+    own = rerax.rate_table(0.1, tested=stored.hardware.tested)
+    assert rerax.read(stored, rerax.chip(0, 0), own)["k"].shape == (160, 140)
     assert rerax.read(stored, rerax.chip(0, 0), 0.1)["k"].shape == (160, 140)

@@ -12,7 +12,7 @@ from flax import nnx
 from quick import WITHOUT_OPTIMISING
 
 import rerax
-from rerax.crossbar.array_id import path_id
+from rerax.crossbar.array_id import ArrayId, path_id
 from rerax.crossbar.quantise import quantise
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults.read_out import Counts
@@ -277,6 +277,21 @@ def test_other_bad_input_is_refused():
             rerax.read(stored, rerax.chip(0, 0), 0.1, rerax.FaultMask(arrays))
     with pytest.raises(ValueError, match=r"bits 256 of the fault mask are outside 0..255"):
         rerax.read(stored, rerax.chip(0, 0), 0.1, rerax.FaultMask({"a": True, "b": True}, 256))
+    with pytest.raises(ValueError, match=r"bits of the fault mask 1.5 is not a whole number"):
+        rerax.read(stored, rerax.chip(0, 0), 0.1, rerax.FaultMask({"a": True, "b": True}, 1.5))
+    numbers = [rerax.FaultMask({"a": True, "b": True}, bits) for bits in (128, np.int64(128))]
+    one, two = (rerax.read(stored, rerax.chip(0, 0), 0.1, mask)["a"] for mask in numbers)
+    np.testing.assert_array_equal(one, two)
+    with pytest.raises(ValueError, match=r"allocation:d=closest names 'd', .*: use some of a, b"):
+        rerax.program(weights, Hardware(protection="allocation:d=closest"), lambda *_: True)
+    for ids, said in (
+        ({"a": ArrayId("a", (-1,))}, "whole numbers from 0 to 1073741823, or use rerax.path_id"),
+        ({"a": ArrayId("a", (2**31,))}, "ids of 'a' has the numbers"),
+        ({"a": ArrayId("a", ())}, "ids of 'a' has the numbers"),
+        ({"a": ArrayId("x", (1,)), "b": ArrayId("x", (2,))}, "a and b are both called 'x'"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            rerax.program(weights, Hardware(), lambda *_: True, ids=ids)
     other = rerax.program(weights, Hardware(fault="clustered:2"), lambda *_: True)
     wrong = rerax.rate_table(0.1, fault=rerax.Clustered(0.5))
     with pytest.raises(ValueError, match=r"made for Clustered\(shape=0.5\) and the hardware has"):

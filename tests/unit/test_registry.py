@@ -26,6 +26,9 @@ def test_names_that_mean_something_else_are_refused(registry):
     register[registry.what]("of-no-text", lambda: None)
     with pytest.raises(ValueError, match=r"'of-no-text' cannot be made .*let its make"):
         registry.make("of-no-text")
+    register[registry.what]("of-parts", lambda text: text.split(":")[7])
+    with pytest.raises(ValueError, match=r"'of-parts' cannot be made .*let its make"):
+        registry.make("of-parts")
     with pytest.raises(ValueError, match=r"make of .* 'of-an-object' is 3: give a function"):
         registry.enter("of-an-object", 3, Entry(len, ""))
     register[registry.what]("of-nothing", lambda _: 3)

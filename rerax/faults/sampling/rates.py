@@ -63,6 +63,7 @@ class RateTable:
         axis: names of the enclosing `vmap` axes over chips and arrays, if any. They let all of
             them share one trip count of the sampler's loop, which is faster, and change no outcome.
         fault: the fault model that `tables` are for; None: there are none.
+        tested_part: which part of the rate `earlier` is of (`Tested.rate`).
     """
 
     intervals: Any
@@ -76,6 +77,7 @@ class RateTable:
     thinning: Any = None
     axis: Axis = dataclasses.field(default=None, metadata={"static": True})
     fault: FaultModel | None = dataclasses.field(default=None, metadata={"static": True})
+    tested_part: float = dataclasses.field(default=1.0, metadata={"static": True})
 
     def check(self, fault: FaultModel, tested: Tested = ALL) -> None:
         """Refuse several rates where one is needed, and the tables of other hardware.
@@ -93,10 +95,11 @@ class RateTable:
                 f"the rates are made for {self.fault} and the hardware has {fault}: make them by "
                 "rate_table(.., fault=hardware.fault)"
             )
-        if tested.rate < 1 and self.earlier is None:
+        if tested.rate < 1 and self.tested_part != float(tested.rate):
+            known = "nothing" if self.earlier is None else f"{self.tested_part:g} of it instead"
             raise ValueError(
                 f"the chips were tested at an earlier rate ({tested.text}), of which the rates "
-                "know nothing: make them by rate_table(.., tested=hardware.tested)"
+                f"know {known}: make them by rate_table(.., tested=hardware.tested)"
             )
 
     def along(self, axis: Axis) -> "RateTable":
@@ -170,6 +173,7 @@ def rate_table(
         tables := () if fault is None else fault.tables(rate),
         None if tested.rate == 1 else rate_table(rate * tested.rate, sa1_share, fault),
         fault=None if isinstance(tables, tuple) and not tables else fault,
+        tested_part=float(tested.rate),
     )
 
 

@@ -14,12 +14,20 @@ from rerax.crossbar.products import factor_format, multiply
 from rerax.faults.mask import FaultMask
 from rerax.hardware import Hardware
 from rerax.models.bert.model import Lookup, Product, float_lookup, float_product
-from rerax.models.bert.names import DEFAULT_GROUPS, GROUPS, IDS, SECTION, SECTIONS, leaf_of
+from rerax.models.bert.names import (
+    DEFAULT_GROUPS,
+    GROUPS,
+    IDS,
+    MATRICES,
+    SECTION,
+    SECTIONS,
+    leaf_of,
+)
 from rerax.models.bert.scope import Scope
 from rerax.models.reading import kept_codes
 from rerax.models.stored import StoredModel, closed_share, matrix_ledgers
 from rerax.models.tree import program_tree
-from rerax.protection import Ledger, Protection, left_bare
+from rerax.protection import Ledger, Protection, check_named, left_bare
 from rerax.pruning.gates import Gates
 
 Codes = dict[str, Int8[Array, "R C"]]
@@ -43,6 +51,7 @@ def program_bert(
         ValueError: an unknown group, a matrix without room for the protection, or none with the
             gates it needs.
     """
+    check_named(hardware.protection, MATRICES)
     found = weights_of(params, groups)
     gated = {name: gate for name, gate in (gates or {}).items() if name in found}
     axes = {path_of(name): "io" if SECTION[name] != "encoder" else "lio" for name in found}

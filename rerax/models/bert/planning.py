@@ -16,9 +16,18 @@ from rerax.faults import Odds
 from rerax.io import write_new_json
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.crossbars import weights_of
+from rerax.models.bert.names import MATRICES
 from rerax.models.bert.sensitivity import input_power, read_sensitivity, sensitivity
 from rerax.models.stored import open_rows_and_columns
-from rerax.protection import Allocation, Ledger, Misses, Protection, Unprotected, left_bare
+from rerax.protection import (
+    Allocation,
+    Ledger,
+    Misses,
+    Protection,
+    Unprotected,
+    check_named,
+    left_bare,
+)
 from rerax.protection.planner import MatrixProfile, allocate, damage
 from rerax.pruning.gates import Gates, open_cells, with_zeros
 
@@ -112,6 +121,7 @@ def account(
         ValueError: an unknown protection, a matrix without room for it, or none with the gates
             that it needs.
     """
+    check_named(scheme, MATRICES)
     left_bare(scheme, {matrix: known.gated for matrix, known in matrices.items()})  # raises
     plain = expected_damage(Unprotected(), matrices, chances, spec)
     protected = expected_damage(scheme, matrices, chances, spec)

@@ -8,6 +8,7 @@ the squared error of the column's output for each squared code error.
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
@@ -122,9 +123,9 @@ def read_sensitivity(path: str, scales: Mapping[str, np.ndarray]) -> Sensitivity
 
 def _arrays(path: str) -> dict[str, Any]:
     try:
-        with np.load(Path(path), allow_pickle=False) as file:
+        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, EOFError, BadZipFile) as error:
         raise ValueError(
             f"{path} is no readable .npz file ({error}): write one with numpy.savez"
         ) from None

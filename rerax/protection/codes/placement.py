@@ -179,8 +179,8 @@ def _distinct(tiles: np.ndarray) -> np.ndarray:
 
 
 def stack_checks(layouts: list[CheckPlacement]) -> CheckPlacement:
-    """Stack the placements of a matrix's layers, filled up to the most code words."""
-    code_words = max(layout.rows.shape[1] for layout in layouts)
+    """Stack the placements of a matrix's layers, filled up to the most code words, at least one."""
+    code_words = max(1, *(layout.rows.shape[1] for layout in layouts))
     found = []
     for rows, place, at in layouts:
         own, room = rows.shape[1], code_words - rows.shape[1]

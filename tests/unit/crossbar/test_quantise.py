@@ -4,10 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import oracle
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rerax.crossbar.encoding import encode
 from rerax.crossbar.quantise import quantise, quantise_inputs
+from rerax.crossbar.spec import ChipSpec
 from rerax.pruning.gates import open_cells
 
 jitted = jax.jit(quantise_inputs)
@@ -24,6 +27,22 @@ def test_gate_and_quantise(seed, bits):
     expected_codes, expected_scales = oracle.quantise(oracle.gate(weights, row, column), bits)
     np.testing.assert_array_equal(codes, expected_codes)
     np.testing.assert_array_equal(scales, expected_scales)
+
+
+@pytest.mark.parametrize("bits", [1, 9, 16])
+def test_bits_outside_the_range_are_refused(bits):
+    with pytest.raises(ValueError, match=r"outside 2\.\.8: give a whole number from 2 to 8"):
+        quantise(np.ones((2, 2), np.float32), bits)
+
+
+def test_codes_wider_than_the_cells_are_refused():
+    codes = np.array([[7, -7]], np.int8)
+    assert encode(codes, ChipSpec(bits=4)).max() == 15
+    for wrong in (codes + 1, codes - 2):
+        with pytest.raises(ValueError, match=r"codes are outside -8\.\.7: quantise to the 4 bits"):
+            encode(wrong.astype(np.int8), ChipSpec(bits=4))
+    with pytest.raises(ValueError, match=r"codes are outside -7\.\.7: quantise to the 4 bits"):
+        encode((codes - 1).astype(np.int8), ChipSpec("sign_magnitude", 4))
 
 
 def test_quantise_rounds_half_to_even_and_is_layerwise():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from placed import lines, random_codes
 
+import rerax
 from rerax.crossbar.spec import ENCODINGS, ChipSpec
 from rerax.protection import Code, protection
 from rerax.protection.codes.block_code import BlockCode, CheckSpec
@@ -227,6 +228,20 @@ def test_a_group_needs_bits_enough():
         else:
             with pytest.raises(ValueError, match="takes 7 bits and 1 low ones of a group"):
                 shield.check(spec)
+
+
+@pytest.mark.parametrize("name", ["code:golay:4:pruned:closest", "code:hamming:2:spare:erasures"])
+@pytest.mark.parametrize("axes", ["io", "lio"])
+def test_a_matrix_without_an_open_row_is_read(name, axes):
+    shape = (2, 4, 3)[3 - len(axes) :]
+    gate = {"row": -np.ones(shape[:-1], np.float32), "column": np.ones((*shape[:-2], 3))}
+    stored = rerax.program(
+        {"k": np.ones(shape, np.float32)},
+        rerax.Hardware(protection=name),
+        lambda *_: axes,
+        gates={"k": {side: np.asarray(x, np.float32) for side, x in gate.items()}},
+    )
+    assert not np.asarray(rerax.read(stored, rerax.chip(0, 0), 0.3)["k"]).any()
 
 
 @pytest.mark.parametrize("name", NAMES)

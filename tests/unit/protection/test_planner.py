@@ -213,6 +213,15 @@ def test_the_plan_mixes_depths_and_leaves_a_matrix_alone():
     assert dict(allocate({"key": known["key"]}, few, spec).chosen) == {}
 
 
+def test_what_has_no_known_error_is_left_out_of_a_plan():
+    spec = ChipSpec("differential", bits=4)
+    chances = fault_model("wordline").odds(1e-2, 904 / 1079)
+    with pytest.raises(TypeError, match="codes in two groups on broken wordlines is not known"):
+        damage(protection("code:hamming:2:lsb"), matrix(spec, gated=False), chances, spec)
+    plan = allocate({"key": matrix(spec, gated=False)}, chances, spec)
+    assert not any(isinstance(scheme, Code) for _, scheme in plan.chosen)
+
+
 def test_a_saved_plan_comes_back(tmp_path):
     plan = Allocation.make({"query": "msb:5.3:pruned", "key": "none", "value": "msb:3.3:lsb"})
     assert plan.text == "allocation:query=msb:5.3:pruned/value=msb:2x3:lsb"

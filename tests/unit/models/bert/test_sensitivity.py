@@ -63,6 +63,10 @@ def test_bad_files_are_refused(tmp_path, arrays, said):
 
 def test_what_is_no_file_of_arrays_is_refused(tmp_path):
     (tmp_path / "weights.npz").write_text("query: 1")
-    for name in ("weights.npz", "nowhere.npz"):
+    (tmp_path / "empty.npz").touch()
+    np.savez(tmp_path / "whole.npz", **GOOD)
+    whole = (tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    for name in ("weights.npz", "nowhere.npz", "empty.npz", "cut.npz"):
         with pytest.raises(ValueError, match=r"is no readable .npz file .*: write one with"):
             read_sensitivity(str(tmp_path / name), SCALES)
