@@ -62,7 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 2 bad input (one line on standard error), 130 interrupted, 143 terminated.
     """
     told: set[str] = set()
+    before = warnings.showwarning
     warnings.showwarning = lambda message, *_, **__: _warn(str(message), told)
+    try:
+        return _run(arguments)
+    finally:
+        warnings.showwarning = before  # the caller's, where there is one
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     keep_programs(os.environ)
     multiply_by_library(os.environ)
     quieten(os.environ)

@@ -20,12 +20,13 @@ TRAINING = 1024
 """Sentences to learn from, for those who want to train."""
 
 
-def lay_out(out: Path) -> None:
+def lay_out(out: str | Path) -> None:
     """Copy the demo's model to `out/model` and write its sentences to `out/data`.
 
     With these two every command can be tried without a network: `--model out/model --task sst2
     --data out/data --max-length 64`.
     """
+    out = Path(out)
     shutil.copytree(MODEL, out / "model", dirs_exist_ok=True)
     write_data(out / "data")
     write_data(out / "data", n=TRAINING, seed=2, split="train")

@@ -49,9 +49,10 @@ def words() -> list[str]:
     return sorted({word for phrase in phrases for word in phrase.split()})
 
 
-def write_data(folder: Path, n: int = 256, seed: int = 1, split: str = "validation") -> None:
+def write_data(folder: str | Path, n: int = 256, seed: int = 1, split: str = "validation") -> None:
     """Write `sst2/<split>.parquet` in the columns of the hub's GLUE."""
     sentences, labels = make_sentences(n, seed)
+    folder = Path(folder)
     (folder / "sst2").mkdir(parents=True, exist_ok=True)
     columns = {
         "sentence": sentences,

@@ -136,7 +136,7 @@ def with_zeros(params: Any, gates: Gates) -> Any:
     return with_leaves(params, written)
 
 
-def save_gates(directory: Path, params: Any, gates: Gates) -> None:
+def save_gates(directory: str | Path, params: Any, gates: Gates) -> None:
     """Write raw gates and the values under closed ones to `gates.safetensors`.
 
     Args:
@@ -152,11 +152,13 @@ def save_gates(directory: Path, params: Any, gates: Gates) -> None:
         row, column = (np.ascontiguousarray(side, np.float32) for side in sides)
         tensors[f"{name}.row"], tensors[f"{name}.column"] = row, column
         tensors[f"{name}.closed"] = np.asarray(kernel, np.float32)[~open_cells(row, column)]
-    with whole_file(directory / FILE) as out:
+    with whole_file(Path(directory) / FILE) as out:
         out.write(save(tensors))
 
 
-def load_gates(directory: Path, params: Any) -> tuple[Any, dict[str, dict[str, np.ndarray]] | None]:
+def load_gates(
+    directory: str | Path, params: Any
+) -> tuple[Any, dict[str, dict[str, np.ndarray]] | None]:
     """Load the gates of a model folder, and put the values under closed gates back.
 
     Args:
@@ -169,6 +171,7 @@ def load_gates(directory: Path, params: Any) -> tuple[Any, dict[str, dict[str, n
     Raises:
         ValueError: a file cut short or garbled, or one that does not fit the weights (named).
     """
+    directory = Path(directory)
     if not (directory / FILE).is_file():
         return params, None
     tensors = _read(directory / FILE)

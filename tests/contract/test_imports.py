@@ -1,6 +1,7 @@
 """Who may import whom (the contracts are in pyproject.toml), and who may not import JAX."""
 
 import builtins
+import inspect
 import re
 import symtable
 import tomllib
@@ -117,6 +118,16 @@ def test_light_modules_import_nothing_heavy(graph):
     light = [name for name in sorted(names) if not {name, name.split(".")[0]} & WITH_JAX]
     told = run_steps(IMPORT, [f"rerax.{name}".rstrip(".") for name in light])
     assert {name: heavy for name, (_, heavy) in zip(light, told, strict=True) if heavy} == {}
+
+
+def test_a_path_may_be_a_text_in_every_public_function():
+    import rerax
+
+    public = [getattr(rerax, name) for name in rerax.__all__ if name != "__version__"]
+    for function in filter(inspect.isfunction, public):
+        for its in inspect.signature(function).parameters.values():
+            said = str(its.annotation)
+            assert "Path" not in said or "str" in said, (function, its)
 
 
 def test_public_names_exist_and_are_documented(graph):

@@ -290,7 +290,7 @@ def _shape(config: BertConfig, kind: str) -> tuple[int, ...]:
 
 
 def save(
-    directory: str | Path, config: BertConfig, params: Any, *, source: Path | None = None
+    directory: str | Path, config: BertConfig, params: Any, *, source: str | Path | None = None
 ) -> None:
     """Write a Hugging Face directory (float32 safetensors, the family's own names).
 
@@ -324,8 +324,8 @@ def save(
         if kind in params.get("head", {}):
             put(name, params["head"][kind])
     for file in (*TOKENIZER_FILES, *BYTE_PAIR_FILES):
-        if source is not None and (source / file).is_file():
-            shutil.copyfile(source / file, directory / file)
+        if source is not None and (Path(source) / file).is_file():
+            shutil.copyfile(Path(source) / file, directory / file)
     text = json.dumps({**config.to_json(), "dtype": "float32"}, indent=2, sort_keys=True)
     for name, content in (
         (CONFIG, (text + "\n").encode()),

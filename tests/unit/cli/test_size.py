@@ -1,5 +1,7 @@
 """rerax size, and the rule by which sweeps stop; such sweeps are in tests/campaign."""
 
+import warnings
+
 import numpy as np
 import pytest
 from commands import refused
@@ -73,3 +75,9 @@ def test_settled_points_take_no_more_chips():
             seen.append(chips)
             chips = rule.next_look(spread * scores[:chips])
         assert seen == looks
+
+
+def test_the_callers_warnings_are_shown_as_before(capsys):
+    before = warnings.showwarning
+    asked(capsys, "--half-width", 0.01, "--sd", 0.05)
+    assert warnings.showwarning is before
