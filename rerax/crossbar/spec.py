@@ -11,6 +11,8 @@ SEMANTICS = 1
 ENCODINGS = ("offset", "twos_complement", "sign_magnitude", "differential")
 LAYOUTS = ("interleaved", "separate")
 BITS_PER_CELL = (1, 2, 4)
+LONGEST_LINE = 1 << 16
+"""Cells; above it a tile is a slip."""
 POLARITIES = ("plain", "alternate", "inverted")
 
 
@@ -71,6 +73,11 @@ class ChipSpec:
         if len(sizes) != 2 or any(not is_integer(n) or n < 1 for n in sizes):
             raise ValueError(
                 f"tile {self.tile!r} is not a size: give wordlines x bitlines, each >= 1"
+            )
+        if max(sizes) > LONGEST_LINE:
+            raise ValueError(
+                f"tile {sizes[0]}x{sizes[1]} is larger than any crossbar: give at most "
+                f"{LONGEST_LINE} wordlines and bitlines"
             )
         object.__setattr__(self, "polarity", self._resolved())
         check_real("misread", self.misread)

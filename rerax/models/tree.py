@@ -117,6 +117,11 @@ def program_tree(
         if isinstance(axes, np.bool_):
             axes = bool(axes)
         if axes is False or axes is None:
+            if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "USOMmV":
+                raise ValueError(
+                    f"{path} is an array of {leaf.dtype}, which JAX cannot hold: take it out of "
+                    "the tree"
+                )
             rest.append(leaf if is_array else None)
             places.append(Leaf(path, constant=None if is_array else leaf))
             continue

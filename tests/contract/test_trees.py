@@ -284,6 +284,9 @@ def test_other_bad_input_is_refused():
     np.testing.assert_array_equal(one, two)
     with pytest.raises(ValueError, match=r"allocation:d=closest names 'd', .*: use some of a, b"):
         rerax.program(weights, Hardware(protection="allocation:d=closest"), lambda *_: True)
+    texts = {**weights, "c": np.array(["one", "two"])}
+    with pytest.raises(ValueError, match="c is an array of <U3, which JAX cannot hold: take it"):
+        rerax.program(texts, Hardware(), lambda path, _: path != "c")
     for ids, said in (
         ({"a": ArrayId("a", (-1,))}, "whole numbers from 0 to 1073741823, or use rerax.path_id"),
         ({"a": ArrayId("a", (2**31,))}, "ids of 'a' has the numbers"),

@@ -52,6 +52,7 @@ def test_edge_tiles_are_cut():
         ({"bits": 1}, "outside 2..8"),
         ({"bits": 9}, "outside 2..8"),
         ({"bits": True}, "bits True is not a whole number"),
+        ({"tile": (1 << 17, 128)}, "tile 131072x128 is larger than any crossbar"),
         ({"bits_per_cell": 3}, "use 1, 2 or 4"),
         ({"layout": "spiral"}, "interleaved, separate"),
         ({"tile": (0, 128)}, "not a size"),
