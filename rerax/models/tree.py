@@ -117,7 +117,7 @@ def program_tree(
         if isinstance(axes, np.bool_):
             axes = bool(axes)
         if axes is False or axes is None:
-            if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "USOMmV":
+            if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "USOMm":
                 raise ValueError(
                     f"{path} is an array of {leaf.dtype}, which JAX cannot hold: take it out of "
                     "the tree"
