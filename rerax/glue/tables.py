@@ -36,9 +36,9 @@ def read_table(file: Path) -> pa.Table:
 
 def _read_text(file: Path, delimiter: str) -> pa.Table:
     how = pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    _check_quotes(file, delimiter)
     with file.open("rb") as stream:
         names = pa.csv.open_csv(stream, parse_options=how).schema.names
-    _check_quotes(file, delimiter)
     kinds = dict.fromkeys(names, pa.string())
     convert = pa.csv.ConvertOptions(column_types=kinds, strings_can_be_null=True, null_values=[""])
     table = pa.csv.read_csv(file, parse_options=how, convert_options=convert)

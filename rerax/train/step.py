@@ -15,6 +15,7 @@ from rerax.crossbar import keys
 from rerax.crossbar.quantise import rounded_inputs, rounded_weights
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.model import Bert, Product, float_product
+from rerax.models.bert.names import TIES
 from rerax.paths import kernels_named, with_leaves
 from rerax.pruning.budget import meet_budget, rank_units
 from rerax.pruning.masks import mask
@@ -64,7 +65,9 @@ class StepSetup:
 
     def gates(self, units: Units) -> dict[str, dict[str, Array]]:
         """Give the gates of every row and column."""
-        return expand(units, self.matrices, self.recipe.ties) if self.shapes else {}
+        own = TIES[self.recipe.tie]  # those of which there are units: none where gates stay
+        ties = {unit: sides for unit, sides in own.items() if unit in units}
+        return expand(units, self.matrices, ties) if self.shapes else {}
 
 
 def make_optimiser(recipe: Recipe) -> optax.GradientTransformation:
@@ -242,11 +245,11 @@ def freeze_closed(updates: Any, gates: Mapping[str, Mapping[str, Array]]) -> Any
 def rank_gates(setup: StepSetup, importance: Units) -> Units:
     """Give the units their first values, from what was measured while all gates were open."""
     recipe = setup.recipe
-    return rank_units(importance, dict(setup.shapes), recipe.scope, recipe.ties)
+    return rank_units(importance, dict(setup.shapes), recipe.scope, TIES[recipe.tie])
 
 
 @functools.partial(jax.jit, static_argnames="setup")
 def close_gates(setup: StepSetup, units: Units, to_free: Mapping[str, Int32[Array, ""]]) -> Units:
     """Close as many lines as free `to_free` weights of each budget."""
     recipe = setup.recipe
-    return meet_budget(units, to_free, dict(setup.shapes), recipe.scope, recipe.ties)
+    return meet_budget(units, to_free, dict(setup.shapes), recipe.scope, TIES[recipe.tie])

@@ -252,7 +252,7 @@ def test_gates_close_weights_and_are_reported(quick):
         (lambda a: a.update(chips=10**20), "is too many: give at most 10000000"),
         (lambda a: a.update(protection="duplicate:99999999999"), "an odd number from 3 to 99"),
         (lambda a: a.update(examples=[[2, 50, 3]] * 12), "beyond the vocabulary of 50"),
-        (lambda a: a.update(examples=[[2] * 41] * 12), "outside 4..40"),
+        (lambda a: a.update(examples=[[2] * 41] * 12), "has 41 tokens, the model has position"),
         (lambda a: a.update(task="mnli"), "has 2 outputs, mnli needs 3"),
         (lambda a: a.update(chips=0), "chips 0 is too few"),
         (lambda a: a.update(rates=[1.5]), "rate 1.5 is outside"),
