@@ -116,7 +116,8 @@ def workload_of(work: Path, task: str, model: str, seed: int, data: str, example
 def scores(rows: pd.DataFrame, curve: Curve) -> pd.DataFrame:
     """Scores of a curve under uniform faults: a line a rate, a column a chip.
 
-    Only chips that stand at all its rates; a rate at which fewer do than at most is left out.
+    Only chips that stand at all its rates, but for those at which fewer do than at the median rate:
+    these rates are left out.
     """
     found = rows_of_curve(rows, curve).pivot_table("score", "rate", "chip")
     chips = found.count(axis=1)

@@ -12,7 +12,7 @@ from rerax.campaign.grid import spread, with_realised_rates
 from rerax.campaign.manifest import known_request
 from rerax.campaign.point import Point
 from rerax.glue import data as glue
-from rerax.glue.label_order import check_override, label_order
+from rerax.glue.label_order import check_override, label_order, warn_of_f1
 from rerax.glue.selection import Selection
 from rerax.glue.tasks import Task, find_task
 from rerax.glue.tokenizer_fit import check_fit
@@ -216,8 +216,7 @@ def read_workload(
     directory = convert.locate(model)
     config = convert.read_config(directory)
     what = what.with_labels(chosen.labels or config.labels)
-    if not what.is_glue and "f1" in what.metrics:
-        warnings.warn(f"{task} of {name} is the F1 of label {what.labels[1]!r}", stacklevel=2)
+    warn_of_f1(what, f"{task} of {name}")
     order, warning = label_order(what, config.labels, chosen.labels)
     if warning:
         warnings.warn(warning, stacklevel=2)

@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Float32, Int8
 
-from rerax.values import is_integer, shown
+from rerax.crossbar.spec import check_bits
 
 
 def quantise(
@@ -40,8 +40,7 @@ def quantise(
         >>> codes.ravel().tolist(), round(float(scale[0]), 6)
         ([127, -64], 0.007874)
     """
-    if not is_integer(bits) or not 2 <= bits <= 8:
-        raise ValueError(f"bits {shown(bits)} is outside 2..8: give a whole number from 2 to 8")
+    check_bits(bits)
     q = 2 ** (bits - 1) - 1
     kept = np.asarray(weights, np.float64)
     if open_cells is not None:

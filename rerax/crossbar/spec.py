@@ -16,6 +16,13 @@ LONGEST_LINE = 1 << 16
 POLARITIES = ("plain", "alternate", "inverted")
 
 
+def check_bits(bits: int) -> None:
+    """Refuse a width of codes that there is not."""
+    check_integer("bits", bits)
+    if not 2 <= bits <= 8:
+        raise ValueError(f"bits {bits!r} is outside 2..8: give a whole number from 2 to 8")
+
+
 @dataclass(frozen=True)
 class ChipSpec:
     """How a b-bit code is laid into the cells of a crossbar.
@@ -60,9 +67,7 @@ class ChipSpec:
     def __post_init__(self) -> None:
         if self.encoding not in ENCODINGS:
             raise ValueError(f"unknown encoding {self.encoding!r}: use one of {_list(ENCODINGS)}")
-        check_integer("bits", self.bits)
-        if not 2 <= self.bits <= 8:
-            raise ValueError(f"bits {self.bits!r} is outside 2..8: give a whole number from 2 to 8")
+        check_bits(self.bits)
         if not is_integer(self.bits_per_cell) or self.bits_per_cell not in BITS_PER_CELL:
             raise ValueError(
                 f"bits per cell {self.bits_per_cell!r} is not supported: use 1, 2 or 4"

@@ -40,6 +40,15 @@ def check_tokens(examples: Examples, config: BertConfig, whose: str = "the model
             f"--max-length {config.positions}, or a model with more"
         )
     check_ids(examples.ids, config.vocab_size)
+    check_segments(examples, config, whose)
+
+
+def check_segments(examples: Examples, config: BertConfig, whose: str = "the model") -> None:
+    """Refuse segment ids beyond the model's.
+
+    Raises:
+        ValueError: which.
+    """
     most = max(int(row.max(initial=0)) for row in examples.types)
     if config.family.segments and most >= config.type_vocab_size:
         raise ValueError(

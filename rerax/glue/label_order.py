@@ -1,6 +1,7 @@
 """Which label each output of a model means: by its name, and by a look at its answers. No JAX."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import permutations
 
@@ -33,6 +34,12 @@ def named_order(task: Task, names: Sequence[str]) -> tuple[int, ...] | None:
     known = {plain_name(name): i for i, name in enumerate(task.labels)}
     given = list(map(plain_name, names))
     return tuple(known[name] for name in given) if sorted(given) == sorted(known) else None
+
+
+def warn_of_f1(task: Task, named: str) -> None:
+    """Say which label a task of one's own has the F1 of, where it has one."""
+    if not task.is_glue and "f1" in task.metrics:
+        warnings.warn(f"{named} is the F1 of label {task.labels[1]!r}", stacklevel=3)
 
 
 def label_order(

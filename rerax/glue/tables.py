@@ -9,6 +9,10 @@ import pyarrow.json
 import pyarrow.parquet
 
 FORMATS = (".parquet", ".csv", ".tsv", ".jsonl")
+HOW_TO_QUOTE = (
+    "double the quotes of values that begin with one, and put such values in quotes, or write "
+    "JSON lines"
+)
 
 
 def read_table(file: Path) -> pa.Table:
@@ -47,12 +51,6 @@ def _read_text(file: Path, delimiter: str) -> pa.Table:
     return table
 
 
-HOW_TO_QUOTE = (
-    "double the quotes of values that begin with one, and put such values in quotes, or write "
-    "JSON lines"
-)
-
-
 def _check_quotes(file: Path, delimiter: str) -> None:
     """Refuse a file in which a quote is never closed, or text stands behind one that is.
 
@@ -61,19 +59,17 @@ def _check_quotes(file: Path, delimiter: str) -> None:
     Raises:
         ValueError: the line up to which the row was read.
     """
-    most = csv.field_size_limit(2**31 - 1)
+    most, line = csv.field_size_limit(2**31 - 1), 1
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             rows = csv.reader(stream, delimiter=delimiter, strict=True)
-            line = 1
-            try:
-                for _ in rows:
-                    line = rows.line_num + 1
-            except csv.Error:
-                raise ValueError(
-                    f"{file}: the row from line {line} on has a quote that is never closed, or "
-                    f"text behind one that is: {HOW_TO_QUOTE}"
-                ) from None
+            for _ in rows:
+                line = rows.line_num + 1
+    except csv.Error:
+        raise ValueError(
+            f"{file}: the row from line {line} on has a quote that is never closed, or text behind "
+            f"one that is: {HOW_TO_QUOTE}"
+        ) from None
     finally:
         csv.field_size_limit(most)
 

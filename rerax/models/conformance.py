@@ -111,7 +111,8 @@ def check_protection(scheme: Protection, spec: ChipSpec) -> None:
             f"knows of {type(scheme).__name__} is {scheme.knows!r}: give one of "
             f"{', '.join(map(repr, KNOWLEDGE))}"
         )
-    own, decided = type(scheme), isinstance(getattr(type(scheme), "knows", None), property)
+    own = type(scheme)
+    decided = isinstance(own.knows, property)  # by what the object is made of, as ours do
     overrides = own.write is not Protection.write
     if overrides and scheme.knows != "map at writing" and not decided:
         raise ValueError(

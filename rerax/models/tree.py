@@ -254,22 +254,16 @@ def _check_crossbars(crossbars: dict[str, Crossbar], gated: Mapping[str, Any]) -
     outside = [path for path in gated if path not in crossbars]
     if outside:
         raise ValueError(f"{outside[0]} has gates and is not on crossbars: let select take it")
-    known: dict[Any, str] = {}
+    known: dict[Any, str] = {}  # by numbers and by names
     for path, crossbar in crossbars.items():
-        other = known.setdefault(crossbar.array.numbers, path)
-        if other != path:
-            raise ValueError(
-                f"{other} and {path} have one identity {crossbar.array.name!r}, so the same cells "
-                "would be stuck in both: give each its own"
-            )
-    named: dict[str, str] = {}
-    for path, crossbar in crossbars.items():
-        other = named.setdefault(crossbar.array.name, path)
-        if other != path:
-            raise ValueError(
-                f"{other} and {path} are both called {crossbar.array.name!r}, so no fault mask "
-                "could tell them apart: give each its own name"
-            )
+        numbers, name = crossbar.array.numbers, crossbar.array.name
+        for mark, said in (
+            (numbers, f"have one identity {name!r}, so the same cells would be stuck in both"),
+            (name, f"are both called {name!r}, so no fault mask could tell them apart"),
+        ):
+            other = known.setdefault(mark, path)
+            if other != path:
+                raise ValueError(f"{other} and {path} {said}: give each its own")
 
 
 def read(

@@ -15,8 +15,8 @@ import numpy as np
 
 from rerax.crossbar import keys
 from rerax.glue import data as glue
-from rerax.glue.checks import check_tokens
-from rerax.glue.label_order import label_order, named_order
+from rerax.glue.checks import check_segments, check_tokens
+from rerax.glue.label_order import label_order, named_order, warn_of_f1
 from rerax.glue.selection import Selection
 from rerax.glue.tasks import Task, plain_name
 from rerax.glue.tokenizer_fit import PROBE, check_fit
@@ -117,12 +117,11 @@ def read_training_inputs(
 
     train_tokens, dev_tokens = tokens(train), tokens(dev)
     for examples in (train_tokens, dev_tokens):
-        check_tokens(examples, config)
+        check_segments(examples, config)
     if teacher is not None and taught_by is not None:
         check_fit(directory, tokenizer, taught_by[0].config, teacher)
         _check_teacher_reads(teacher, taught_by[0].config, tokenizer, train_tokens)
-    if not what.is_glue and "f1" in what.metrics:
-        warnings.warn(f"{task} is the F1 of label {what.labels[1]!r}", stacklevel=2)
+    warn_of_f1(what, task)
     identity = {
         **chosen.to_json(),
         "model": files_hash(directory),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rerax.models.bert.folder import Model
-from rerax.models.bert.names import SECTION, gated_shapes
+from rerax.models.bert.names import SECTION, TIES, gated_shapes
 from rerax.pruning.budget import weights_to_free
 from rerax.pruning.gates import Gates, freed_weights, open_gates
 from rerax.pruning.ties import Units, units_of
@@ -73,7 +73,8 @@ def first_units(recipe: Recipe, model: Model) -> Units:
     if not shapes:
         return {}
     given = model.gates or open_gates(shapes)
-    return units_of({name: given[name] for name in shapes}, recipe.ties)
+    tie = "none" if recipe.sparsity is None else recipe.tie  # gates that stay are not tied anew
+    return units_of({name: given[name] for name in shapes}, TIES[tie])
 
 
 def _freed_by(gates: Gates | None, budgets: Mapping[str, int]) -> dict[str, int]:

@@ -1,7 +1,6 @@
 """What a training run does: every choice that its result depends on. No JAX here."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -166,11 +165,6 @@ class Recipe:
         """Give the fields as plain JSON values."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         return {**plain, "gates": list(self.gates)}
-
-    @property
-    def ties(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
-        """Sides that share a gate: none where gates stay as they are."""
-        return TIES["none" if self.sparsity is None else self.tie]
 
     @property
     def observe_steps(self) -> int:
