@@ -17,7 +17,7 @@ from paths import HELPERS, ROOT
 
 from rerax.cli import main
 from rerax.models.bert.folder import Model, save_model
-from rerax.models.bert.names import gated_shapes
+from rerax.models.bert.names import TIES, gated_shapes
 from rerax.pruning.gates import open_gates
 
 EXPERIMENTS = ROOT / "experiments"
@@ -84,10 +84,11 @@ PRUNED = {"line_faults", "protection_cost"}
 
 
 def closed(params, sparsity):
-    """Gates that free a share of every encoder matrix: as many of the first rows."""
-    gates = open_gates(gated_shapes(params, ("encoder",)))
-    for gate in gates.values():
-        gate["row"][:, : math.ceil(sparsity * gate["row"].shape[-1])] = -1.0
+    """Gates that free a share of every matrix: first rows, or columns where rows are tied."""
+    gates, tied = open_gates(gated_shapes(params, ("encoder",))), set().union(*TIES["all"].values())
+    for matrix, gate in gates.items():
+        lines = gate["column" if (matrix, "row") in tied else "row"]
+        lines[:, : math.ceil(sparsity * lines.shape[-1])] = -1.0
     return gates
 
 
