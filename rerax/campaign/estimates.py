@@ -17,7 +17,7 @@ DIFFERENCE = "difference"
 
 
 def changed(
-    workload: Workload, clean: Bool[np.ndarray, "E"], outcome: SampledOutcome
+    workload: Workload, clean: Bool[np.ndarray, " E"], outcome: SampledOutcome
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Give, chip by chip, its examples, its answers, and how each differs from the clean chip's.
 
@@ -35,7 +35,7 @@ def changed(
 def estimated_scores(
     workload: Workload,
     table: SampleTable,
-    clean: Bool[np.ndarray, "E"],
+    clean: Bool[np.ndarray, " E"],
     outcomes: Sequence[SampledOutcome],
 ) -> dict[str, Any]:
     """Estimate each chip's scores (`stats.inclusion.estimate`), as columns of its row.

@@ -45,7 +45,7 @@ class SampleTable:
         """What a point and its rows say of it: size and hash."""
         return f"{self.size}:{digest(self.content)[:16]}"
 
-    def by_example(self) -> Float[np.ndarray, "E"]:
+    def by_example(self) -> Float[np.ndarray, " E"]:
         """The chance of each example."""
         found = np.zeros(len(self.margins))
         for width, rows in self.rows.items():
@@ -76,7 +76,7 @@ class SampleTable:
 
 
 def make_table(
-    margins: Float[np.ndarray, "E"],
+    margins: Float[np.ndarray, " E"],
     changes: Float[np.ndarray, "chips E"],
     tokens: Sequence[int],
     size: int | str,

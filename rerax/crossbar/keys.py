@@ -101,7 +101,7 @@ def array_key(
     chip_key: Key[Array, ""],
     array: ArrayId,
     layer: int | UInt32[AnyArray, ""],
-    numbers: UInt32[Array, "k"] | None = None,
+    numbers: UInt32[Array, " k"] | None = None,
 ) -> Key[Array, ""]:
     """Derive the key of a matrix's base array in a layer (0 where it is not stacked).
 

@@ -17,7 +17,7 @@ Counter = list[Array]
 
 @jax.jit
 def majority_vote(
-    images: UInt[Array, "k *shape"], stuck: UInt[Array, "k *shape"] | None = None
+    images: UInt[Array, " k *shape"], stuck: UInt[Array, " k *shape"] | None = None
 ) -> UInt[Array, "*shape"]:
     """Vote bitwise by majority over k images of each word.
 
@@ -69,10 +69,10 @@ def msb_encode(words: UInt[Array, "*shape"], bits: int, msbs: int) -> UInt[Array
 
 def msb_decode(
     words: UInt[Array, "*shape"],
-    copies: UInt[Array, "n *shape"],
+    copies: UInt[Array, " n *shape"],
     bits: int,
     msbs: int,
-    stuck: tuple[UInt[Array, "*shape"], UInt[Array, "n *shape"]] | None = None,
+    stuck: tuple[UInt[Array, "*shape"], UInt[Array, " n *shape"]] | None = None,
 ) -> UInt[Array, "*shape"]:
     """Vote the `msbs` top bits of words with their copies; see `msb_encode`.
 

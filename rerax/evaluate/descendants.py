@@ -26,7 +26,7 @@ MOST_STAGES = 24
 """Rates that a descent may have."""
 
 
-def keep_limits(rates: Sequence[float]) -> UInt32[np.ndarray, "K"]:
+def keep_limits(rates: Sequence[float]) -> UInt32[np.ndarray, " K"]:
     """Compute, for each rate and the next lower one, up to which hash a point is kept.
 
     Args:

@@ -179,7 +179,7 @@ def to_device(batches: Batches, shards: int = 1) -> tuple[Shard, ...]:
     return tuple(cut)
 
 
-def device_bucket(bucket: Bucket, part: Int[np.ndarray, "b"], room: int) -> DeviceBucket:
+def device_bucket(bucket: Bucket, part: Int[np.ndarray, " b"], room: int) -> DeviceBucket:
     """Put some batches of a bucket on the device, with room for so many."""
 
     def put(array: Int32[np.ndarray, "n ..."]) -> Array:

@@ -53,9 +53,9 @@ class RowTable:
     positions: Int32[Array, "R1 T"]
     sentence: Int32[Array, "R1 T"]
     first: Int32[Array, "R1 S"]
-    lead: UInt32[Array, "R"]
-    chance: UInt32[Array, "R"]
-    before: UInt32[Array, "R"]
+    lead: UInt32[Array, " R"]
+    chance: UInt32[Array, " R"]
+    before: UInt32[Array, " R"]
     height: int = dataclasses.field(metadata={"static": True})
     room: int = dataclasses.field(metadata={"static": True})
 
@@ -70,7 +70,7 @@ class DrawnRows(NamedTuple):
     """
 
     bucket: DeviceBucket
-    row: Int32[Array, "n"]
+    row: Int32[Array, " n"]
     drawn: Int32[Array, ""]
 
 
@@ -148,7 +148,7 @@ class SampledOutcome(NamedTuple):
         counts: faulty cells of each chip, int64 [chips].
     """
 
-    examples: list[Int[np.ndarray, "m"]]
+    examples: list[Int[np.ndarray, " m"]]
     logits: list[Float[np.ndarray, "m N"]]
     counts: Counts
 

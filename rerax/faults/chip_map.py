@@ -168,7 +168,7 @@ def check_map(chips: ChipMap, shapes: Shapes, spec: ChipSpec, others: Collection
 
 
 def check_levels(
-    chips: ChipMap, cells: Int[np.ndarray, "N"], highest: Int[np.ndarray, "N"]
+    chips: ChipMap, cells: Int[np.ndarray, " N"], highest: Int[np.ndarray, " N"]
 ) -> None:
     """Refuse levels that cells do not have.
 

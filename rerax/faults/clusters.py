@@ -65,7 +65,7 @@ class Clusters(NamedTuple):
         return self.ratio <= 1 + DEVIATIONS * self.deviation
 
 
-def tile_moments(stuck: Int[np.ndarray, "T"], cells: Int[np.ndarray, "T"]) -> TileMoments | None:
+def tile_moments(stuck: Int[np.ndarray, " T"], cells: Int[np.ndarray, " T"]) -> TileMoments | None:
     """Compute the moments of a chip's tiles; None where they are too few to tell anything.
 
     Args:

@@ -84,7 +84,7 @@ def highest_levels(chips: ChipMap, shapes: Shapes | None, spec: ChipSpec) -> np.
 
 
 def summarise_map(
-    chips: ChipMap, highest: Int[np.ndarray, "E"], extents: Extents, tile: tuple[int, int]
+    chips: ChipMap, highest: Int[np.ndarray, " E"], extents: Extents, tile: tuple[int, int]
 ) -> MapSummary:
     """Count what is in a map.
 
@@ -164,7 +164,7 @@ class _Tiles:
         return np.stack([tile, tile * rows + wordline % rows, tile * columns + bitline % columns])
 
 
-def _look(places: Int[np.ndarray, "3 E"], state: Int[np.ndarray, "E"], tiles: _Tiles) -> tuple:
+def _look(places: Int[np.ndarray, "3 E"], state: Int[np.ndarray, " E"], tiles: _Tiles) -> tuple:
     """Count on one chip the stuck cells and lines by polarity, whole tiles, and the moments."""
     tile, cells = places[0], tiles.cells
     in_tile = np.bincount(tile, minlength=len(cells))
@@ -183,10 +183,10 @@ def _look(places: Int[np.ndarray, "3 E"], state: Int[np.ndarray, "E"], tiles: _T
 
 
 def _whole_lines(
-    line: Int[np.ndarray, "E"],
-    length: Int[np.ndarray, "E"],
-    state: Int[np.ndarray, "E"],
-    looked_at: Bool[np.ndarray, "E"],
+    line: Int[np.ndarray, " E"],
+    length: Int[np.ndarray, " E"],
+    state: Int[np.ndarray, " E"],
+    looked_at: Bool[np.ndarray, " E"],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the cells on wholly stuck segments, and count such segments by polarity."""
     _, first, of_cell, counts = np.unique(

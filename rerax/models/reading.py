@@ -92,7 +92,7 @@ def read_codes(
     chip: Chip,
     faults: Faults,
     hardware: Hardware,
-    numbers: UInt32[Array, "k"] | None = None,
+    numbers: UInt32[Array, " k"] | None = None,
 ) -> tuple[Int8[Array, "R C"], Counts]:
     """Read the codes of one matrix of one chip.
 

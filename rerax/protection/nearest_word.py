@@ -22,11 +22,11 @@ Word = UInt8[Array, "*shape"]
 
 
 def nearest_word(
-    words: UInt8[Array, "G *shape"],
-    stuck: UInt8[Array, "G *shape"],
-    held: UInt8[Array, "G *shape"],
+    words: UInt8[Array, " G *shape"],
+    stuck: UInt8[Array, " G *shape"],
+    held: UInt8[Array, " G *shape"],
     spec: ChipSpec,
-) -> UInt8[Array, "G *shape"]:
+) -> UInt8[Array, " G *shape"]:
     """Find the words nearest to wanted ones among those that stuck cells allow.
 
     Args:
@@ -53,8 +53,10 @@ def nearest_word(
 
 
 def as_read(
-    words: UInt8[Array, "G *shape"], stuck: UInt8[Array, "G *shape"], held: UInt8[Array, "G *shape"]
-) -> UInt8[Array, "G *shape"]:
+    words: UInt8[Array, " G *shape"],
+    stuck: UInt8[Array, " G *shape"],
+    held: UInt8[Array, " G *shape"],
+) -> UInt8[Array, " G *shape"]:
     """Read words that were written as they are."""
     return (words & ~stuck) | (held & stuck)
 
@@ -71,7 +73,7 @@ def squared_errors(
     return jnp.where(counts, off**2, 0)
 
 
-def negated(words: UInt8[Array, "G *shape"], spec: ChipSpec) -> UInt8[Array, "G *shape"]:
+def negated(words: UInt8[Array, " G *shape"], spec: ChipSpec) -> UInt8[Array, " G *shape"]:
     """Give the words of the negative codes; that of -2^(b-1), which has none, is 2^(b-1) - 1."""
     half = jnp.uint8(1 << (spec.bits - 1))
     if spec.encoding == "differential":
@@ -150,7 +152,11 @@ def _nearest_magnitude(words: Word, stuck: Word, held: Word, half: int) -> Word:
 
 
 def _nearest_difference(
-    plus: Word, minus: Word, stuck: UInt8[Array, "2 *shape"], held: UInt8[Array, "2 *shape"], n: int
+    plus: Word,
+    minus: Word,
+    stuck: UInt8[Array, " 2 *shape"],
+    held: UInt8[Array, " 2 *shape"],
+    n: int,
 ) -> tuple[Word, Word]:
     """Find the pair of nearest difference, by digits -1, 0 and 1 from the top.
 
@@ -226,7 +232,7 @@ def _nearer(best: _Found, can: Array, apart: Array, plus: Word, minus: Word, end
 
 
 def _digits(
-    stuck: UInt8[Array, "2 *shape"], held: UInt8[Array, "2 *shape"], i: Int16[Array, ""]
+    stuck: UInt8[Array, " 2 *shape"], held: UInt8[Array, " 2 *shape"], i: Int16[Array, ""]
 ) -> tuple[tuple[Array, Word, Word], ...]:
     """Say for -1, 0 and 1 whether bit i of both words can give it, and by which bits."""
     bit = jnp.uint8(1) << i.astype(jnp.uint8)
@@ -243,7 +249,7 @@ def _digits(
 
 
 def _ends(
-    stuck: UInt8[Array, "2 *shape"], held: UInt8[Array, "2 *shape"], i: Int16[Array, ""]
+    stuck: UInt8[Array, " 2 *shape"], held: UInt8[Array, " 2 *shape"], i: Int16[Array, ""]
 ) -> tuple[_End, _End]:
     """Compute the least and the largest difference of the bits below i."""
     below = (jnp.uint8(1) << i.astype(jnp.uint8)) - jnp.uint8(1)

@@ -95,7 +95,7 @@ def _normal(x: Float[np.ndarray, "*shape"], variance: float) -> Float[np.ndarray
 
 
 def yield_sequence(
-    passed: Bool[np.ndarray, "chips"], level: float = 0.95
+    passed: Bool[np.ndarray, " chips"], level: float = 0.95
 ) -> Float[np.ndarray, "chips 2"]:
     """Compute intervals of a yield after each chip, all of which hold with the given probability.
 

@@ -16,10 +16,10 @@ FEWEST = 32
 
 
 def flip_chances(
-    margins: Float[np.ndarray, "E"],
-    flips: Int[np.ndarray, "E"],
-    chips: int | Int[np.ndarray, "E"],
-) -> Float[np.ndarray, "E"]:
+    margins: Float[np.ndarray, " E"],
+    flips: Int[np.ndarray, " E"],
+    chips: int | Int[np.ndarray, " E"],
+) -> Float[np.ndarray, " E"]:
     """Estimate how probably a chip answers each example otherwise than the clean chip.
 
     A curve that falls with the clean margin, fitted to pilot chips (isotonic regression), and the
@@ -44,11 +44,11 @@ def flip_chances(
 
 
 def inclusion_chances(
-    flips: Float[np.ndarray, "R"],
-    cost: Float[np.ndarray, "R"],
-    examples: Float[np.ndarray, "R"],
+    flips: Float[np.ndarray, " R"],
+    cost: Float[np.ndarray, " R"],
+    examples: Float[np.ndarray, " R"],
     size: float,
-) -> Float[np.ndarray, "R"]:
+) -> Float[np.ndarray, " R"]:
     """Choose chances of rows of examples that give the least variance at their cost.
 
     They are proportional to sqrt(flips / cost) and 1 at most (Neyman's allocation).
@@ -71,7 +71,7 @@ def inclusion_chances(
 
 
 def best_size(
-    flips: Float[np.ndarray, "E"], changes: Float[np.ndarray, "chips E"], tokens: float
+    flips: Float[np.ndarray, " E"], changes: Float[np.ndarray, "chips E"], tokens: float
 ) -> int:
     """Choose how many examples a chip should answer, for the narrowest interval of a mean.
 
@@ -91,7 +91,7 @@ def best_size(
     return int(min(max(wanted, FEWEST), max(1, len(flips) // 2)))
 
 
-def estimate(clean: float, changes: Float[np.ndarray, "m"], chances: Float[np.ndarray, "m"],
+def estimate(clean: float, changes: Float[np.ndarray, " m"], chances: Float[np.ndarray, " m"],
              examples: int) -> float:  # fmt: skip
     """Estimate a chip's score from the examples that it has drawn, without bias.
 

@@ -35,8 +35,8 @@ class Batch(NamedTuple):
     ids: Int32[np.ndarray, "B T"]
     types: Int32[np.ndarray, "B T"]
     mask: Bool[np.ndarray, "B T"]
-    labels: Int32[np.ndarray, "B"] | Float32[np.ndarray, "B"]
-    weight: Float32[np.ndarray, "B"]
+    labels: Int32[np.ndarray, " B"] | Float32[np.ndarray, " B"]
+    weight: Float32[np.ndarray, " B"]
     teacher_logits: Float32[np.ndarray, "B N"]
 
 

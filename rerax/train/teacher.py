@@ -51,14 +51,14 @@ class Teacher:
     place: Int[np.ndarray, "E 2"]
     outputs: Sequence[int]
     computed: Float32[np.ndarray, "E N"]
-    is_computed: Bool[np.ndarray, "E"]
+    is_computed: Bool[np.ndarray, " E"]
 
     @classmethod
     def make(
         cls,
         model: Model,
         examples: Examples,
-        seen: Int[np.ndarray, "E"],
+        seen: Int[np.ndarray, " E"],
         outputs: Sequence[int],
     ) -> "Teacher":
         """Make a teacher that has computed nothing yet.
@@ -88,7 +88,7 @@ class Teacher:
         )
 
     def logits(
-        self, chosen: Int[np.ndarray, "B"], before_dispatch: Callable[[], None]
+        self, chosen: Int[np.ndarray, " B"], before_dispatch: Callable[[], None]
     ) -> Float32[np.ndarray, "B N"]:
         """Give the logits of some sentences, in the student's order of outputs.
 
@@ -101,7 +101,7 @@ class Teacher:
             self._compute(new)
         return self.computed[chosen][:, list(self.outputs)]
 
-    def _compute(self, new: Int[np.ndarray, "B"]) -> None:
+    def _compute(self, new: Int[np.ndarray, " B"]) -> None:
         """Compute the batches of some sentences, as many as one dispatch takes."""
         bucket, batch = self.place[new].T
         picked = [
@@ -127,7 +127,7 @@ class Teacher:
 def teacher_logits(
     teacher: tuple[Model, tuple[int, ...]] | None,
     examples: Examples,
-    seen: Int[np.ndarray, "E"],
+    seen: Int[np.ndarray, " E"],
     order: Sequence[int],
     before_dispatch: Callable[[], None],
 ) -> Callable[[np.ndarray], np.ndarray]:

@@ -168,7 +168,7 @@ def sample(
 
 
 def _kept(
-    thinning: Thinning, key: Key[Array, ""], interval: Int32[Array, "n"], point: Array
+    thinning: Thinning, key: Key[Array, ""], interval: Int32[Array, " n"], point: Array
 ) -> Array:
     """Tell which points a descendant keeps: those that it and all before it have kept."""
 
@@ -207,7 +207,7 @@ def scale(word: UInt32[Array, "*shape"], n: int) -> UInt32[Array, "*shape"]:
     return high * n_high + (middle >> 16) + (carry >> 16)
 
 
-def point_counts(key: UInt32[Array, "2"], cells: int) -> Int32[Array, "K"]:
+def point_counts(key: UInt32[Array, "2"], cells: int) -> Int32[Array, " K"]:
     """Draw the number of points in each hazard interval: the smallest n with u < P(N <= n).
 
     By binary search in the table of the law (`poisson_table`), u being 64 random bits.

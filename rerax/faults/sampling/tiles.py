@@ -35,10 +35,10 @@ class TileLimits(NamedTuple):
         above_limit: and there a cell is stuck when its hash is <= this.
     """
 
-    begun: Int32[np.ndarray, "Q"] | Int32[Array, "Q"]
-    limit: UInt32[np.ndarray, "Q"] | UInt32[Array, "Q"]
-    above: Bool[np.ndarray, "Q"] | Bool[Array, "Q"]
-    above_limit: UInt32[np.ndarray, "Q"] | UInt32[Array, "Q"]
+    begun: Int32[np.ndarray, " Q"] | Int32[Array, " Q"]
+    limit: UInt32[np.ndarray, " Q"] | UInt32[Array, " Q"]
+    above: Bool[np.ndarray, " Q"] | Bool[Array, " Q"]
+    above_limit: UInt32[np.ndarray, " Q"] | UInt32[Array, " Q"]
 
 
 @dataclass(frozen=True)
