@@ -174,9 +174,11 @@ def zero_cells() -> Quoted:
             found[f"{task} kinds"] = borne.lines_markdown(one["lines"])
         for name, key in {**HEADLINES, **BARE}.items():
             for what in ("rate_2",) if name in BARE else ("T_1", "T_2", "rate_2"):
-                numbers = by.get(key, {}).get(what, [None])
+                numbers = by.get(key, {}).get(what) or [None]
                 if None not in numbers:
                     found[f"{task} {name} {what}"] = numbers
+                elif numbers[0]:
+                    found[f"{task} {name} {what}"] = borne.span(numbers, ".1f")
     return found
 
 

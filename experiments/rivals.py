@@ -36,6 +36,7 @@ from zero_cells import (
     TASKS,
     Curve,
     dense_score,
+    ends,
     fold,
     line_of,
     measure,
@@ -351,7 +352,7 @@ def ranked(
                     tolerated(f, one["dense_float_score"], one["score_at_rate_0"], LOSSES[-1])
                     for f, one in ((frame, line), (of_vote, vote))
                 )
-                line["over_vote"] = ratio_with_interval(above, below)
+                line["over_vote"] = ratio_with_interval(above, below, (ends(frame), ends(of_vote)))
     return sorted((line for line, _ in entries), key=lambda line: -_or_most(line["rate_2"][0]))
 
 

@@ -225,6 +225,11 @@ def tolerated(score: pd.DataFrame, start: float, zero: float, loss: float) -> np
     return tolerated_rates(score.index.to_numpy(), score.to_numpy(), start, zero, loss)
 
 
+def ends(score: pd.DataFrame) -> tuple[float, float]:
+    """The lowest and the highest rate of a curve."""
+    return float(score.index[0]), float(score.index[-1])
+
+
 def line_of(
     task: str,
     curve: Curve,
@@ -262,7 +267,7 @@ def line_of(
     if base is not None and len(shared):
         for k, loss in enumerate(LOSSES, 1):
             above, below = (tolerated(s[shared], clean, clean, loss) for s in (score, base))
-            line[f"T_{k}"] = ratio_with_interval(above, below)
+            line[f"T_{k}"] = ratio_with_interval(above, below, (ends(score), ends(base)))
     return line
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from rerax.crossbar.spec import ChipSpec
 from rerax.report.summary import SERIES_SETTINGS, PointSummary, series_key
-from rerax.stats.tolerated import Ends, ratio_with_interval, tolerated_rates, with_interval
+from rerax.stats.tolerated import Ends, Range, ratio_with_interval, tolerated_rates, with_interval
 
 BOARD_SETTINGS = ("task", "fault", "sa1_share", "sampled")
 """Settings that tell boards apart."""
@@ -158,9 +158,14 @@ class _Curve:
         rates = np.array([point.rate for point in self.points])
         return tolerated_rates(rates, scores, reference, self.clean, budget)
 
+    @property
+    def range(self) -> Range:
+        """The lowest and the highest rate that was run."""
+        return self.points[0].rate, self.points[-1].rate
+
     def is_inside(self, rate: float) -> bool:
         """Whether a rate lies among those that were run."""
-        return self.points[0].rate <= rate <= self.points[-1].rate
+        return self.range[0] <= rate <= self.range[1]
 
     def standing(self, reference: float, budget: float, base: "_Curve | None") -> Standing:
         """Say what the series bears, and how much more than plain unprotected chips do."""
@@ -176,7 +181,7 @@ class _Curve:
             above = self.tolerated(common, self.clean, budget)
             below = base.tolerated(common, base.clean, budget)
             if self.is_inside(float(above[0])) and base.is_inside(float(below[0])):
-                ratio = ratio_with_interval(above, below)
+                ratio = ratio_with_interval(above, below, (self.range, base.range))
         return Standing(
             self.points,
             (value, low, high) if many else (value, None, None),

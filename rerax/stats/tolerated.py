@@ -94,6 +94,9 @@ def tolerated_rates(
     return np.nan_to_num(np.array(found), nan=np.inf)
 
 
+Range = tuple[float, float]
+"""The lowest and the highest rate that was run."""
+
 Ends = tuple[float | None, float | None, float | None]
 """An estimate and its 95 % interval; None where it is beyond the rates that were run."""
 
@@ -108,19 +111,37 @@ def with_interval(
 
 
 def ratio_with_interval(
-    above: Float[np.ndarray, " draws_and_one"], below: Float[np.ndarray, " draws_and_one"]
+    above: Float[np.ndarray, " draws_and_one"],
+    below: Float[np.ndarray, " draws_and_one"],
+    tried: tuple[Range, Range] = ((0.0, math.inf), (0.0, math.inf)),
 ) -> Ends:
     """Give the ratio of two rates that were found on the same chips.
 
-    Where the lower one is infinite the ratio is small, and by how much is not known: such draws
-    count as 0, and an end of the interval that they decide is None. Where both are, nothing is
-    known: they count as 0 for the lower end and as infinite for the upper one. None, too, is the
-    ratio where the estimate itself is one.
+    Of a rate beyond those that were run only a bound is known, so that each end of the interval
+    takes the least or the most that it may be, and is None where that is 0 or infinite. So is the
+    ratio where one of the two rates of all chips lies beyond those that were run.
+
+    Args:
+        above: the one rate (`tolerated_rates`); infinite beyond the highest that was run.
+        below: the other, of the same draws.
+        tried: the lowest and the highest rate that was run of either; what lies below the lowest
+            is a guess.
     """
     if not np.isfinite(below[0]) or not below[0]:
         return None, None, None
+    (least_above, most_above), (least_below, most_below) = map(_bounds, (above, below), tried)
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = above / below
-    value, low, _ = with_interval(np.nan_to_num(ratio, nan=0.0, posinf=np.inf))
-    high = with_interval(np.nan_to_num(ratio, nan=np.inf, posinf=np.inf))[2]
+        least, most = least_above / most_below, most_above / least_below
+    guess = least_above[0] != most_above[0] or least_below[0] != most_below[0]
+    value = None if guess or not np.isfinite(above[0]) else float(above[0] / below[0])
+    low = with_interval(np.nan_to_num(least, nan=0.0, posinf=np.inf))[1]
+    high = with_interval(np.nan_to_num(most, nan=np.inf, posinf=np.inf))[2]
     return value, low or None, high
+
+
+def _bounds(drawn: np.ndarray, tried: Range) -> tuple[np.ndarray, np.ndarray]:
+    """Say between what each rate lies, which is known among those that were run."""
+    (lowest, highest), beyond = tried, np.isinf(drawn)
+    guess = (drawn > 0) & (drawn < lowest)
+    least = np.where(guess, 0.0, np.where(beyond, highest, drawn))
+    return least, np.where(guess, lowest, drawn)

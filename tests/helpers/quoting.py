@@ -62,7 +62,7 @@ def rewritten(
         if new is None:
             raise ValueError(f"{where} is not known: give it in experiments/quoted.py")
         if isinstance(new, str):
-            new = f"\n{new}\n"
+            new = f"\n{new}\n" if "\n" in new else new  # tables have lines of their own
         else:
             shown, values = NUMBER.findall(old), iter(new)
             if len(shown) != len(new):

@@ -131,6 +131,25 @@ def test_a_ratio_has_no_end_that_unknown_draws_decide():
     assert ratio_with_interval(both, below) == (2.0, None, None)
 
 
+def test_ends_of_a_ratio_take_the_least_and_the_most_that_is_known():
+    """Draws below the lowest rate that was run are guesses, and those beyond the highest bounds."""
+    sure, run = np.full(101, 0.01), (1e-3, 0.1)
+    guess = np.array([0.01, *[0.01] * 90, *[1e-4] * 10])
+    beyond = np.array([0.01, *[0.01] * 90, *[np.inf] * 10])
+    for above, below, ends in (
+        (guess, sure, (None, 1.0)),  # between 0 and 0.1 in those draws
+        (sure, guess, (1.0, None)),  # above 10
+        (beyond, sure, (1.0, None)),
+        (sure, beyond, (None, 1.0)),  # at most 0.1
+        (np.where(guess < 1e-3, guess, 0.02), sure, (None, 2.0)),
+    ):
+        value, *found = ratio_with_interval(above, below, (run, run))
+        assert value == above[0] / below[0]
+        assert tuple(found) == ends
+    assert ratio_with_interval(np.full(101, 1e-4), sure, (run, run)) == (None, None, 0.1)
+    assert ratio_with_interval(sure, np.full(101, 1e-4), (run, run)) == (None, 10.0, None)
+
+
 def test_series_without_a_common_chip_are_left_out():
     chips = np.array([0.001, -0.001, 0.0, 0.0005])
     rows, (board,) = board_of(
