@@ -12,7 +12,7 @@ import pyarrow as pa
 from rerax.campaign.block import Block, cut, gaps
 from rerax.campaign.folder import check_target, write_manifest
 from rerax.campaign.manifest import MANIFEST, differences, fixed_by, read_manifest
-from rerax.campaign.schema import SCHEMA
+from rerax.campaign.schema import SCHEMA, narrow
 from rerax.campaign.sidecars import (
     add_provenance,
     add_samples,
@@ -89,12 +89,24 @@ def _merge(sources: Sequence[Place], out: Place) -> int:
     for found in points.values():
         if _overlap(found):
             once_each(_tables(found, out))  # raises where they disagree
+    _check_columns(points, out)
     make_folder(out)
     with locked(out):  # pairs that another process has added meanwhile stay
         write_manifest(out, _merged_manifest([*_own(out), *sources], out))
     written = sum(_write(point, found, out) for point, found in points.items())
     _merge_notes(sources, out)
     return written
+
+
+def _check_columns(points: Mapping[str, Found], out: Place) -> None:
+    """Refuse rows that say what the folder to fill has no column for."""
+    for _ in _own(out):
+        room = fixed_by(out).schema
+        folders = {str(folder): folder for found in points.values() for folder, _ in found}
+        wide = {n for n, one in folders.items() if {*fixed_by(one).schema.names} - {*room.names}}
+        for found in points.values():
+            for rows in _tables([one for one in found if str(one[0]) in wide], out).values():
+                narrow(rows, room)
 
 
 def _own(out: Place) -> list[Place]:

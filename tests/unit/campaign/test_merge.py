@@ -4,13 +4,16 @@ import json
 from dataclasses import replace
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from folders import PAIRS, POINT, fill, make_rows, names, same
 
 from rerax.campaign import store
 from rerax.campaign.block import Block
-from rerax.campaign.folder import open_folder
+from rerax.campaign.folder import open_folder, write_manifest
 from rerax.campaign.maintain import compact, merge
+from rerax.campaign.manifest import read_manifest
+from rerax.campaign.schema import FIRST_COLUMNS
 from rerax.campaign.sidecars import (
     add_provenance,
     read_provenance,
@@ -133,6 +136,21 @@ def test_the_same_chips_must_agree(tmp_path, changes, refused):
         rows = store.read_rows(tmp_path / "out", points={POINT.hash[:16]}).to_pandas()
         assert rows.chip.tolist() == list(range(32))
         assert set(rows.platform) == {changes.get("platform", "cpu")}  # the full block's rows
+
+
+def test_rows_that_an_old_folder_has_no_column_for_are_refused_before_any_is_written(tmp_path):
+    old = campaign(tmp_path / "old", (POINT, 8))
+    write_manifest(old, {**read_manifest(old), "columns": list(FIRST_COLUMNS)})
+    for name in names(old):
+        pq.write_table(pq.read_table(old / name).select(FIRST_COLUMNS), old / name)
+    turned = replace(POINT, polarity="alternate")
+    new = campaign(tmp_path / "new", (replace(POINT, rate=1e-4), 8), (turned, 8))
+    before = content(old)
+    with pytest.raises(ValueError, match="begun without the column polarity, which these rows"):
+        merge([new], old)
+    assert content(old) == before
+    plain = campaign(tmp_path / "plain", (replace(POINT, rate=1e-4), 8))
+    assert merge([plain], old) == 1
 
 
 def test_of_blocks_alike_the_first_folder_counts(tmp_path):
