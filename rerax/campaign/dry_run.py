@@ -15,6 +15,7 @@ from rerax.crossbar.spec import SEMANTICS
 from rerax.evaluate.resources import operations, peak_bytes
 from rerax.io import Place
 from rerax.stats.inclusion import READING_TOKENS
+from rerax.stats.stopping import Rule
 
 OPERATIONS_A_SECOND = 1.5e11
 """A guess for two CPU cores with 8-bit dot products: a MiniLM, SST-2, `experiments/cost.py`."""
@@ -29,11 +30,12 @@ class Cost:
     Attributes:
         workload: model and task.
         points: how many.
-        chips: chips asked for, over all points.
+        chips: chips asked for, over all points; with a rule, those that there may be at most.
         done: those of them that the folder has.
         seconds: time for the others, None where it cannot be told.
         measured: whether the time comes from this folder's own runs.
         peak: memory at the most, in bytes.
+        at_most: whether a rule may stop points earlier.
     """
 
     workload: Workload
@@ -43,14 +45,15 @@ class Cost:
     seconds: float | None
     measured: bool
     peak: float
+    at_most: bool = False
 
     @property
     def text(self) -> str:
         """The cost in a line."""
-        todo = self.chips - self.done
+        todo, most = self.chips - self.done, "at most " if self.at_most else ""
         line = (
-            f"{self.workload.name}: {self.points} points, {self.chips} chips: {self.done} done, "
-            f"{todo} to do"
+            f"{self.workload.name}: {self.points} points, {most}{self.chips} chips: {self.done} "
+            f"done, {most}{todo} to do"
         )
         if not todo:
             return line
@@ -62,13 +65,16 @@ class Cost:
         return f"{line}, {when}, about {self.peak / 1e9:.1f} GB of memory"
 
 
-def dry_run(parts: Sequence[Part], settings: Settings, out: Place) -> list[Cost]:
+def dry_run(
+    parts: Sequence[Part], settings: Settings, out: Place, rule: Rule | None = None
+) -> list[Cost]:
     """Estimate what a run would cost; nothing is written.
 
     Args:
         parts: workloads and their points.
         settings: chips, seed and pace.
         out: the campaign folder, which need not exist.
+        rule: when a point has chips enough, instead of their number.
 
     Raises:
         ValueError: a folder of another campaign.
@@ -76,7 +82,7 @@ def dry_run(parts: Sequence[Part], settings: Settings, out: Place) -> list[Cost]
     check_folder(out, settings.seed, SEMANTICS, pairs_of(parts), columns_of(parts))
     here, runs, costs = store.survey(out).blocks, read_provenance(out), []
     for workload, points in parts:
-        chips = chips_of(points, settings.chips)
+        chips = chips_of(points, settings.chips if rule is None else rule.max_chips)
         asked = len(points) * (chips if isinstance(chips, int) else len(chips))
         work = missing(here, points, chips)
         passes = sum(1 if point.is_clean else block.chips for point, block in work)
@@ -90,7 +96,9 @@ def dry_run(parts: Sequence[Part], settings: Settings, out: Place) -> list[Cost]
         size = (workload.config, workload.tokens)
         peak = max((peak_bytes(*size, point.spec) for point in points), default=0.0)
         done = asked - count_chips(work)
-        costs.append(Cost(workload, len(points), asked, done, seconds, pace is not None, peak))
+        counts = len(points), asked, done
+        measured, open_ = pace is not None, rule is not None
+        costs.append(Cost(workload, *counts, seconds, measured, peak, open_))
     return costs
 
 

@@ -129,7 +129,7 @@ def sweep(
         with reporter(silent) as tell:
             resolved, samples = with_samples(*asked, tell)
         if dry_run:
-            _foretell(resolved, settings, where)
+            _foretell(resolved, settings, where, rule)
             return
         runner = Runner(resolved, settings, where, plans, samples, rule, processes)
         with reporter(quiet or not processes.leads) as tell:
@@ -233,13 +233,15 @@ def _named(model: str, name: str | None) -> dict[str, str]:
     return dict(zip(called, models, strict=True))
 
 
-def _foretell(parts: Any, settings: Any, out: Any) -> None:
+def _foretell(parts: Any, settings: Any, out: Any, rule: Any) -> None:
     """Print what a run would cost."""
     from rerax.campaign.dry_run import dry_run
 
-    costs = dry_run(parts, settings, out)
+    costs, most = dry_run(parts, settings, out, rule), "" if rule is None else "at most "
     for cost in costs:
         print(printable(cost.text))
     points, chips = sum(cost.points for cost in costs), sum(cost.chips for cost in costs)
     todo = chips - sum(cost.done for cost in costs)
-    print(f"in all {points} points, {chips} chips, {todo} to do; nothing has been written")
+    print(
+        f"in all {points} points, {most}{chips} chips, {most}{todo} to do; nothing has been written"
+    )

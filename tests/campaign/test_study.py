@@ -196,6 +196,16 @@ def test_a_dry_run_says_what_is_to_do_and_writes_nothing(quick, study, tmp_path,
     assert "seed is 0 there and 1 now" in capsys.readouterr().err
 
 
+def test_a_dry_run_under_a_rule_says_how_many_there_may_be(quick, study, tmp_path, capsys):
+    flags = ["--out", str(tmp_path / "out"), "--max-length", "32", "--quiet", "--dry-run"]
+    rule = ["--until-se", "0.001", "--max-chips", "1000"]
+    assert main(["sweep", str(study(GRID)), *flags, *rule]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    told = "2 points, at most 2000 chips: 0 done, at most 2000 to do"
+    assert lines[0].startswith(f"sst2/tiny: {told}, about ")
+    assert lines[-1].startswith("in all 4 points, at most 4000 chips, at most 4000 to do;")
+
+
 def test_five_hundred_points_are_planned_quickly(home, tmp_path):
     """The bound is loose, for busy machines; experiments/campaign.py has the figures."""
     base = Point("sst2", "tiny", 0.0)
