@@ -20,7 +20,7 @@ SECONDS_BETWEEN_LOOKS = 0.5
 
 @runtime_checkable
 class ProgressLike(Protocol):
-    """How far a run is: units done, to do in all, and what it is at, in words."""
+    """How far a run is: units done, to do in all (0: not known), and what it is at, in words."""
 
     @property
     def done(self) -> int: ...
@@ -92,7 +92,7 @@ def _bar_reporter(unit: str) -> Iterator[Callable[[ProgressLike], None]]:
         bar.start()
     try:
         yield lambda p: bar.update(
-            task, total=p.total, completed=p.done, description=printable(p.text)
+            task, total=p.total or None, completed=p.done, description=printable(p.text)
         )
     finally:
         with contextlib.suppress(Exception):
@@ -143,7 +143,8 @@ class LineReporter:
     def tell(self, progress: ProgressLike) -> None:
         """Take notice of progress."""
         with self._lock:
-            self._latest = progress.done, max(progress.total, progress.done), progress.text
+            total = progress.total and max(progress.total, progress.done)
+            self._latest = progress.done, total, progress.text
             self._first = self._first or (self.clock(), progress.done)
         self.look()
 
@@ -163,12 +164,13 @@ class LineReporter:
             self._last, self._written = self.clock(), self._latest
             done, total, text = self._latest
             when = self._time(done, total)
-            self.write(f"{done} of {total} {self.unit}, {when} ({printable(text)})")
+            many = f"{done} of {total}" if total or not done else str(done)
+            self.write(f"{many} {self.unit}, {when} ({printable(text)})")
 
     def _time(self, done: int, total: int) -> str:
         """Time left from the pace since the first report; there is none before a unit is done."""
         began, first = self._first or (self._start, 0)
-        if 0 < total == done:
+        if done and done >= total:
             return f"after {self._last - self._start:.0f} s"
         if done <= first:
             return "begun"

@@ -51,7 +51,8 @@ class RareFailures:
         pilots: chips evaluated to choose the rates.
         roots: root chips, in `BATCHES` batches.
         crossing: rate at which the chance is what was asked, and its interval, whose lower end is
-            0 where that lies below all rates; None: not asked, or not between two of the rates.
+            0 where that lies below all rates, and whose upper end is 1 where that lies above them;
+            None: not asked, or not between two of the rates.
     """
 
     rates: tuple[float, ...]
@@ -140,7 +141,7 @@ def rare_failures(
                 found.append(worker.scored(logits)["score"])
                 done += len(logits)
                 at = dataclasses.replace(point, rate=rates[k])
-                on_progress(Progress(done, done, at, f"stage {k + 1}"))
+                on_progress(Progress(done, 0, at, f"stage {k + 1}"))  # of how many is not known
             own = np.concatenate(found) if found else np.zeros(0)
             fails = ~passes(own, top, budget)
             return Verdict(fails, np.maximum(top - own, 0.0) / max(budget, 1e-9))

@@ -9,6 +9,7 @@ examples.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -41,8 +42,8 @@ class SequentialYield:
     """
 
     point: Point
-    passed: Bool[np.ndarray, "chips"]
-    answered: Float[np.ndarray, "chips"]
+    passed: Bool[np.ndarray, " chips"]
+    answered: Float[np.ndarray, " chips"]
     examples: int
     error: float
     interval: tuple[float, float]
@@ -82,8 +83,14 @@ def sequential_yields(
     workload = workload.complete()
     worker = Worker.start(workload, settings, drawing, [table])
     top = worker.float_score(drawing[0], {})
-    for point in drawing:
-        yield _decide(worker, point, table, top - budget, error, on_progress)
+    for k, point in enumerate(drawing):
+        shown = partial(_of_all, on_progress, k, len(drawing))
+        yield _decide(worker, point, table, top - budget, error, shown)
+
+
+def _of_all(tell: Callable[[Progress], None], before: int, points: int, own: Progress) -> None:
+    """Report the progress of one point as that of all; as many points came before it."""
+    tell(replace(own, done=own.done + before * own.total, total=points * own.total))
 
 
 def _decide(

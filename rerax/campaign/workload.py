@@ -165,7 +165,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: chips done, to do in all, the point at work, and what takes long there."""
+    """How far a run is: chips done, to do in all (0: not known), the point, what takes long."""
 
     done: int
     total: int

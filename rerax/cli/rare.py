@@ -104,12 +104,13 @@ def _print(found: "RareFailures", failing: float | None, wide: bool) -> None:
         notes.append("no interval: no descendant has failed there, so give more --roots")
     if failing is not None:
         if found.crossing is None:
-            notes.append(f"yield {1 - failing:g} lies at none of these rates")
+            notes.append(f"yield {1 - failing:.12g} lies at none of these rates")
         else:
             at, low, high = found.crossing
             notes.append(
-                f"yield {1 - failing:g} at rate {at:.3g} (95 % interval "
-                f"{f'{low:.3g}' if low else f'below {found.rates[-1]:.3g}'} to {high:.3g})"
+                f"yield {1 - failing:.12g} at rate {at:.3g} (95 % interval "
+                f"{f'{low:.3g}' if low else f'below {found.rates[-1]:.3g}'} to "
+                f"{f'{high:.3g}' if high < 1 else f'above {found.rates[0]:.3g}'})"
             )
     print_columns(
         [

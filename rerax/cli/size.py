@@ -46,7 +46,7 @@ def size(
     elif share is not None:
         _check("yield", share, 0 <= share <= 1, "from 0 to 1")
         chips = chips_for_yield(share, half_width)
-        print(f"{chips} chips for a {within} (yield {100 * share:g} %)")
+        print(f"{chips} chips for a {within} (yield {100 * share:.12g} %)")
         if 0 < share < 1:
             print(_without_failure(share, chips_without_failure(share)))
     elif source is not None:
@@ -54,7 +54,7 @@ def size(
 
 
 def _without_failure(share: float, chips: int) -> str:
-    return f"{chips} chips without a failure show a yield of at least {100 * share:g} % at 95 %"
+    return f"{chips} chips without a failure show a yield of at least {100 * share:.12g} % at 95 %"
 
 
 def _check(name: str, value: float, fine: bool, rule: str) -> None:
@@ -70,7 +70,7 @@ def _tested(chips: int) -> str:
 
 def _print_sizes(folder: str, half_width: float, within: str, wide: bool) -> None:
     """Print the chips that each faulty point of a folder needs, and the most of them."""
-    from rerax.report import Column, print_columns, setting_text, split_settings
+    from rerax.report import Column, print_columns, setting_columns
     from rerax.stats import chips_for_mean, skewness
 
     lines = _lines(folder)
@@ -79,12 +79,7 @@ def _print_sizes(folder: str, half_width: float, within: str, wide: bool) -> Non
     needs = [chips_for_mean(half_width, *both) for both in zip(sds, skews, strict=True)]
     print_columns(
         [
-            *(
-                Column(
-                    name.replace("_", " "), [setting_text(x.settings[name]) for x in lines], False
-                )
-                for name in split_settings(lines)[0]
-            ),
+            *setting_columns(lines),
             Column("rate", [rate_text(line.rate) for line in lines]),
             Column("chips", [str(len(line.scores)) for line in lines], rank=1),
             Column("SD", [f"{100 * sd:.2f}" for sd in sds], rank=2),

@@ -37,9 +37,9 @@ class Generation(NamedTuple):
         weight: [n] how many chips each stands for.
     """
 
-    root: Int[np.ndarray, "n"]
+    root: Int[np.ndarray, " n"]
     branches: UInt32[np.ndarray, "n k"]
-    weight: Float[np.ndarray, "n"]
+    weight: Float[np.ndarray, " n"]
 
 
 class Verdict(NamedTuple):
@@ -50,8 +50,8 @@ class Verdict(NamedTuple):
         lost: [n] what it has lost, in units of what it may lose; 0 where it has gained.
     """
 
-    fails: Bool[np.ndarray, "n"]
-    lost: Float[np.ndarray, "n"]
+    fails: Bool[np.ndarray, " n"]
+    lost: Float[np.ndarray, " n"]
 
 
 Judge = Callable[[Generation], Verdict]
@@ -64,7 +64,7 @@ def first_generation(roots: Sequence[int]) -> Generation:
     return Generation(number, np.zeros((len(number), 0), np.uint32), np.ones(len(number)))
 
 
-def balanced(lost: Float[np.ndarray, "n"], target: int) -> Float[np.ndarray, "n"]:
+def balanced(lost: Float[np.ndarray, " n"], target: int) -> Float[np.ndarray, " n"]:
     """Choose how many descendants each chip of a batch has on average.
 
     Args:
@@ -81,7 +81,7 @@ def balanced(lost: Float[np.ndarray, "n"], target: int) -> Float[np.ndarray, "n"
     return np.clip(low * share, FEWEST, MOST)
 
 
-def descend(before: Generation, wanted: Float[np.ndarray, "n"], seed: int) -> Generation:
+def descend(before: Generation, wanted: Float[np.ndarray, " n"], seed: int) -> Generation:
     """Make the descendants of a generation at the next rate.
 
     Args:
@@ -155,7 +155,7 @@ def split(
 
 
 def chance_interval(
-    failing: Float[np.ndarray, "roots"], batches: int, level: float = 0.95
+    failing: Float[np.ndarray, " roots"], batches: int, level: float = 0.95
 ) -> tuple[float, float]:
     """Compute an interval of the chance of failing.
 
@@ -204,8 +204,9 @@ def rate_of(
         intervals: of the chances; None where no chip has failed.
 
     Returns:
-        The rate and the ends of its interval, the lower one 0 where it lies below all rates; None
-        where the rate does not lie between two of those at which chips have failed.
+        The rate and the ends of its interval, the lower one 0 where it lies below all rates and
+        the upper one 1 where it lies above them; None where the rate does not lie between two of
+        those at which chips have failed.
     """
     met = len(list(takewhile(lambda one: one > 0, chances)))
     found = _crossing(chance, rates[:met], chances[:met])
@@ -213,7 +214,8 @@ def rate_of(
         return None
     lower = list(accumulate((0.0 if ends is None else ends[0] for ends in intervals), min))
     upper = list(accumulate((1.0 if ends is None else ends[1] for ends in intervals), min))
-    return found, _crossing(chance, rates, upper), _crossing(chance, rates, lower)
+    high = 1.0 if lower[0] < chance else _crossing(chance, rates, lower)
+    return found, _crossing(chance, rates, upper), high
 
 
 def _crossing(chance: float, rates: Sequence[float], curve: Sequence[float]) -> float:

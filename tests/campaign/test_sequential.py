@@ -9,6 +9,7 @@ from commands import refused
 from rerax.campaign import sampling, sequential
 from rerax.campaign.sample_table import WHOLE, SampleTable
 from rerax.campaign.store import read_rows
+from rerax.campaign.workload import Progress
 from rerax.cli import main
 from rerax.demo import lay_out
 
@@ -103,3 +104,11 @@ def test_other_scores_are_refused(files, capsys):
     model, data = files
     how = ["yield", "--model", str(model), "--task", "cola", "--data", str(data)]
     assert "cola is scored by matthews: leave it out" in refused(capsys, how)
+
+
+def test_progress_counts_the_chips_of_all_points():
+    told = []
+    for k in (0, 1):
+        for done in (0, 8):
+            sequential._of_all(told.append, k, 2, Progress(done, 8, None))
+    assert [(one.done, one.total) for one in told] == [(0, 16), (8, 16), (8, 16), (16, 16)]

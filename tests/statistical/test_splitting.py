@@ -113,6 +113,8 @@ def test_a_rate_lies_between_two_where_chips_have_failed():
     assert at == pytest.approx(np.sqrt(0.05 * 0.02))
     assert low == 0.0
     assert 0.02 < at < high == 0.05
+    wide = ((0.01, 0.5), *ends[1:])  # the chance may be as small at the first rate already
+    assert splitting.rate_of(0.04 / np.sqrt(10), rates, chances, wide) == (at, low, 1.0)
     assert splitting.rate_of(0.5, rates, chances, ends) is None
     assert splitting.rate_of(1e-3, rates, chances, ends) is None
     assert splitting.rate_of(1e-3, rates, (0.4, 0.04, 0.0), ends) is None

@@ -77,7 +77,7 @@ def test_at_most_a_line_in_ten_seconds_each_once_and_the_last():
     ("done", "total", "line"),
     [
         (0, 0, "0 of 0 chips, begun (at work)"),
-        (3, 0, "3 of 3 chips, after 1 s (at work)"),
+        (3, 0, "3 chips, after 1 s (at work)"),  # of how many is not known
         (70, 64, "70 of 70 chips, after 1 s (at work)"),
         (64, 64, "64 of 64 chips, after 1 s (at work)"),
     ],
