@@ -61,7 +61,7 @@ def yields(
     from rerax.campaign.sequential import sequential_yields
     from rerax.campaign.workload import Settings, read_workload
     from rerax.progress import reporter
-    from rerax.report import Column, print_columns
+    from rerax.report import Column, digits_of_share, print_columns
 
     asked = parse_rates(rates.rates or "1e-3")
     base = single_point(models, rates, point, asked[0], FIELDS)
@@ -86,15 +86,20 @@ def yields(
             for one in found
         ]
         write_new_json(to, plain)
+    yields = [100 * float(one.passed.mean()) for one in found]
+    digits = [digits_of_share(y / 100, one.interval) for y, one in zip(yields, found, strict=True)]
     shares = [one.answered.mean() / one.examples for one in found]
     print_columns(
         [
             Column("rate", [rate_text(one.point.rate) for one in found]),
             Column("pass", [f"{int(one.passed.sum())} of {len(one.passed)}" for one in found]),
-            Column("yield", [f"{100 * one.passed.mean():.0f} %" for one in found]),
+            Column("yield", [f"{yields[k]:.{n}f} %" for k, n in enumerate(digits)]),
             Column(
                 "(95 %)",
-                [f"{100 * one.interval[0]:.0f} .. {100 * one.interval[1]:.0f} %" for one in found],
+                [
+                    " .. ".join(f"{100 * end:.{n}f}" for end in one.interval) + " %"
+                    for one, n in zip(found, digits, strict=True)
+                ],
             ),
             Column("examples a chip", [f"{one.answered.mean():,.0f}" for one in found]),
             Column("of all", [f"{100 * share:.0f} %" for share in shares], rank=1),

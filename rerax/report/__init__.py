@@ -6,9 +6,9 @@ fills `templates/` with `charts` and `page_tables` of its own; `latex` writes th
 """
 
 from rerax.report.console import Column, print_columns
-from rerax.report.console_table import print_table, table_of
+from rerax.report.console_table import print_table, setting_columns, table_of
 from rerax.report.figures import draw_figures, figure_score_against_rate
-from rerax.report.format import setting_text
+from rerax.report.format import digits_of_share, setting_text
 from rerax.report.latex import write_latex
 from rerax.report.page import check_page_path, make_page, write_page
 from rerax.report.summary import (
@@ -23,11 +23,13 @@ __all__ = [
     "Column",
     "PointSummary",
     "check_page_path",
+    "digits_of_share",
     "draw_figures",
     "figure_score_against_rate",
     "make_page",
     "print_columns",
     "print_table",
+    "setting_columns",
     "setting_text",
     "split_settings",
     "summarise_points",

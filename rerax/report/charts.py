@@ -14,7 +14,10 @@ from rerax.report.chart_axes import FRAMES, Frame, RateAxis, ValueAxis
 from rerax.report.compare import Gain, Panel, Series
 from rerax.report.format import count, hundredths, interval
 from rerax.report.palette import CURVES
-from rerax.report.summary import PointSummary
+from rerax.report.summary import (
+    PointSummary,
+    share_digits,
+)
 from rerax.values import rate_text
 
 Numbered = Sequence[tuple[int, Series]]
@@ -235,12 +238,13 @@ def _told(label: str, point: PointSummary) -> list[str]:
 
 def _told_yield(label: str, point: PointSummary) -> list[str]:
     n, passed = point.summary.chips, point.passed or 0.0
+    digits = share_digits(point)
     told = [
         f"{label} at {rate_text(point.rate)}",
-        f"{round(passed * n)} of {count(n, 'chip')} pass: {hundredths(passed, digits=0)} %",
+        f"{round(passed * n)} of {count(n, 'chip')} pass: {hundredths(passed, digits=digits)} %",
     ]
     if point.passed_interval is not None:
-        told.append(f"95 % interval {interval(point.passed_interval, digits=0)}")
+        told.append(f"95 % interval {interval(point.passed_interval, digits=digits)}")
     return told
 
 

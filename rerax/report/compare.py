@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from rerax.report.format import setting_text
+from rerax.report.format import setting_text, setting_texts
 from rerax.report.summary import (
     SERIES_SETTINGS,
     PointSummary,
@@ -131,7 +131,9 @@ def make_panels(points: Sequence[PointSummary]) -> list[Panel]:
 
 def panel_titles(points: Sequence[PointSummary]) -> dict[tuple[str, ...], str]:
     """Name each panel by model and task, and whatever else tells it from the others."""
-    panels = sorted({panel_key(point) for point in points})
+    shares = {panel_key(point): point.settings["sa1_share"] for point in points}
+    panels = sorted(shares)
+    share_of = dict(zip(shares, setting_texts(list(shares.values())), strict=True))
     titles: dict[tuple[str, ...], str] = {}
     for task, model, fault, share, sampled in panels:
         alike = [other for other in panels if other[:2] == (task, model)]
@@ -139,7 +141,7 @@ def panel_titles(points: Sequence[PointSummary]) -> dict[tuple[str, ...], str]:
         if len({other[2] for other in alike}) > 1:
             title += f", {fault} faults"
         if len({other[3] for other in alike if other[2] == fault}) > 1:
-            title += f", share of SA1 {share}"
+            title += f", share of SA1 {share_of[task, model, fault, share, sampled]}"
         if sampled != "None" and len({other[4] for other in alike}) > 1:
             title += f", about {sampled.partition(':')[0]} examples a chip"
         titles[task, model, fault, share, sampled] = title

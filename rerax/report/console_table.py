@@ -8,16 +8,18 @@ import pyarrow.compute as pc
 
 from rerax.report.compare import Gain, make_panels
 from rerax.report.console import Column, print_columns
-from rerax.report.format import budget_text, hundredths, setting_text
+from rerax.report.format import budget_text, hundredths, setting_text, setting_texts
 from rerax.report.summary import (
     PointSummary,
     coarse_yields,
     doubt_mark,
     doubt_text,
     sampled_note,
+    share_digits,
     split_settings,
     summarise_points,
     unprotected_matrices,
+    yield_interval_kind,
 )
 from rerax.stats import Summary, looks
 from rerax.stats.stopping import Rule
@@ -61,13 +63,8 @@ def table_of(
     """
     budget = read_budget(budget)
     points = summarise_points(rows, budget, stopped, runs)
-    vary, common = split_settings(points)
-    columns = [
-        Column(
-            name.replace("_", " "), [setting_text(x.settings[name]) for x in points], number=False
-        )
-        for name in vary
-    ]
+    common = split_settings(points)[1]
+    columns = setting_columns(points)
     # By identity: points hold arrays, so they have no hash.
     found = {
         id(panel.series[gain.series].at(gain.rate)): gain
@@ -83,10 +80,20 @@ def table_of(
     return [*columns, *_statistics(points), *beside], notes
 
 
+def setting_columns(points: Sequence[PointSummary]) -> list[Column]:
+    """Make a column of each setting that varies over points."""
+    return [
+        Column(
+            name.replace("_", " "), setting_texts([x.settings[name] for x in points]), number=False
+        )
+        for name in split_settings(points)[0]
+    ]
+
+
 def _statistics(points: Sequence[PointSummary]) -> list[Column]:
     """Make the columns of the chips' statistics."""
     found = [point.summary for point in points]
-    worst, passed = ([getattr(p, name) for p in points] for name in ("worst", "passed"))
+    worst = [point.worst for point in points]
     return [
         Column("rate", [rate_text(point.rate) for point in points]),
         Column("chips", [str(s.chips) for s in found], rank=3),
@@ -94,8 +101,8 @@ def _statistics(points: Sequence[PointSummary]) -> list[Column]:
         Column("SE", ["" if s.se is None else hundredths(s.se) for s in found], rank=8),
         Column("95 % interval", [_range(s.interval, 2) + doubt_mark(s) for s in found], rank=2),
         Column("worst", ["" if w is None else hundredths(w) for w in worst], rank=7),
-        Column("yield", ["" if p is None else f"{100 * p:.0f} %" for p in passed], rank=1),
-        Column("(95 %)", [_range(point.passed_interval, 0) for point in points], rank=6),
+        Column("yield", [_yield(point) for point in points], rank=1),
+        Column("(95 %)", [_range(p.passed_interval, share_digits(p)) for p in points], rank=6),
     ]
 
 
@@ -170,10 +177,16 @@ def _stopping_note(points: Sequence[PointSummary], stopped: Rule) -> str:
     """Say by what rule chips were added, and how many points it left unsettled."""
     short = sum((point.summary.se or 0.0) > stopped.until_se for point in points)
     missed = f"; {short} of {len(points)} points end above it" if short else ""
+    kind = yield_interval_kind(points, stopped)
     return (
         f"chips added at {', '.join(map(str, looks(stopped.max_chips)))} until the SE is at most "
-        f"{100 * stopped.until_se:g}{missed}; yield intervals are Clopper and Pearson's"
+        f"{100 * stopped.until_se:g}{missed}; yield intervals are {kind}"
     )
+
+
+def _yield(point: PointSummary) -> str:
+    share = point.passed
+    return "" if share is None else f"{hundredths(share, digits=share_digits(point))} %"
 
 
 def _range(ends: tuple[float, float] | None, digits: int) -> str:

@@ -12,11 +12,12 @@ from rerax.io import whole_file
 from rerax.report.chart_axes import FARTHEST
 from rerax.report.charts import colour_of
 from rerax.report.compare import Panel, make_panels
-from rerax.report.format import budget_text, hundredths, setting_text
+from rerax.report.format import budget_text, hundredths, setting_text, setting_texts
 from rerax.report.heat_maps import HeatMap, make_heat_maps, mean_loss
 from rerax.report.palette import LIGHT, SHADES, shade
 from rerax.report.summary import (
     PointSummary,
+    chips_text,
     split_settings,
     summarise_points,
 )
@@ -89,10 +90,11 @@ def figure_score_against_rate(rows: pa.Table, path: str | Path, title: str | Non
     everywhere = [point for point in points if point.settings["faulty"] is None]
     points = everywhere if any(point.rate for point in everywhere) else points
     vary, common = split_settings(points)
-    series: dict[tuple[str, ...], list[PointSummary]] = {}
+    series: dict[tuple[Any, ...], list[PointSummary]] = {}
     for point in points:
-        label = tuple(setting_text(point.settings[name]) for name in vary)
-        series.setdefault(label, []).append(point)
+        key = tuple(point.settings[name] for name in vary)
+        series.setdefault(key, []).append(point)
+    labels = zip(*(setting_texts(values) for values in zip(*series, strict=True)), strict=True)
     figure = _figure(8.0, 5.0)
     axes = figure.add_subplot()
     positive = sorted({point.rate for point in points if point.rate > 0})
@@ -100,7 +102,7 @@ def figure_score_against_rate(rows: pa.Table, path: str | Path, title: str | Non
     noise = np.random.Generator(np.random.PCG64(0))
     room = min([3.0, *(b / a for a, b in itertools.pairwise(positive))]) ** (0.6 / len(series))
     shifts = _shifts(positive, len(series))[0]
-    for k, (label, own) in enumerate(series.items()):
+    for k, (label, own) in enumerate(zip(labels if vary else [()], series.values(), strict=True)):
         _draw_series(axes, ", ".join(label) or "chips", own, zero, shifts[k], room, k, noise)
     for score in sorted({point.float_score for point in points}):
         axes.axhline(
@@ -116,11 +118,18 @@ def figure_score_against_rate(rows: pa.Table, path: str | Path, title: str | Non
         for name in heading
         if name in common
     )
-    most = max(point.summary.chips for point in points)
     axes.set_title(
-        f"{title or 'Score of faulty chips'}\n{below}; {most} chips a point", fontsize=9, loc="left"
+        f"{title or 'Score of faulty chips'}\n{below}; {chips_text(points)}",
+        fontsize=9,
+        loc="left",
     )
     _save(figure, Path(path))
+
+
+def _marker(place: int) -> str:
+    """Pick the mark of a series; where colours come again, they come with another."""
+    again = max(0, place - 1) // (len(_MARKERS) - 1)
+    return _MARKERS[(colour_of(place) + again) % len(_MARKERS)]
 
 
 def _draw_series(
@@ -149,7 +158,7 @@ def _draw_series(
         100 * mean,
         100 * np.array([mean - low, high - mean]),  # an interval may be cut at the best score
         color=colour,
-        fmt=_MARKERS[kind],
+        fmt=_marker(place),
         label=label,
         **_BARS,
         zorder=4,
@@ -264,7 +273,7 @@ def _draw_points(
         y,
         [np.maximum(y - low, 0), np.maximum(high - y, 0)],
         color=LIGHT[f"s{kind}"],
-        fmt=_MARKERS[kind],
+        fmt=_marker(place),
         label=label,
         **_BARS,
     )

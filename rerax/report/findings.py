@@ -12,10 +12,13 @@ from rerax.report.format import budget_text, count, hundredths, interval, listed
 from rerax.report.heat_maps import HeatMap, mean_loss
 from rerax.report.summary import (
     PointSummary,
+    chips_text,
     coarse_yields,
     differ_beyond_chance,
     sampled_note,
+    share_digits,
     unprotected_matrices,
+    yield_interval_kind,
 )
 from rerax.stats import passes
 from rerax.stats.stopping import Rule
@@ -45,19 +48,25 @@ def describe_campaign(points: Sequence[PointSummary], panels: Sequence[Panel]) -
     span = f"({listed(texts)})" if len(texts) <= 6 else f"up to {texts[-1]}"
     pairs = len({(point.settings["model"], point.settings["task"]) for point in points})
     series = {len(panel.series) for panel in panels} or {1}
-    chips = sorted({point.summary.chips for point in points if not point.clean})
     parts = [
         f"{pairs} pairs of model and task" if pairs > 1 else "",
         f"{'up to ' if len(series) > 1 else ''}{max(series)} ways of storing the model"
         if max(series) > 1
         else "",
         f"{count(len(rates), 'fault rate')} {span}",
-        f"{f'{chips[0]:,} to ' if len(chips) > 1 else ''}{count(chips[-1], 'chip')} a point"
-        if chips
-        else "",
+        chips_text(points) if any(not point.clean for point in points) else "",
     ]
-    examples = listed([f"{n:,}" for n in sorted({point.examples for point in points})])
+    answered = {(point.examples, _drawn(point)) for point in points if not point.clean}
+    answered = answered or {(point.examples, "") for point in points}
+    examples = listed(
+        [f"about {drawn} of {n:,}" if drawn else f"{n:,}" for n, drawn in sorted(answered)]
+    )
     return sentence(f"{', '.join(filter(None, parts))}; every chip scored on {examples} examples")
+
+
+def _drawn(point: PointSummary) -> str:
+    """Give the number of examples that each chip draws; nothing where it answers all."""
+    return str(point.settings["sampled"] or "").partition(":")[0]
 
 
 def panel_findings(panel: Panel, budget: float) -> list[Finding]:
@@ -123,14 +132,17 @@ def find_warnings(
     return [Finding("Warning", text) for text in told]
 
 
-def explain_statistics(stopped: Rule | None, budget: float) -> list[str]:
+def explain_statistics(
+    points: Sequence[PointSummary], stopped: Rule | None, budget: float
+) -> list[str]:
     """Say how the numbers of the page are to be read.
 
     Args:
+        points: all points.
         stopped: the rule that decided how many chips there are, if one did.
         budget: loss of score that a passing chip may have.
     """
-    kind = "Clopper and Pearson's" if stopped is not None else "Wilson's"
+    kind = yield_interval_kind(points, stopped)
     told = [
         "Intervals are over chips, never over examples; those of a share are "
         f"{kind}. A chip passes when its score is at least the float score less "
@@ -303,7 +315,7 @@ def _passing(point: PointSummary) -> str:
         return ""
     if point.passed_interval is None:
         return f"The only chip {'passes' if point.passed else 'fails'}"
-    ends = interval(point.passed_interval, digits=0)
+    ends = interval(point.passed_interval, digits=share_digits(point))
     return f"{_passed(point)} chips pass (95 % interval {ends} %)"
 
 

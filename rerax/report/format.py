@@ -14,9 +14,47 @@ def hundredths(value: float, sign: bool = False, digits: int = 2) -> str:
     return (MINUS if value < 0 else "+" if sign else "") + text
 
 
-def setting_text(value: Any) -> str:
+def setting_text(value: Any, digits: int = 4) -> str:
     """Write the value of a setting."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+
+
+def setting_texts(values: Sequence[Any]) -> list[str]:
+    """Write values of one setting, with as many digits as tell them apart.
+
+    Example:
+        >>> setting_texts([0.25, 1 / 3]), setting_texts([0.333, 0.33333, 1 / 3])
+        (['0.25', '0.3333'], ['0.333', '0.33333', '0.333333'])
+    """
+    texts = list(map(setting_text, values))
+    for digits in (6, 17):
+        if len(set(texts)) == len(set(values)):
+            break
+        texts = [setting_text(value, digits) for value in values]
+    return texts
+
+
+def digits_of_share(share: float, ends: Sequence[float] | None = None) -> int:
+    """Choose the digits of a share of chips in per cent, and of its interval.
+
+    They are the fewest with which 100 % is said of no share below it and of no lower end, and 0 %
+    of none above it and of no upper end.
+
+    Args:
+        share: from 0 to 1.
+        ends: of its interval.
+
+    Example:
+        >>> digits_of_share(0.5), digits_of_share(255 / 256), digits_of_share(1.0, (0.9963, 1.0))
+        (0, 1, 1)
+    """
+    low, high = (share, share) if ends is None else ends
+    for digits in range(6):
+        below, above = 100 - 0.5 * 10.0**-digits, 0.5 * 10.0**-digits  # what prints as 100 and 0
+        full = any(below <= 100 * x < 100 - 1e-6 for x in (share, low))
+        if not full and not any(1e-6 < 100 * x <= above for x in (share, high)):
+            return digits
+    return 6
 
 
 def budget_text(budget: float) -> str:

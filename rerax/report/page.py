@@ -139,7 +139,7 @@ def make_page(
         heat_maps=[page_tables.heat_table(heat, largest) for heat in maps],
         points_table=page_tables.points_table(points),
         cells_table=page_tables.cells_table(points),
-        explained=[*findings.explain_statistics(stopped, budget), *map(sentence, notes)],
+        explained=[*findings.explain_statistics(points, stopped, budget), *map(sentence, notes)],
         commands=list(filter(None, map(findings.without_folders, commands))),
         runs_table=page_tables.runs_table(runs),
     )

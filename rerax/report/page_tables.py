@@ -5,11 +5,17 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from rerax.report.compare import Panel, series_labels
-from rerax.report.format import count, hundredths, interval, setting_text
+from rerax.report.format import count, hundredths, interval, setting_texts
 from rerax.report.heat_maps import HeatMap, mean_loss
 from rerax.report.leaderboard import Board, Standing
 from rerax.report.palette import shade
-from rerax.report.summary import PointSummary, doubt_mark, series_key, split_settings
+from rerax.report.summary import (
+    PointSummary,
+    doubt_mark,
+    series_key,
+    share_digits,
+    split_settings,
+)
 from rerax.stats.tolerated import Ends
 from rerax.values import rate_text
 
@@ -67,17 +73,17 @@ def points_table(points: Sequence[PointSummary]) -> Table:
     head += ["rate", "chips", "mean, %", "SE", "95 % interval", "worst, %", "pass, %", "95 %"]
     rows = [
         [
-            *(_setting(point.settings[name]) for name in vary),
+            *settings,
             _number(point.rate, rate_text),
             _number(point.summary.chips, _WHOLE),
             _number(point.summary.mean, hundredths),
             _number(point.summary.se, hundredths),
             _interval(point.summary.interval, interval, doubt_mark(point.summary)),
             _number(point.worst, hundredths),
-            _number(point.passed, partial(hundredths, digits=0)),
-            _interval(point.passed_interval, partial(interval, digits=0)),
+            _number(point.passed, partial(hundredths, digits=share_digits(point))),
+            _interval(point.passed_interval, partial(interval, digits=share_digits(point))),
         ]
-        for point in points
+        for point, settings in zip(points, _settings(points, vary), strict=True)
     ]
     return _table("All points", head, rows)
 
@@ -130,7 +136,7 @@ def board_table(board: Board, caption: str) -> Table:
         cells = point.cells / point.cells_dense if point.cells and point.cells_dense else None
         rows.append(
             [
-                *([_setting(point.settings["model"])] if several else []),
+                *([_text(point.settings["model"])] if several else []),
                 _text(labels[series_key(point)]),
                 _borne(standing),
                 _ends(standing.borne, _two_digits),
@@ -155,19 +161,21 @@ def cells_table(points: Sequence[PointSummary]) -> Table:
     Args:
         points: the points.
     """
-    head = ["model", "protection", "encoding", "bits", "bits a cell", "cells"]
-    head += ["of the dense model", "further, %", "pruned, %", "reads a kept weight"]
+    names = ["model", "protection", "encoding", "bits", "bits_per_cell"]
+    # on which the choices of a chip may depend
+    names += [name for name in ("layout", "tile") if name in split_settings(points)[0]]
+    head = [{"bits_per_cell": "bits a cell"}.get(name, name) for name in names]
+    head += ["cells", "of the dense model", "further, %", "pruned, %", "reads a kept weight"]
     told = any(point.knows not in (None, "nothing") for point in points)
     head += ["knows", "metadata bits"] if told else []
-    names = ("model", "protection", "encoding", "bits", "bits_per_cell")
     rows: dict[tuple[Any, ...], list[Cell]] = {}
-    for point in points:
+    for point, settings in zip(points, _settings(points, names), strict=True):
         if point.cells is None or not point.cells_dense:
             continue
         more, pruned = point.cells / point.cells_dense - 1, point.sparsity
-        key = (*(point.settings[n] for n in names), point.cells, point.cells_dense, pruned)
-        rows[key] = [
-            *(_setting(point.settings[name]) for name in names),
+        counts = (point.cells, point.cells_dense, pruned, point.knows, point.metadata)
+        rows[*(point.settings[name] for name in names), *counts] = [
+            *settings,
             _number(point.cells, _WHOLE),
             _number(point.cells_dense, _WHOLE),
             _number(more, partial(hundredths, sign=True)),
@@ -226,8 +234,17 @@ def _cell(cell: Cell, kind: str | None) -> tuple[str, str | None, str | None]:
     return text, "long" if len(text) > LONG else kind, value
 
 
-def _setting(value: Any) -> Cell:
-    text = "" if value is None else setting_text(value)
+def _settings(points: Sequence[PointSummary], names: Sequence[str]) -> list[list[Cell]]:
+    """Make the cells of some settings, for each point."""
+    columns = []
+    for name in names:
+        values = [point.settings[name] for point in points]
+        columns.append(list(map(_setting, values, setting_texts(values))))
+    return [[column[k] for column in columns] for k in range(len(points))]
+
+
+def _setting(value: Any, text: str) -> Cell:
+    text = "" if value is None else text
     return text, float(value) if isinstance(value, int | float) else text
 
 

@@ -15,7 +15,7 @@ from rerax.campaign.schema import FIRST_COLUMNS
 from rerax.campaign.workload import unprotected_text
 from rerax.crossbar.spec import ENCODINGS
 from rerax.glue.tasks import find_task
-from rerax.report.format import budget_text, hundredths, setting_text
+from rerax.report.format import budget_text, count, digits_of_share, hundredths, setting_text
 from rerax.stats import Summary, paired_difference, passes, summarise, yield_interval
 from rerax.stats.stopping import Rule
 from rerax.values import read_budget
@@ -289,7 +289,7 @@ def split_settings(points: Sequence[PointSummary]) -> tuple[list[str], dict[str,
 
 def panel_key(point: PointSummary) -> tuple[str, ...]:
     """Say to which panel a point belongs."""
-    return tuple(setting_text(point.settings[name]) for name in PANEL_SETTINGS)
+    return tuple(str(point.settings[name]) for name in PANEL_SETTINGS)
 
 
 def series_key(point: PointSummary) -> tuple[Any, ...]:
@@ -311,6 +311,33 @@ def table_order(point: PointSummary) -> tuple[Any, ...]:
     place = re.split(r"([0-9]+)", point.settings["faulty"] or "")
     numbered = [int(part) if part.isdigit() else part for part in place]  # layer 2 before 10
     return panel_key(point), plainest_first(series_key(point)), numbered, point.rate
+
+
+def yield_interval_kind(points: Sequence[PointSummary], stopped: Rule | None) -> str:
+    """Say whose intervals those of shares are.
+
+    Args:
+        points: all points.
+        stopped: the rule that decided how many chips there are, if one did.
+    """
+    more = {stopped is not None and point.summary.chips > stopped.max_chips for point in points}
+    if stopped is None or more == {True}:
+        return "Wilson's"
+    return "Clopper and Pearson's" + (
+        ", Wilson's where more chips were run" if True in more else ""
+    )
+
+
+def chips_text(points: Sequence[PointSummary]) -> str:
+    """Say how many chips a point has; those that are clean count where all are."""
+    chips = sorted({point.summary.chips for point in points if not point.clean})
+    chips = chips or sorted({point.summary.chips for point in points})
+    return f"{f'{chips[0]:,} to ' if len(chips) > 1 else ''}{count(chips[-1], 'chip')} a point"
+
+
+def share_digits(point: PointSummary) -> int:
+    """Choose the digits in which the share of its chips that pass is written."""
+    return digits_of_share(point.passed or 0.0, point.passed_interval)
 
 
 def doubt_mark(summary: Summary) -> str:

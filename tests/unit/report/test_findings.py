@@ -214,6 +214,14 @@ def test_what_was_run_counts_chips_once_at_rate_0():
     )
 
 
+def test_drawn_examples_are_told_as_such():
+    drawn = replace(POINT, sampled="128:0123456789abcdef")
+    points = summarise_points(make_rows(drawn, [0.8, 0.85, 0.82], examples=5463))
+    assert findings.describe_campaign(points, make_panels(points)).endswith(
+        "3 chips a point; every chip scored on about 128 of 5,463 examples."
+    )
+
+
 def test_the_worst_place_is_named():
     rows = places([f"layers={k}" for k in range(4)], rates=(1e-2,))
     lines = summarise_points(rows)
@@ -276,8 +284,8 @@ def test_schemes_that_leave_the_same_matrices_stand_in_one_warning():
 
 
 def test_the_statistics_are_explained_as_the_rule_made_them():
-    plain = " ".join(findings.explain_statistics(None, 0.01))
-    early = " ".join(findings.explain_statistics(Rule(0.002, 256), 0.025))
+    plain = " ".join(findings.explain_statistics([], None, 0.01))
+    early = " ".join(findings.explain_statistics([], Rule(0.002, 256), 0.025))
     assert "less 1 point." in plain
     assert "less 2.5 points." in early
     assert "Wilson" in plain

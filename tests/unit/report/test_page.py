@@ -300,6 +300,24 @@ def test_the_ledger_counts_cells():
     ]
 
 
+def test_the_ledger_shows_what_metadata_depend_on():
+    made = [
+        make_rows(
+            replace(POINT, protection="rotate:16", tile=tile),
+            [0.5, 0.6],
+            knows="map at writing",
+            metadata_bits=bits,
+        )
+        for tile, bits in (((128, 128), 288), ((64, 64), 1152))
+    ]
+    head, body = table(make_page(pa.concat_tables(made)), "Cells")
+    assert "tile" in head
+    assert {(row[head.index("tile")], row[-1]) for row in body} == {
+        ("128x128", "288"),
+        ("64x64", "1,152"),
+    }
+
+
 def test_heat_maps_show_the_loss_of_every_place():
     names = [f"layers={k};matrices={m}" for k in (0, 1, 10, 2) for m in ("ffn_out", "query")]
     rows = places([*names, "bits=7"], rates=(1e-3, 1e-2))

@@ -1,4 +1,5 @@
 import contextlib
+import html
 import io
 import re
 from dataclasses import replace
@@ -19,6 +20,7 @@ from rerax.report import (
     summarise_points,
     write_page,
 )
+from rerax.report.compare import make_panels
 from rerax.report.summary import doubt_text
 from rerax.stats import mean_interval
 from rerax.stats.stopping import Rule
@@ -109,6 +111,68 @@ def test_yields_of_chips_that_the_scores_counted_have_exact_intervals():
         assert line.passed_interval == pytest.approx((expected.low, expected.high))
     text = " ".join(printed(rows, stopped=Rule(0.0055, 200)).split())
     assert "chips added at 64, 128, 200 until the SE is at most 0.55; 1 of 1 points end" in text
+
+
+def test_intervals_are_named_as_they_were_made():
+    """A rule says nothing of points with more chips than it allows."""
+    few, many = (
+        make_rows(replace(POINT, rate=rate), [0.9, 0.8] * n) for rate, n in ((1e-3, 32), (1e-2, 64))
+    )
+    both = pa.concat_tables([few, many])
+    for rows, most, told in (
+        (few, 64, "Clopper and Pearson's"),
+        (both, 64, "Clopper and Pearson's, Wilson's where more chips were run"),
+        (many, 64, "Wilson's"),
+    ):
+        text = " ".join(printed(rows, stopped=Rule(0.01, most)).split())
+        assert f"; yield intervals are {told}" in text.replace(f"{told} ", f"{told}")
+        page = html.unescape(make_page(rows, stopped=Rule(0.01, most)))
+        assert f"those of a share are {told}. " in page
+
+
+@pytest.mark.parametrize(
+    ("failing", "chips", "shown"),
+    [
+        (0, 64, "100 % 94 .. 100"),
+        (1, 64, "98 % 92 .. 100"),
+        (1, 256, "99.6 % 97.8 .. 99.9"),
+        (2, 2048, "99.9 % 99.6 .. 100.0"),
+        (0, 1024, "100.0 % 99.6 .. 100.0"),
+        (255, 256, "0.4 % 0.1 .. 2.2"),
+    ],
+)
+def test_no_yield_is_rounded_to_all_or_none(failing, chips, shown):
+    scores = [0.5] * failing + [0.9] * (chips - failing)
+    text = " ".join(printed(make_rows(POINT, scores), wide=True).split())
+    assert shown in text
+    page = make_page(make_rows(POINT, scores))
+    assert shown.partition(" ")[0] in page
+
+
+def test_shares_that_print_alike_stay_apart(tmp_path, monkeypatch):
+    """0.8378, as all pages write the default share, is another share than the default."""
+    drawn = []
+    monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.append(figure.axes[0]))
+    other = replace(POINT, sa1_share=0.8378)
+    assert other.hash != POINT.hash
+    rows = pa.concat_tables(
+        make_rows(replace(point, encoding=encoding), [score, score + 0.01])
+        for point, loss in ((POINT, 0.0), (other, 0.1))
+        for encoding, score in (("offset", 0.8 - loss), ("sign_magnitude", 0.82 - loss))
+    )
+    first, second = make_panels(summarise_points(rows))
+    assert {first.title, second.title} == {
+        f"minilm on sst2, share of SA1 {share}" for share in ("0.8378", "0.837813")
+    }
+    for panel in (first, second):
+        (gain,) = panel.gains
+        assert gain.summary.mean == pytest.approx(0.02)
+    text = printed(rows, wide=True)
+    assert "0.837813" in text
+    assert ["+2.00" in line for line in text.splitlines()].count(True) == 2
+    assert "0.837813" in make_page(rows)
+    figure_score_against_rate(rows, tmp_path / "one.png")
+    assert len(drawn[0].get_legend_handles_labels()[1]) == 5  # four series and the float score
 
 
 def test_the_budget_is_a_parameter_of_reading():
@@ -270,6 +334,21 @@ def test_the_figure_says_every_rate_and_every_float_score(tmp_path, monkeypatch)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1e-3", "1e-2", "3e-2"]
     _, labels = axes.get_legend_handles_labels()
     assert {"float score 80.00", "float score 90.00"} < set(labels)
+
+
+def test_series_of_a_figure_have_marks_of_their_own(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.append(figure.axes[0]))
+    schemes = [f"spare:{k}" for k in range(1, figures.MOST_NAMED + 1)]
+    rows = pa.concat_tables(
+        make_rows(replace(POINT, protection=scheme), [0.8] * (4 + k))
+        for k, scheme in enumerate(schemes)
+    )
+    figure_score_against_rate(rows, tmp_path / "one.png")
+    (axes,) = drawn
+    assert "4 to 19 chips a point" in axes.get_title(loc="left")
+    marks = [bars.lines[0] for bars in axes.containers]
+    assert len({(one.get_marker(), one.get_color()) for one in marks}) == len(schemes)
 
 
 def test_a_bar_ends_where_its_interval_does(tmp_path, monkeypatch):
