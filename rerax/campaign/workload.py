@@ -185,7 +185,9 @@ def unprotected_text(protections: Sequence[str], matrices: Sequence[str]) -> str
     """Say which matrices some protections leave alone, having no gates."""
     who, names = ", ".join(protections), ", ".join(matrices)
     leave = "leaves" if len(protections) == 1 else "leave"
-    return f"{who} {leave} {names} unprotected: without gates they have no freed cells"
+    closest = all(name.endswith(":closest") for name in protections)
+    how = "with nearest values alone" if closest else "unprotected"
+    return f"{who} {leave} {names} {how}: without gates they have no freed cells"
 
 
 def read_workload(

@@ -40,25 +40,28 @@ def print_map(
     notes = [
         f"{_number(len(found.chips), 'chip')}, {_number(len(found.arrays), 'array')} with faults, "
         f"{_number(int(found.stuck.sum()), 'stuck cell')}",
-        *_left_out(made, thresholds, found.cells),
+        *_left_out(made, thresholds, found.cells, on),
         *_coverage(made, found, on, spec),
     ]
     notes += [*_lines(found), _clusters(found.clusters)]
     _print(found, notes, wide)
 
 
-def _left_out(made: "Converted", thresholds: "Thresholds | None", cells: int | None) -> list[str]:
+def _left_out(
+    made: "Converted", thresholds: "Thresholds | None", cells: int | None, on: "Shapes | None"
+) -> list[str]:
     """Say what of the table is not in the map, and what of `cells` a chip is not in the table."""
     notes = []
     if made.measured is not None and thresholds is not None:
-        at_0, at_1, free = made.measured
+        at_0, at_1, free = (sum(counts) for counts in zip(*made.measured.values(), strict=True))
         notes.append(
             f"of {at_0 + at_1 + free:,} cells {at_0:,} are SA0 (at or below {thresholds.low:g}), "
             f"{at_1:,} SA1 (at or above {thresholds.high:g}) and {free:,} not stuck"
         )
     if made.measured is not None and cells is not None:
         chips = len(made.chips.chips) + len(made.healthy)
-        lacking = cells - sum(made.measured) / chips
+        counted = made.measured if on is None else on
+        lacking = cells - sum(sum(made.measured.get(name, ())) for name in counted) / chips
         if lacking >= 1:
             notes.append(
                 f"about {lacking:,.0f} of the {cells:,} cells a chip that rates, lines and "

@@ -44,7 +44,8 @@ def plan(
     from rerax.campaign.plans import check_design_rate, is_open
     from rerax.campaign.point import FIELDS, parse_share
     from rerax.crossbar.spec import ChipSpec
-    from rerax.faults import fault_model
+    from rerax.faults import Measured, fault_model
+    from rerax.faults.chip_map import check_map, realised_rate
     from rerax.models.bert.names import check_groups
     from rerax.protection import Plan
     from rerax.protection import protection as protection_of
@@ -56,17 +57,23 @@ def plan(
     share = float(parse_share(rates.sa1_share or "9.04:1.75"))
     groups = names(point.matrices)
     check_groups(groups)
-    chances = fault_model(point.fault).odds(rate, share)
+    fault = fault_model(point.fault)
     scheme = protection_of(protection)
     scheme.check(spec)
     from rerax.campaign.workload import unprotected_text
     from rerax.models.bert import convert
     from rerax.models.bert.crossbars import bare_matrices
     from rerax.models.bert.folder import load_model
+    from rerax.models.bert.names import matrices_of
     from rerax.models.bert.planning import ModelProfile, account, save_plan, total
     from rerax.protection.planner import allocate
 
     config, params, gates = load_model(convert.locate(models.model))
+    if isinstance(fault, Measured) and design.plan_rate is None:
+        check_map(fault.chips, config.matrix_shapes, spec)
+        shapes = {name: config.matrix_shapes[name] for name in matrices_of(groups)}
+        rate = check_design_rate(realised_rate(fault.chips, shapes, spec))
+    chances = fault.odds(rate, share)
     if isinstance(scheme, Plan) and scheme.file:
         scheme = scheme.read()
     bare = bare_matrices(params, groups, gates, scheme)

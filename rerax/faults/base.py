@@ -32,6 +32,7 @@ class Odds:
         flip: probability that one of its bits reads inverted.
         known: whether a tester would find its stuck cells.
         by_wordline: whether all cells of a wordline within one tile are stuck alike.
+        by_bitline: whether those of a bitline within one tile are wrong together.
     """
 
     at_0: float = 0.0
@@ -39,6 +40,7 @@ class Odds:
     flip: float = 0.0
     known: bool = True
     by_wordline: bool = False
+    by_bitline: bool = False
 
 
 class FaultModel:

@@ -167,8 +167,10 @@ def read_table(path: str) -> CellTable:
 
 def _read_csv(content: bytes, types: dict[str, Any]) -> pa.Table:
     """Read the bytes of a CSV file; columns not in `types`, but for names, are inferred."""
+    wanted = {**dict.fromkeys(NAMES, pa.string()), **types}
+    there = pacsv.open_csv(pa.BufferReader(content)).schema.names  # maybe with blanks around
     convert = pacsv.ConvertOptions(
-        column_types={**dict.fromkeys(NAMES, pa.string()), **types},
+        column_types={raw: wanted[raw.strip()] for raw in there if raw.strip() in wanted},
         null_values=["", "NA", "N/A", "NaN", "nan", "null", "NULL"],
         strings_can_be_null=True,
     )

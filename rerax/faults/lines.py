@@ -46,7 +46,7 @@ class Bitline(FaultModel):
 
     def odds(self, rate: float, sa1_share: float) -> Odds:
         """Give the exact odds: the cells of a weight lie on bitlines of their own."""
-        return Odds(rate * (1 - sa1_share), rate * sa1_share)
+        return Odds(rate * (1 - sa1_share), rate * sa1_share, by_bitline=True)
 
 
 register_fault("wordline", lambda _: Wordline())

@@ -4,6 +4,7 @@ No JAX here.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,14 +56,14 @@ class Converted:
 
     Attributes:
         chips: the map.
-        measured: cells with a conductance that are SA0, SA1 and neither; None where the table has
-            levels.
+        measured: of each matrix, cells with a conductance that are SA0, SA1 and neither; None where
+            the table has levels.
         unused: cells of arrays beyond the edge of their matrix.
         healthy: chips of the table without a stuck cell, which a map cannot name.
     """
 
     chips: ChipMap
-    measured: tuple[int, int, int] | None
+    measured: Mapping[str, tuple[int, int, int]] | None
     unused: int
     healthy: tuple[int, ...]
 
@@ -103,7 +104,10 @@ def to_map(
     if thresholds is not None:
         if shapes is not None:
             check_map(replace(chips, level=np.zeros_like(chips.level)), shapes, spec)
-        counts = tuple(np.bincount(chips.level, minlength=3).tolist())
+        counts = {
+            name: tuple(np.bincount(chips.level[chips.matrix == k], minlength=3).tolist())
+            for k, name in enumerate(chips.names)
+        }
         level = np.where(chips.level == _SA1, highest_levels(chips, shapes, spec), 0)
         chips = _some(replace(chips, level=level), chips.level != _FREE)
     if not len(chips.chip):

@@ -96,8 +96,12 @@ class Measured(FaultModel):
         return hold_listed(words, rates, spec, site)
 
     def odds(self, rate: float, sa1_share: float) -> Odds:
-        """Give the odds of `uniform` at the realised rate."""
-        return Odds(rate * (1 - sa1_share), rate * sa1_share)
+        """Give the odds of `uniform` at the realised rate, in the polarities of the map's cells.
+
+        Levels between the ends count as SA1.
+        """
+        at_0 = float((self.chips.level == 0).mean())
+        return Odds(rate * at_0, rate * (1 - at_0))
 
 
 register_fault("map", Measured.read, "FILE")

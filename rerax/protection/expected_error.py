@@ -109,7 +109,8 @@ def line_parts(spec: ChipSpec) -> tuple[tuple[float, tuple[int, ...]], ...]:
     Returns:
         For each way, the share of the weights, and of each group the bits that lie in the first
         one of two tiles: all bits where the weight lies in one. Empty where each cell is on a line
-        segment of its own: in layout `separate`, and in tiles narrower than a weight.
+        segment of its own: in layout `separate` of matrices at least as wide as a tile, and in
+        tiles narrower than a weight.
     """
     width, tile = spec.cells_per_weight, spec.tile[1]
     if spec.layout == "separate" or width > tile:
@@ -144,6 +145,8 @@ class Settled(NamedTuple):
     held: np.ndarray
 
 
+MOST_LISTED = 9
+"""Images whose states are listed, 3 of each; of more, only bits in cells of their own are known."""
 MOST_SETTLED = 3
 """Of a weight of two groups, cases of at most so many settled cells are listed."""
 LEFT_OUT = 1e-3
@@ -202,6 +205,7 @@ def _settled_together(
     bits: range, depths: tuple[int, ...], votes: Votes, chances: Odds, turned: tuple[int, ...]
 ) -> list[tuple[float, int, int]]:
     """List probability, settled bits and values of bits whose images stick together."""
+    _check_images(depths)
     each = (1 - chances.at_0 - chances.at_1, chances.at_0, chances.at_1)
     found: dict[tuple[int, int], float] = {}
     for states in itertools.product(range(3), repeat=max(depths)):
@@ -311,7 +315,7 @@ def _cell_transition(
     if chances.flip:
         bits = [_symmetric(_majority_wrong(depth, chances.flip)) for depth in depths]
         return functools.reduce(lambda low, high: np.kron(high, low), bits)
-    if whole_cells:
+    if whole_cells and not (len(depths) == 1 and depths[0] > MOST_LISTED):
         chance, reads = _outcomes(len(depths), depths, chances, erasures, turned)
         table = np.zeros((1 << len(depths),) * 2)
         for p, read in zip(chance, reads, strict=True):
@@ -344,7 +348,7 @@ def _voted_bit(
             wrong = stuck ** (depth - 1) if mine_wrong else 0.0
         else:
             even, odd = (chances.at_0 if stored ^ t else chances.at_1 for t in turned)
-            needed = (depth + 1) // 2 - mine_wrong
+            needed = depth // 2 + 1 - mine_wrong * (1 if depth % 2 else 2)  # it decides a tie
             wrong = _at_least_of_both(needed, (depth - 1) // 2, even, depth // 2, odd)
         table[stored, stored], table[stored, 1 - stored] = 1 - wrong, wrong
     return table
@@ -381,6 +385,7 @@ def _outcomes(
 
     Each image as a whole is healthy, stuck at 0 or stuck at its highest level.
     """
+    _check_images(depths)
     images, top = max(depths), (1 << bits) - 1
     level = np.arange(1 << bits)
     each = (1 - chances.at_0 - chances.at_1, chances.at_0, chances.at_1)
@@ -399,6 +404,13 @@ def _outcomes(
         chance.append(p)
         reads.append(read)
     return np.array(chance), np.stack(reads)
+
+
+def _check_images(depths: tuple[int, ...]) -> None:
+    if max(depths) > MOST_LISTED:
+        raise TypeError(
+            f"the states of {max(depths)} images are too many to list: give {MOST_LISTED} at most"
+        )
 
 
 def _vote(state: tuple[int, ...], seen: list[np.ndarray], erasures: bool) -> np.ndarray:

@@ -33,7 +33,7 @@ class FaultAware(WriteAround):
 
     Attributes:
         ways: some of `WAYS`, in that order.
-        rows: rows of a block, 64 or 128.
+        rows: rows of a block, 64 or 128; it means nothing to `closest` alone, and is 128 there.
 
     Raises:
         ValueError: unknown ways, or another number of rows.
@@ -54,6 +54,8 @@ class FaultAware(WriteAround):
         object.__setattr__(self, "ways", ways)
         if self.rows not in BLOCKS:
             raise ValueError(f"rows {self.rows!r} of a block are not supported: use 64 or 128")
+        if not self.flips:  # and so has no blocks
+            object.__setattr__(self, "rows", 128)
 
     @property
     def text(self) -> str:

@@ -21,6 +21,7 @@ from rerax.protection.allocation import Allocation
 from rerax.protection.base import Protection
 from rerax.protection.codes.block_code import LONGEST
 from rerax.protection.codes.embed import Code
+from rerax.protection.codes.placement import share_bitlines
 from rerax.protection.codes.room import bits_short
 from rerax.protection.expected_error import CODES, Votes, squared_error
 from rerax.protection.msb.embed import PURSES, MsbEmbed
@@ -60,7 +61,8 @@ def allocate(
     code over its top bits, with check bits in freed cells or low bits. One choice serves all
     layers of a matrix and has to fit into each. Of equal damage, fewer copies or check bits win.
     With erasures only copies are tried: the error of error-correcting codes is not known then. Nor
-    is it of codes in two groups on broken wordlines, where they are left out.
+    is it on broken bitlines that weights of a code word share, nor in two groups on broken
+    wordlines: codes are left out there.
 
     Args:
         matrices: by name, what is on crossbars.
@@ -175,6 +177,21 @@ def _further_bits(scheme: Protection) -> float:
 def _damage(
     scheme: Protection, known: MatrixProfile, table: np.ndarray, chances: Odds, spec: ChipSpec
 ) -> float:
+    columns = known.codes.shape[-1]
+    if chances.by_wordline and spec.layout == "separate" and columns < spec.tile[1]:
+        raise TypeError(
+            f"the expected error of broken wordlines is not known where {columns} columns of one "
+            "slice of weights share a tile with another's: give layout interleaved"
+        )
+    if (
+        chances.by_bitline
+        and isinstance(scheme, Code)
+        and any(share_bitlines(row, scheme.check_spec, spec) for row in known.row)
+    ):
+        raise TypeError(
+            f"the expected error of {scheme.text} on broken bitlines is not known where weights "
+            "of a code word share one: give another protection or fault"
+        )
     # A protection says its error for the whole matrix, or how each column is voted, not both.
     total = 0.0
     told = scheme.expected_error(_share(known), chances, spec)

@@ -21,6 +21,7 @@ from rerax.models.bert.sensitivity import input_power, read_sensitivity, sensiti
 from rerax.models.stored import open_rows_and_columns
 from rerax.protection import (
     Allocation,
+    FaultAware,
     Ledger,
     Misses,
     Protection,
@@ -159,9 +160,12 @@ def expected_damage(
 
 
 def _acting(scheme: Protection, matrix: str, known: MatrixProfile) -> Protection:
-    """Find what protects a matrix: nothing without the gates that its protection needs."""
+    """Find what protects a matrix: without the gates that its protection needs, nothing, or
+    nearest values alone."""
     own = scheme.of(matrix)
-    return Unprotected() if own.needs_gates and not known.gated else own
+    if known.gated or not own.needs_gates:
+        return own
+    return FaultAware() if getattr(own, "closest", False) else Unprotected()
 
 
 def total(accounts: Mapping[str, Account]) -> Account:
@@ -182,8 +186,12 @@ def save_plan(path: Path, accounts: Mapping[str, Account], design: Mapping[str, 
         path: the file.
         accounts: of every matrix (`account`).
         design: what was asked, for the reader.
+
+    Raises:
+        ValueError: a protection that `plan:FILE` cannot take.
     """
     chosen = {matrix: one.protection for matrix, one in accounts.items()}
+    Allocation.make(chosen)
     table = {
         matrix: {
             "protection": one.protection,

@@ -1,7 +1,9 @@
 """Expected squared error of what codes read, in closed form. NumPy only.
 
-Exact but for what a decoder adds to a code word of too many wrong bits: there a syndrome is taken
-to be any of all equally likely, and the bits that it names to be spread over those that were right.
+Code words whose weights share a bitline within a tile are not for faults that hold a whole line
+(`placement.share_bitlines`). Exact but for what a decoder adds to a code word of too many wrong
+bits: there a syndrome is taken to be any of all equally likely, and the bits that it names to be
+spread over those that were right.
 """
 
 import numpy as np

@@ -80,6 +80,19 @@ def members(row: np.ndarray, asked: CheckSpec) -> np.ndarray:
     return found.reshape(asked.weights, code_words)
 
 
+def share_bitlines(row: np.ndarray, asked: CheckSpec, spec: ChipSpec) -> bool:
+    """Tell whether two weights of a code word, which lie in one column, share a row of tiles.
+
+    Args:
+        row: [R] whether each row is open.
+        asked: what is protected.
+        spec: geometry.
+    """
+    rows = members(row, asked)
+    alone = np.where(rows < NOWHERE, rows // spec.tile[0], -1 - np.arange(len(rows))[:, None])
+    return bool((np.diff(np.sort(alone, axis=0), axis=0) == 0).any())
+
+
 def check_numbers(
     row: np.ndarray, column: np.ndarray, asked: CheckSpec, spec: ChipSpec
 ) -> np.ndarray:

@@ -46,6 +46,12 @@ def test_csv_as_people_write_it(tmp_path, text):
     assert cells_of(read_map(str(tmp_path / "lot.csv"))) == [("pooler", 7, 0, 3, 100, 1)]
 
 
+def test_names_that_look_like_numbers_stay_text(tmp_path):
+    for head in ("chip,array", "chip, array"):
+        (tmp_path / "die.csv").write_text(f"{head}\n0,007\n", encoding="utf-8")
+        assert read_table(str(tmp_path / "die.csv")).names("array")[0] == ("007",)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -58,6 +64,7 @@ def test_csv_as_people_write_it(tmp_path, text):
         (HEAD + "1,key,0,0,0,1\n1,key,0,,1,1\n", "has an empty wordline in row 2: give"),
         (HEAD + "1,,0,0,0,1\n", "has an empty matrix in row 1: give"),
         (HEAD + "1,key,0,0,0,1\n1,key,0,0,1.0,1\n", "bitline is '1.0' in row 2: give whole n"),
+        (HEAD.replace(",", ", ") + "1,key,0,0,1,0.5\n", "level is '0.5' in row 1: give whole nu"),
         (HEAD + "1,key,0,0,x,1\n", "bitline is 'x' in row 1: give whole numbers"),
         (HEAD + f"{10**30},key,0,0,0,1\n", "chip is '1000.*' in row 1: give whole numbers"),
         (HEAD + "1,key,0,-1,0,1\n", "wordline -1 is outside 0..2147483647: give"),

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from rerax.cli.map_text import _left_out
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults.cell_table import read_table, write_table
 from rerax.faults.chip_map import read_map
@@ -48,10 +49,14 @@ def test_thresholds_say_what_is_stuck(tmp_path):
     made = to_map(table, SPEC, thresholds=Thresholds(2, 50))
     expected = [(0, "pooler", 0, 5, 2, 0), (0, "query", 0, 2, 7, 0), (1, "query", 1, 3, 3, 1)]
     assert rows(made.chips) == expected
-    assert (made.measured, made.healthy, made.unused) == ((2, 1, 3), (2,), 0)
+    assert made.measured == {"query": (1, 1, 2), "pooler": (1, 0, 1)}
+    assert (made.healthy, made.unused) == ((2,), 0)
     four = ChipSpec(bits=7, bits_per_cell=4, tile=(16, 20))  # bitline 3 is a cell of 3 bits
     assert rows(to_map(table, four, thresholds=Thresholds(2, 49)).chips)[1:] == [
         (0, "pooler", 0, 5, 2, 0), (0, "query", 0, 2, 7, 0), (1, "query", 1, 3, 3, 7)]  # fmt: skip
+    said = _left_out(made, Thresholds(2, 50), 8, {"pooler": SHAPES["pooler"]})
+    assert "about 7 of the 8 cells a chip that" in said[1]  # 2 of 3 chips' are measured there
+    assert "about 6 of the 8 cells a chip that" in _left_out(made, Thresholds(2, 50), 8, None)[1]
     same = to_map(table, SPEC, SHAPES, thresholds=Thresholds(2, 50))
     assert rows(same.chips) == expected
 

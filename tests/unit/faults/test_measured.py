@@ -13,8 +13,9 @@ from quick import WITHOUT_OPTIMISING
 
 from rerax.crossbar.keys import spare_key
 from rerax.crossbar.spec import ChipSpec
-from rerax.faults import Measured, Site, fault_model
+from rerax.faults import Measured, Odds, Site, fault_model
 from rerax.faults.sampling.rates import rate_table
+from rerax.hardware import Hardware
 from rerax.models.bert.names import IDS
 
 SHAPE = (13, 6)
@@ -120,3 +121,18 @@ def test_another_content_is_another_model_and_a_spare_array_is_fault_free(tmp_pa
     with pytest.raises(ValueError, match="make them by rate_table"):
         other.disturb(words, array_key(0), rate_table(0.1), ChipSpec(),
                       site=Site(jnp.uint32(0), IDS["query"], 0))  # fmt: skip
+
+
+def test_odds_are_of_the_maps_own_polarities(tmp_path):
+    cells = {("query", 0): [(0, 0, 0), (0, 1, 1), (0, 2, 1), (0, 3, 1)]}
+    rows = [(0, *place, *cell) for place, of in cells.items() for cell in of]
+    fault = fault_model(f"map:{write_map(tmp_path / 'lot.parquet', rows)}")
+    for share in (0.0, 0.9):
+        assert fault.odds(0.02, share) == Odds(0.005, 0.015)
+
+
+@pytest.mark.parametrize("name", ["duplicate:3", "spare:4", "code:golay:4:spare"])
+def test_further_arrays_are_no_measured_ones(name, tmp_path):
+    fault = f"map:{write_map(tmp_path / 'lot.parquet', [(0, 'query', 0, 0, 0, 1)])}"
+    with pytest.raises(ValueError, match=f"{name} has further arrays, of which map:.* says nothi"):
+        Hardware(fault=fault, protection=name)

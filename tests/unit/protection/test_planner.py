@@ -9,11 +9,12 @@ import math
 import numpy as np
 import oracle
 import pytest
+import scipy.stats
 
 from rerax.crossbar.spec import ENCODINGS, ChipSpec
 from rerax.faults import Odds, fault_model
 from rerax.protection import Allocation, Code, Duplicate, MsbEmbed, Plan, Unprotected, protection
-from rerax.protection.expected_error import CODES, Votes, squared_error
+from rerax.protection.expected_error import CODES, Votes, _cell_transition, squared_error
 from rerax.protection.msb.copy_spec import low_bits, served_columns
 from rerax.protection.msb.write import rounded_codes
 from rerax.protection.planner import MatrixProfile, _candidates, allocate, damage
@@ -157,10 +158,10 @@ def test_damage_is_the_error_of_every_kept_weight_times_its_columns_sensitivity(
     [
         ("uniform", Odds(0.075, 0.025)),
         ("clustered:2", Odds(0.075, 0.025)),
-        ("bitline", Odds(0.075, 0.025)),
+        ("bitline", Odds(0.075, 0.025, by_bitline=True)),
         ("wordline", Odds(0.075, 0.025, by_wordline=True)),
         ("flip", Odds(flip=0.1, known=False)),
-        ("short", Odds(at_1=1 - 0.95**2, known=False)),
+        ("short", Odds(at_1=1 - 0.95**2, known=False, by_bitline=True)),
     ],
 )
 def test_odds_of_a_cell_are_those_of_the_fault(fault, expected):
@@ -220,6 +221,43 @@ def test_what_has_no_known_error_is_left_out_of_a_plan():
         damage(protection("code:hamming:2:lsb"), matrix(spec, gated=False), chances, spec)
     plan = allocate({"key": matrix(spec, gated=False)}, chances, spec)
     assert not any(isinstance(scheme, Code) for _, scheme in plan.chosen)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "fault", "given", "told"),
+    [
+        ("code:hamming:4:pruned", "bitline", {}, "where weights of a code word share one"),
+        ("code:hamming:4:pruned", "short", {}, "where weights of a code word share one"),
+        ("none", "wordline", {"layout": "separate"}, "broken wordlines is not known where 32 col"),
+        ("closest", "wordline", {"layout": "separate"}, "wordlines is not known where 32 columns"),
+        ("msb:1x11:pruned:closest", "uniform", {}, "11 images are too many to list"),
+    ],
+)
+def test_errors_that_lines_make_depend_on_each_other_are_not_told(scheme, fault, given, told):
+    """What is told is what independent cells would make of it, far from the truth there."""
+    spec, chances = ChipSpec(**given), fault_model(fault).odds(1e-2, 0.5)
+    known = matrix(spec)
+    with pytest.raises(TypeError, match=told):
+        damage(protection(scheme), known, chances, spec)
+    assert damage(protection("msb:1x3:pruned"), known, fault_model("uniform").odds(1e-2, 0.5), spec)
+
+
+@pytest.mark.parametrize("depth", [11, 99])
+def test_errors_of_many_copies_of_cells_of_one_bit_are_known(depth):
+    """A vote of as many is wrong where half of its images are, a binomial tail."""
+    spec, p = ChipSpec("offset", 2), 0.3
+    chances = Odds(p, 0.0)
+    found = squared_error(np.zeros(256, np.int8), Votes((depth, depth)), chances, spec)
+    wrong = scipy.stats.binom.sf(depth // 2, depth, p)  # the code 0 is the word 10: its 1 is lost
+    assert found[128] == pytest.approx(4 * wrong, rel=1e-9)
+
+
+def test_a_tie_is_the_originals_also_where_bits_are_copied_alone():
+    for depth in (2, 4):
+        each = [
+            _cell_transition((depth,), whole, UNIFORM, False, (0, 0)) for whole in (True, False)
+        ]
+        np.testing.assert_allclose(*each, rtol=1e-12)
 
 
 def test_a_saved_plan_comes_back(tmp_path):

@@ -8,6 +8,7 @@ from arrays import read_matrix
 from placed import given_up, lines, random_codes
 from quick import WITHOUT_OPTIMISING
 
+from rerax.campaign.point import Point
 from rerax.crossbar.encoding import encode
 from rerax.crossbar.keys import chip_key, root_key
 from rerax.crossbar.spec import ENCODINGS, ChipSpec
@@ -15,7 +16,7 @@ from rerax.faults import NoFault
 from rerax.faults.read_out import Counts, ReadOut
 from rerax.faults.sampling.rates import rate_table
 from rerax.hardware import Hardware
-from rerax.protection import MsbEmbed, protection, registered_protections
+from rerax.protection import FaultAware, MsbEmbed, protection, registered_protections
 from rerax.protection.msb.write import rounded_codes
 
 ROWS, COLUMNS = 10, 9
@@ -101,6 +102,15 @@ def test_what_is_known_to_be_stuck_votes_unless_erasures_are_asked_for(kind):
         read = jax.jit(lambda a, e, s=shield: s.recover(a, e, spec, "query"))(arrays, extra)
         found = np.asarray(read) & 0x80
         assert (found == (np.asarray(words) & 0x80)).all() == right
+
+
+def test_blocks_mean_nothing_where_nothing_is_flipped():
+    """So that a protection is what its text says."""
+    for name in ("closest:64", "closest"):
+        point = Point("sst2", "tiny", 0.1, protection=name)
+        assert point.hardware.protection == protection("closest")
+    assert Hardware(protection=FaultAware(rows=64)) == Hardware(protection="closest")
+    assert protection("closest+sign:64").text == "closest+sign:64"
 
 
 def test_a_stored_matrix_needs_room_and_bits():

@@ -1,5 +1,6 @@
 """A protection that needs freed cells, on matrices without gates: refused, or told."""
 
+import json
 import warnings
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import folders
 import numpy as np
 import pytest
 import tiny
+from arrays import write_map
 from commands import refused
 from made_rows import POINT, make_rows
 
@@ -17,14 +19,17 @@ from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
 from rerax.campaign.sidecars import add_provenance, read_provenance
 from rerax.campaign.worker import Worker
-from rerax.campaign.workload import Settings, read_workload
+from rerax.campaign.workload import Settings, read_workload, unprotected_text
 from rerax.cli import main
 from rerax.crossbar.spec import SEMANTICS, ChipSpec
+from rerax.faults import fault_model
 from rerax.hardware import Hardware
 from rerax.models.bert.crossbars import program_bert
 from rerax.models.bert.folder import Model, save_model
 from rerax.models.bert.names import gated_shapes
-from rerax.protection import left_bare, protection
+from rerax.models.bert.planning import Account, account, expected_damage, save_plan
+from rerax.protection import Ledger, Misses, left_bare, protection
+from rerax.protection.planner import MatrixProfile
 from rerax.pruning.gates import open_gates
 from rerax.report import make_page, print_table
 
@@ -63,6 +68,34 @@ def test_matrices_without_gates_are_named(name, bare):
             left_bare(protection(name), DENSE)
     else:
         assert left_bare(protection(name), DENSE) == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["msb:2x3:pruned:closest", "code:golay:4:pruned:closest", "code:golay:4:pruned"]
+)
+def test_accounts_are_of_what_is_written(name):
+    """Where no gates are, nearest values are written all the same, and a plan says so."""
+    rng = np.random.default_rng(0)
+    codes = np.clip(np.rint(rng.normal(0, 40, (1, 32, 32))), -127, 127).astype(np.int8)
+    lines = np.ones((1, 32), bool)
+    known = {"pooler": MatrixProfile(codes, lines, lines, False, np.ones((1, 32)))}
+    half = np.arange(32)[None] % 2 == 0
+    gated = MatrixProfile(codes * half[:, :, None], half, lines, True, np.ones((1, 32)))
+    chances = fault_model("uniform").odds(0.01, 0.8)
+    acts = "closest" if name.endswith("closest") else "none"
+    damages = [expected_damage(protection(n), known, chances, ChipSpec()) for n in (name, acts)]
+    assert damages[0] == damages[1]
+    found = account(protection(name), {**known, "query": gated}, chances, ChipSpec())
+    assert [found[matrix].protection for matrix in ("pooler", "query")] == [acts, name]
+    told = unprotected_text([name], ["pooler"])
+    assert ("with nearest values alone" in told) == (acts == "closest")
+
+
+def test_a_plan_that_cannot_be_read_is_not_written(tmp_path):
+    accounts = {"pooler": Account("duplicate:3", Ledger(), Misses(), 1.0, 1.0)}
+    with pytest.raises(ValueError, match="pooler=duplicate:3 is not for one matrix"):
+        save_plan(tmp_path / "plan.json", accounts, {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_the_refusal_offers_fits():
@@ -155,6 +188,21 @@ def test_the_plan_says_what_it_leaves(models, tmp_path, capsys):
     assert "msb:1x3:pruned leaves classifier unprotected: " in capsys.readouterr().out
     assert main(plan) == 0  # what the planner chooses, it can keep
     assert "unprotected: without" not in capsys.readouterr().out
+
+
+def test_a_plan_for_a_map_is_for_its_rate_and_polarities(models, tmp_path, capsys):
+    rows = [(0, "pooler", 0, w, b, 1) for w in range(4) for b in range(0, 64, 2)]  # of 30 x 30
+    lot, file = write_map(tmp_path / "lot.parquet", rows), tmp_path / "plan.json"
+    plan = ["plan", "--model", str(models / "pruned"), "--matrices", "pooler"]
+    assert main([*plan, "--protection", "none", "--fault", f"map:{lot}", "--json", str(file)]) == 0
+    found = json.loads(file.read_text())
+    assert found["design"]["plan_rate"] == 128 / (30 * 30 * 8)
+    capsys.readouterr()
+    share = [*plan, "--protection", "none", "--fault", "uniform", "--sa1-share", "1:0"]
+    share += ["--plan-rate", str(128 / (30 * 30 * 8)), "--json", str(tmp_path / "other.json")]
+    assert main(share) == 0
+    other = json.loads((tmp_path / "other.json").read_text())
+    assert found["matrices"] == other["matrices"]
 
 
 def test_the_table_of_a_folder_says_it(tmp_path, capsys):
