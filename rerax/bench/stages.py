@@ -228,7 +228,8 @@ def _floor_of_decoding(case: BenchCase, roofline: Roofline) -> tuple[float, str]
 
 
 def _floor_of_products(case: BenchCase, roofline: Roofline) -> tuple[float, str]:
-    operations = 2 * case.batches.tokens * case.weights * case.network.lanes
+    passes = case.network.config.passes  # of an ALBERT its one layer counts once in `weights`
+    operations = 2 * case.batches.tokens * case.weights * passes * case.network.lanes
     name = max(("int8", "bfloat16"), key=lambda kind: roofline.products[kind])
     return operations / roofline.products[name], f"operations at the {name} rate measured"
 

@@ -82,7 +82,7 @@ def dry_run(
     check_folder(out, settings.seed, SEMANTICS, pairs_of(parts), columns_of(parts))
     here, runs, costs = store.survey(out).blocks, read_provenance(out), []
     for workload, points in parts:
-        chips = chips_of(points, settings.chips if rule is None else rule.max_chips)
+        chips = chips_of(points, settings.chips if rule is None else rule.max_chips, rule)
         asked = len(points) * (chips if isinstance(chips, int) else len(chips))
         work = missing(here, points, chips)
         passes = sum(1 if point.is_clean else block.chips for point, block in work)

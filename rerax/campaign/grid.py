@@ -16,7 +16,8 @@ from rerax.models.bert.config import BertConfig
 from rerax.models.bert.names import check_groups, matrices_of
 from rerax.models.bert.scope import Scope, places
 from rerax.protection import Protection
-from rerax.values import is_integer, plain, shown, type_text
+from rerax.stats.stopping import Rule
+from rerax.values import is_integer, plain, rate_text, shown, type_text
 
 
 def expand(base: Point, axes: Mapping[str, Sequence[Any]]) -> tuple[Point, ...]:
@@ -182,7 +183,13 @@ def with_realised_rates(points: Sequence[Point], config: BertConfig) -> tuple[Po
         names = matrices_of(point.matrices)
         shapes = {name: s for name, s in config.matrix_shapes.items() if name in names}
         absent[chips.path] = absent_arrays(chips, shapes)
-        done.append(replace(point, rate=realised_rate(chips, shapes, point.spec)))
+        realised = realised_rate(chips, shapes, point.spec)
+        if point.rate not in (0, realised):
+            raise ValueError(
+                f"rate {rate_text(point.rate)} with {point.fault.text}: leave it out (or give 0), "
+                f"the map has its own, {rate_text(realised)}"
+            )
+        done.append(replace(point, rate=realised))
     for path, arrays in absent.items():
         if arrays:
             warnings.warn(
@@ -191,9 +198,24 @@ def with_realised_rates(points: Sequence[Point], config: BertConfig) -> tuple[Po
     return tuple(done)
 
 
-def chips_of(points: Sequence[Point], chips: int) -> int | tuple[int, ...]:
-    """Choose the chips to evaluate: those of the map, or so many from 0 on."""
+def chips_of(
+    points: Sequence[Point], chips: int, rule: Rule | None = None
+) -> int | tuple[int, ...]:
+    """Choose the chips to evaluate: those of the map, or so many from 0 on.
+
+    Args:
+        points: the points.
+        chips: how many, where no map says it.
+        rule: the rule that decides in place of their number, if one does.
+
+    Raises:
+        ValueError: a map beside other faults or a rule.
+    """
     faults = list(dict.fromkeys(point.fault for point in points))
     if is_measured(faults) and isinstance(faults[0], Measured):
+        if rule is not None:
+            raise ValueError(
+                f"{faults[0].text} brings its own chips: leave out until-se and max-chips"
+            )
         return tuple(faults[0].chips.chips.tolist())
     return chips

@@ -109,6 +109,8 @@ class Runner:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
+        for _, points in self.parts:
+            self._first_request(points)  # raises
         if self.out is None:
             return
         for _, points in self.parts:
@@ -176,8 +178,8 @@ class Runner:
         LOG.info("%d rows are in %s", len(self.rows), where)
 
     def _first_request(self, points: Sequence[Point]) -> tuple[list[Point], Chips]:
-        chips = chips_of(points, self.settings.chips) if self.rule is None else self.rule.looks[0]
-        return list(points), chips
+        first = self.settings.chips if self.rule is None else self.rule.looks[0]
+        return list(points), chips_of(points, first, self.rule)
 
     def _next_request(
         self, points: Sequence[Point], chips: Chips, found: Mapping[str, pa.Table]

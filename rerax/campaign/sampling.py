@@ -133,6 +133,7 @@ def with_samples(
             if out is not None and (out / MANIFEST).is_file():  # its rows may all be there
                 add_samples(out, {workload.name: {str(size): table.content}})
         else:
+            _pilot_point(points)  # raises, as pilots would
             done.append((workload, [replace(p, sampled=f"{size}:unknown") for p in points]))
             continue
         found[workload.name] = {str(size): table}

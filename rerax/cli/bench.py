@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from rerax.cli.flags import DataFlags, Flags, Quiet, Wide, app, flag, names, opt
+from rerax.cli.flags import DataFlags, Flags, Quiet, Wide, app, changed, flag, names, opt
 from rerax.progress import say
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ class MeasuredFlags(Flags, heading="Model and data"):
 
 @app.command()
 def bench(
-    shape: Annotated[str, flag("A random BERT of this shape: minilm or base.")] = "minilm",
+    shape: Annotated[
+        str | None, flag("A random BERT of this shape: minilm or base [minilm].")
+    ] = None,
     *,
     measured: MeasuredFlags,
     length: Annotated[DataFlags, "max_length"],
@@ -56,7 +58,11 @@ def bench(
         if value < 1:
             raise ValueError(f"{name} {value} is too few: give at least 1")
     if measured.model is None:
-        inputs = _random(shape, examples)
+        for name in changed(measured, length):
+            raise ValueError(f"{name} without --model means nothing: give both, or leave it out")
+        inputs = _random(shape or "minilm", examples)
+    elif shape is not None:
+        raise ValueError(f"--shape {shape} with --model {measured.model}: leave one of them out")
     else:
         from rerax.campaign.workload import read_workload
 

@@ -1,7 +1,7 @@
 """What the commands share: the application, flags as dataclasses, lists, and their help."""
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import wraps
@@ -16,6 +16,7 @@ from rerax.values import read_float, read_whole
 
 if TYPE_CHECKING:
     from rerax.campaign.point import Point
+    from rerax.faults import FaultModel
     from rerax.glue.selection import Selection
 
 app = typer.Typer(
@@ -195,6 +196,8 @@ class DataFlags(Flags, heading="Model and data"):
         """Make the Python API's object of it, which raises ValueError where a flag is wrong."""
         from rerax.glue.selection import Selection
 
+        if self.split != "validation" and Path(self.data).is_file():
+            raise ValueError(f"--split {self.split} with {self.data}: leave it out, a file is one")
         return Selection(**vars(self) | {"labels": names(self.labels) if self.labels else None})
 
 
@@ -285,13 +288,24 @@ def single_point(
 
     if "," in models.task:
         raise ValueError(f"task {models.task!r} is a list: give one")
-    return Point(
+    found = Point(
         task=models.tasks[0],
         model=Path(models.model).name or models.model,
         rate=rate,
         sa1_share=parse_share(rates.sa1_share or "9.04:1.75"),
         **{name: FIELDS[name].read(getattr(point, name)) for name in fields.split()},
     )
+    check_share(rates, [found.fault])
+    return found
+
+
+def check_share(rates: RateFlags, faults: "Sequence[FaultModel]") -> None:
+    """Refuse a share of SA1 that means nothing to any of the fault models."""
+    for name in changed(rates):
+        if name != "--rates" and not any(fault.has_polarity for fault in faults):
+            raise ValueError(
+                f"{name} with {faults[0].text}: leave it out, it means nothing to such faults"
+            )
 
 
 class PlanFlags(Flags, heading="Protection"):

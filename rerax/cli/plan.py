@@ -6,7 +6,17 @@ from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from rerax.cli.flags import ModelFlags, PlanFlags, PointFlags, RateFlags, Wide, app, flag, names
+from rerax.cli.flags import (
+    ModelFlags,
+    PlanFlags,
+    PointFlags,
+    RateFlags,
+    Wide,
+    app,
+    check_share,
+    flag,
+    names,
+)
 
 if TYPE_CHECKING:
     from rerax.models.bert.planning import Account
@@ -58,6 +68,7 @@ def plan(
     groups = names(point.matrices)
     check_groups(groups)
     fault = fault_model(point.fault)
+    check_share(rates, [fault])
     scheme = protection_of(protection)
     scheme.check(spec)
     from rerax.campaign.workload import unprotected_text

@@ -20,6 +20,7 @@ from rerax.cli.flags import (
     Wide,
     app,
     changed,
+    check_share,
     command_text,
     flag,
     names,
@@ -104,6 +105,7 @@ def sweep(
     from rerax.campaign.sampling import with_samples
     from rerax.campaign.sidecars import read_provenance
     from rerax.campaign.workload import Settings, workloads_of
+    from rerax.faults import Measured
     from rerax.io import place
     from rerax.models.bert.scope import combine
     from rerax.progress import reporter
@@ -115,13 +117,16 @@ def sweep(
     scopes = combine(point.faulty_layers, point.faulty_matrices, point.faulty_bits)
     given = models, data, rates, point
     points, named, selection = _of_flags(*given, run) if study is None else _of_study(*given, study)
+    mapped = [one.fault.text for one in points if isinstance(one.fault, Measured)]
+    if mapped and run.chips is not None:
+        raise ValueError(f"--chips with {mapped[0]}: leave it out, the map has its own")
     where = place(out)
     design = plan.plan_rate, plan.sensitivity
     check_flags(points, *design)
     chips = 64 if run.chips is None else run.chips
     settings = Settings(chips, run.seed, run.chunk, run.lanes, all_cores=True, command=line)
-    joining = among.distributed and not dry_run, among.coordinator, among.processes, among.process
-    with joined(*joining) as processes:
+    joining = among.distributed, among.coordinator, among.processes, among.process
+    with joined() if dry_run else joined(*joining) as processes:
         parts = workloads_of(points, named, scopes, out=where, **vars(selection))
         resolved, plans = with_plans(parts, *design, where, find=not dry_run)
         asked = (resolved, run.examples_per_chip, settings, where, not dry_run)
@@ -196,7 +201,9 @@ def _of_flags(
     single = {name: FIELDS[name].read(getattr(point, name)) for name in SINGLE}
     task, model = axes["task"][0], axes["model"][0]
     base = Point(task=task, model=model, rate=0.0, sa1_share=share, **single)
-    return expand(base, axes), named, data.selection()
+    points = expand(base, axes)
+    check_share(rates, [one.fault for one in points])
+    return points, named, data.selection()
 
 
 def _rates(given: RateFlags) -> tuple[tuple[float, ...], Any]:

@@ -16,10 +16,22 @@ def read_examples(examples: Any, vocab_size: int) -> Examples:
     """Read token ids with segment ids, zeros where none are given.
 
     Raises:
-        ValueError: the first example that is no list of token ids of the model.
+        ValueError: the first example that is no list of token ids of the model, or whose segment
+            ids are not as many.
     """
     if isinstance(examples, Examples):
         check_ids([_tokens(i, row) for i, row in enumerate(examples.ids)], vocab_size)
+        if len(examples.types) != len(examples.ids):
+            raise ValueError(
+                f"{len(examples.ids)} examples have {len(examples.types)} rows of segment ids: "
+                "give one for each"
+            )
+        for i, (tokens, types) in enumerate(zip(examples.ids, examples.types, strict=True)):
+            if np.shape(types) != np.shape(tokens):
+                raise ValueError(
+                    f"example {i} has {len(tokens)} tokens and segment ids of shape "
+                    f"{np.shape(types)}: give one for each"
+                )
         return examples
     ids = [_tokens(i, row) for i, row in enumerate(_as_tuple("examples", examples))]
     check_ids(ids, vocab_size)

@@ -84,6 +84,8 @@ def find_chip(
             f"chip {chip} of point {row['point_hash'][:16]} has answered examples of its own, from "
             "which only means are told: sweep the point without --examples-per-chip to look at it"
         )
+    if map_file is not None and not str(row["fault"]).startswith(PREFIX):
+        raise ValueError(f"--map {map_file} with a row of {row['fault']} faults: leave it out")
     recorded = provenance(folder)
     name = f"{row['task']}/{row['model']}"
     source = {**EARLIER, **(recorded["sources"].get(name) or {})}

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 import tiny
+from commands import refused
 
 from rerax.bench import cases, stages
 from rerax.bench.cases import CLOSED, SHAPES, make_case, random_inputs
@@ -44,6 +45,30 @@ def parts(case, monkeypatch):
     monkeypatch.setattr(stages, "medians", lambda works, rounds: {w: TOOK[w] for w in works})
     whole, found = stages.take_apart(case, 0.02, ROOFLINE)
     return whole, {stage.name: stage for stage in found}
+
+
+def test_products_of_a_shared_layer_count_as_often_as_they_are_made():
+    config = dataclasses.replace(tiny.CONFIG, num_hidden_layers=4)
+    shared = dataclasses.replace(config, model_type="albert")
+    assert (config.passes, shared.passes) == (1, 4)
+    limits = Roofline(dict.fromkeys(("int8", "bfloat16", "float32"), 1e9), 1e9, 1e9)
+    floors = [
+        stages._floor_of_products(make_case(random_inputs(one, 4)), limits)[0]
+        for one in (config, shared)
+    ]
+    assert floors[0] == pytest.approx(floors[1], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--task", "cola"), "--task without --model means nothing"),
+        (("--max-length", "64"), "--max-length without --model means nothing"),
+        (("--model", "DIR", "--shape", "base"), "--shape base with --model DIR: leave one"),
+    ],
+)
+def test_flags_that_mean_nothing_are_refused(given, said, capsys):
+    assert said in refused(capsys, ["bench", *given])
 
 
 def test_stages_make_up_the_chip(parts):

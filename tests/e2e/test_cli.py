@@ -136,6 +136,7 @@ def test_measured_chips(flags, tmp_path, capsys):
         ({}, ("--rates",), "--rates with map:"),
         ({}, ("--chips",), "--chips with map:"),
         ({"sa0": 0.1, "sa1": 0.1}, (), "--sa0 with map:"),
+        ({"sa1_share": 0.5}, (), "--sa1-share with map:"),
         ({"more": "uniform"}, (), "give it as the only fault"),
         ({"layout": "separate", "bits": "4"}, (), "wordline 3, bitline 300: bitline is outside"),
         ({"missing": True}, (), "is no file: give map:FILE"),
@@ -152,8 +153,34 @@ def test_a_map_brings_its_own_rates_and_chips(flags, tmp_path, capsys, changes, 
 
 
 @pytest.mark.parametrize(
+    ("fields", "given", "said"),
+    [
+        ("rate=0.0", ("--until-se", "0.01", "--max-chips", "64"), "brings its own chips: leave ou"),
+        ("rate=0.0", ("--until-se", "0.01", "--max-chips", "64", "--dry-run"), "its own chips"),
+        ("rate=0.0", ("--chips", "7"), "--chips with map:"),
+        ("rate=1e-3", (), "rate 1e-3 with map:"),
+    ],
+)
+def test_a_map_in_a_study_brings_its_own_rates_and_chips(
+    model, data, tmp_path, capsys, fields, given, said
+):
+    """A rule would ask chips of it that the map does not have, as if they were without faults."""
+    path = write_map(tmp_path / "lot.csv", [(100, "pooler", 0, 3, 7, 1)])
+    study, out = tmp_path / "study.py", tmp_path / "out"
+    study.write_text(
+        "from rerax import Point\n"
+        f"MODELS = {{'tiny': {str(model)!r}}}\n"
+        f"points = lambda: [Point('sst2', 'tiny', {fields}, matrices='pooler', fault='map:{path}')]\n"
+    )
+    asked = ["sweep", study, "--data", data, "--max-length", "32", "--out", out, *given]
+    assert said in refused(capsys, list(map(str, asked)), out)
+
+
+@pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"rates": "1e99999999999999999999"}, "is not a number"),
+        ({"fault": "flip", "sa1_share": "0.5"}, "--sa1-share with flip: leave it out, it means no"),
         ({"rates": "0,1.5"}, "rate 1.5 is outside [0, 1]"),
         ({"rates": "-0.1"}, "outside [0, 1]"),
         ({"rates": "0,many"}, "rate 'many' is not a number"),
@@ -189,12 +216,20 @@ def test_a_map_brings_its_own_rates_and_chips(flags, tmp_path, capsys, changes, 
         ({"data": "./nowhere"}, "is not a folder"),
         ({"data": "nyu-mll/glue"}, "could not be had from the hub"),
         ({"budget": "-1"}, "budget"),
+        ({"data": __file__, "split": "test"}, f"--split test with {__file__}: leave it out"),
     ],
     ids=str,
 )
 @pytest.mark.filterwarnings("ignore")
 def test_bad_flags(capsys, flags, tmp_path, changes, said):
     assert said in refused(capsys, flags(**changes), tmp_path / "out")
+
+
+def test_a_dry_run_joins_no_processes(flags, tmp_path, capsys):
+    """Nobody would answer, and it would wait for minutes."""
+    among = ["--coordinator", "127.0.0.1:1", "--processes", "2", "--process", "1"]
+    assert main([*flags(), "--dry-run", *among]) == 0
+    assert "6 to do" in capsys.readouterr().out
 
 
 def test_nothing_asked_is_help(capsys):

@@ -157,7 +157,7 @@ def places(
     With layers, `each` matrix is each of the encoder's.
 
     Args:
-        text: a scope, perhaps with `each`; None for everywhere.
+        text: a scope, perhaps with `each` or `all`; None for everywhere.
         groups: groups of matrices on crossbars.
         spec: the crossbar.
         layers: layers of the model.
@@ -170,7 +170,9 @@ def places(
     if isinstance(text, Scope):
         text.check(groups, spec, layers)
         return [text]
-    parts = _read_parts(text)
+    parts = {name: values for name, values in _read_parts(text).items() if values != [ALL]}
+    if not parts:
+        return [None]
     every = {
         "layers": map(str, range(layers)),
         "matrices": Scope(layers=(0,) if "layers" in parts else None).names(groups),
@@ -205,8 +207,8 @@ def _read_numbers(what: str, values: list[str]) -> tuple[int, ...]:
     for value in values:
         if not (value.isascii() and value.isdecimal() and len(value) < 7):
             raise ValueError(
-                f"faulty {what} {value!r} is not a whole number: give one such as 0, several "
-                "joined by +, each or all"
+                f"faulty {what} {value!r} is not a whole number: give one such as 0, or several "
+                "joined by + (a sweep takes each and all as well)"
             )
     return tuple(sorted({int(value) for value in values}))
 

@@ -13,7 +13,7 @@ import pytest
 import tiny
 
 from rerax.glue import data
-from rerax.glue.checks import check_tokens
+from rerax.glue.checks import check_tokens, read_examples
 from rerax.glue.tasks import TASKS, find_task
 
 
@@ -256,6 +256,21 @@ def test_a_task_may_be_named(tmp_path):
     assert split.texts == data.read_split(find_task("rte"), tmp_path).texts
     with pytest.raises(ValueError, match="unknown task 'rt': use one of cola"):
         data.read_split("rt", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("types", "said"),
+    [
+        ([[1], [0, 0]], r"example 0 has 4 tokens and segment ids of shape \(1,\): give one for"),
+        ([[0] * 4, [0] * 3], r"example 1 has 2 tokens and segment ids of shape \(3,\): give one"),
+        ([[0] * 4], "2 examples have 1 rows of segment ids: give one for each"),
+    ],
+)
+def test_segment_ids_are_as_many_as_tokens(types, said):
+    """Or one would be broadcast over a sentence."""
+    given = data.Examples([np.arange(1, 5), np.arange(2)], list(map(np.array, types)))
+    with pytest.raises(ValueError, match=said):
+        read_examples(given, 100)
 
 
 def test_tokens_that_a_model_has_no_embeddings_for_are_refused():

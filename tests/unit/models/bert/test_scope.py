@@ -79,6 +79,9 @@ def test_each_and_all_make_a_grid():
     assert every == ["layers=0", "layers=1", "layers=2"]
     every = [scope.text for scope in places("matrices=each", GROUPS, ChipSpec(), 3)]
     assert every == [f"matrices={name}" for name in (*ENCODER, "pooler", "classifier")]
+    assert places("layers=all", GROUPS, ChipSpec(), 3) == [None]
+    found = places("layers=all;bits=7", GROUPS, ChipSpec(), 3)
+    assert [scope.text for scope in found] == ["bits=7"]
     assert len(places("layers=1;matrices=each", GROUPS, ChipSpec(), 3)) == len(ENCODER)
     assert len(places("bits=each", GROUPS, ChipSpec("differential", 6), 3)) == 5
 
