@@ -170,7 +170,8 @@ def test_a_map_in_a_study_brings_its_own_rates_and_chips(
     study.write_text(
         "from rerax import Point\n"
         f"MODELS = {{'tiny': {str(model)!r}}}\n"
-        f"points = lambda: [Point('sst2', 'tiny', {fields}, matrices='pooler', fault='map:{path}')]\n"
+        f"at = dict(matrices='pooler', fault='map:{path}')\n"
+        f"points = lambda: [Point('sst2', 'tiny', {fields}, **at)]\n"
     )
     asked = ["sweep", study, "--data", data, "--max-length", "32", "--out", out, *given]
     assert said in refused(capsys, list(map(str, asked)), out)
