@@ -111,7 +111,7 @@ def place(text: str | Path) -> Any:
         kind, colon, rest = str(text).partition(":/")
         if colon and kind in _EXTRAS:
             raise ValueError(f"{text} has one slash behind {kind}: give {kind}://{rest.strip('/')}")
-        return Path(text).expanduser()
+        return at_home(text)
     try:
         from upath import UPath
 
@@ -127,6 +127,18 @@ def place(text: str | Path) -> Any:
             f"{text} is in an unknown kind of store: give a folder, gs://... or s3://..."
         ) from None
     return where
+
+
+def at_home(text: str | Path) -> Path:
+    """Give the path, with `~` spelt out.
+
+    Raises:
+        ValueError: the home of a user that there is not.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{text} is in the home of nobody here: give the whole path") from None
 
 
 def make_folder(path: Place) -> None:

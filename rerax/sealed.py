@@ -2,7 +2,7 @@
 
 A JSON object holds the hash of its other entries under `sha256`. A Parquet file has Parquet's own
 checksum in every page, which other readers can verify, and in its footer, under `rerax.sha256`, a
-hash of all bytes of the file, so that no flipped bit goes unseen.
+hash of all bytes of the file, so that no flipped bit of the rows goes unseen.
 """
 
 import base64

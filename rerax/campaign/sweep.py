@@ -22,6 +22,7 @@ from rerax.io import place
 from rerax.models.bert.checks import check_config, check_gates, check_weights
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.scope import Scope
+from rerax.pruning.gates import with_zeros
 from rerax.sealed import digest
 from rerax.stats.stopping import make_rule
 from rerax.values import plain, shown, type_text
@@ -123,7 +124,7 @@ def sweep(
     labels = read_labels(what, labels, len(examples))
     check_weights(params, config)
     check_gates(gates, config)
-    inputs = Inputs(config, params, examples, gates)
+    inputs = Inputs(config, with_zeros(params, gates or {}), examples, gates)
     workload = Workload(
         task=task,
         model=name,

@@ -20,6 +20,7 @@ from rerax.io import Place
 from rerax.models.bert import convert
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.folder import files_hash, load_model
+from rerax.models.bert.names import matrix_named
 from rerax.pruning.gates import gated_matrices, with_zeros
 from rerax.values import check_integer, rate_text
 
@@ -271,7 +272,7 @@ def read_workload(
         labels=np.zeros(0),
         parts=(),
         config=config,
-        gated=gated_matrices(directory),
+        gated=tuple(map(matrix_named, gated_matrices(directory))),
         load=lambda: with_examples().load(),
         source={"model": model, **asdict(chosen)},
     )

@@ -11,6 +11,7 @@ from rerax.campaign.point import Point
 from rerax.campaign.runner import run
 from rerax.campaign.workload import Progress, Settings, read_workload
 from rerax.demo.sentences import write_data
+from rerax.io import make_folder
 
 MODEL = Path(__file__).parent / "model"
 ENCODINGS = ("offset", "sign_magnitude")
@@ -27,6 +28,7 @@ def lay_out(out: str | Path) -> None:
     --data out/data --max-length 64`.
     """
     out = Path(out)
+    make_folder(out)
     shutil.copytree(MODEL, out / "model", dirs_exist_ok=True)
     write_data(out / "data")
     write_data(out / "data", n=TRAINING, seed=2, split="train")

@@ -150,3 +150,11 @@ def check_protection(scheme: Protection, spec: ChipSpec) -> None:
                 f"{type(scheme).__name__} reads other codes than were stored although nothing is "
                 "faulty: mend its store or recover, or let it say `exact = False`"
             )
+        if not scheme.knows.startswith("map"):
+            told = [one._replace(known=jnp.full_like(one.words, 255)) for one in arrays]
+            other = decode(scheme.recover(told, extra, spec, "check"), spec)
+            if (np.asarray(read) != np.asarray(other))[kept].any():
+                raise ValueError(
+                    f"{own.__name__} reads by what a tester knows, and says that it knows "
+                    f"{scheme.knows!r}: let knows be 'map at reading'"
+                )

@@ -110,7 +110,8 @@ def meet_budget(
     In each budget the lines with the lowest units are closed, one after another, until at least
     `to_free` weights are freed. A tied line counts in both its matrices: once one of the two has
     freed enough no further tied line is closed, and the other goes on with its own lines alone.
-    So no matrix frees less than it should, and at most one line more.
+    So no matrix frees less than it should, and at most one line more, unless it should free more
+    than `MIN_OPEN_SHARE` lets it (`weights_to_free` refuses to ask for so much).
 
     Args:
         units: trainable numbers, [*L, n] each.

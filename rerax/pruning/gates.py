@@ -25,7 +25,13 @@ def open_gates(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, np.
 
     Args:
         shapes: shape [*L, R, C] of every gated matrix.
+
+    Raises:
+        ValueError: a shape that is no matrix's.
     """
+    for name, shape in shapes.items():
+        if len(shape) < 2:
+            raise ValueError(f"gates of {name!r}: it has shape {shape} and is no kernel: name one")
     return {
         name: {
             "row": np.ones((*shape[:-2], shape[-2]), np.float32),
@@ -123,6 +129,8 @@ def freed_weights(gates: Gates) -> dict[str, np.ndarray]:
 
 def freed_share(gates: Gates) -> float:
     """Compute the share of all gated weights that lie under a closed gate."""
+    if not gates:
+        return 0.0
     sizes = [np.asarray(g["row"]).size * np.asarray(g["column"]).shape[-1] for g in gates.values()]
     return float(sum(int(f.sum()) for f in freed_weights(gates).values()) / sum(sizes))
 
@@ -143,11 +151,16 @@ def save_gates(directory: str | Path, params: Any, gates: Gates) -> None:
         directory: a model folder.
         params: parameters with the values that closed weights keep.
         gates: gates of some matrices.
+
+    Raises:
+        ValueError: gates that do not fit (`check_gate`), or of no kernel.
     """
     from safetensors.numpy import save
 
+    check_mapping(gates)
     tensors = {}
     for name, (_, kernel) in kernels_named(params, gates).items():
+        check_gate(name, gates[name], np.shape(kernel))
         sides = (gates[name][side] for side in ("row", "column"))
         row, column = (np.ascontiguousarray(side, np.float32) for side in sides)
         tensors[f"{name}.row"], tensors[f"{name}.column"] = row, column

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
@@ -297,6 +298,8 @@ def hash_of(stored: StoredModel) -> str:
             "modules, or leave out out"
         )
     hasher.update(_ADDRESS.sub("", structure).encode())
+    for name in _functions_in(stored.structure):  # whose text has no module
+        hasher.update(f"{name}\n".encode())
     for leaf, kept in zip(stored.leaves, stored.rest, strict=True):
         own = stored.crossbars[leaf.path] if leaf.axes else None
         what = "outside" if own is None else str(own.array.numbers)
@@ -306,6 +309,21 @@ def hash_of(stored: StoredModel) -> str:
             hasher.update(f"{array.dtype.str}{array.shape}".encode())
             hasher.update(np.ascontiguousarray(array).tobytes())
     return hasher.hexdigest()
+
+
+def _functions_in(structure: Any) -> list[str]:
+    """Name the functions in the nodes of a tree, such as static fields, with their modules."""
+    data = structure.node_data()
+    found, todo = [], [] if data is None else [data[1]]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, tuple | list):
+            todo += one
+        elif isinstance(one, dict):
+            todo += one.values()
+        elif inspect.isfunction(one):
+            found.append(f"{one.__module__}.{one.__qualname__}")
+    return found + [name for child in structure.children() for name in _functions_in(child)]
 
 
 def _as_array(leaf: Any) -> np.ndarray:

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import quick_answers
 import tiny
@@ -224,6 +225,25 @@ def test_a_degenerate_chip_is_counted_not_dropped(monkeypatch):
     rows = sweep("stsb", rates=(1.0,))
     assert rows["score"].to_pylist() == [0.0] * 3
     assert rows["degenerate"].to_pylist() == [True] * 3
+
+
+def test_the_float_score_of_gates_is_the_pruned_models(monkeypatch):
+    """Whatever weights under closed gates are, as `load_gates` puts them back."""
+    params, config = model_for("sst2")
+    gates = {
+        "classifier": {"row": np.ones(30, np.float32), "column": np.array([1, -1], np.float32)}
+    }
+    given = []
+
+    def run(workload, *others):
+        given.append(workload.load())
+        return pa.table({})
+
+    monkeypatch.setattr("rerax.campaign.sweep.run", run)
+    rerax.sweep(params, config, EXAMPLES, np.zeros(12, int), gates=gates, **FAST)
+    (inputs,) = given
+    assert not inputs.params["head"]["classifier"]["kernel"][:, 1].any()
+    assert params["head"]["classifier"]["kernel"].all()
 
 
 def test_gates_close_weights_and_are_reported(quick):

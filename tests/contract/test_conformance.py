@@ -96,6 +96,16 @@ class Writer(rerax.Protection):
         return words, None
 
 
+@dataclasses.dataclass(frozen=True)
+class Knower(rerax.Protection):
+    """One that looks at what a tester knows."""
+
+    knows: str = "nothing"
+
+    def recover(self, arrays, extra, spec, matrix):
+        return jnp.where(arrays[0].known > 0, jnp.uint8(0), arrays[0].words)
+
+
 @pytest.mark.parametrize(
     ("hardware", "said"),
     [
@@ -106,6 +116,7 @@ class Writer(rerax.Protection):
         ({"fault": Wordless()}, "disturb of Wordless gives .*: give a rerax.ReadOut"),
         ({"protection": Writer("map at write")}, "knows of Writer is 'map at write': give one of"),
         ({"protection": Writer()}, "Writer overrides write, which is called only where knows is"),
+        ({"protection": Knower()}, "Knower reads by what a tester knows, and says that it knows '"),
     ],
 )
 def test_objects_that_are_half_made_are_refused(hardware, said):
@@ -154,6 +165,7 @@ def test_protections_that_lose_codes_without_faults_are_refused():
         with pytest.raises(ValueError, match=r"reads other codes than were stored although nothin"):
             use(scheme)
     use(Lossy(exact=False))
+    use(Knower("map at reading"))
     check_protection(Averse(), rerax.ChipSpec())
 
 

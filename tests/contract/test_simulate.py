@@ -162,6 +162,16 @@ class Acting:
     act: object = dataclasses.field(metadata={"static": True})
 
 
+def test_functions_of_one_name_are_told_apart_by_their_modules():
+    kernel, hashes = RNG.normal(size=(4, 4)).astype(np.float32), []
+    for module in ("one", "other"):
+        acts = {"__name__": module}
+        exec("def act(x): return x", acts)
+        tree = {"a": Acting(kernel, acts["act"])}
+        hashes += [hash_of(named(tree)), hash_of(named({"a": Acting(kernel, (acts["act"], 1))}))]
+    assert len(set(hashes)) == len(hashes)
+
+
 @pytest.mark.parametrize("act", [lambda x: x, object()])
 def test_what_a_structure_cannot_name_is_refused_in_a_folder(act):
     with pytest.raises(ValueError, match="the tree's structure holds something without a name"):

@@ -10,7 +10,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from rerax.io import whole_file
+from rerax.io import at_home, make_folder, whole_file
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.families import Family
 
@@ -54,7 +54,7 @@ def locate(model: str | Path) -> Path:
     Raises:
         ValueError: no such directory, or the hub cannot be reached; says how to give it locally.
     """
-    path = Path(model).expanduser()
+    path = at_home(model)
     if path.is_dir():
         return path
     name = str(model)
@@ -115,7 +115,7 @@ def read_config(directory: Path) -> BertConfig:
             )
     try:
         fields = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"{directory} has no {CONFIG}: give a Hugging Face folder") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{directory / CONFIG} is not JSON ({error}): fetch it again") from None
@@ -297,35 +297,42 @@ def save(
     Args:
         directory: where to; made if need be.
         config: the model's shape.
-        params: parameters in the tree of `rerax.models.bert.model`.
-        source: a model directory whose tokenizer files are copied along.
+        params: parameters in the tree of `rerax.models.bert.model`; the head may be missing.
+        source: a model directory whose tokenizer files are copied along, in place of any that
+            lie there already.
+
+    Raises:
+        ValueError: parameters that are not of that shape or not finite; nothing has been written.
     """
     from safetensors.numpy import save as serialise
 
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, np.ndarray] = {}
 
-    def put(name: str, leaves: dict[str, Any]) -> None:
+    def put(name: str, leaves: dict[str, np.ndarray]) -> None:
         for leaf, value in leaves.items():
-            array = np.asarray(value, np.float32)
-            array = array.T if leaf == "kernel" else array
+            array = value.T if leaf == "kernel" else value
             suffix = "bias" if leaf == "bias" else "weight"
             tensors[f"{name}.{suffix}"] = np.ascontiguousarray(array)
 
     family = config.family
     for name, kind in _embeddings(config).items():
-        put(family.prefix + name, params["embeddings"][kind])
+        put(family.prefix + name, _checked(config, params, "embeddings", kind))
     for name, kind in family.layer.items():
+        leaves = _checked(config, params, "encoder", kind, (config.layers,))
         for i in range(config.layers):
-            layer = {leaf: a[i] for leaf, a in params["encoder"][kind].items()}
+            layer = {leaf: array[i] for leaf, array in leaves.items()}
             put(f"{family.prefix}{family.layers}.{i}.{name}", layer)
     for name, kind in family.head.items():
         if kind in params.get("head", {}):
-            put(name, params["head"][kind])
-    for file in (*TOKENIZER_FILES, *BYTE_PAIR_FILES):
-        if source is not None and (Path(source) / file).is_file():
-            shutil.copyfile(Path(source) / file, directory / file)
+            put(name, _checked(config, params, "head", kind))
+    make_folder(directory)
+    if source is not None and not Path(source).samefile(directory):
+        for file in (*TOKENIZER_FILES, *BYTE_PAIR_FILES):
+            if (Path(source) / file).is_file():
+                shutil.copyfile(Path(source) / file, directory / file)
+            else:  # of another tokenizer
+                (directory / file).unlink(missing_ok=True)
     text = json.dumps({**config.to_json(), "dtype": "float32"}, indent=2, sort_keys=True)
     for name, content in (
         (CONFIG, (text + "\n").encode()),
@@ -333,3 +340,30 @@ def save(
     ):
         with whole_file(directory / name) as out:
             out.write(content)
+
+
+def _checked(
+    config: BertConfig, params: Any, section: str, kind: str, lead: tuple[int, ...] = ()
+) -> dict[str, np.ndarray]:
+    """Read the leaves of a part as float32, `lead` before the shape of each.
+
+    Raises:
+        ValueError: it is missing, of another shape or not finite.
+    """
+    where, shape = f"params/{section}/{kind}", _shape(config, kind)
+    try:
+        found = {leaf: np.asarray(a, np.float32) for leaf, a in params[section][kind].items()}
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError(f"{where} is missing: give parameters as rerax.load does") from None
+    for leaf, array in found.items():
+        wanted = (*lead, *(shape if leaf in ("kernel", "table") else shape[-1:]))
+        if array.shape != wanted:
+            raise ValueError(
+                f"{where}/{leaf} has shape {array.shape}, the config asks for {wanted}: give the "
+                "two that belong together"
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"{where}/{leaf} has NaN or infinite weights: retrain, or check how it was made"
+            )
+    return found

@@ -22,6 +22,7 @@ from rerax.models.bert.names import (
     SECTION,
     SECTIONS,
     leaf_of,
+    matrix_named,
 )
 from rerax.models.bert.scope import Scope
 from rerax.models.reading import kept_codes
@@ -48,12 +49,22 @@ def program_bert(
         gates: closed rows and columns; matrices not named are all open.
 
     Raises:
-        ValueError: an unknown group, a matrix without room for the protection, or none with the
-            gates it needs.
+        ValueError: an unknown group or matrix, parameters without any of the matrices, a matrix
+            without room for the protection, or none with the gates it needs.
     """
     check_named(hardware.protection, MATRICES)
     found = weights_of(params, groups)
-    gated = {name: gate for name, gate in (gates or {}).items() if name in found}
+    if groups and not found:
+        raise ValueError(
+            f"params have no matrix of {', '.join(groups)}: give parameters as rerax.load does"
+        )
+    named = {matrix_named(name): gate for name, gate in (gates or {}).items()}
+    for name in named:
+        if name not in MATRICES:
+            raise ValueError(
+                f"gates of {name!r}: there is no such matrix: use some of {', '.join(MATRICES)}"
+            )
+    gated = {name: gate for name, gate in named.items() if name in found}
     axes = {path_of(name): "io" if SECTION[name] != "encoder" else "lio" for name in found}
     ids = {path_of(name): IDS[name] for name in found}
     return program_tree(params, hardware, lambda path, _: axes.get(path, False), gated, ids)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from rerax.models.bert import convert
 from rerax.models.bert.config import BertConfig
+from rerax.models.bert.names import matrix_named
 from rerax.pruning.gates import FILE, Gates, load_gates, save_gates, with_zeros
 
 
@@ -31,11 +32,17 @@ def load_model(directory: Path) -> Model:
         ValueError: as `convert.load` and `pruning.gates.load_gates` do.
     """
     config, params = convert.load(directory)
-    return Model(config, *load_gates(directory, params))
+    params, gates = load_gates(directory, params)
+    if gates is not None:  # which may be called by paths
+        gates = {matrix_named(name): gate for name, gate in gates.items()}
+    return Model(config, params, gates)
 
 
 def save_model(directory: Path, model: Model, *, source: Path | None = None) -> None:
     """Write a model folder, with zeros under closed gates in the weights' own file.
+
+    A kill in between leaves gates that do not fit the weights beside them, which readers refuse;
+    never zeros without the gates that made them.
 
     Args:
         directory: is made where there is none; gates of an earlier model are removed.
@@ -44,10 +51,11 @@ def save_model(directory: Path, model: Model, *, source: Path | None = None) -> 
     """
     config, params, gates = model
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / FILE).unlink(missing_ok=True)
-    convert.save(directory, config, with_zeros(params, gates or {}), source=source)
     if gates:
         save_gates(directory, params, gates)
+    convert.save(directory, config, with_zeros(params, gates or {}), source=source)
+    if not gates:
+        (directory / FILE).unlink(missing_ok=True)
 
 
 def files_hash(directory: Path) -> str:

@@ -64,6 +64,16 @@ TIES: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
 unit (`pruning.ties`)."""
 
 
+def matrix_named(name: str) -> str:
+    """Find the matrix that a kernel's path or the end of it names, as gates may be called.
+
+    Example:
+        >>> matrix_named("encoder/query/kernel"), matrix_named("query")
+        ('query', 'query')
+    """
+    return name.removesuffix("/kernel").removesuffix("/table").rpartition("/")[2]
+
+
 def leaf_of(matrix: str) -> str:
     """Name the leaf that holds a matrix."""
     return "table" if SECTION[matrix] == "embeddings" else "kernel"

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import tiny
+from safetensors.numpy import load_file, save_file
 
 import rerax
+from rerax.hardware import Hardware
+from rerax.models.bert.crossbars import program_bert
 from rerax.models.bert.names import SECTION, gated_shapes
 from rerax.pruning import gates as g
 
@@ -69,8 +72,10 @@ def test_bad_files_are_named(tmp_path):
         file.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"gates.safetensors is cut short or garbled"):
             g.load_gates(tmp_path, zeros)
-    gates["query"]["row"][0, 0] = np.nan
-    g.save_gates(tmp_path, PARAMS, gates)
+    file.write_bytes(whole)
+    tensors = load_file(file)
+    tensors["query.row"][0, 0] = np.nan
+    save_file(tensors, file)
     with pytest.raises(ValueError, match=r"query\.row must be finite float32"):
         g.load_gates(tmp_path, zeros)
 
@@ -89,3 +94,37 @@ def test_one_kernel_is_named_once_and_a_bias_never():
         rerax.mask(params, {"x/bias": gate})
     with pytest.raises(ValueError, match="gates of 'x/kernel' are truth values, which close"):
         rerax.mask(params, {"x": {**gate, "row": np.arange(4) > 0}})
+
+
+def test_gates_that_do_not_fit_are_not_saved(tmp_path):
+    gates = some_closed()
+    gates["query"]["row"] = gates["query"]["row"][:, 1:]
+    with pytest.raises(ValueError, match="gates of 'query' do not fit its shape"):
+        g.save_gates(tmp_path, PARAMS, gates)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=r"gates of 'a': it has shape \(3,\) and is no kernel"):
+        g.open_gates({"a": (3,)})
+    assert g.freed_share({}) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"gates": {"qeury": {}}}, "gates of 'qeury': there is no such matrix: use some of"),
+        ({"params": {"params": PARAMS}}, "params have no matrix of encoder, pooler, classifier"),
+    ],
+)
+def test_what_would_be_left_out_is_refused(given, said):
+    with pytest.raises(ValueError, match=said):
+        program_bert(given.pop("params", PARAMS), Hardware(), **given)
+
+
+def test_gates_called_by_paths_gate_the_same():
+    gates = some_closed()
+    by_path = {f"{SECTION[name]}/{name}/kernel": gate for name, gate in gates.items()}
+    one, other = (
+        program_bert(PARAMS, Hardware(), gates=each).crossbars for each in (gates, by_path)
+    )
+    for path, crossbar in one.items():
+        np.testing.assert_equal(crossbar.lines, other[path].lines)
+        assert (crossbar.lines is not None) == (crossbar.array.name in gates)

@@ -41,6 +41,60 @@ def test_round_trip_is_bit_equal(folder):
     assert_same(params, tiny.random_params())
 
 
+def test_a_model_is_saved_where_it_was_loaded_from(folder):
+    tiny.write_tokenizer(folder, tiny.CONFIG.vocab_size)
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    convert.save(folder, *convert.load(folder), source=folder)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_no_tokenizer_of_another_model_stays(folder, tmp_path):
+    tiny.write_tokenizer(tmp_path / "source", tiny.CONFIG.vocab_size)
+    for name in ("merges.txt", "tokenizer.json"):
+        (folder / name).write_text("stale")
+    convert.save(folder, *convert.load(folder), source=tmp_path / "source")
+    copied = {file.name for file in (tmp_path / "source").iterdir()}
+    assert {file.name for file in folder.iterdir()} == copied | {"config.json", "model.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("section", "kind", "leaf", "value", "said"),
+    [
+        (
+            "embeddings",
+            "norm",
+            "scale",
+            np.ones(3),
+            r"norm/scale has shape \(3,\), the config ",
+        ),
+        ("encoder", "query", "bias", np.full((3, 30), np.nan), "query/bias has NaN or infinite"),
+        ("encoder", "query", "kernel", np.ones((4, 30, 30)), r"shape \(4, 30, 30\), the config as"),
+        ("embeddings", "norm", None, None, "params/embeddings/norm is missing: give parameters"),
+        (None, None, None, None, "params/embeddings/.* is missing: give parameters as rerax.load"),
+    ],
+)
+def test_what_cannot_be_loaded_again_is_not_saved(tmp_path, section, kind, leaf, value, said):
+    params = tiny.random_params()
+    if section is None:
+        params = {"params": params}
+    elif leaf is None:
+        del params[section][kind]
+    else:
+        params[section][kind][leaf] = value
+    with pytest.raises(ValueError, match=said):
+        convert.save(tmp_path / "m", tiny.CONFIG, params)
+    assert not (tmp_path / "m").exists()
+
+
+def test_places_that_are_none_are_refused_in_a_line(folder):
+    with pytest.raises(ValueError, match="is in the home of nobody here: give the whole path"):
+        convert.locate("~nobody-of-that-name/model")
+    with pytest.raises(ValueError, match=r"config.json has no config.json: give a Hugging Face fo"):
+        convert.load(folder / "config.json")
+    with pytest.raises(OSError, match=r"config\.json"):
+        convert.save(folder / "config.json", tiny.CONFIG, tiny.random_params())
+
+
 def test_without_prefix(folder):
     rewrite(folder, lambda t: {n.removeprefix("bert."): a for n, a in t.items()})
     assert_same(convert.load(folder)[1], tiny.random_params())

@@ -1,8 +1,12 @@
 """A model folder: zeros under closed gates on disk, their values back when it is loaded."""
 
+import contextlib
+
 import numpy as np
+import pytest
 import tiny
 
+from rerax.campaign.workload import read_workload
 from rerax.models.bert import convert
 from rerax.models.bert.folder import Model, files_hash, load_model, save_model
 from rerax.models.bert.names import gated_shapes
@@ -34,3 +38,40 @@ def test_a_saved_model_has_zeros_under_closed_gates_and_the_gates_beside_it(tmp_
     assert found.gates is None
     assert pooler(found.params)[::3].all()
     assert files_hash(tmp_path / "m") != pruned
+
+
+def test_gates_may_be_called_by_paths(tmp_path):
+    gates = open_gates(gated_shapes(PARAMS, ("pooler",)))
+    gates["pooler"]["row"][::3] = -1
+    save_model(tmp_path / "m", Model(tiny.CONFIG, PARAMS, {"head/pooler": gates["pooler"]}))
+    found = load_model(tmp_path / "m")
+    assert list(found.gates) == ["pooler"]
+    np.testing.assert_array_equal(pooler(found.params), KERNEL)
+    tiny.write_tokenizer(tmp_path / "m", tiny.CONFIG.vocab_size)
+    data = str(tiny.write_sst2(tmp_path / "data"))
+    workload = read_workload(str(tmp_path / "m"), "sst2", "m", data=data, max_length=32)
+    assert workload.gated == ("pooler",)
+
+
+@pytest.mark.parametrize("pruned", [True, False])
+@pytest.mark.parametrize("killed", ["save_gates", "convert.save"])
+def test_a_kill_leaves_no_zeros_without_their_gates(tmp_path, monkeypatch, killed, pruned):
+    """A reader takes the whole earlier model, or refuses what it finds."""
+    gates = open_gates(gated_shapes(PARAMS, ("pooler",)))
+    gates["pooler"]["row"][::3] = -1
+    save_model(tmp_path / "m", Model(tiny.CONFIG, PARAMS, gates))
+
+    def kill(*_, **__):
+        raise KeyboardInterrupt
+
+    other = {"pooler": {**gates["pooler"], "row": -gates["pooler"]["row"]}} if pruned else None
+    monkeypatch.setattr(f"rerax.models.bert.folder.{killed}", kill)
+    with contextlib.suppress(KeyboardInterrupt):
+        save_model(tmp_path / "m", Model(tiny.CONFIG, tiny.random_params(seed=1), other))
+    if pruned and killed == "convert.save":
+        with pytest.raises(ValueError, match="do not fit the weights beside them"):
+            load_model(tmp_path / "m")
+        return
+    found = load_model(tmp_path / "m")
+    assert (found.gates is not None) == bool(pruned or killed == "convert.save")
+    assert pooler(found.params).all()
