@@ -59,11 +59,6 @@ class Hardware:
                 f"{found.text} is of no use to {self.fault.text}, whose cells have no rate: use "
                 "share:0.99, or leave it out"
             )
-        if self.protection.spare_arrays and isinstance(self.fault, Measured):
-            raise ValueError(
-                f"{self.protection.text} has further arrays, of which {self.fault.text} says "
-                "nothing: use a protection within the arrays that were measured"
-            )
         if not (self.protection.knows.startswith("map") and _is_found(self.fault)):
             found = _TESTED
         object.__setattr__(self, "tested", found)

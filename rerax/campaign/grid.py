@@ -173,7 +173,7 @@ def with_realised_rates(points: Sequence[Point], config: BertConfig) -> tuple[Po
     Raises:
         ValueError: a map with cells that the model does not have.
     """
-    done, absent = [], {}
+    done, absent, spare = [], {}, {}
     for point in points:
         if not isinstance(point.fault, Measured):
             done.append(point)
@@ -183,6 +183,8 @@ def with_realised_rates(points: Sequence[Point], config: BertConfig) -> tuple[Po
         names = matrices_of(point.matrices)
         shapes = {name: s for name, s in config.matrix_shapes.items() if name in names}
         absent[chips.path] = absent_arrays(chips, shapes)
+        if point.protection.spare_arrays:
+            spare[point.protection.text] = chips.path
         realised = realised_rate(chips, shapes, point.spec)
         if point.rate not in (0, realised):
             raise ValueError(
@@ -190,6 +192,12 @@ def with_realised_rates(points: Sequence[Point], config: BertConfig) -> tuple[Po
                 f"the map has its own, {rate_text(realised)}"
             )
         done.append(replace(point, rate=realised))
+    for scheme, path in spare.items():
+        warnings.warn(
+            f"{path} says nothing of the further arrays of {scheme}: taken as fault-free, which "
+            "makes it look better than others",
+            stacklevel=2,
+        )
     for path, arrays in absent.items():
         if arrays:
             warnings.warn(

@@ -196,7 +196,7 @@ class DataFlags(Flags, heading="Model and data"):
         """Make the Python API's object of it, which raises ValueError where a flag is wrong."""
         from rerax.glue.selection import Selection
 
-        if self.split != "validation" and Path(self.data).is_file():
+        if type(self) is DataFlags and "--split" in changed(self) and Path(self.data).is_file():
             raise ValueError(f"--split {self.split} with {self.data}: leave it out, a file is one")
         return Selection(**vars(self) | {"labels": names(self.labels) if self.labels else None})
 

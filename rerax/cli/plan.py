@@ -71,6 +71,10 @@ def plan(
     check_share(rates, [fault])
     scheme = protection_of(protection)
     scheme.check(spec)
+    if json is not None and scheme.spare_arrays:
+        raise ValueError(
+            f"--json with {protection}: leave it out, plan:FILE takes no further arrays"
+        )
     from rerax.campaign.workload import unprotected_text
     from rerax.models.bert import convert
     from rerax.models.bert.crossbars import bare_matrices

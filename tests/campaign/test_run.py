@@ -182,7 +182,9 @@ def test_measured_chips_bring_their_numbers_and_rate(tmp_path):
 def test_a_map_with_spare_crossbars_and_known_cells(tmp_path):
     """Spare crossbars of a measured chip are fault-free, so two good copies outvote the array."""
     fault = f"map:{lot(tmp_path / 'lot.parquet')}"
-    voted = sweep(fault=fault, rates=None, chips=None, protection="duplicate:3").to_pandas()
+    told = r"lot.parquet says nothing of the further arrays of duplicate:3: taken as fault-free"
+    with pytest.warns(UserWarning, match=told):
+        voted = sweep(fault=fault, rates=None, chips=None, protection="duplicate:3").to_pandas()
     assert (voted.score == voted.clean_score).all()
     assert voted.stuck_at_0.tolist() == [0, 480, 1]
 

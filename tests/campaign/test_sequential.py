@@ -7,6 +7,7 @@ import pytest
 from commands import refused
 
 from rerax.campaign import sampling, sequential
+from rerax.campaign.point import Point
 from rerax.campaign.sample_table import WHOLE, SampleTable
 from rerax.campaign.store import read_rows
 from rerax.campaign.workload import Progress
@@ -107,8 +108,8 @@ def test_other_scores_are_refused(files, capsys):
 
 
 def test_progress_counts_the_chips_of_all_points():
-    told = []
+    told, point = [], Point("sst2", "demo", 1e-3)
     for k in (0, 1):
         for done in (0, 8):
-            sequential._of_all(told.append, k, 2, Progress(done, 8, None))
+            sequential._of_all(told.append, k, 2, Progress(done, 8, point))
     assert [(one.done, one.total) for one in told] == [(0, 16), (8, 16), (8, 16), (16, 16)]

@@ -186,12 +186,8 @@ def save_plan(path: Path, accounts: Mapping[str, Account], design: Mapping[str, 
         path: the file.
         accounts: of every matrix (`account`).
         design: what was asked, for the reader.
-
-    Raises:
-        ValueError: a protection that `plan:FILE` cannot take.
     """
     chosen = {matrix: one.protection for matrix, one in accounts.items()}
-    Allocation.make(chosen)
     table = {
         matrix: {
             "protection": one.protection,

@@ -81,7 +81,10 @@ def members(row: np.ndarray, asked: CheckSpec) -> np.ndarray:
 
 
 def share_bitlines(row: np.ndarray, asked: CheckSpec, spec: ChipSpec) -> bool:
-    """Tell whether two weights of a code word, which lie in one column, share a row of tiles.
+    """Tell whether a broken bitline takes from code words all that they could correct, or more.
+
+    The weights of a code word lie in one column, and those in one row of tiles on the same
+    bitlines. A quarter of the code words may be so.
 
     Args:
         row: [R] whether each row is open.
@@ -89,8 +92,10 @@ def share_bitlines(row: np.ndarray, asked: CheckSpec, spec: ChipSpec) -> bool:
         spec: geometry.
     """
     rows = members(row, asked)
-    alone = np.where(rows < NOWHERE, rows // spec.tile[0], -1 - np.arange(len(rows))[:, None])
-    return bool((np.diff(np.sort(alone, axis=0), axis=0) == 0).any())
+    most = np.zeros(rows.shape[1], int)
+    for tile in range(-(-row.size // spec.tile[0])):
+        most = np.maximum(most, (rows // spec.tile[0] == tile).sum(0))
+    return bool((most >= max(2, asked.code.corrects)).mean() > 0.25)
 
 
 def check_numbers(

@@ -15,7 +15,6 @@ from rerax.crossbar.keys import spare_key
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Measured, Odds, Site, fault_model
 from rerax.faults.sampling.rates import rate_table
-from rerax.hardware import Hardware
 from rerax.models.bert.names import IDS
 
 SHAPE = (13, 6)
@@ -129,10 +128,3 @@ def test_odds_are_of_the_maps_own_polarities(tmp_path):
     fault = fault_model(f"map:{write_map(tmp_path / 'lot.parquet', rows)}")
     for share in (0.0, 0.9):
         assert fault.odds(0.02, share) == Odds(0.005, 0.015)
-
-
-@pytest.mark.parametrize("name", ["duplicate:3", "spare:4", "code:golay:4:spare"])
-def test_further_arrays_are_no_measured_ones(name, tmp_path):
-    fault = f"map:{write_map(tmp_path / 'lot.parquet', [(0, 'query', 0, 0, 0, 1)])}"
-    with pytest.raises(ValueError, match=f"{name} has further arrays, of which map:.* says nothi"):
-        Hardware(fault=fault, protection=name)

@@ -27,8 +27,8 @@ from rerax.hardware import Hardware
 from rerax.models.bert.crossbars import program_bert
 from rerax.models.bert.folder import Model, save_model
 from rerax.models.bert.names import gated_shapes
-from rerax.models.bert.planning import Account, account, expected_damage, save_plan
-from rerax.protection import Ledger, Misses, left_bare, protection
+from rerax.models.bert.planning import account, expected_damage
+from rerax.protection import left_bare, protection
 from rerax.protection.planner import MatrixProfile
 from rerax.pruning.gates import open_gates
 from rerax.report import make_page, print_table
@@ -91,10 +91,10 @@ def test_accounts_are_of_what_is_written(name):
     assert ("with nearest values alone" in told) == (acts == "closest")
 
 
-def test_a_plan_that_cannot_be_read_is_not_written(tmp_path):
-    accounts = {"pooler": Account("duplicate:3", Ledger(), Misses(), 1.0, 1.0)}
-    with pytest.raises(ValueError, match="pooler=duplicate:3 is not for one matrix"):
-        save_plan(tmp_path / "plan.json", accounts, {})
+def test_a_plan_that_cannot_be_read_is_not_written(tmp_path, capsys):
+    asked = ["plan", "--model", "any", "--json", str(tmp_path / "plan.json")]
+    told = "--json with duplicate:3: leave it out, plan:FILE takes no further arrays"
+    assert told in refused(capsys, [*asked, "--protection", "duplicate:3"])
     assert not list(tmp_path.iterdir())
 
 
