@@ -374,7 +374,7 @@ def draw(found: Sequence[dict[str, Any]], file: Path) -> None:
     """Draw the rates at which two points are lost, a line for each task and seed.
 
     What was never lost at the rates that were run stands at the right edge; what is lost at rate 0
-    is left out.
+    is left out. An end that no rate decides that was run has an arrow, behind the last of them.
     """
     shown = [one for one in found if one["learned"]]
     most = max((max(c["rates"]) for o in shown for c in o["curves"].values()), default=0.0)
@@ -391,9 +391,12 @@ def draw(found: Sequence[dict[str, Any]], file: Path) -> None:
             beyond = 1.3 * most  # where what was never lost is drawn
             if rate == 0:
                 continue  # lost at rate 0
-            least = min(curve["rates"])
-            ends = [least / 2 if (low or 0.0) < least else low, high or beyond]
+            least, most_run = min(curve["rates"]), max(curve["rates"])
+            ends = [least if (low or 0.0) < least else low, high or (most_run if rate else beyond)]
             axes.plot(ends, [y, y], color=f"C{k}", linewidth=1.2)
+            for end, given, arrow in zip(ends, (low, high), "<>", strict=True):
+                if end != given:
+                    axes.plot(end, y, arrow, color=f"C{k}", markersize=3)
             mark = MARKS[k] if rate else ">"
             axes.plot(rate or beyond, y, mark, color=f"C{k}", markersize=4)
         axes.plot([], [], MARKS[k], color=f"C{k}", markersize=4, label=_said(label, ""))
