@@ -17,7 +17,7 @@ from rerax.campaign import store
 from rerax.campaign.manifest import MANIFEST
 from rerax.campaign.sidecars import read_provenance
 from rerax.glue.tasks import TASKS
-from rerax.report.format import budget_text, hundredths
+from rerax.report.format import budget_text, digits_of_share, hundredths, interval
 from rerax.stats import doubtful, first_misses, mean_interval, passes, yield_interval
 
 AT = 0.01
@@ -326,14 +326,19 @@ def yields(found: Sequence[dict[str, Any]]) -> str:
             below = one["float_scores"]["dense"] - curve["score_at_rate_0"]
             lost = ["; lost without faults" if below > b else "" for b in BUDGETS]
             if "yields" in curve:
-                ends = ([100 * x for x in curve["yields"][f"{b:g}"]] for b in BUDGETS)
-                shares = ["{:.0f} ({:.0f} to {:.0f})".format(*end) for end in ends]
+                shares = [_share(*curve["yields"][f"{b:g}"]) for b in BUDGETS]
                 shares = [share + more for share, more in zip(shares, lost, strict=True)]
             ends = ["never" if x is None else f"{x:g}" for x in curve["fails first at"]]
             quartiles = f"{', '.join(ends)} (quartiles of {PLANS[one['task']].chips}){lost[0]}"
             row = [title(one), _said(label), str(curve.get("chips", "not run")), *shares, quartiles]
             table.append(row)
     return as_table(heads, table)
+
+
+def _share(share: float, low: float, high: float) -> str:
+    digits = digits_of_share(share, (low, high))
+    ends = interval((low, high), digits=digits)
+    return f"{hundredths(share, digits=digits)} ({ends})"
 
 
 def draw_yields(found: Sequence[dict[str, Any]], file: Path) -> None:
