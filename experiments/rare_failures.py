@@ -60,6 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--roots", type=int, default=512, help="root chips")
     parser.add_argument("--share", type=float, default=1.0, help="of the chips to count")
+    parser.add_argument("--rates", type=int, default=len(RATES), help="how many, highest first")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for results")
     args = parser.parse_args()
     ask_for_devices(cores())
@@ -68,7 +69,7 @@ def main() -> None:
         model, data = f"{folder}/model", f"{folder}/data"
         workload = read_workload(model, "sst2", "demo", data=data, max_length=64)
         lines = []
-        for rate, chips in zip(RATES, COUNTED, strict=True):
+        for rate, chips in list(zip(RATES, COUNTED, strict=True))[-args.rates :]:
             point = Point(task="sst2", model="demo", rate=rate)
             begun = time.perf_counter()
             found = rare_failures(workload, point, Settings(args.roots), BUDGET)

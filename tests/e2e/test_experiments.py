@@ -55,7 +55,7 @@ REDUCED = {
     "fault_training": "--tasks sst2 --seed 1 --models hardened35 --max-examples 8 --out OUT",
     "rivals": f"{FEW} --tasks sst2 --seed 1 --curves 0,1 --most-rates 2 --out OUT",
     "rare_coverage": "--campaigns 2 --out OUT",
-    "rare_failures": "--roots 16 --share 0.001 --out OUT",
+    "rare_failures": "--roots 16 --share 0.001 --rates 1 --out OUT",
     "sampled_examples": "--task sst2 --rates 3e-2 --examples 4 --full 4 --sampled 4 --out OUT",
     "shared_permutation": "--chips 1 --rates 1e-2 --max-examples 8 --out OUT",
     "nine_tasks": "--tasks sst2 --seeds 1 --curves bare --most-rates 2 --chips 2 --max-examples 8 "
