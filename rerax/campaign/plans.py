@@ -156,7 +156,7 @@ def _design(workload: Workload, sensitivity: str | None) -> "ModelProfile":
 
 def _allocate(design: "ModelProfile", point: Point) -> str:
     share = 0.0 if point.sa1_share is None else float(point.sa1_share)
-    chances = point.fault.odds(point.rate, share)
+    chances = point.fault.odds_on(point.rate, share, matrices_of(point.matrices))
     erasures = isinstance(point.protection, Plan) and point.protection.erasures
     return design.allocate(point.spec, point.matrices, chances, erasures).text
 

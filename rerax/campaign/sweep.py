@@ -21,6 +21,7 @@ from rerax.glue.tasks import find_task
 from rerax.io import place
 from rerax.models.bert.checks import check_config, check_gates, check_weights
 from rerax.models.bert.config import BertConfig
+from rerax.models.bert.names import by_matrix
 from rerax.models.bert.scope import Scope
 from rerax.pruning.gates import with_zeros
 from rerax.sealed import digest
@@ -123,8 +124,10 @@ def sweep(
     examples = read_examples(examples, config.vocab_size)
     labels = read_labels(what, labels, len(examples))
     check_weights(params, config)
+    gates = by_matrix(gates) if isinstance(gates, Mapping) else gates
     check_gates(gates, config)
-    inputs = Inputs(config, with_zeros(params, gates or {}), examples, gates)
+    params = with_zeros(params, gates or {})
+    inputs = Inputs(config, params, examples, gates)
     workload = Workload(
         task=task,
         model=name,

@@ -87,8 +87,12 @@ def plan(
     if isinstance(fault, Measured) and design.plan_rate is None:
         check_map(fault.chips, config.matrix_shapes, spec)
         shapes = {name: config.matrix_shapes[name] for name in matrices_of(groups)}
-        rate = check_design_rate(realised_rate(fault.chips, shapes, spec))
-    chances = fault.odds(rate, share)
+        rate = realised_rate(fault.chips, shapes, spec)
+        if not rate:
+            raise ValueError(
+                f"{fault.text} has no cell of {', '.join(shapes)}: give --matrices that it has"
+            )
+    chances = fault.odds_on(rate, share, matrices_of(groups))
     if isinstance(scheme, Plan) and scheme.file:
         scheme = scheme.read()
     bare = bare_matrices(params, groups, gates, scheme)

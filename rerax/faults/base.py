@@ -145,6 +145,15 @@ class FaultModel:
         """
         return None
 
+    def odds_on(self, rate: float, sa1_share: float, matrices: Collection[str]) -> Odds:
+        """Give the odds of a cell of some matrices: `odds`, but for a model that tells them apart.
+
+        Args:
+            rate, sa1_share: see `odds`.
+            matrices: their names.
+        """
+        return self.odds(rate, sa1_share)
+
     def odds(self, rate: float, sa1_share: float) -> Odds:
         """Give the odds of one cell, for the planner.
 

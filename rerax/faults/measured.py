@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from jaxtyping import UInt8
 
 from rerax.crossbar.spec import ChipSpec
@@ -100,7 +101,15 @@ class Measured(FaultModel):
 
         Levels between the ends count as SA1.
         """
-        at_0 = float((self.chips.level == 0).mean())
+        return self.odds_on(rate, sa1_share, self.chips.names)
+
+    def odds_on(self, rate: float, sa1_share: float, matrices: Collection[str]) -> Odds:
+        """Give the odds of `uniform` in the polarities of the map's cells of some matrices."""
+        chips = self.chips
+        those = np.isin(chips.matrix, [k for k, name in enumerate(chips.names) if name in matrices])
+        if not those.any():
+            return Odds()
+        at_0 = float((chips.level[those] == 0).mean())
         return Odds(rate * at_0, rate * (1 - at_0))
 
 

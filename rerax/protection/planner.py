@@ -62,7 +62,8 @@ def allocate(
     layers of a matrix and has to fit into each. Of equal damage, fewer copies or check bits win.
     With erasures only copies are tried: the error of error-correcting codes is not known then. Nor
     is it on broken bitlines that weights of a code word share, nor in two groups on broken
-    wordlines: codes are left out there.
+    wordlines: codes are left out there. A matrix of which no error is known (`damage`) stays
+    unprotected.
 
     Args:
         matrices: by name, what is on crossbars.
@@ -84,7 +85,7 @@ def allocate(
             except TypeError:
                 continue
             options.append((harm, _further_bits(scheme), scheme.text))
-        chosen[matrix] = min(options)[2]
+        chosen[matrix] = min(options)[2] if options else Unprotected().text
     return Allocation.make(chosen)
 
 
@@ -178,7 +179,8 @@ def _damage(
     scheme: Protection, known: MatrixProfile, table: np.ndarray, chances: Odds, spec: ChipSpec
 ) -> float:
     columns = known.codes.shape[-1]
-    if chances.by_wordline and spec.layout == "separate" and columns < spec.tile[1]:
+    apart = spec.layout == "separate" and spec.cells_per_weight > 1
+    if chances.by_wordline and apart and columns < spec.tile[1]:
         raise TypeError(
             f"the expected error of broken wordlines is not known where {columns} columns of one "
             "slice of weights share a tile with another's: give layout interleaved"

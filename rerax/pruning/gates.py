@@ -140,7 +140,8 @@ def with_zeros(params: Any, gates: Gates) -> Any:
     written = {}
     for name, (path, kernel) in kernels_named(params, gates).items():
         kept = open_cells(*(np.asarray(gates[name][side]) for side in ("row", "column")))
-        written[path] = np.where(kept, np.asarray(kernel), np.float32(0))
+        if np.asarray(kernel)[~kept].any():
+            written[path] = np.where(kept, np.asarray(kernel), np.float32(0))
     return with_leaves(params, written)
 
 

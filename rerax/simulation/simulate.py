@@ -321,8 +321,10 @@ def _functions_in(structure: Any) -> list[str]:
             todo += one
         elif isinstance(one, dict):
             todo += one.values()
-        elif inspect.isfunction(one):
-            found.append(f"{one.__module__}.{one.__qualname__}")
+        elif isinstance(one, functools.partial):
+            todo += [one.func, one.args, one.keywords]
+        elif inspect.isfunction(inner := inspect.unwrap(one) if callable(one) else one):
+            found.append(f"{inner.__module__}.{inner.__qualname__}")
     return found + [name for child in structure.children() for name in _functions_in(child)]
 
 

@@ -15,6 +15,7 @@ from rerax.campaign import store
 from rerax.campaign.point import Point
 from rerax.campaign.schema import SCHEMA
 from rerax.models.bert.scope import Scope
+from rerax.pruning.gates import with_zeros
 
 # One sampler to compile, and one length; two chunks, of which the second is not full.
 FAST = {"matrices": "classifier", "chips": 3, "chunk": 2, "rates": (0.0, 0.05)}
@@ -235,17 +236,24 @@ def test_the_float_score_of_gates_is_the_pruned_models(monkeypatch):
     gates = {
         "classifier": {"row": np.ones(30, np.float32), "column": np.array([1, -1], np.float32)}
     }
-    given = []
+    given, kernel = [], params["head"]["classifier"]["kernel"]
 
     def run(workload, *others):
-        given.append(workload.load())
+        given.append(workload)
         return pa.table({})
 
     monkeypatch.setattr("rerax.campaign.sweep.run", run)
-    rerax.sweep(params, config, EXAMPLES, np.zeros(12, int), gates=gates, **FAST)
-    (inputs,) = given
-    assert not inputs.params["head"]["classifier"]["kernel"][:, 1].any()
-    assert params["head"]["classifier"]["kernel"].all()
+    by_path = {"head/classifier/kernel": gates["classifier"]}
+    zeros = with_zeros(params, gates)
+    for tree, named in ((params, gates), (params, by_path), (zeros, gates), (params, None)):
+        rerax.sweep(tree, config, EXAMPLES, np.zeros(12, int), gates=named, **FAST)
+    for workload in given[:3]:  # one model, however it is given
+        assert not workload.load().params["head"]["classifier"]["kernel"][:, 1].any()
+        assert list(workload.load().gates) == ["classifier"]
+        assert workload.model_hash == given[0].model_hash != given[3].model_hash
+    assert kernel.all()
+    with pytest.raises(ValueError, match="gates of 'classifier' and .* are both"):
+        rerax.sweep(params, config, EXAMPLES, np.zeros(12, int), gates=gates | by_path, **FAST)
 
 
 def test_gates_close_weights_and_are_reported(quick):

@@ -1,6 +1,7 @@
 """Chips scored by a function of any model's parameters, in memory and in folders."""
 
 import dataclasses
+import functools
 
 import flax.linen as nn
 import jax
@@ -167,8 +168,9 @@ def test_functions_of_one_name_are_told_apart_by_their_modules():
     for module in ("one", "other"):
         acts = {"__name__": module}
         exec("def act(x): return x", acts)
-        tree = {"a": Acting(kernel, acts["act"])}
-        hashes += [hash_of(named(tree)), hash_of(named({"a": Acting(kernel, (acts["act"], 1))}))]
+        act = acts["act"]
+        for held in (act, (act, 1), jax.jit(act), functools.partial(act, 1)):
+            hashes.append(hash_of(named({"a": Acting(kernel, held)})))
     assert len(set(hashes)) == len(hashes)
 
 

@@ -302,11 +302,36 @@ def save(
             lie there already.
 
     Raises:
-        ValueError: parameters that are not of that shape or not finite; nothing has been written.
+        ValueError: parameters that are not of that shape or not finite, or a source that is no
+            folder; nothing has been written.
     """
     from safetensors.numpy import save as serialise
 
-    directory = Path(directory)
+    tensors, directory = tensors_of(config, params), Path(directory)
+    if source is not None and not at_home(source).is_dir():
+        raise ValueError(f"source {source} is no folder: give the one whose tokenizer is meant")
+    make_folder(directory)
+    if source is not None and not at_home(source).samefile(directory):
+        for file in (*TOKENIZER_FILES, *BYTE_PAIR_FILES):
+            if (at_home(source) / file).is_file():
+                shutil.copyfile(at_home(source) / file, directory / file)
+            else:  # of another tokenizer
+                (directory / file).unlink(missing_ok=True)
+    text = json.dumps({**config.to_json(), "dtype": "float32"}, indent=2, sort_keys=True)
+    for name, content in (
+        (CONFIG, (text + "\n").encode()),
+        (WEIGHTS, serialise(tensors, metadata={"format": "pt"})),
+    ):
+        with whole_file(directory / name) as out:
+            out.write(content)
+
+
+def tensors_of(config: BertConfig, params: Any) -> dict[str, np.ndarray]:
+    """Name parameters as the family's weights are named in files.
+
+    Raises:
+        ValueError: see `save`.
+    """
     tensors: dict[str, np.ndarray] = {}
 
     def put(name: str, leaves: dict[str, np.ndarray]) -> None:
@@ -326,20 +351,7 @@ def save(
     for name, kind in family.head.items():
         if kind in params.get("head", {}):
             put(name, _checked(config, params, "head", kind))
-    make_folder(directory)
-    if source is not None and not Path(source).samefile(directory):
-        for file in (*TOKENIZER_FILES, *BYTE_PAIR_FILES):
-            if (Path(source) / file).is_file():
-                shutil.copyfile(Path(source) / file, directory / file)
-            else:  # of another tokenizer
-                (directory / file).unlink(missing_ok=True)
-    text = json.dumps({**config.to_json(), "dtype": "float32"}, indent=2, sort_keys=True)
-    for name, content in (
-        (CONFIG, (text + "\n").encode()),
-        (WEIGHTS, serialise(tensors, metadata={"format": "pt"})),
-    ):
-        with whole_file(directory / name) as out:
-            out.write(content)
+    return tensors
 
 
 def _checked(
@@ -355,6 +367,10 @@ def _checked(
         found = {leaf: np.asarray(a, np.float32) for leaf, a in params[section][kind].items()}
     except (KeyError, TypeError, AttributeError):
         raise ValueError(f"{where} is missing: give parameters as rerax.load does") from None
+    first = "table" if kind.endswith("_embeddings") else "scale" if kind.endswith("norm") else ""
+    leaves = {first or "kernel"} | ({"bias"} if first != "table" else set())
+    if found.keys() != leaves:
+        raise ValueError(f"{where} has {', '.join(found)}: give {' and '.join(sorted(leaves))}")
     for leaf, array in found.items():
         wanted = (*lead, *(shape if leaf in ("kernel", "table") else shape[-1:]))
         if array.shape != wanted:

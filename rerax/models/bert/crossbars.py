@@ -21,8 +21,8 @@ from rerax.models.bert.names import (
     MATRICES,
     SECTION,
     SECTIONS,
+    by_matrix,
     leaf_of,
-    matrix_named,
 )
 from rerax.models.bert.scope import Scope
 from rerax.models.reading import kept_codes
@@ -58,7 +58,7 @@ def program_bert(
         raise ValueError(
             f"params have no matrix of {', '.join(groups)}: give parameters as rerax.load does"
         )
-    named = {matrix_named(name): gate for name, gate in (gates or {}).items()}
+    named = by_matrix(gates or {})
     for name in named:
         if name not in MATRICES:
             raise ValueError(

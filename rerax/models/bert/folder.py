@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from rerax.models.bert import convert
 from rerax.models.bert.config import BertConfig
-from rerax.models.bert.names import matrix_named
+from rerax.models.bert.names import by_matrix
 from rerax.pruning.gates import FILE, Gates, load_gates, save_gates, with_zeros
 
 
@@ -33,23 +33,25 @@ def load_model(directory: Path) -> Model:
     """
     config, params = convert.load(directory)
     params, gates = load_gates(directory, params)
-    if gates is not None:  # which may be called by paths
-        gates = {matrix_named(name): gate for name, gate in gates.items()}
-    return Model(config, params, gates)
+    return Model(config, params, None if gates is None else by_matrix(gates))
 
 
 def save_model(directory: Path, model: Model, *, source: Path | None = None) -> None:
     """Write a model folder, with zeros under closed gates in the weights' own file.
 
-    A kill in between leaves gates that do not fit the weights beside them, which readers refuse;
-    never zeros without the gates that made them.
+    A kill in between leaves gates beside weights of another model, which readers refuse unless
+    they happen to fit; never zeros without any gates.
 
     Args:
         directory: is made where there is none; gates of an earlier model are removed.
         model: its parameters are NumPy arrays.
         source: folder whose tokenizer is copied.
+
+    Raises:
+        ValueError: a model that could not be loaded again; nothing has been written.
     """
     config, params, gates = model
+    convert.tensors_of(config, params)  # raises
     directory.mkdir(parents=True, exist_ok=True)
     if gates:
         save_gates(directory, params, gates)

@@ -1,6 +1,7 @@
 """Names of a BERT's matrices: groups, numbers, places in the parameters, ties. No JAX here."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rerax.crossbar.array_id import ArrayId
 
@@ -72,6 +73,20 @@ def matrix_named(name: str) -> str:
         ('query', 'query')
     """
     return name.removesuffix("/kernel").removesuffix("/table").rpartition("/")[2]
+
+
+def by_matrix(gates: Mapping[str, Any]) -> dict[str, Any]:
+    """Call gates by their matrices (`matrix_named`).
+
+    Raises:
+        ValueError: two names of one matrix.
+    """
+    found: dict[str, str] = {}
+    for name in gates:
+        other = found.setdefault(matrix_named(name), name)
+        if other != name:
+            raise ValueError(f"gates of {other!r} and {name!r} are both of one: name it once")
+    return {matrix: gates[name] for matrix, name in found.items()}
 
 
 def leaf_of(matrix: str) -> str:

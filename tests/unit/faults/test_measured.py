@@ -124,7 +124,12 @@ def test_another_content_is_another_model_and_a_spare_array_is_fault_free(tmp_pa
 
 def test_odds_are_of_the_maps_own_polarities(tmp_path):
     cells = {("query", 0): [(0, 0, 0), (0, 1, 1), (0, 2, 1), (0, 3, 1)]}
+    cells[("key", 0)] = [(0, 0, 0)]
     rows = [(0, *place, *cell) for place, of in cells.items() for cell in of]
     fault = fault_model(f"map:{write_map(tmp_path / 'lot.parquet', rows)}")
     for share in (0.0, 0.9):
-        assert fault.odds(0.02, share) == Odds(0.005, 0.015)
+        assert fault.odds_on(0.02, share, ["query"]) == Odds(0.005, 0.015)
+        assert fault.odds_on(0.02, share, ["key", "value"]) == Odds(0.02, 0.0)
+        assert fault.odds_on(0.02, share, ["value"]) == Odds()
+        assert fault.odds(0.02, share) == Odds(0.008, 0.012)
+        assert fault_model("uniform").odds_on(0.02, 0.5, ["key"]) == Odds(0.01, 0.01)

@@ -242,6 +242,14 @@ def test_errors_that_lines_make_depend_on_each_other_are_not_told(scheme, fault,
     assert damage(protection("msb:1x3:pruned"), known, fault_model("uniform").odds(1e-2, 0.5), spec)
 
 
+def test_a_matrix_of_which_no_error_is_known_stays_unprotected():
+    chances = fault_model("wordline").odds(1e-2, 0.5)
+    plan = allocate({"key": matrix(ChipSpec())}, chances, ChipSpec(layout="separate"))
+    assert plan.chosen == ()
+    one = ChipSpec("offset", 4, 4, layout="separate")  # no two cells of a weight share a line
+    assert damage(protection("none"), matrix(one), chances, one) > 0
+
+
 @pytest.mark.parametrize("depth", [11, 99])
 def test_errors_of_many_copies_of_cells_of_one_bit_are_known(depth):
     """A vote of as many is wrong where half of its images are, a binomial tail."""

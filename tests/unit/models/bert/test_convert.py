@@ -70,6 +70,7 @@ def test_no_tokenizer_of_another_model_stays(folder, tmp_path):
         ("encoder", "query", "bias", np.full((3, 30), np.nan), "query/bias has NaN or infinite"),
         ("encoder", "query", "kernel", np.ones((4, 30, 30)), r"shape \(4, 30, 30\), the config as"),
         ("embeddings", "norm", None, None, "params/embeddings/norm is missing: give parameters"),
+        ("encoder", "query", "bias", None, "params/encoder/query has kernel: give bias and kernel"),
         (None, None, None, None, "params/embeddings/.* is missing: give parameters as rerax.load"),
     ],
 )
@@ -79,6 +80,8 @@ def test_what_cannot_be_loaded_again_is_not_saved(tmp_path, section, kind, leaf,
         params = {"params": params}
     elif leaf is None:
         del params[section][kind]
+    elif value is None:
+        del params[section][kind][leaf]
     else:
         params[section][kind][leaf] = value
     with pytest.raises(ValueError, match=said):
@@ -91,6 +94,9 @@ def test_places_that_are_none_are_refused_in_a_line(folder):
         convert.locate("~nobody-of-that-name/model")
     with pytest.raises(ValueError, match=r"config.json has no config.json: give a Hugging Face fo"):
         convert.load(folder / "config.json")
+    with pytest.raises(ValueError, match="source nosuch/model is no folder: give the one whose"):
+        convert.save(folder / "new", tiny.CONFIG, tiny.random_params(), source="nosuch/model")
+    assert not (folder / "new").exists()
     with pytest.raises(OSError, match=r"config\.json"):
         convert.save(folder / "config.json", tiny.CONFIG, tiny.random_params())
 

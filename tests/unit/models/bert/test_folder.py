@@ -75,3 +75,15 @@ def test_a_kill_leaves_no_zeros_without_their_gates(tmp_path, monkeypatch, kille
     found = load_model(tmp_path / "m")
     assert (found.gates is not None) == bool(pruned or killed == "convert.save")
     assert pooler(found.params).all()
+
+
+def test_a_model_that_is_refused_leaves_the_earlier_one(tmp_path):
+    gates = open_gates(gated_shapes(PARAMS, ("pooler",)))
+    save_model(tmp_path / "m", Model(tiny.CONFIG, PARAMS, gates))
+    before = {file.name: file.read_bytes() for file in (tmp_path / "m").iterdir()}
+    spoilt = tiny.random_params()
+    spoilt["head"]["classifier"]["kernel"][:] = np.nan
+    gates["pooler"]["row"][::3] = -1
+    with pytest.raises(ValueError, match="head/classifier/kernel has NaN or infinite weights"):
+        save_model(tmp_path / "m", Model(tiny.CONFIG, spoilt, gates))
+    assert {file.name: file.read_bytes() for file in (tmp_path / "m").iterdir()} == before
