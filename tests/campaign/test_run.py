@@ -252,7 +252,7 @@ def test_the_float_score_of_gates_is_the_pruned_models(monkeypatch):
         assert list(workload.load().gates) == ["classifier"]
         assert workload.model_hash == given[0].model_hash != given[3].model_hash
     assert kernel.all()
-    with pytest.raises(ValueError, match="gates of 'classifier' and .* are both"):
+    with pytest.raises(ValueError, match=r"gates of 'classifier' and .* are both"):
         rerax.sweep(params, config, EXAMPLES, np.zeros(12, int), gates=gates | by_path, **FAST)
 
 
