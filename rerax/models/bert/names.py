@@ -83,7 +83,8 @@ def by_matrix(gates: Mapping[str, Any]) -> dict[str, Any]:
     """
     found: dict[str, str] = {}
     for name in gates:
-        other = found.setdefault(matrix_named(name), name)
+        matrix = matrix_named(name) if isinstance(name, str) else name  # refused where it is used
+        other = found.setdefault(matrix, name)
         if other != name:
             raise ValueError(f"gates of {other!r} and {name!r} are both of one: name it once")
     return {matrix: gates[name] for matrix, name in found.items()}
