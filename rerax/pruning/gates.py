@@ -30,8 +30,7 @@ def open_gates(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, np.
         ValueError: a shape that is no matrix's.
     """
     for name, shape in shapes.items():
-        if len(shape) < 2:
-            raise ValueError(f"gates of {name!r}: it has shape {shape} and is no kernel: name one")
+        _check_kernel(name, shape)
     return {
         name: {
             "row": np.ones((*shape[:-2], shape[-2]), np.float32),
@@ -66,8 +65,7 @@ def check_gate(name: str, gate: Any, shape: tuple[int, ...]) -> None:
         ValueError: not one number for each row and column, no matrix, or numbers that are no gates
             (`check_values`).
     """
-    if len(shape) < 2:
-        raise ValueError(f"gates of {name!r}: it has shape {shape} and is no kernel: name one")
+    _check_kernel(name, shape)
     sides = {"row": shape[:-1], "column": (*shape[:-2], shape[-1])}
     fits = isinstance(gate, Mapping) and all(
         side in gate and np.shape(gate[side]) == wanted for side, wanted in sides.items()
@@ -80,6 +78,11 @@ def check_gate(name: str, gate: Any, shape: tuple[int, ...]) -> None:
         )
     for side in sides:
         check_values(f"gates of {name!r}", gate[side])
+
+
+def _check_kernel(name: str, shape: tuple[int, ...]) -> None:
+    if len(shape) < 2:
+        raise ValueError(f"gates of {name!r}: it has shape {shape} and is no kernel: name one")
 
 
 def check_values(what: str, values: Any) -> None:

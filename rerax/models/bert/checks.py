@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from rerax.models.bert.config import BertConfig
+from rerax.models.bert.convert import check_leaf
 from rerax.models.bert.names import SECTION
 from rerax.pruning.gates import check_values
 from rerax.values import type_text
@@ -31,16 +32,7 @@ def check_weights(params: Any, config: BertConfig) -> None:
                 raise ValueError(f"{where} is missing: give parameters as rerax.load does")
             leaf = leaf[key]
         where = "/".join(("params", *path))
-        array = _floats(leaf, where)
-        if array.shape != shape:
-            raise ValueError(
-                f"{where} has shape {array.shape}, the config asks for {shape}: give the two that "
-                "belong together"
-            )
-        if not np.isfinite(array).all():
-            raise ValueError(
-                f"{where} has NaN or infinite weights: retrain, or check how it was made"
-            )
+        check_leaf(where, _floats(leaf, where), shape)
 
 
 def _shapes(config: BertConfig) -> dict[tuple[str, ...], tuple[int, ...]]:

@@ -373,13 +373,16 @@ def _checked(
         raise ValueError(f"{where} has {', '.join(found)}: give {' and '.join(sorted(leaves))}")
     for leaf, array in found.items():
         wanted = (*lead, *(shape if leaf in ("kernel", "table") else shape[-1:]))
-        if array.shape != wanted:
-            raise ValueError(
-                f"{where}/{leaf} has shape {array.shape}, the config asks for {wanted}: give the "
-                "two that belong together"
-            )
-        if not np.isfinite(array).all():
-            raise ValueError(
-                f"{where}/{leaf} has NaN or infinite weights: retrain, or check how it was made"
-            )
+        check_leaf(f"{where}/{leaf}", array, wanted)
     return found
+
+
+def check_leaf(where: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Refuse weights of another shape than the config's, or not finite."""
+    if array.shape != shape:
+        raise ValueError(
+            f"{where} has shape {array.shape}, the config asks for {shape}: give the two that "
+            "belong together"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f"{where} has NaN or infinite weights: retrain, or check how it was made")
