@@ -128,8 +128,9 @@ def yield_sequence(
     fewer = np.cumsum(np.log1p(-down * gain), axis=0)
     left_in = np.maximum(more, fewer) + math.log(0.5) < math.log(1 / (1 - level))
     left_in = np.logical_and.accumulate(left_in, axis=0)
-    left_in[:, 0] |= ~left_in.any(axis=1)  # rounding of the grid may leave none
-    low = shares[left_in.argmax(axis=1)]
-    high = shares[len(shares) - 1 - left_in[:, ::-1].argmax(axis=1)]
+    # What is left may lie between two shares of the grid: then it lies beside the last ones.
+    left = np.minimum(np.arange(len(outcomes)), max(int(left_in.any(axis=1).sum()) - 1, 0))
+    low = shares[left_in.argmax(axis=1)][left]
+    high = shares[len(shares) - 1 - left_in[:, ::-1].argmax(axis=1)][left]
     step = shares[1]
     return np.stack([np.maximum(low - step, 0.0), np.minimum(high + step, 1.0)], axis=1)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from rerax.stats.quantiles import normal_quantile, t_quantile
+from rerax.stats.quantiles import check_level, normal_quantile, t_quantile
 
 _UNSEEN_SKEWNESS = 1.0
 TESTED_FROM = 32
@@ -101,6 +101,7 @@ def t_interval(
     Returns:
         Lower and upper end.
     """
+    check_level(level)
     return _around_mean(scores, np.asarray(t_quantile((1 + level) / 2, scores.shape[-1] - 1)))
 
 
@@ -133,6 +134,7 @@ def quantile_for(
     chips: int, skew: Float[np.ndarray, "*campaigns"], level: float
 ) -> Float[np.ndarray, "*campaigns"]:
     """Compute the half-width of `mean_interval` in standard errors."""
+    check_level(level)
     z = normal_quantile((1 + level) / 2)
     unseen = _UNSEEN_SKEWNESS * min(1.0, math.sqrt(chips / TESTED_FROM))
     more = max(0.0, z * (z**4 + 2 * z**2 - 3) / 18) * (np.abs(skew) + unseen) ** 2
@@ -181,6 +183,7 @@ def bootstrap_interval(
 
     Source: Hall, J. Roy. Statist. Soc. B 50, 1988.
     """
+    check_level(level)
     n, numbers = scores.shape[-1], np.random.Generator(np.random.PCG64(seed))
     away = scores - np.mean(scores, axis=-1, keepdims=True)
     nothing = 1e-12 * np.max(away**2, axis=-1, keepdims=True)  # a variance of rounding only

@@ -3,6 +3,16 @@
 import functools
 
 
+def check_level(level: float) -> None:
+    """Refuse a confidence level that is none.
+
+    Raises:
+        ValueError: not between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level {level!r} is outside (0, 1): give one such as 0.95")
+
+
 @functools.cache
 def normal_quantile(probability: float) -> float:
     """Compute a quantile of the standard normal law, 0 < probability < 1."""

@@ -7,9 +7,12 @@ import numpy as np
 from jaxtyping import Float
 
 from rerax.stats.mean import quantile_for, standard_error
+from rerax.stats.quantiles import check_level
 from rerax.stats.share import wilson_width
 
 FIRST_LOOK = 64
+MOST = 10**15
+"""Chips that anybody could ask for."""
 
 
 def looks(max_chips: int) -> tuple[int, ...]:
@@ -44,7 +47,13 @@ def chips_for_mean(half_width: float, sd: float, skew: float = 0.0, level: float
 
     Returns:
         The least number of chips, at least 2.
+
+    Raises:
+        ValueError: a half-width that is not above 0, or numbers that are none.
     """
+    _check_width(half_width)
+    if not (0 <= sd < math.inf and math.isfinite(skew)):
+        raise ValueError(f"sd {sd!r}, skew {skew!r}: give finite numbers, the former not below 0")
     shape = np.asarray(skew, np.float64)
 
     def wide(chips: int) -> bool:
@@ -66,8 +75,14 @@ def chips_without_failure(share: float, level: float = 0.95) -> int:
         >>> chips_without_failure(0.9), chips_without_failure(0.999)
         (29, 2995)
 
+    Raises:
+        ValueError: a share or level that is not between 0 and 1.
+
     Source: Clopper and Pearson, Biometrika 26, 1934, for no failure.
     """
+    check_level(level)
+    if not 0 < share < 1:
+        raise ValueError(f"share {share!r} is outside (0, 1): give a yield such as 0.99")
     return _least(lambda chips: chips * math.log(share) > math.log(1 - level), 1)
 
 
@@ -78,8 +93,19 @@ def chips_for_yield(share: float, half_width: float, level: float = 0.95) -> int
         share: the yield expected, 0 to 1.
         half_width: what is asked, a fraction of all chips.
         level: confidence level.
+
+    Raises:
+        ValueError: a half-width that is not above 0, or a share that is none.
     """
+    _check_width(half_width)
+    if not 0 <= share <= 1:
+        raise ValueError(f"share {share!r} is outside [0, 1]: give a yield such as 0.99")
     return _least(lambda chips: wilson_width(share, chips, level)[1] > half_width, 1)
+
+
+def _check_width(half_width: float) -> None:
+    if not 0 < half_width < math.inf:
+        raise ValueError(f"half-width {half_width!r} is not above 0: give one such as 0.005")
 
 
 def _least(too_few: Callable[[int], bool], start: int) -> int:
@@ -87,6 +113,8 @@ def _least(too_few: Callable[[int], bool], start: int) -> int:
     high = start
     while too_few(high):
         high *= 2
+        if high > MOST:
+            raise ValueError(f"more than {MOST:.0e} chips would be needed: ask for less")
     low = high // 2
     while high - low > 1:
         middle = (low + high) // 2

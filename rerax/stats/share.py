@@ -6,15 +6,23 @@ import math
 import numpy as np
 from jaxtyping import Bool, Float
 
-from rerax.stats.quantiles import normal_quantile
+from rerax.stats.quantiles import check_level, normal_quantile
 
 _ROUNDING = 1e-12  # 0.07 - 0.01 is above 0.06 in floats: no chip may fail for that
 
 
 def passes(
-    scores: Float[np.ndarray, "*points chips"], reference: float, budget: float
+    scores: Float[np.ndarray, "*points chips"],
+    reference: float | Float[np.ndarray, " chips"],
+    budget: float,
 ) -> Bool[np.ndarray, "*points chips"]:
-    """Find which chips score at least the reference less the budget, rounding apart."""
+    """Find which chips score at least the reference less the budget, rounding apart.
+
+    Args:
+        scores: of chips.
+        reference: the float score, or that of each chip, of the platform that it ran on.
+        budget: how far below it a chip may be.
+    """
     return scores >= reference - budget - _ROUNDING
 
 
@@ -51,6 +59,7 @@ def wilson(passed: int, chips: int, level: float = 0.95) -> tuple[float, float]:
 
 def wilson_width(share: float, chips: int, level: float) -> tuple[float, float]:
     """Compute centre and half-width of Wilson's interval."""
+    check_level(level)
     z = normal_quantile((1 + level) / 2)
     scale = 1 + z * z / chips
     half = z * math.sqrt(share * (1 - share) / chips + z * z / (4 * chips * chips))
@@ -65,6 +74,7 @@ def clopper_pearson(passed: int, chips: int, level: float = 0.95) -> tuple[float
     """
     from scipy.special import betaincinv
 
+    check_level(level)
     tail, failed = (1 - level) / 2, chips - passed
     low = float(betaincinv(passed, failed + 1, tail)) if passed else 0.0
     high = float(betaincinv(passed + 1, failed, 1 - tail)) if failed else 1.0

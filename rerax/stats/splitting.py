@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt32
 
+from rerax.stats.quantiles import check_level
+
 FEWEST, MOST = 0.5, 8.0
 """Descendants that a chip has at least and at most, on average.
 
@@ -172,15 +174,16 @@ def chance_interval(
 
     Source: Fay and Feuer, Statistics in Medicine 16, 1997.
     """
-    from scipy.special import gammaincinv
+    from scipy.special import betaincinv, gammaincinv
 
+    check_level(level)
     chance, n = float(failing.mean()), len(failing)
     parts = failing.reshape(batches, -1).mean(axis=1)
     variance = max(failing.var(ddof=1) / n, parts.var(ddof=1) / batches)
     heaviest = float(failing.max()) / n
-    if not variance:  # every root chip fails
-        return chance, chance + heaviest
     tail = (1 - level) / 2
+    if not variance:  # every root chip fails, so that Clopper and Pearson's is the lower end
+        return chance * float(betaincinv(n, 1, tail)), chance + heaviest
     low = variance / chance * gammaincinv(chance**2 / variance, tail)
     above, wide = chance + heaviest, variance + heaviest**2
     return float(low), float(wide / above * gammaincinv(above**2 / wide, 1 - tail))

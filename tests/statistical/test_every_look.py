@@ -63,3 +63,11 @@ def test_odd_looks_are_refused(looks):
 def test_what_is_no_pass_is_refused():
     with pytest.raises((ValueError, TypeError)):
         yield_sequence(np.full(20, 0.93))
+
+
+def test_intervals_of_a_yield_stay_nested_where_no_share_of_the_grid_is_left():
+    passed = np.arange(800) < 300
+    ends = yield_sequence(passed)
+    assert (np.diff(ends[:, 0]) >= 0).all()
+    assert (np.diff(ends[:, 1]) <= 0).all()
+    assert ends[-1, 0] > 0.9

@@ -119,3 +119,10 @@ def test_a_rate_lies_between_two_where_chips_have_failed():
     assert splitting.rate_of(1e-3, rates, chances, ends) is None
     assert splitting.rate_of(1e-3, rates, (0.4, 0.04, 0.0), ends) is None
     assert splitting.rate_of(0.01, rates, (0.0, 0.0, 0.0), (None, None, None)) is None
+
+
+@pytest.mark.parametrize("roots", [16, 256])
+def test_where_all_fail_the_lower_end_is_the_exact_one(roots):
+    low, high = splitting.chance_interval(np.ones(roots), 16)
+    assert low == pytest.approx(0.025 ** (1 / roots))
+    assert high >= 1

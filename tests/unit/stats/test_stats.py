@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,6 +11,7 @@ from rerax.stats import (
     bootstrap_interval,
     chips_for_mean,
     chips_for_yield,
+    chips_without_failure,
     clopper_pearson,
     doubtful,
     first_misses,
@@ -304,3 +307,30 @@ def test_scores_may_be_any_list_of_numbers():
             summarise(bad)
     with pytest.raises(ValueError, match="2 chips have 3 scores: give one for each"):
         paired_difference([0, 1], [1.0, 2.0, 3.0], [0, 1], [1.0, 2.0])
+
+
+@pytest.mark.parametrize("level", [95.0, 1.0, 0.0, -0.5, math.nan])
+def test_a_level_that_is_none_is_refused(level):
+    for call in (
+        lambda: wilson(3, 10, level),
+        lambda: clopper_pearson(3, 10, level),
+        lambda: mean_interval(np.array([0.1, 0.2, 0.4]), level),
+        lambda: chips_for_mean(0.005, 0.02, 0.0, level),
+        lambda: chips_for_yield(0.9, 0.03, level),
+        lambda: chips_without_failure(0.9, level),
+    ):
+        with pytest.raises(ValueError, match=r"is outside \(0, 1\): give one such as 0.95"):
+            call()
+
+
+def test_widths_and_spreads_that_are_none_are_refused():
+    for call in (
+        lambda: chips_for_mean(0.0, 0.02),
+        lambda: chips_for_mean(0.005, math.nan),
+        lambda: chips_for_mean(0.005, 0.02, math.inf),
+        lambda: chips_for_yield(0.9, 0.0),
+        lambda: chips_for_yield(90.0, 0.03),
+        lambda: chips_without_failure(1.0),
+    ):
+        with pytest.raises(ValueError, match=": give"):
+            call()
