@@ -55,7 +55,8 @@ class Gain:
         over: the first series' label.
         rate: fault rate.
         summary: of the differences of scores, chip by chip (`rerax.stats.paired_difference`).
-        same_cells: whether both have equally many base cells, so that the same ones are stuck.
+        same_cells: whether both have equally many base cells, for line faults and clusters in
+            tiles alike, so that the same ones are stuck.
         cells: cells of the one, spare arrays included, over those of the other; None where rows of
             an early version do not say.
     """
@@ -170,9 +171,21 @@ def _gain(place: int, point: PointSummary, over: str, base: PointSummary, summar
         over,
         point.rate,
         summary,
-        point.cells_dense == base.cells_dense,
+        point.cells_dense == base.cells_dense and _are_tiled_alike(point, base),
         point.cells / base.cells if point.cells and base.cells else None,
     )
+
+
+def _are_tiled_alike(point: PointSummary, base: PointSummary) -> bool:
+    """Tell whether faults of whole lines and clusters, which know tiles, can be on the same cells.
+
+    A wordline ends with its tile's width, a bitline with its height. The places of other faults
+    depend on the cell's number alone.
+    """
+    kind = str(point.settings["fault"]).partition(":")[0]
+    sides = {"uniform": (), "flip": (), "map": (), "wordline": (1,), "bitline": (0,)}
+    tiles = [str(one.settings["tile"]).split("x") for one in (point, base)]
+    return all(tiles[0][side] == tiles[1][side] for side in sides.get(kind, (0, 1)))
 
 
 def _series(points: Sequence[PointSummary]) -> tuple[Series, ...]:

@@ -90,8 +90,8 @@ def panel_findings(panel: Panel, budget: float) -> list[Finding]:
     )
     if others:
         text = (
-            f"{_named(list(others))} and {panel.series[0].label} take different numbers of cells: "
-            "their chips are paired by number, but other cells are stuck."
+            f"{_named(list(others))} and {panel.series[0].label} take different numbers of cells, "
+            "or other tiles: their chips are paired by number, but other cells are stuck."
         )
         found.append(Finding("Pairing", text))
     return found

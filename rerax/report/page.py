@@ -18,7 +18,14 @@ import pyarrow.compute as pc
 from rerax.io import whole_file
 from rerax.report import charts, findings, page_tables
 from rerax.report.compare import Panel, make_panels
-from rerax.report.format import budget_text, hundredths, listed, sentence, setting_text
+from rerax.report.format import (
+    budget_text,
+    hundredths,
+    listed,
+    sentence,
+    setting_text,
+    setting_texts,
+)
 from rerax.report.heat_maps import make_heat_maps
 from rerax.report.leaderboard import Board, make_boards
 from rerax.report.palette import DARK, LIGHT, SHADES, variables
@@ -209,8 +216,9 @@ def _board_caption(board: Board, boards: Sequence[Board]) -> str:
     parts = [str(board.settings["task"])]
     for name, say in said.items():
         value = board.settings[name]
-        if value is not None and len({other.settings[name] for other in boards}) > 1:
-            parts.append(say(setting_text(value)))
+        values = list(dict.fromkeys(other.settings[name] for other in boards))
+        if value is not None and len(values) > 1:
+            parts.append(say(setting_texts(values)[values.index(value)]))
     return f"{', '.join(parts)}: {budget_text(board.budget)} below {hundredths(board.reference)} %"
 
 

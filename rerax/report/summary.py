@@ -128,6 +128,7 @@ def summarise_points(
             f"rows are none of a campaign, without {lacks[0]}: give what rerax.sweep gave, or for "
             "those of rerax.simulate call rerax.summarise"
         )
+    _check_one_model(rows)
     told = [entry for run in runs for entry in run.get("reads", ())]
     hashes = rows["point_hash"]
     points = [rows.filter(pc.equal(hashes, h)) for h in pc.unique(hashes)]
@@ -145,7 +146,7 @@ def _summarise_point(
     if clean:  # the same chip written many times counts once
         scores = scores[:1]
     chips = rows["chip"].to_numpy()[: len(scores)]
-    passed = int(passes(scores, first["float_score"], budget).sum())
+    passed = int(passes(scores, rows["float_score"].to_numpy()[: len(scores)], budget).sum())
     n, drawn = len(scores), first.get("sampled") is not None and not clean
     lowest, mean = find_task(first["task"]).lowest_score, float(np.mean(scores))
     # Of more chips than the rule allows, somebody else decided the number.
@@ -170,6 +171,28 @@ def _summarise_point(
         first.get("knows"),
         first.get("metadata_bits"),
     )
+
+
+def _check_one_model(rows: pa.Table) -> None:
+    """Refuse rows of two models under one name, which tables and pairs would take for one.
+
+    Raises:
+        ValueError: of two models, data sets or seeds, or a chip of a point twice.
+    """
+    for one in rows.group_by(["task", "model"]).aggregate(
+        [(name, "count_distinct", pc.CountOptions(mode="all")) for name in _ALIKE]
+    ).to_pylist():  # fmt: skip
+        for name in _ALIKE:
+            if one[f"{name}_count_distinct"] > 1:
+                raise ValueError(
+                    f"rows of {one['task']}/{one['model']} have more than one {name}: give each "
+                    "model a name of its own, or report them one by one"
+                )
+    if len(rows.group_by(["point_hash", "chip"]).aggregate([])) < len(rows):
+        raise ValueError("rows name a chip of a point twice: give each row once")
+
+
+_ALIKE = ("model_hash", "data_hash", "seed")
 
 
 def _reads(first: Mapping[str, Any], told: Sequence[Mapping[str, Any]]) -> float | None:
@@ -320,7 +343,8 @@ def yield_interval_kind(points: Sequence[PointSummary], stopped: Rule | None) ->
         points: all points.
         stopped: the rule that decided how many chips there are, if one did.
     """
-    more = {stopped is not None and point.summary.chips > stopped.max_chips for point in points}
+    told = [point for point in points if point.passed_interval is not None]
+    more = {stopped is not None and one.summary.chips > stopped.max_chips for one in told}
     if stopped is None or more == {True}:
         return "Wilson's"
     return "Clopper and Pearson's" + (

@@ -21,7 +21,7 @@ from rerax.report import (
     write_page,
 )
 from rerax.report.compare import make_panels
-from rerax.report.summary import doubt_text
+from rerax.report.summary import doubt_text, yield_interval_kind
 from rerax.stats import mean_interval
 from rerax.stats.stopping import Rule
 
@@ -369,3 +369,69 @@ def test_rows_of_something_else_are_refused(tmp_path):
         with pytest.raises(ValueError, match=r"rows are none of a campaign, without task: give wh"):
             show(rows)
     assert not (tmp_path / "page.html").exists()
+
+
+def changed(rows, **values):
+    for name, value in values.items():
+        at = SCHEMA.get_field_index(name)
+        column = pa.array([value] * len(rows), SCHEMA.field(name).type)
+        rows = rows.set_column(at, SCHEMA.field(name), column)
+    return rows
+
+
+@pytest.mark.parametrize("name", ["model_hash", "data_hash", "seed"])
+def test_rows_of_two_models_are_not_one_point(name):
+    rows = make_rows(POINT, [0.9, 0.8])
+    kind = int if name == "seed" else str
+    both = [changed(rows, **{name: kind(k), "chip": 5 + k}).slice(0, 1) for k in (1, 2)]
+    with pytest.raises(ValueError, match=f"sst2/minilm have more than one {name}: give each"):
+        summarise_points(pa.concat_tables(both))
+    other = changed(make_rows(replace(POINT, rate=0.1), [0.7]), **{name: kind(3)})
+    with pytest.raises(ValueError, match=f"have more than one {name}"):
+        summarise_points(pa.concat_tables([both[0], other]))  # a curve would run through both
+    named = make_rows(replace(POINT, model="other"), [0.7])
+    assert (
+        len(summarise_points(pa.concat_tables([both[0], changed(named, **{name: kind(3)})]))) == 2
+    )
+
+
+def test_a_chip_counts_once():
+    rows = make_rows(POINT, [0.9, 0.8])
+    with pytest.raises(ValueError, match="rows name a chip of a point twice"):
+        summarise_points(pa.concat_tables([rows, rows]))
+
+
+def test_each_chip_passes_by_the_float_score_of_its_platform():
+    here = make_rows(POINT, [0.89] * 4)
+    there = make_rows(POINT, [0.89] * 8, "gpu", 0.91).slice(4)
+    for rows in ([here, there], [there, here]):
+        (line,) = summarise_points(pa.concat_tables(rows), 0.01)
+        assert line.passed == 0.5
+
+
+def test_only_intervals_that_are_shown_are_named():
+    clean, faulty = make_rows(replace(POINT, rate=0.0), [0.9]), make_rows(POINT, [0.9, 0.8] * 64)
+    points = summarise_points(pa.concat_tables([clean, faulty]), stopped=Rule(0.001, 64))
+    assert yield_interval_kind(points, Rule(0.001, 64)) == "Wilson's"
+
+
+@pytest.mark.parametrize(
+    ("fault", "tile", "layout", "alike"),
+    [
+        ("wordline", "64x128", "interleaved", True),
+        ("wordline", "128x64", "interleaved", False),
+        ("bitline", "64x128", "interleaved", False),
+        ("bitline", "128x64", "separate", True),
+        ("clustered:2", "64x128", "interleaved", False),
+        ("clustered:2", "128x128", "separate", True),
+        ("uniform", "64x64", "separate", True),
+    ],
+)
+def test_line_faults_are_on_the_same_cells_where_tiles_let_them(fault, tile, layout, alike):
+    base = replace(POINT, fault=fault)
+    other = replace(base, tile=tile, layout=layout)
+    draw = np.random.default_rng(0)
+    rows = [changed(make_rows(p, 0.8 + 0.1 * draw.random(8)), cells_dense=800)
+            for p in (base, other)]  # fmt: skip
+    (panel,) = make_panels(summarise_points(pa.concat_tables(rows)))
+    assert [gain.same_cells for gain in panel.gains] == [alike]
