@@ -74,7 +74,7 @@ class RecipeFlags(Flags):
                         f"--{flag} {getattr(self, name)} without {others} changes nothing: give "
                         "both, or neither"
                     )
-        given = {name: value for name, value in vars(self).items() if value is not None}
+        given = {name: value for name, value in self.values().items() if value is not None}
         if "gates" in given:
             given["gates"] = names(given["gates"])
         if with_codes:
@@ -102,7 +102,7 @@ def train(
     from rerax.progress import reporter
     from rerax.train.folder import how_to_resume
 
-    check_target(out)
+    check_target(out, inside=True)
     with says_when_stopped(lambda: how_to_resume(out)):
         from rerax.glue.label_order import check_override
         from rerax.glue.tasks import find_task
@@ -140,6 +140,7 @@ def train(
         },
         "name": out.name,
         "labels": data.labels,
+        **{name: getattr(recipe, name) for name in ("bits", "encoding") if getattr(recipe, name)},
         "protection": "none,plan" if result["freed"] else "none",
         "out": f"{out}-rows",
     }

@@ -286,6 +286,11 @@ def load_tokenizer(directory: str | Path) -> Any:
             f"{directory} has a tokenizer that cannot be read ({type(error).__name__}): fetch its "
             "tokenizer.json or its vocabulary again"
         ) from error
+    if not hasattr(tokenizer, "backend_tokenizer"):
+        raise ValueError(
+            f"{directory} has a tokenizer that transformers runs in Python "
+            f"({type(tokenizer).__name__}): only those of a tokenizer.json are supported"
+        )
     check_files(directory, tokenizer)
     warning = case_warning(directory, tokenizer)
     if warning:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -155,8 +155,10 @@ def labels_of(found: OwnTable) -> tuple[str, ...]:
 
 def _rank(name: str) -> tuple[int, Decimal, str]:
     """Order numbers by size, then texts by the alphabet."""
-    is_number = NUMBER.fullmatch(name)
-    return (0, Decimal(name.strip()), name) if is_number else (1, Decimal(0), name)
+    try:
+        return (0, Decimal(name.strip()), name) if NUMBER.fullmatch(name) else (1, Decimal(0), name)
+    except InvalidOperation:  # an exponent beyond all that is counted
+        return 1, Decimal(0), name
 
 
 def _check_labelled(found: OwnTable) -> None:

@@ -28,7 +28,7 @@ def read_table(file: Path) -> pa.Table:
         if kind == ".parquet":
             table = pa.parquet.read_table(file)
         elif kind == ".jsonl":
-            table = pa.json.read_json(file)
+            table = _read_json(file)
         else:
             table = _read_text(file, "," if kind == ".csv" else "\t")
         table.validate(full=True)  # text that is no UTF-8 too
@@ -87,6 +87,17 @@ def _check_tabs(table: pa.Table, where: str) -> None:
                     f"{where}row {row + 1} has a tab within {name}, perhaps behind a quote that is "
                     f"never closed: {HOW_TO_QUOTE}"
                 )
+
+
+def _read_json(file: Path) -> pa.Table:
+    """Read JSON lines; texts that Arrow takes for dates stay texts."""
+    table = pa.json.read_json(file)
+    dates = [(one.name, pa.string()) for one in table.schema if pa.types.is_temporal(one.type)]
+    if not dates:
+        return table
+    return pa.json.read_json(
+        file, parse_options=pa.json.ParseOptions(explicit_schema=pa.schema(dates))
+    )
 
 
 def find_files(data: Path, split: str) -> list[Path]:

@@ -32,6 +32,9 @@ MIN_OPEN_SHARE = 0.1
 BELOW_ZERO = -1e-6
 """Highest value of a closed unit, where the threshold itself would leave it at zero."""
 
+ABOVE_ZERO = 1e-6
+"""Lowest value of an open unit: gates of zeros and ones are taken for a mask, and refused."""
+
 
 def weights_to_free(
     shapes: Mapping[str, tuple[int, ...]], sparsity: float, scope: str
@@ -139,7 +142,7 @@ def meet_budget(
             moved = part[unit] - _per_line(_threshold(ordered, closed[unit]), part[unit])
             # Ranks decide between equal units, whose shifted values are on one side of zero.
             shifted[unit] = jnp.where(
-                is_closed, jnp.minimum(moved, BELOW_ZERO), jnp.maximum(moved, 0)
+                is_closed, jnp.minimum(moved, BELOW_ZERO), jnp.maximum(moved, ABOVE_ZERO)
             )
     return shifted
 

@@ -47,8 +47,9 @@ class TrainingFolder:
         if not self.recipe_file.is_file():
             if self.path.exists() and any(self.path.iterdir()):
                 raise ValueError(f"{self.path} is not empty and holds no run: give a new folder")
+            text = json.dumps(identity, indent=2, sort_keys=True) + "\n"
             self.recipe_file.parent.mkdir(parents=True, exist_ok=True)
-            _write(self.recipe_file, json.dumps(identity, indent=2, sort_keys=True) + "\n")
+            _write(self.recipe_file, text)
             return
         if not resume:
             raise ValueError(f"{self.path} holds a run: give --resume to go on, or a new folder")

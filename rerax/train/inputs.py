@@ -41,6 +41,7 @@ class TrainingInputs:
         order: GLUE label id of each output.
         train, dev: the splits.
         train_tokens, dev_tokens: the same, tokenised.
+        teacher_tokens: the training split as the teacher reads it, with its own segment ids.
         source: folder whose tokenizer goes with the trained model.
         teacher: model to imitate, and GLUE label id of each of its outputs, if any.
         identity: all that decides the result, for a resumed run to compare.
@@ -54,6 +55,7 @@ class TrainingInputs:
     dev: glue.Split
     train_tokens: glue.Examples
     dev_tokens: glue.Examples
+    teacher_tokens: glue.Examples
     source: Path
     teacher: tuple[Model, tuple[int, ...]] | None
     identity: Mapping[str, Any]
@@ -96,6 +98,11 @@ def read_training_inputs(
     train = glue.read_split(what, asked.data, asked.split, asked.max_examples)
     dev = glue.read_split(what, asked.data, "validation")
     chosen = recipe(len(train.labels))
+    if (teacher is None) != (chosen.distil == 0):
+        raise ValueError(
+            f"distil {chosen.distil:g} {'without' if teacher is None else 'with'} a teacher: give "
+            "a weight above 0 and a teacher, or 0 and none"
+        )
     config, params, gates = load_model(directory)
     config, order, keeps_classifier = _outputs(what, config, params, asked.labels)
     if not keeps_classifier:
@@ -106,10 +113,10 @@ def read_training_inputs(
 
     taught_by = None if teacher is None else _read_teacher(what, teacher)
 
-    def tokens(split: glue.Split) -> glue.Examples:
+    def tokens(split: glue.Split, by: Any = tokenizer) -> glue.Examples:
         return glue.tokenise(
             split,
-            tokenizer,
+            by,
             max_length=max_length,
             positions=config.positions,
             vocab_size=config.vocab_size,
@@ -118,9 +125,14 @@ def read_training_inputs(
     train_tokens, dev_tokens = tokens(train), tokens(dev)
     for examples in (train_tokens, dev_tokens):
         check_segments(examples, config)
+    teacher_tokens = train_tokens
     if teacher is not None and taught_by is not None:
         check_fit(directory, tokenizer, taught_by[0].config, teacher)
-        _check_teacher_reads(teacher, taught_by[0].config, tokenizer, train_tokens)
+        if glue.has_tokenizer(convert.locate(teacher)):
+            its = _tokenizer_of(teacher, tokenizer)
+            if its.model_input_names != tokenizer.model_input_names:
+                teacher_tokens = tokens(train, its)
+        _check_tokens(teacher, taught_by[0].config, teacher_tokens)
     warn_of_f1(what, task)
     identity = {
         **chosen.to_json(),
@@ -132,7 +144,7 @@ def read_training_inputs(
     }
     return TrainingInputs(
         chosen, what, Model(config, params, gates), order, train, dev, train_tokens,
-        dev_tokens, directory, taught_by, identity,
+        dev_tokens, teacher_tokens, directory, taught_by, identity,
     )  # fmt: skip
 
 
@@ -148,7 +160,7 @@ def _outputs(
 ) -> tuple[BertConfig, tuple[int, ...], bool]:
     """Name the outputs: config with their names, their GLUE ids, whether the classifier is kept."""
     names = task.labels or ("score",)
-    fits = "classifier" in params["head"] and config.num_labels == task.num_labels
+    fits = {"pooler", "classifier"} <= set(params["head"]) and config.num_labels == task.num_labels
     if fits and (labels or named_order(task, config.labels) is not None):
         order, _ = label_order(task, config.labels, labels)
         kept = config if labels is None else dataclasses.replace(config, labels=labels)
@@ -190,25 +202,32 @@ def _check_gates(recipe: Recipe, params: Any, gates: Any) -> None:
         )
 
 
-def _check_teacher_reads(
-    teacher: str, config: BertConfig, tokenizer: Any, examples: glue.Examples
-) -> None:
-    """Refuse a teacher that reads other tokens than the student.
+_FIX = "distil from a model that has the student's tokenizer"
+
+
+def _tokenizer_of(teacher: str, tokenizer: Any) -> Any:
+    """Load the teacher's tokenizer, which must read as the student's does.
 
     Raises:
-        ValueError: another vocabulary, or a token that the teacher has no embedding for.
+        ValueError: another vocabulary, or other tokens.
     """
-    fix = "distil from a model that has the student's tokenizer"
-    directory = convert.locate(teacher)
-    if glue.has_tokenizer(directory):
-        its = glue.load_tokenizer(directory)
-        read = [(one.get_vocab(), one(PROBE).input_ids) for one in (tokenizer, its)]
-        if read[0] != read[1]:
-            raise ValueError(f"{teacher} has another tokenizer than the student: {fix}")
+    its = glue.load_tokenizer(convert.locate(teacher))
+    read = [(one.get_vocab(), one(PROBE).input_ids) for one in (tokenizer, its)]
+    if read[0] != read[1]:
+        raise ValueError(f"{teacher} has another tokenizer than the student: {_FIX}")
+    return its
+
+
+def _check_tokens(teacher: str, config: BertConfig, examples: glue.Examples) -> None:
+    """Refuse a teacher that has no embedding for some token.
+
+    Raises:
+        ValueError: which.
+    """
     try:
         check_tokens(examples, config, "the teacher")
     except ValueError as error:
-        raise ValueError(f"{teacher}: {str(error).rpartition(': ')[0]}: {fix}") from None
+        raise ValueError(f"{teacher}: {str(error).rpartition(': ')[0]}: {_FIX}") from None
 
 
 def _read_teacher(task: Task, teacher: str) -> tuple[Model, tuple[int, ...]]:

@@ -122,7 +122,11 @@ class TrainingLoop:
         root, tokens = keys.root_key(recipe.seed), inputs.train_tokens
         seen = np.concatenate(epoch_order(tokens, recipe.batch, root, 0))
         taught = teacher_logits(
-            inputs.teacher, tokens, seen, inputs.order, lambda: loop.report("teacher answers")
+            inputs.teacher,
+            inputs.teacher_tokens,
+            seen,
+            inputs.order,
+            lambda: loop.report("teacher answers"),
         )
         spec = None if recipe.bits is None else ChipSpec(recipe.encoding, recipe.bits)
         loop = cls(

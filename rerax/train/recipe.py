@@ -8,7 +8,7 @@ from rerax.crossbar.spec import ENCODINGS
 from rerax.faults import fault_model
 from rerax.glue.tasks import find_task
 from rerax.models.bert.names import TIES, check_gateable
-from rerax.values import is_integer, is_real
+from rerax.values import is_integer, is_real, plain
 
 DTYPES = ("float32", "bfloat16")
 SCOPES = ("matrix", "global")
@@ -107,6 +107,8 @@ class Recipe:
     every: int = 0
 
     def __post_init__(self) -> None:
+        for field in fields(self):  # other libraries' numbers and lists, as JSON and JAX take them
+            object.__setattr__(self, field.name, _plain(getattr(self, field.name)))
         for name, least in (("steps", 1), ("batch", 1), ("every", 0)):
             value = getattr(self, name)
             _check(name, value, is_integer(value) and value >= least, f"at least {least}")
@@ -138,6 +140,11 @@ class Recipe:
                 f"observe {self.observe:g}, ramp {self.ramp:g}, settle {self.settle:g} are out of "
                 "order: give them so that none comes before the one named first"
             )
+        if self.sparsity is not None and self.settle_step > self.steps:
+            raise ValueError(
+                f"observe {self.observe:g} leaves none of {self.steps} steps to close gates in: "
+                "give less"
+            )
 
     def _check_faults(self) -> None:
         if (self.faults is None) != (self.rate is None):
@@ -163,8 +170,8 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Give the fields as plain JSON values."""
-        plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {**plain, "gates": list(self.gates)}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**values, "gates": list(self.gates)}
 
     @property
     def observe_steps(self) -> int:
@@ -186,8 +193,9 @@ class Recipe:
 
     @property
     def settle_step(self) -> int:
-        """Count the steps after which gates stand still."""
-        return max(round(self.settle * self.steps), round(self.ramp * self.steps), 1)
+        """Count the steps after which gates stand still; they close behind one at least."""
+        shares = (self.settle, self.ramp)
+        return max(*(round(share * self.steps) for share in shares), self.observe_steps + 1)
 
 
 def make_recipe(
@@ -215,6 +223,7 @@ def make_recipe(
         ValueError: an unknown task, a choice outside its range, or both epochs and steps.
     """
     usual = DEFAULTS.get(find_task(task).name, OWN)
+    batch, steps, epochs = (_plain(value) for value in (batch, steps, epochs))
     batch = usual.batch if batch is None else batch
     _check("batch", batch, is_integer(batch) and batch >= 1, "at least 1")
     if epochs is not None and steps is not None:
@@ -238,6 +247,13 @@ def first_difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
         if before.get(name) != now.get(name):
             return f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
     return None
+
+
+def _plain(value: Any) -> Any:
+    value = plain(value)
+    if isinstance(value, list):
+        return tuple(value)
+    return float(value) if is_real(value) and not is_integer(value) else value
 
 
 def _check(name: str, value: Any, good: bool, rule: str) -> None:

@@ -230,7 +230,7 @@ def train_step(
 
 
 def freeze_closed(updates: Any, gates: Mapping[str, Mapping[str, Array]]) -> Any:
-    """Set the updates of weights under closed gates to zero, so that these keep their values.
+    """Set the updates of weights under closed gates to zero, so that only clipping moves these.
 
     Their gradient is zero, but weight decay and the optimiser's momentum would move them.
     """

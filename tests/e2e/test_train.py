@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import quick_answers
 import tiny
@@ -26,6 +28,7 @@ from rerax.models.bert.names import gated_shapes
 from rerax.pruning.gates import freed_share, open_gates
 from rerax.train import inputs as train_inputs
 from rerax.train import loop as train_loop
+from rerax.train.recipe import make_recipe
 from rerax.train.score import Scorer
 
 CONFIG = dataclasses.replace(tiny.CONFIG, num_hidden_layers=2)
@@ -135,6 +138,15 @@ def test_the_last_line_is_the_next_command(trained, flags, data, capsys):
     assert words[words.index("--model") + 1] == str(trained / "best")
     assert words[words.index("--protection") + 1] == "none,plan"
     assert main([*words[1:], "--dry-run"]) == 0
+
+
+def test_the_next_command_sweeps_the_codes_that_it_learned(flags, tmp_path, capsys):
+    out = tmp_path / "out"
+    codes = {"bits": "4", "encoding": "sign_magnitude", "distil_from": None}
+    assert main([*flags(out, epochs=None, steps="2", **codes), "--quantised"]) == 0
+    words = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert words[words.index("--bits") + 1] == "4"
+    assert words[words.index("--encoding") + 1] == "sign_magnitude"
 
 
 def test_sweep_takes_the_folder_as_it_is(trained, data, tmp_path, monkeypatch, capsys):
@@ -479,3 +491,54 @@ def test_a_full_disk_leaves_no_half_written_model(flags, tmp_path, monkeypatch, 
 
     monkeypatch.setattr("rerax.models.bert.folder.save_gates", full)
     assert "No space left" in refused(capsys, flags(out))
+
+
+def test_a_teacher_without_weight_and_a_weight_without_a_teacher_are_refused(model, data):
+    for teacher, weight in ((model, 0.0), (None, 0.8)):
+        with pytest.raises(ValueError, match=r"distil 0(\.8)? with(out)? a teacher: give"):
+            train_inputs.read_training_inputs(
+                lambda n, distil=weight: make_recipe("sst2", n, steps=2, distil=distil),
+                str(model),
+                "sst2",
+                teacher=teacher and str(teacher),
+                data=str(data),
+                max_length=16,
+            )
+
+
+def test_a_teacher_reads_its_own_segment_ids(tmp_path):
+    """As a BERT reads them that teaches a student whose tokenizer gives none."""
+    config = dataclasses.replace(CONFIG, labels=("not_equivalent", "equivalent"))
+    for name, inputs in (("teacher", ("input_ids", "token_type_ids")), ("student", ("input_ids",))):
+        tiny.write_model(tmp_path / name, config)
+        tiny.write_tokenizer(tmp_path / name, CONFIG.vocab_size, inputs)
+    pairs = {"sentence1": ["w7 w8", "w9"], "sentence2": ["w10 w11", "w12"], "label": [0, 1]}
+    for split in ("train", "validation"):
+        (tmp_path / "data" / "mrpc").mkdir(parents=True, exist_ok=True)
+        pa.parquet.write_table(pa.table(pairs), tmp_path / "data" / "mrpc" / f"{split}.parquet")
+    read = train_inputs.read_training_inputs(
+        lambda n: make_recipe("mrpc", n, steps=2, teacher=True),
+        str(tmp_path / "student"),
+        "mrpc",
+        teacher=str(tmp_path / "teacher"),
+        data=str(tmp_path / "data"),
+        max_length=16,
+    )
+    assert [row.any() for row in read.train_tokens.types] == [False, False]
+    assert [row.any() for row in read.teacher_tokens.types] == [True, True]
+    assert [r.tolist() for r in read.train_tokens.ids] == [
+        r.tolist() for r in read.teacher_tokens.ids
+    ]
+
+
+def test_a_classifier_without_a_pooler_is_drawn_anew():
+    head = {"head": {"classifier": {}}}
+    config = dataclasses.replace(CONFIG, labels=("negative", "positive"))
+    assert not train_inputs._outputs(find_task("sst2"), config, head, None)[-1]
+
+
+def test_a_store_is_no_place_to_train_in(flags, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    message = refused(capsys, flags("gs://bucket/run"))
+    assert "gs://bucket/run is in an object store: give a local path" in message
+    assert not any(tmp_path.iterdir())

@@ -279,3 +279,16 @@ def test_a_column_that_nobody_asked_for_may_stand_twice(tmp_path):
 def test_one_column_is_one_thing(columns):
     with pytest.raises(ValueError, match="are not all different"):
         Selection("x", **columns).task("a:accuracy")
+
+
+def test_texts_that_look_like_dates_are_texts(tmp_path):
+    days = ["2020-01-01", "2020-01-02", "2020-01-03"]
+    file = write(tmp_path, pa.table({"text": days, "label": days}), "jsonl")
+    assert own_labels(TASK, file, "validation") == tuple(days)
+    assert read_split(TASK.with_labels(days), file).texts == (tuple(days),)
+
+
+def test_a_number_with_an_endless_exponent_is_a_text(tmp_path):
+    labels = ["1e99999999999999999999", "2", "10"]
+    write(tmp_path, table(label=labels))
+    assert own_labels(TASK, tmp_path, "validation") == ("2", "10", labels[0])

@@ -99,3 +99,14 @@ def test_a_vocabulary_that_the_class_is_not_read_from_is_refused(roberta, bert):
     (roberta / "merges.txt").unlink()
     with pytest.raises(ValueError, match="a tokenizer that cannot be read"):
         data.load_tokenizer(roberta)
+
+
+def test_a_tokenizer_that_runs_in_python_is_refused(bert, monkeypatch):
+    import transformers
+
+    class Slow:
+        pass
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda _: Slow())
+    with pytest.raises(ValueError, match=r"\(Slow\): only those of a tokenizer.json are supported"):
+        data.load_tokenizer(bert)

@@ -10,8 +10,8 @@ from quick import WITHOUT_OPTIMISING
 
 from rerax.models.bert.names import TIES
 from rerax.pruning import budget
-from rerax.pruning.gates import freed_weights, open_gates
-from rerax.pruning.ties import expand, units_of
+from rerax.pruning.gates import check_values, freed_weights, open_gates
+from rerax.pruning.ties import expand, units_of, units_of_matrix
 
 SHAPES = {
     "query": (2, 6, 6),
@@ -181,3 +181,14 @@ def test_a_share_not_met_would_be_caught(monkeypatch):
     meet = jax.jit(lambda units: budget.meet_budget(units, need, SMALL, "matrix", {}))
     freed = freed_weights(jax.device_get(expand(meet(random_units(0)), tuple(SMALL), {})))
     assert any((freed[name] < int(need[name])).any() for name in SMALL)
+
+
+def test_open_gates_of_a_single_line_are_no_mask():
+    """A line that nothing but `MIN_OPEN_SHARE` keeps open stands above zero."""
+    shapes = {"classifier": (32, 1)}
+    row, column = units_of_matrix("classifier", {}, ("classifier",))
+    units = {row: jnp.linspace(1, 2, 32), column: jnp.zeros(1)}
+    found = budget.meet_budget(units, {"classifier": 8}, shapes, "matrix", {})
+    assert (found[row] < 0).sum() == 8
+    for side, values in expand(found, ("classifier",), {})["classifier"].items():
+        check_values(side, values)

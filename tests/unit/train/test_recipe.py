@@ -2,6 +2,8 @@
 
 import dataclasses
 import itertools
+import subprocess
+import sys
 
 import pytest
 
@@ -62,3 +64,40 @@ def test_the_first_different_field_is_named():
     before, now = Recipe("sst2", 100).to_json(), Recipe("sst2", 100, lr=1e-4).to_json()
     assert first_difference(before, before) is None
     assert first_difference(before, now) == "lr was 5e-05 and is 0.0001"
+
+
+def test_numbers_of_numpy_and_lists_are_made_plain():
+    """As callers may give them, whose types nothing checks."""
+    script = """
+import json, numpy as np
+from fractions import Fraction
+from rerax.train.recipe import make_recipe
+given = dict(lr=np.float32(0.5), batch=np.int64(8), steps=np.int32(20), sparsity=Fraction(1, 4))
+plain = make_recipe("sst2", 64, lr=0.5, batch=8, steps=20, sparsity=0.25)
+for gates in (["encoder"], np.array(["encoder"])):
+    recipe = make_recipe("sst2", 64, gates=gates, clip=np.longdouble(1), **given)
+    assert json.loads(json.dumps(recipe.to_json())) == recipe.to_json()
+    assert hash(recipe) == hash(plain)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize(
+    "shares", [(0.5, 0.5, 0.5), (0.3, 0.3, 0.3), (0.5, 0.5, 0.52), (0.0, 0.0, 0.0)]
+)
+def test_gates_are_closed_however_short_the_ramp_is(shares):
+    recipe = make_recipe(
+        "sst2",
+        64,
+        steps=20,
+        sparsity=0.3,
+        **dict(zip(("observe", "ramp", "settle"), shares, strict=True)),
+    )
+    closing = [step for step in range(1, 21) if recipe.closes_gates(step)]
+    assert closing
+    assert recipe.ramp_at(closing[-1]) == 1
+
+
+def test_a_recipe_that_only_observes_is_refused():
+    with pytest.raises(ValueError, match="observe 1 leaves none of 20 steps to close gates in"):
+        make_recipe("sst2", 64, steps=20, sparsity=0.3, observe=1.0, ramp=1.0, settle=1.0)
