@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rerax.cli.flags import PointFlags, Wide, app, flag, names
+from rerax.cli.flags import PointFlags, Wide, app, changed, flag, names
 
 if TYPE_CHECKING:
     from rerax.faults.chip_map import Shapes
@@ -64,11 +64,18 @@ def map(
     chips = made.chips
     known = set(matrices_of(names(on.matrices)))
     placed = None if shapes is None else {name: s for name, s in shapes.items() if name in known}
-    extents = spanned(chips) if placed is None else extents_of(placed, spec)
-    found = summarise_map(chips, highest_levels(chips, shapes, spec), extents, spec.tile)
+    if placed is None:
+        chosen = known if "--matrices" in changed(on) else set(made.table.names)
+        extents = {name: size for name, size in spanned(made.table).items() if name in chosen}
+        if not extents:
+            raise ValueError(f"{file} has no cell of {on.matrices}: give --matrices that it has")
+    else:
+        extents = extents_of(placed, spec)
+    highest = highest_levels(chips, shapes, spec)
+    found = summarise_map(chips, highest, extents, spec.tile, made.table)
     if out is not None:
         write_table(out, map_table(chips))
-    print_map(made, found, thresholds, placed, spec, wide)
+    print_map(made, found, thresholds, extents, placed, spec, wide)
     if out is not None:
         print(f"written to {out}: {len(chips.chip):,} stuck cells")
 

@@ -1,5 +1,6 @@
 """What `rerax map` prints: a table of chips, and in words what is in the map."""
 
+import math
 from typing import TYPE_CHECKING
 
 from rerax.values import rate_text
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from rerax.faults.chip_map import Shapes
     from rerax.faults.clusters import Clusters
     from rerax.faults.map_conversion import Converted, Thresholds
-    from rerax.faults.map_summary import MapSummary
+    from rerax.faults.map_summary import Extents, MapSummary
     from rerax.report import Column
 
 SHOWN = 8
@@ -23,6 +24,7 @@ def print_map(
     made: "Converted",
     found: "MapSummary",
     thresholds: "Thresholds | None",
+    extents: "Extents",
     on: "Shapes | None",
     spec: "ChipSpec",
     wide: bool,
@@ -33,38 +35,46 @@ def print_map(
         made: the map.
         found: its summary.
         thresholds: that it was made by.
+        extents: of the matrices that it is summarised for.
         on: the model's matrices on crossbars, None where they are unknown.
         spec: how weights become cells.
         wide: all columns, however narrow the terminal.
     """
+    from rerax.faults.map_summary import cells_of_arrays
+
+    faulty = len(cells_of_arrays(made.chips, extents))
     notes = [
-        f"{_number(len(found.chips), 'chip')}, {_number(len(found.arrays), 'array')} with faults, "
+        f"{_number(len(found.chips), 'chip')}, {_number(faulty, 'array')} with faults, "
         f"{_number(int(found.stuck.sum()), 'stuck cell')}",
-        *_left_out(made, thresholds, found.cells, on),
-        *_coverage(made, found, on, spec),
+        *_left_out(made, thresholds, found, extents),
+        *_coverage(made, found, extents, on, spec),
     ]
     notes += [*_lines(found), _clusters(found.clusters)]
     _print(found, notes, wide)
 
 
 def _left_out(
-    made: "Converted", thresholds: "Thresholds | None", cells: int | None, on: "Shapes | None"
+    made: "Converted", thresholds: "Thresholds | None", found: "MapSummary", extents: "Extents"
 ) -> list[str]:
-    """Say what of the table is not in the map, and what of `cells` a chip is not in the table."""
+    """Say what of the table is not in the map, and what of its arrays is not in the table."""
+    from rerax.faults.map_summary import cells_of_arrays
+
     notes = []
     if made.measured is not None and thresholds is not None:
-        at_0, at_1, free = (sum(counts) for counts in zip(*made.measured.values(), strict=True))
+        mine = [counts for name, counts in made.measured.items() if name in extents]
+        at_0, at_1, free = (sum(counts[k] for counts in mine) for k in range(3))
         notes.append(
             f"of {at_0 + at_1 + free:,} cells {at_0:,} are SA0 (at or below {thresholds.low:g}), "
             f"{at_1:,} SA1 (at or above {thresholds.high:g}) and {free:,} not stuck"
         )
-    if made.measured is not None and cells is not None:
+    if made.measured is not None:
         chips = len(made.chips.chips) + len(made.healthy)
-        counted = made.measured if on is None else on
-        lacking = cells - sum(sum(made.measured.get(name, ())) for name in counted) / chips
+        there = cells_of_arrays(made.table, extents)
+        sizes = {array: math.prod(extents[array[0]]) for array in there}
+        lacking = sum(sizes[array] - n / chips for array, n in there.items())
         if lacking >= 1:
             notes.append(
-                f"about {lacking:,.0f} of the {cells:,} cells a chip that rates, lines and "
+                f"about {lacking:,.0f} of the {found.cells:,} cells a chip that rates, lines and "
                 "clusters are of are not in the table: taken as fault-free"
             )
     if made.unused:
@@ -79,22 +89,27 @@ def _left_out(
 
 
 def _coverage(
-    made: "Converted", found: "MapSummary", on: "Shapes | None", spec: "ChipSpec"
+    made: "Converted",
+    found: "MapSummary",
+    extents: "Extents",
+    on: "Shapes | None",
+    spec: "ChipSpec",
 ) -> list[str]:
     """Say which arrays the map has cells of, and which of the model's it lacks."""
     from rerax.faults.chip_map import absent_arrays
-    from rerax.faults.map_summary import spanned
 
     if on is None:
-        sizes = spanned(made.chips)
-        layers = {name: sum(name == array for array, _ in found.arrays) for name in sizes}
+        layers = {name: sum(name == array for array, _ in found.arrays) for name in extents}
         spans = [
             f"{name} {rows}x{bitlines}" + (f" in {layers[name]} layers" if layers[name] > 1 else "")
-            for name, (rows, bitlines) in sizes.items()
+            for name, (rows, bitlines) in extents.items()
         ]
+        others = [name for name in made.table.names if name not in extents]
+        left_out = [f"cells of {', '.join(others)} are left out, by --matrices"] if others else []
         return [
+            *left_out,
             f"rates are of the {_number(found.cells, 'cell')} a chip that the file spans "
-            f"({', '.join(spans)}); --model gives the arrays their true sizes"
+            f"({', '.join(spans)}); --model gives the arrays their true sizes",
         ]
     cells = sum(layers * spec.cells(rows, columns) for layers, rows, columns in on.values())
     arrays = sum(layers for layers, _, _ in on.values())
@@ -103,10 +118,10 @@ def _coverage(
         f"{100 * found.cells / cells:.4g} % of their cells; rates are of these {found.cells:,} "
         "cells a chip"
     ]
-    absent = absent_arrays(made.chips, on)
+    absent = absent_arrays(made.table, on)
     if absent:
         notes.append(f"no cells of {', '.join(absent)}: taken as fault-free")
-    others = [name for name in made.chips.names if name not in on]
+    others = [name for name in made.table.names if name not in on]
     if others:
         notes.append(f"cells of {', '.join(others)}, not on crossbars, are left out")
     return notes

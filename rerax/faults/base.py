@@ -33,6 +33,7 @@ class Odds:
         known: whether a tester would find its stuck cells.
         by_wordline: whether all cells of a wordline within one tile are stuck alike.
         by_bitline: whether those of a bitline within one tile are wrong together.
+        by_tile: whether tiles have rates of their own, so that wrong cells of a tile come together.
     """
 
     at_0: float = 0.0
@@ -41,6 +42,7 @@ class Odds:
     known: bool = True
     by_wordline: bool = False
     by_bitline: bool = False
+    by_tile: bool = False
 
 
 class FaultModel:

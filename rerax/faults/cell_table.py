@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from rerax.io import read_bytes, whole_file
+from rerax.io import at_home, read_bytes, whole_file
 from rerax.values import printable, shown
 
 NAMES = ("matrix", "array")
@@ -91,7 +91,7 @@ class CellTable:
         return values.astype(np.int64)
 
     def real(self, name: str) -> np.ndarray:
-        """Read a column of finite numbers, as float64.
+        """Read a column of finite numbers, as float64 or in the column's own floating type.
 
         Raises:
             ValueError: something else in it.
@@ -99,7 +99,8 @@ class CellTable:
         column = self.columns[name]
         if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
             raise ValueError(f"{self.path}: {name} is {self._bad(name, _REAL)}: give numbers")
-        values = column.to_numpy().astype(np.float64)
+        values = column.to_numpy()
+        values = values if np.issubdtype(values.dtype, np.floating) else values.astype(np.float64)
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
             raise ValueError(
@@ -142,7 +143,7 @@ def read_table(path: str) -> CellTable:
         ValueError: no such file, an empty or a garbled one, or one of another kind.
         StorageError: it could not be read.
     """
-    file = Path(path)
+    file = at_home(path)
     if not file.is_file():
         raise ValueError(f"{path} is no file: give a CSV or Parquet file of cells")
     content = read_bytes(file)

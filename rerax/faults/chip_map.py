@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Int
 
 from rerax.crossbar.spec import ChipSpec
+from rerax.io import at_home
 
 PREFIX = "map:"
 COLUMNS = ("chip", "matrix", "layer", "wordline", "bitline", "level")
@@ -78,7 +79,7 @@ def read_map(path: str) -> ChipMap:
         ValueError: no such file, a missing column, a bad value, an unknown matrix, a cell that
             is there twice: the value, the rule, the fix.
     """
-    file = Path(path)
+    file = at_home(path)
     if not file.is_file():
         raise ValueError(
             f"{path or 'map:'} is no file: give map:FILE, a CSV or Parquet file of cells"

@@ -60,13 +60,13 @@ class Clustered(FaultModel):
         return clustered_cells(key, rates, spec, shape)
 
     def odds(self, rate: float, sa1_share: float) -> Odds:
-        """Give the odds of `uniform`: within a tile the cells fail independently."""
-        return Odds(rate * (1 - sa1_share), rate * sa1_share)
+        """Give the odds of `uniform`; at the rate of a tile its cells fail independently."""
+        return Odds(rate * (1 - sa1_share), rate * sa1_share, by_tile=True)
 
 
 def _clustered(text: str) -> Clustered:
     try:
-        shape = float(text)
+        shape = float(text) if text.isascii() and "_" not in text else float("?")
     except ValueError:
         raise ValueError(
             f"clustered shape {text!r} is not a number: give a gamma shape such as 2"

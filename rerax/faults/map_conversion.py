@@ -56,6 +56,7 @@ class Converted:
 
     Attributes:
         chips: the map.
+        table: all cells of the table, those that are not stuck with a level of no meaning.
         measured: of each matrix, cells with a conductance that are SA0, SA1 and neither; None where
             the table has levels.
         unused: cells of arrays beyond the edge of their matrix.
@@ -63,6 +64,7 @@ class Converted:
     """
 
     chips: ChipMap
+    table: ChipMap
     measured: Mapping[str, tuple[int, int, int]] | None
     unused: int
     healthy: tuple[int, ...]
@@ -92,15 +94,16 @@ def to_map(
         values = table.whole("level", HIGHEST["level"])
     else:
         measured = table.real(_MEASURED)
-        values = np.where(
-            measured <= thresholds.low, _SA0, np.where(measured >= thresholds.high, _SA1, _FREE)
-        )
+        with np.errstate(over="ignore"):  # beyond the type: then no cell reaches it
+            low, high = (measured.dtype.type(one) for one in (thresholds.low, thresholds.high))
+        values = np.where(measured <= low, _SA0, np.where(measured >= high, _SA1, _FREE))
     chips = make_map(table.path, table.digest, names, matrix, {**numbers, "level": values})
     everywhere, unused, counts = chips.chips, 0, None
     if plan is not None and shapes is not None:
         check_plan(plan, shapes, spec)
         outside = unused_cells(chips, shapes, spec)
         chips, unused = _some(chips, ~outside), int(outside.sum())
+    whole = chips
     if thresholds is not None:
         if shapes is not None:
             check_map(replace(chips, level=np.zeros_like(chips.level)), shapes, spec)
@@ -119,7 +122,7 @@ def to_map(
     else:
         check_map(chips, shapes, spec)
     healthy = tuple(np.setdiff1d(everywhere, chips.chips).tolist())
-    return Converted(chips, counts, unused, healthy)
+    return Converted(chips, whole, counts, unused, healthy)
 
 
 _MEASURED = "conductance"

@@ -23,7 +23,7 @@ class MapSummary:
     """What is in a map, chip by chip. Polarities are SA0, SA1 and others, in this order.
 
     Attributes:
-        arrays: matrix and layer of the arrays of which the map has a cell.
+        arrays: matrix and layer of the arrays of which the table has a cell.
         cells: cells of a chip in these arrays.
         chips: [N] numbers of the chips.
         stuck: [N, 3] stuck cells by polarity.
@@ -50,6 +50,17 @@ def spanned(chips: ChipMap) -> dict[str, tuple[int, int]]:
         mine = chips.matrix == i
         found[name] = int(chips.wordline[mine].max()) + 1, int(chips.bitline[mine].max()) + 1
     return found
+
+
+def cells_of_arrays(chips: ChipMap, extents: Extents) -> dict[tuple[str, int], int]:
+    """Count the cells of each array, by matrix and layer, over all chips."""
+    layers = int(chips.layer.max()) + 1
+    keys, counts = np.unique(chips.matrix * layers + chips.layer, return_counts=True)
+    found = {
+        (chips.names[k // layers], int(k % layers)): int(n)
+        for k, n in zip(keys, counts, strict=True)
+    }
+    return {array: n for array, n in found.items() if array[0] in extents}
 
 
 def extents_of(shapes: Shapes, spec: ChipSpec) -> dict[str, tuple[int, int]]:
@@ -84,7 +95,11 @@ def highest_levels(chips: ChipMap, shapes: Shapes | None, spec: ChipSpec) -> np.
 
 
 def summarise_map(
-    chips: ChipMap, highest: Int[np.ndarray, " E"], extents: Extents, tile: tuple[int, int]
+    chips: ChipMap,
+    highest: Int[np.ndarray, " E"],
+    extents: Extents,
+    tile: tuple[int, int],
+    table: ChipMap | None = None,
 ) -> MapSummary:
     """Count what is in a map.
 
@@ -93,15 +108,19 @@ def summarise_map(
         highest: the highest level of each of its cells.
         extents: of the matrices to look at; cells of others are left out.
         tile: wordlines and bitlines of a tile.
+        table: all cells that were measured, of whose arrays rates are; by default the map's own.
 
     Raises:
         ValueError: more tiles than anybody has.
     """
     state = np.where(chips.level == 0, 0, np.where(chips.level == highest, 1, 2))
     here = np.array([name in extents for name in chips.names])[chips.matrix]
-    layers = int(chips.layer.max()) + 1
-    arrays, array = np.unique((chips.matrix * layers + chips.layer)[here], return_inverse=True)
-    known = tuple((chips.names[key // layers], int(key % layers)) for key in arrays)
+    all_cells = chips if table is None else table
+    known, layers = tuple(cells_of_arrays(all_cells, extents)), int(all_cells.layer.max()) + 1
+    number = {name: i for i, name in enumerate(all_cells.names)}
+    keys = np.array([number[name] * layers + layer for name, layer in known], np.int64)
+    matrix = np.array([number[name] for name in chips.names], np.int64)[chips.matrix]
+    array = np.searchsorted(keys, (matrix * layers + chips.layer)[here])  # keys ascend
     tiles = _Tiles.of([extents[name] for name, _ in known], tile, chips.path)
     places = tiles.places(array, chips.wordline[here], chips.bitline[here])
     ends = np.searchsorted(chips.chip[here], chips.chips, side="right")

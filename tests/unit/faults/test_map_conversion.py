@@ -10,6 +10,7 @@ from rerax.faults.cell_table import read_table, write_table
 from rerax.faults.chip_map import read_map
 from rerax.faults.floor_plan import read_floor_plan
 from rerax.faults.map_conversion import Thresholds, map_table, to_map
+from rerax.faults.map_summary import spanned, summarise_map
 
 SPEC = ChipSpec(tile=(16, 20))
 SHAPES = {"query": (2, 40, 6), "pooler": (1, 40, 6)}  # 40 x 48 cells
@@ -29,6 +30,13 @@ def written(path, columns, **changes):
 
 def rows(chips):
     return list(map(tuple, map_table(chips).to_pandas().itertuples(index=False)))
+
+
+def _told(made, extents):
+    found = summarise_map(
+        made.chips, np.ones(len(made.chips.chip), int), extents, SPEC.tile, made.table
+    )
+    return _left_out(made, Thresholds(2, 50), found, extents)
 
 
 def test_thresholds_say_what_is_stuck(tmp_path):
@@ -54,9 +62,10 @@ def test_thresholds_say_what_is_stuck(tmp_path):
     four = ChipSpec(bits=7, bits_per_cell=4, tile=(16, 20))  # bitline 3 is a cell of 3 bits
     assert rows(to_map(table, four, thresholds=Thresholds(2, 49)).chips)[1:] == [
         (0, "pooler", 0, 5, 2, 0), (0, "query", 0, 2, 7, 0), (1, "query", 1, 3, 3, 7)]  # fmt: skip
-    said = _left_out(made, Thresholds(2, 50), 8, {"pooler": SHAPES["pooler"]})
-    assert "about 7 of the 8 cells a chip that" in said[1]  # 2 of 3 chips' are measured there
-    assert "about 6 of the 8 cells a chip that" in _left_out(made, Thresholds(2, 50), 8, None)[1]
+    told = _told(made, {"pooler": (6, 3)})[1]
+    assert "about 17 of the 18 cells a chip that" in told  # 2 of 3 chips' are measured there
+    told = _told(made, {"pooler": (6, 3), "query": (7, 9)})[1]  # of query two layers
+    assert "about 142 of the 144 cells a chip that" in told
     same = to_map(table, SPEC, SHAPES, thresholds=Thresholds(2, 50))
     assert rows(same.chips) == expected
 
@@ -195,3 +204,34 @@ def test_what_is_written_is_read_again(tmp_path, name):
     cells = zip(*(column.tolist() for column in table.values()), strict=True)
     stuck = {(*place, int(g >= 0.9)) for *place, g in cells if g <= 0.2 or g >= 0.9}
     assert set(rows(made.chips)) == stuck
+
+
+def test_rates_are_of_all_that_was_measured(tmp_path):
+    """Healthy cells count, and a healthy array makes up for no cell that another lacks."""
+    grid = [(w, b) for w in range(16) for b in range(20)]
+    half = grid[: len(grid) // 2]
+    cells = {name: [0] * (len(grid) + len(half)) for name in ("chip", "layer")}
+    cells["matrix"] = ["query"] * len(grid) + ["pooler"] * len(half)
+    cells["wordline"], cells["bitline"] = zip(*grid, *half, strict=True)
+    cells["conductance"] = [50.0] * len(grid) + [1.0, 1.0] + [50.0] * (len(half) - 2)
+    made = to_map(
+        read_table(written(tmp_path / "g.csv", cells)), SPEC, thresholds=Thresholds(2, 95)
+    )
+    assert spanned(made.table) == {"query": (16, 20), "pooler": (8, 20)}
+    found = summarise_map(made.chips, np.ones(2, int), spanned(made.table), SPEC.tile, made.table)
+    assert found.cells == 16 * 20 + 8 * 20
+    whole = {"query": (16, 20), "pooler": (16, 20)}
+    (told,) = _told(made, whole)[1:]
+    assert "about 160 of the 640 cells" in told
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_thresholds_are_met_in_the_types_own_numbers(tmp_path, kind):
+    columns = {
+        "chip": [0, 0, 0], "matrix": ["query"] * 3, "layer": [0] * 3, "wordline": [0, 1, 2],
+        "bitline": [0] * 3, "conductance": np.array([0.1, 5.0, 100.7], kind),
+    }  # fmt: skip
+    table = read_table(written(tmp_path / "g.parquet", columns))
+    made = to_map(table, SPEC, thresholds=Thresholds(0.1, 100.7))
+    assert made.measured == {"query": (1, 1, 1)}
+    assert to_map(table, SPEC, thresholds=Thresholds(0.1, 1e300)).measured == {"query": (1, 0, 2)}
