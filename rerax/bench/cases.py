@@ -24,7 +24,7 @@ from rerax.models.bert.crossbars import crossbars_by_section, program_bert
 from rerax.models.bert.model import init_params
 from rerax.models.bert.names import gated_shapes
 from rerax.models.stored import StoredModel
-from rerax.protection import protection
+from rerax.protection import protection, without_planner
 from rerax.pruning.gates import open_gates
 
 SHAPES = {
@@ -95,7 +95,7 @@ def make_case(inputs: Inputs, scheme: str = "none") -> BenchCase:
     Raises:
         ValueError: no room for the protection.
     """
-    hardware = Hardware(ChipSpec(), Uniform(), protection(scheme))
+    hardware = Hardware(ChipSpec(), Uniform(), without_planner(protection(scheme)))
     lanes = engine.lane_width(inputs.config, jax.default_backend())
     network = Network(inputs.config, lanes=lanes)
     stored = program_bert(inputs.params, hardware, gates=inputs.gates)

@@ -275,7 +275,8 @@ def read(
     """Read a model's weights as one chip holds them: the same tree, its weights faulty.
 
     For use inside `jit` and under `vmap`, over chips and over the rates of a table. At rate 0 the
-    weights are the quantised ones, exactly, but for low bits that make room for copies (`lsb`).
+    weights are the quantised ones, in the leaf's own type, but for low bits that make room for
+    copies (`lsb`).
 
     Args:
         stored: the model on crossbars (`program`).

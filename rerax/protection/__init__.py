@@ -7,7 +7,7 @@ Importing it imports no JAX. `cost` counts cells, `expected_error` foretells the
 of what is read and `planner` chooses by it.
 """
 
-from rerax.protection.allocation import Allocation, Plan
+from rerax.protection.allocation import Allocation, Plan, without_planner
 from rerax.protection.base import (
     PROTECTIONS,
     Protection,
@@ -49,4 +49,5 @@ __all__ = [
     "protection",
     "register_protection",
     "registered_protections",
+    "without_planner",
 ]

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int8
 
 from rerax.crossbar.spec import ChipSpec
+from rerax.io import at_home
 from rerax.protection.base import (
     KNOWLEDGE,
     GatedLines,
@@ -149,7 +149,7 @@ class Plan(Protection):
             ValueError: no such file, not JSON, or no allocation in it.
         """
         try:
-            content = json.loads(Path(self.file).read_text(encoding="utf-8"))
+            content = json.loads(at_home(self.file).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise ValueError(
                 f"{self.file} is no saved plan ({error}): write one with rerax plan --json FILE"
@@ -162,12 +162,49 @@ class Plan(Protection):
         return Allocation.make(chosen)
 
 
+def check_misread(spec: ChipSpec) -> None:
+    """Refuse cells that are sensed wrongly, which no plan counts.
+
+    Raises:
+        ValueError: they are.
+    """
+    if spec.misread:
+        raise ValueError(
+            f"misread {spec.misread:g} is not planned for: plan with misread 0, and sweep the "
+            "protection that is found"
+        )
+
+
+def without_planner(scheme: Protection) -> Protection:
+    """Read a plan from its file, where nothing is there to find one; others stay as they are.
+
+    Raises:
+        ValueError: a plan without a file, or a bad file.
+    """
+    if not isinstance(scheme, Plan):
+        return scheme
+    if not scheme.file:
+        raise ValueError(
+            f"protection {scheme.text} is found by rerax sweep and rerax plan only: give plan:FILE "
+            "from rerax plan --json FILE, or one such as msb:2x3:lsb"
+        )
+    return scheme.read()
+
+
 def _allocation(parts: list[str]) -> Protection:
     text = ":".join(parts)
-    pairs = [item.partition("=") for item in text.split("/") if item]
-    if not all(equals and name for _, equals, name in pairs):
+    chosen, before = {}, ""
+    for item in filter(None, text.split("/")):
+        name, equals, scheme = (before + item).partition("=")
+        before = "" if equals else f"{name}/"  # names may be paths
+        if equals and name:
+            chosen[name] = scheme
+        elif equals:
+            before = "="
+            break
+    if before:
         raise ValueError(f"allocation {text!r} is not understood: use MATRIX=PROTECTION/...")
-    return Allocation.make({matrix: name for matrix, _, name in pairs})
+    return Allocation.make(chosen)
 
 
 def _plan(parts: list[str]) -> Protection:

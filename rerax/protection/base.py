@@ -226,13 +226,24 @@ def left_bare(scheme: Protection, gated: Mapping[str, bool]) -> tuple[str, ...]:
     bare = tuple(matrix for matrix in asked if not gated[matrix])
     if bare and len(bare) == len(asked):
         name = scheme.text
-        other = "another plan" if scheme.of(bare[0]) != scheme else name.replace(":pruned", ":lsb")
+        other = "another plan or " if scheme.of(bare[0]) != scheme else _in_low_bits(name)
         raise ValueError(
             f"{name} keeps copies in cells that pruning freed, and no matrix has gates "
             f"({', '.join(bare)}): prune with rerax train --sparsity or give gates, or use "
-            f"{other} or duplicate:3"
+            f"{other}duplicate:3"
         )
     return bare
+
+
+def _in_low_bits(name: str) -> str:
+    """Name the same in low bits, where there is such a protection and it fits 8-bit codes."""
+    all_open = np.ones(128, bool)
+    try:
+        same = protection(name.replace(":pruned", ":lsb"))
+        same.ledger(all_open, all_open, False, ChipSpec(), "a matrix")
+    except ValueError:
+        return ""
+    return "" if same.text == name else f"{same.text} or "
 
 
 def check_named(scheme: Protection, known: Iterable[str]) -> None:

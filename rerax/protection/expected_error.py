@@ -403,7 +403,8 @@ def _outcomes(
             read |= _vote(state[:depth], seen, erasures) << bit
         chance.append(p)
         reads.append(read)
-    return np.array(chance), np.stack(reads)
+    different, which = np.unique(np.stack(reads), axis=0, return_inverse=True)
+    return np.bincount(which.ravel(), chance), different  # few: most states are voted alike
 
 
 def _check_images(depths: tuple[int, ...]) -> None:

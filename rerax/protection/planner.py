@@ -7,6 +7,7 @@ damage is taken. The damage is the expected squared error of the codes as read
 """
 
 import itertools
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -17,14 +18,15 @@ from jaxtyping import Float
 
 from rerax.crossbar.spec import ChipSpec
 from rerax.faults import Odds
-from rerax.protection.allocation import Allocation
+from rerax.protection.allocation import Allocation, check_misread
 from rerax.protection.base import Protection
 from rerax.protection.codes.block_code import LONGEST
 from rerax.protection.codes.embed import Code
 from rerax.protection.codes.placement import share_bitlines
 from rerax.protection.codes.room import bits_short
-from rerax.protection.expected_error import CODES, Votes, squared_error
+from rerax.protection.expected_error import CODES, Votes, line_parts, squared_error
 from rerax.protection.msb.embed import PURSES, MsbEmbed
+from rerax.protection.msb.placement import images_meet
 from rerax.protection.msb.room import fits
 from rerax.protection.msb.write import rounded_codes
 from rerax.protection.nearest_word import mean_square
@@ -61,9 +63,10 @@ def allocate(
     code over its top bits, with check bits in freed cells or low bits. One choice serves all
     layers of a matrix and has to fit into each. Of equal damage, fewer copies or check bits win.
     With erasures only copies are tried: the error of error-correcting codes is not known then. Nor
-    is it on broken bitlines that weights of a code word share, nor in two groups on broken
-    wordlines: codes are left out there. A matrix of which no error is known (`damage`) stays
-    unprotected.
+    is it on broken bitlines that weights of a code word share, where tiles have rates of their own,
+    nor in two groups on broken wordlines: codes are left out there, and so are copies in freed
+    cells on broken wordlines, and more copies than tiles where these have rates of their own. A
+    matrix of which no error is known (`damage`) stays unprotected, with a warning.
 
     Args:
         matrices: by name, what is on crossbars.
@@ -74,8 +77,8 @@ def allocate(
     Raises:
         ValueError: cells that are sensed wrongly, which no expected damage counts.
     """
-    _refuse_misread(spec)
-    chosen = {}
+    check_misread(spec)
+    chosen, unknown = {}, []
     for matrix, known in matrices.items():
         table = weight_table(known)
         options: list[tuple[float, float, str]] = []
@@ -86,6 +89,13 @@ def allocate(
                 continue
             options.append((harm, _further_bits(scheme), scheme.text))
         chosen[matrix] = min(options)[2] if options else Unprotected().text
+        unknown += [] if options else [matrix]
+    if unknown:
+        warnings.warn(
+            f"no expected error is known of {', '.join(unknown)} with such faults and geometry: "
+            "the plan leaves them unprotected",
+            stacklevel=2,
+        )
     return Allocation.make(chosen)
 
 
@@ -102,16 +112,8 @@ def damage(scheme: Protection, known: MatrixProfile, chances: Odds, spec: ChipSp
         TypeError: a protection whose error is not known, at this rate or at all.
         ValueError: cells that are sensed wrongly, which no expected damage counts.
     """
-    _refuse_misread(spec)
+    check_misread(spec)
     return _damage(scheme, known, weight_table(known), chances, spec)
-
-
-def _refuse_misread(spec: ChipSpec) -> None:
-    if spec.misread:
-        raise ValueError(
-            f"misread {spec.misread:g} is not planned for: plan with misread 0, and sweep the "
-            "protection that is found"
-        )
 
 
 def weight_table(known: MatrixProfile) -> Float[np.ndarray, "L C 256"]:
@@ -138,7 +140,8 @@ def _candidates(known: MatrixProfile, spec: ChipSpec, erasures: bool) -> list[Pr
     ]
     while untried:
         scheme = untried.pop()
-        if all(fits(r, c, scheme.copy_spec, spec) for r, c in lines):
+        asked = scheme.copy_spec
+        if all(fits(r, c, asked, spec) and not images_meet(r, c, asked, spec) for r, c in lines):
             found.append(scheme)  # a scheme of more bits needs more, so only this one may grow
             depths = scheme.depths
             if len(depths) < spec.group_bits:
@@ -194,6 +197,11 @@ def _damage(
             f"the expected error of {scheme.text} on broken bitlines is not known where weights "
             "of a code word share one: give another protection or fault"
         )
+    if chances.by_tile and isinstance(scheme, Code):
+        raise TypeError(
+            f"the expected error of {scheme.text} is not known where tiles have rates of their "
+            "own: give another protection or fault"
+        )
     # A protection says its error for the whole matrix, or how each column is voted, not both.
     total = 0.0
     told = scheme.expected_error(_share(known), chances, spec)
@@ -206,8 +214,33 @@ def _damage(
             raise TypeError(f"the damage of {scheme} is not known: give it `votes`")
         for columns, votes in parts:
             if len(columns):
+                _check_copies(scheme, votes, known, chances, spec)
                 total += float(counts[columns].sum(0) @ _error(votes, chances, spec))
     return total
+
+
+def _check_copies(
+    scheme: Protection, votes: Votes, known: MatrixProfile, chances: Odds, spec: ChipSpec
+) -> None:
+    """Refuse copies inside the matrix that fail together, as their arithmetic does not have it.
+
+    Raises:
+        TypeError: they do.
+    """
+    if not isinstance(scheme, MsbEmbed) or max(votes.depths) == 1:
+        return
+    if chances.by_wordline and votes.whole_cells and line_parts(spec):
+        raise TypeError(
+            f"the expected error of {scheme.text} is not known on broken wordlines, where some "
+            "copies of a weight share one: give another protection or fault"
+        )
+    _, rows, columns = known.codes.shape
+    tiles = -(-rows // spec.tile[0]) * -(-spec.bitlines(columns) // spec.tile[1])
+    if chances.by_tile and tiles < max(votes.depths):
+        raise TypeError(
+            f"the expected error of {scheme.text} is not known where tiles have rates of their own "
+            "and a matrix fewer tiles than copies: give another protection or fault"
+        )
 
 
 def _share(known: MatrixProfile) -> Float[np.ndarray, "256"]:

@@ -124,16 +124,18 @@ def account(
     """
     check_named(scheme, MATRICES)
     left_bare(scheme, {matrix: known.gated for matrix, known in matrices.items()})  # raises
-    plain = expected_damage(Unprotected(), matrices, chances, spec)
-    protected = expected_damage(scheme, matrices, chances, spec)
-    found = {}
+    books = {}
     for matrix, known in matrices.items():
         ledger, misses, own = Ledger(), Misses(), _acting(scheme, matrix, known)
         for row, column in zip(known.row, known.column, strict=True):
             ledger += own.ledger(row, column, known.gated, spec, matrix)
             misses += own.misses(row, column, spec)
-        found[matrix] = Account(own.text, ledger, misses, plain[matrix], protected[matrix])
-    return found
+        books[matrix] = (own.text, ledger, misses)
+    plain = expected_damage(Unprotected(), matrices, chances, spec)
+    protected = expected_damage(scheme, matrices, chances, spec)
+    return {
+        matrix: Account(*book, plain[matrix], protected[matrix]) for matrix, book in books.items()
+    }
 
 
 def expected_damage(
@@ -194,7 +196,7 @@ def save_plan(path: Path, accounts: Mapping[str, Account], design: Mapping[str, 
             **asdict(one.ledger),
             "misses": asdict(one.misses),
             "damage": None if isnan(one.protected) else one.protected,
-            "damage_unprotected": one.plain,
+            "damage_unprotected": None if isnan(one.plain) else one.plain,
         }
         for matrix, one in accounts.items()
     }

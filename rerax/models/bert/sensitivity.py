@@ -5,8 +5,8 @@ clean pass over random tokens, so that a plan needs a model and no data. To firs
 the squared error of the column's output for each squared code error.
 """
 
+import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
@@ -17,6 +17,7 @@ from jax import lax
 from jaxtyping import Array
 
 from rerax._types import Params
+from rerax.io import at_home
 from rerax.models.bert.config import BertConfig
 from rerax.models.bert.model import Embeddings, EncoderLayer, Head, Product, float_product
 
@@ -123,9 +124,10 @@ def read_sensitivity(path: str, scales: Mapping[str, np.ndarray]) -> Sensitivity
 
 def _arrays(path: str) -> dict[str, Any]:
     try:
-        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        with at_home(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, AttributeError, TypeError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, AttributeError, TypeError, EOFError, BadZipFile, zlib.error,
+            NotImplementedError, RuntimeError) as error:  # fmt: skip
         raise ValueError(
             f"{path} is no readable .npz file ({error}): write one with numpy.savez"
         ) from None

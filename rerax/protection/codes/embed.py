@@ -78,6 +78,8 @@ class Code(Protection):
                 f"{self.text} would have to know the spare array when the base array is written: "
                 "use :pruned or :lsb, or leave out closest"
             )
+        if self.into == "lsb" and not _has_check_spec(self):
+            raise ValueError(f"{self.text} is too long a code word for low bits: protect fewer")
         if self.into == "lsb" and self.bits + self.low > 8:
             raise ValueError(
                 f"{self.text} needs {self.low} low bits below {self.bits} protected ones, and a "
@@ -219,6 +221,13 @@ class Code(Protection):
                 else ("leave the matrix out, since its last code word is too empty")
             )
             raise ValueError(f"{matrix} has no room for {self.text}: {short} bits short: {advice}")
+
+
+def _has_check_spec(code: Code) -> bool:
+    try:
+        return code.low > 0
+    except ValueError:  # the weights of a code word have more bits than the code takes
+        return False
 
 
 def _code(parts: list[str]) -> Protection:

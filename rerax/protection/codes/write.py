@@ -26,7 +26,7 @@ def write_checks(
     """Lay out words with their check bits, where they are, and the bits complemented.
 
     Check bits are those of the plain words; every other one is complemented where a polarity
-    alternates.
+    alternates (in a further array those of odd rows).
 
     Args:
         codes: codes of the matrix, or of one matrix in every layer.

@@ -201,7 +201,7 @@ def test_room_is_what_the_arithmetic_says():
         ("code:golay:9:pruned", "9 protected bits are outside 1..8"),
         ("code:golay:4:attic", "check bits into 'attic': use one of pruned, lsb, spare"),
         ("code:golay:5:lsb", "needs 6 low bits below 5 protected ones"),
-        ("code:bch:7:lsb", "56 bits are too many for a code word of bch: give at most 51"),
+        ("code:bch:7:lsb", "code:bch:7:lsb is too long a code word for low bits: protect fewer"),
         ("code:golay:4:pruned:erasures:closest", "has erasures and closest: leave one out"),
         ("code:secded:8:spare:closest", "would have to know the spare array"),
         ("code:golay:4:pruned:closest:closest", "is not understood"),

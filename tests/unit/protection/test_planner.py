@@ -13,7 +13,18 @@ import scipy.stats
 
 from rerax.crossbar.spec import ENCODINGS, ChipSpec
 from rerax.faults import Odds, fault_model
-from rerax.protection import Allocation, Code, Duplicate, MsbEmbed, Plan, Unprotected, protection
+from rerax.models.bert.planning import account, save_plan
+from rerax.protection import (
+    Allocation,
+    Code,
+    Duplicate,
+    MsbEmbed,
+    Plan,
+    Unprotected,
+    protection,
+    register_protection,
+    without_planner,
+)
 from rerax.protection.expected_error import CODES, Votes, _cell_transition, squared_error
 from rerax.protection.msb.copy_spec import low_bits, served_columns
 from rerax.protection.msb.write import rounded_codes
@@ -157,7 +168,7 @@ def test_damage_is_the_error_of_every_kept_weight_times_its_columns_sensitivity(
     ("fault", "expected"),
     [
         ("uniform", Odds(0.075, 0.025)),
-        ("clustered:2", Odds(0.075, 0.025)),
+        ("clustered:2", Odds(0.075, 0.025, by_tile=True)),
         ("bitline", Odds(0.075, 0.025, by_bitline=True)),
         ("wordline", Odds(0.075, 0.025, by_wordline=True)),
         ("flip", Odds(flip=0.1, known=False)),
@@ -228,6 +239,9 @@ def test_what_has_no_known_error_is_left_out_of_a_plan():
     [
         ("code:hamming:4:pruned", "bitline", {}, "where weights of a code word share one"),
         ("code:hamming:4:pruned", "short", {}, "where weights of a code word share one"),
+        ("msb:2x3:pruned", "wordline", {}, "wordlines, where some copies of a weight share one"),
+        ("msb:2x3:pruned:closest", "wordline", {}, "where some copies of a weight share one"),
+        ("code:golay:4:pruned", "clustered:1", {}, "where tiles have rates of their own"),
         ("none", "wordline", {"layout": "separate"}, "broken wordlines is not known where 32 col"),
         ("closest", "wordline", {"layout": "separate"}, "wordlines is not known where 32 columns"),
         ("msb:1x11:pruned:closest", "uniform", {}, "11 images are too many to list"),
@@ -244,7 +258,8 @@ def test_errors_that_lines_make_depend_on_each_other_are_not_told(scheme, fault,
 
 def test_a_matrix_of_which_no_error_is_known_stays_unprotected():
     chances = fault_model("wordline").odds(1e-2, 0.5)
-    plan = allocate({"key": matrix(ChipSpec())}, chances, ChipSpec(layout="separate"))
+    with pytest.warns(UserWarning, match="the plan leaves them unprotected"):
+        plan = allocate({"key": matrix(ChipSpec())}, chances, ChipSpec(layout="separate"))
     assert plan.chosen == ()
     one = ChipSpec("offset", 4, 4, layout="separate")  # no two cells of a weight share a line
     assert damage(protection("none"), matrix(one), chances, one) > 0
@@ -293,3 +308,109 @@ def test_duplicates_are_not_for_the_planner_but_have_a_damage():
     spec, chances = ChipSpec(), fault_model("uniform").odds(1e-2, 0.5)
     known = matrix(spec)
     assert damage(Duplicate(3), known, chances, spec) < damage(Unprotected(), known, chances, spec)
+
+
+def test_a_plan_from_a_file_needs_no_planner(tmp_path):
+    file = tmp_path / "plan.json"
+    file.write_text('{"allocation": {"query": "msb:1x3:pruned"}}')
+    read = without_planner(protection(f"plan:{file}"))
+    assert read.text == "allocation:query=msb:1x3:pruned"
+    assert without_planner(protection("closest")).text == "closest"
+    with pytest.raises(ValueError, match="protection plan is found by rerax sweep and rerax plan"):
+        without_planner(protection("plan"))
+
+
+def test_weights_of_a_golay_code_word_may_share_a_bitline_in_pairs():
+    row = np.ones((1, 256), bool)
+    row[0, ::3] = False
+    known = MatrixProfile(
+        np.ones((1, 256, 16), np.int8) * row[:, :, None], row, np.ones((1, 16), bool), True,
+        np.ones((1, 16)),
+    )  # fmt: skip
+    chances = fault_model("bitline").odds(0.03, 0.75)
+    with pytest.raises(TypeError, match="where weights of a code word share one"):
+        damage(protection("code:golay:4:pruned"), known, chances, ChipSpec())
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_copies_in_low_bits_are_known_on_broken_wordlines(gated):
+    chances = fault_model("wordline").odds(0.02, 0.75)
+    for name in ("msb:1x3:lsb", "msb:2x3:lsb"):
+        assert damage(protection(name), matrix(ChipSpec(), gated=gated), chances, ChipSpec()) > 0
+    plan = allocate({"a": matrix(ChipSpec(), gated=False)}, chances, ChipSpec())
+    assert plan.of("a").text.endswith(":lsb")
+
+
+def test_copies_need_tiles_of_their_own_where_tiles_have_rates():
+    known, chances = matrix(ChipSpec()), fault_model("clustered:0.5").odds(0.01, 0.75)
+    for tile, told in (((40, 64), True), ((128, 128), False)):  # 4 tiles, and 2
+        spec = ChipSpec(tile=tile)
+        if told:
+            assert damage(protection("msb:2x3:pruned"), known, chances, spec) > 0
+            continue
+        with pytest.raises(TypeError, match="a matrix fewer tiles than copies"):
+            damage(protection("msb:2x3:pruned"), known, chances, spec)
+        assert damage(protection("none"), known, chances, spec) > 0
+
+
+def test_matrices_that_a_plan_cannot_weigh_are_told():
+    spec, chances = ChipSpec(layout="separate"), fault_model("wordline").odds(1e-2, 0.5)
+    wide = MatrixProfile(
+        np.ones((1, 4, 128), np.int8), np.ones((1, 4), bool), np.ones((1, 128), bool), False,
+        np.ones((1, 128)),
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="known of a with .*: the plan leaves them unprotected"):
+        allocate({"a": matrix(spec), "b": wide}, chances, spec)
+
+
+def test_copies_that_would_meet_are_no_candidates():
+    few = MatrixProfile(
+        np.ones((1, 2, 2), np.int8), np.ones((1, 2), bool), np.ones((1, 2), bool), False,
+        np.ones((1, 2)),
+    )  # fmt: skip
+    for scheme in _candidates(few, ChipSpec(), erasures=False):
+        scheme.ledger(few.row[0], few.column[0], few.gated, ChipSpec(), "a")  # raises if refused
+
+
+def test_more_copies_than_low_bits_are_refused_in_words():
+    known = {"classifier": matrix(ChipSpec(), gated=False)}
+    with pytest.raises(ValueError, match="classifier has no room for msb:2x99:lsb"):
+        account(protection("msb:2x99:lsb"), known, Odds(0.01, 0.01), ChipSpec())
+
+
+def test_damage_that_is_not_known_is_null(tmp_path):
+    spec = ChipSpec(layout="separate")
+    found = account(Unprotected(), {"classifier": matrix(spec)}, Odds(by_wordline=True), spec)
+    save_plan(tmp_path / "plan.json", found, {})
+
+    def refused(constant):
+        raise AssertionError(constant)
+
+    read = json.loads((tmp_path / "plan.json").read_text(), parse_constant=refused)
+    assert read["matrices"]["classifier"]["damage_unprotected"] is None
+
+
+@pytest.mark.parametrize("name", ["code:bch:7:lsb", "code:hamming:8:lsb"])
+def test_a_code_word_too_long_for_low_bits_says_so_of_the_bits_that_were_given(name):
+    with pytest.raises(ValueError, match=f"{name} is too long a code word for low bits"):
+        protection(name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Named(Unprotected):
+    said: str
+
+    @property
+    def text(self):
+        return f"own:{self.said}"
+
+
+def test_an_allocation_names_leaves_by_their_paths():
+    made = Allocation.make({"dense/kernel": "msb:2x3:lsb", "a/b/c": "closest", "d": "sign"})
+    assert protection(made.text) == made
+    register_protection("own", lambda parts: Named(parts[0]))
+    made = Allocation.make({"dense/kernel": "own:k=3", "a": "own:k=4"})
+    assert protection(made.text) == made
+    for text in ("dense/kernel", "a=closest/b", "=closest", "a==closest"):
+        with pytest.raises(ValueError, match=r"is not understood|unknown"):
+            protection(f"allocation:{text}")

@@ -239,3 +239,10 @@ def test_no_warning_where_all_is_protected():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert left_bare(protection("msb:2x3:pruned"), {"query": True}) == ()
+
+
+def test_the_refusal_offers_no_name_that_is_refused_itself():
+    with pytest.raises(ValueError, match=r"give gates, or use duplicate:3$"):
+        left_bare(protection("code:golay:5:pruned"), DENSE)
+    with pytest.raises(ValueError, match=r"give gates, or use duplicate:3$"):
+        left_bare(protection("msb:3x3:pruned"), DENSE)  # low bits hold two of them

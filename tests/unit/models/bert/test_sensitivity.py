@@ -67,6 +67,10 @@ def test_what_is_no_file_of_arrays_is_refused(tmp_path):
     np.savez(tmp_path / "whole.npz", **GOOD)
     whole = (tmp_path / "whole.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
-    for name in ("weights.npz", "nowhere.npz", "empty.npz", "cut.npz"):
+    np.savez_compressed(tmp_path / "packed.npz", **GOOD)
+    packed = bytearray((tmp_path / "packed.npz").read_bytes())
+    packed[60:80] = b"\xff" * 20
+    (tmp_path / "packed.npz").write_bytes(packed)
+    for name in ("weights.npz", "nowhere.npz", "empty.npz", "cut.npz", "packed.npz"):
         with pytest.raises(ValueError, match=r"is no readable .npz file .*: write one with"):
             read_sensitivity(str(tmp_path / name), SCALES)
