@@ -120,7 +120,11 @@ def place(text: str | Path) -> Any:
         _ = where.fs  # raises
     except ImportError as error:
         extra = _EXTRAS.get(scheme)
-        needed = f"rerax[{extra}]" if extra else f"what {scheme}:// needs ({error})"
+        needed = (
+            f"rerax[{extra}] (pip install '.[{extra}]' in a checkout)"
+            if extra
+            else f"what {scheme}:// needs ({error})"
+        )
         raise ValueError(f"{text} is in an object store: install {needed}") from None
     except ValueError:
         raise ValueError(

@@ -98,16 +98,22 @@ def write_manifest(path: Place, manifest: Mapping[str, Any]) -> None:
     write_sealed_json(path / MANIFEST, {**manifest, "format": FORMAT})
 
 
-def check_target(file: Any) -> None:
+def check_target(file: Any, inside: bool = False) -> None:
     """Refuse to write where readers of a campaign's rows would find it.
 
     Args:
         file: a file or folder that is to be written.
+        inside: it is a folder in which files are to be written, other than a campaign's.
 
     Raises:
-        ValueError: it lies in a campaign folder, under no name that begins with `_`.
+        ValueError: it lies in a campaign folder, under no name that begins with `_`, or is one.
     """
     file = file.absolute() if isinstance(file, Path) else file
+    if inside and (file / MANIFEST).is_file():
+        raise ValueError(
+            f"{file} is a campaign, and what else lies there breaks its readers: give another "
+            "folder, or _NAME in it"
+        )
     hidden = False
     for inner, folder in zip([file, *file.parents], file.parents, strict=False):
         hidden = hidden or inner.name.startswith(("_", "."))
@@ -119,11 +125,14 @@ def check_target(file: Any) -> None:
 
 
 def check_file(file: Path) -> None:
-    """Refuse to write a file where a folder is, or where `check_target` refuses it.
+    """Refuse to write a file where a folder is, below a file, or where `check_target` refuses it.
 
     Raises:
         ValueError: which.
     """
     if file.is_dir():
         raise ValueError(f"{file} is a folder: give a file")
+    nearest = next(parent for parent in file.absolute().parents if parent.exists())
+    if not nearest.is_dir():
+        raise ValueError(f"{file} lies below {nearest}, which is no folder: give another")
     check_target(file)

@@ -44,13 +44,22 @@ def expand(base: Point, axes: Mapping[str, Sequence[Any]]) -> tuple[Point, ...]:
         for values in itertools.product(*(axes[name] for name in names))
     )
     found = unique(points)
-    partly = [text for text in axes.get("tested", ()) if not tested(text).is_complete]
-    if partly and all(point.tested.is_complete for point in found):
+    for text in axes.get("tested", ()):
+        check_tested(text, found)
+    return found
+
+
+def check_tested(asked: str | Tested, points: Sequence[Point]) -> None:
+    """Refuse a part of the stuck cells known where no protection of the points knows any.
+
+    Raises:
+        ValueError: it is.
+    """
+    if not tested(asked).is_complete and all(point.tested.is_complete for point in points):
         raise ValueError(
-            f"tested {tested(partly[0]).text} says which stuck cells are known, and no protection "
+            f"tested {tested(asked).text} says which stuck cells are known, and no protection "
             "here knows any: leave it out, or use one such as closest or msb:2x3:pruned:erasures"
         )
-    return found
 
 
 def spread(

@@ -14,9 +14,11 @@ from rerax.campaign.folder import check_target, write_manifest
 from rerax.campaign.manifest import MANIFEST, differences, fixed_by, read_manifest
 from rerax.campaign.schema import SCHEMA, narrow
 from rerax.campaign.sidecars import (
+    add_plans,
     add_provenance,
     add_samples,
     check_samples,
+    read_plans,
     read_provenance,
     read_references,
     read_samples,
@@ -67,6 +69,8 @@ def merge(folders: Sequence[Place], out: Place) -> int:
     campaign = (out / MANIFEST).is_file()
     if not campaign and out.exists() and not (out.is_dir() and is_empty(out)):
         raise ValueError(f"{out} is there and is no campaign folder: give a new --out")
+    if len(sources) < len(folders):
+        read_manifest(out)  # raises: it is a source as well
     for _ in range(TRIES):
         with contextlib.suppress(FileNotFoundError):  # a source is at work, so look again
             return _merge(sources, out)
@@ -188,9 +192,10 @@ def _write(point: str, found: Found, out: Place) -> int:
 
 
 def _merge_notes(sources: Sequence[Place], out: Place) -> None:
-    """Bring references and provenance together; a merge run twice adds nothing."""
+    """Bring references, plans and provenance together; a merge run twice adds nothing."""
     for source in sources:
         write_references(out, read_references(source))
+        add_plans(out, read_plans(source))
         add_samples(out, read_samples(source))
     told = [json.dumps(entry, sort_keys=True) for entry in read_provenance(out)]
     for source in sources:

@@ -7,15 +7,15 @@ asked and found, so that a finished campaign is recognised without planning agai
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rerax.campaign.point import Point
 from rerax.campaign.sidecars import read_plans
 from rerax.campaign.workload import Workload
-from rerax.io import Place
+from rerax.io import Place, at_home
 from rerax.models.bert.names import matrices_of
 from rerax.protection import Plan, Protection, left_bare, protection
+from rerax.protection.allocation import check_misread
 from rerax.sealed import digest
 from rerax.values import check_real
 
@@ -82,9 +82,12 @@ def with_allocations(
     check_flags(points, plan_rate, sensitivity)
     known = {} if out is None else read_plans(out)
     design, made, done = None, {}, []
+    asked_of = [point for point in points if is_open(point.protection)]
+    highest = {} if plan_rate is not None else _highest_rates(asked_of)
     for point in points:
         if is_open(point.protection):
-            rate = _design_rate(point, points, plan_rate)
+            check_misread(point.spec)
+            rate = plan_rate or highest[_family(point)]
             asked = _request(replace(point, rate=rate, faulty=None), workload, sensitivity)
             if asked not in known and not find:
                 done.append(point)
@@ -139,7 +142,7 @@ def _request(point: Point, workload: Workload, sensitivity: str | None) -> str:
     weights = None
     if sensitivity is not None:
         try:
-            weights = hashlib.sha256(Path(sensitivity).read_bytes()).hexdigest()
+            weights = hashlib.sha256(at_home(sensitivity).read_bytes()).hexdigest()
         except OSError as error:
             raise ValueError(
                 f"sensitivity {sensitivity} cannot be read ({error.strerror}): give an .npz file"
@@ -161,12 +164,22 @@ def _allocate(design: "ModelProfile", point: Point) -> str:
     return design.allocate(point.spec, point.matrices, chances, erasures).text
 
 
-def _design_rate(point: Point, points: Sequence[Point], given: float | None) -> float:
-    if given is not None:
-        return check_design_rate(given)
-    plain = replace(point, rate=0.0, faulty=None)  # one plan, wherever faults act
-    same = [p.rate for p in points if replace(p, rate=0.0, faulty=None) == plain]
-    rates = [rate for rate in same if 0 < rate < 0.5]
-    if not rates:
+def _highest_rates(points: Sequence[Point]) -> dict[Point, float]:
+    """Find the highest rate to plan for of the points that have one plan.
+
+    Raises:
+        ValueError: points without such a rate.
+    """
+    highest: dict[Point, float] = {}
+    for point in points:
+        rate = point.rate if point.rate < 0.5 else 0.0
+        family = _family(point)
+        highest[family] = max(highest.get(family, 0.0), rate)
+    if not all(highest.values()):
         raise ValueError("plan needs a rate between 0 and 0.5 to plan for: give --plan-rate")
-    return max(rates)
+    return highest
+
+
+def _family(point: Point) -> Point:
+    """Give what points have in common that have one plan, wherever faults act."""
+    return replace(point, rate=0.0, faulty=None)

@@ -146,7 +146,7 @@ def _check_size(size: int | str, workload: Workload) -> None:
     if not isinstance(size, str) and 0 < examples <= size:
         raise ValueError(
             f"examples-per-chip {size} is not below the {examples} examples of {workload.name}: "
-            "leave it out, and every chip answers all"
+            "give fewer, or rerax sweep without it, where every chip answers all"
         )
 
 

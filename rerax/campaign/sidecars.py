@@ -81,7 +81,7 @@ def add_plans(path: Place, plans: Mapping[str, str]) -> None:
     with locked(path):
         known = read_plans(path)
         if plans.keys() - known.keys():
-            write_sealed_json(path / PLANS, {**known, **plans})
+            write_sealed_json(path / PLANS, {**plans, **known})
 
 
 def read_samples(path: Place) -> dict[str, dict[str, Any]]:

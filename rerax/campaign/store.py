@@ -311,7 +311,7 @@ def write_block(
     """Add a finished block.
 
     Two runs at once may write the same chips, which must then be equal; blocks of which the new
-    one holds every chip go afterwards.
+    one holds every chip go afterwards. A sound block of the same name stays as it is.
 
     Args:
         path: the folder.
@@ -326,14 +326,17 @@ def write_block(
     """
     fixed = fixed or fixed_by(path)
     known = named(path) if here is None else here
-    touched = [other for other in known if other != block and block.overlaps(other)]
-    for other in touched:
+    others = [other for other in known if other != block and block.overlaps(other)]
+    is_there = False
+    for other in (block, *others):
         with contextlib.suppress(FileNotFoundError):  # another process was quicker
-            (theirs,) = sound_rows(path, [other], fixed, mend=True)
+            (theirs,) = sound_rows(path, [other], fixed, True)
             if theirs is not None:
-                compare_rows(f"{path / other.name}", theirs, block.name, rows)
-    write_checked(path, block, rows.cast(SCHEMA), fixed)
-    for other in touched:
+                compare_rows(f"{path / other.name}", theirs, "what is to be written", rows)
+                is_there = is_there or other == block
+    if not is_there:
+        write_checked(path, block, rows.cast(SCHEMA), fixed)
+    for other in others:
         if block.covers(other):
             _delete(path, other, block)
 

@@ -48,12 +48,13 @@ def bench(
     from rerax.campaign.point import parse_rates
     from rerax.io import write_new_json
     from rerax.protection import protection as protection_of
+    from rerax.protection import without_planner
 
     if json_file is not None:
         check_file(json_file)
     asked = parse_rates(rates)
     for one in names(protection or "none"):
-        protection_of(one)
+        without_planner(protection_of(one))
     for name, value in (("examples", examples), ("rounds", rounds)):
         if value < 1:
             raise ValueError(f"{name} {value} is too few: give at least 1")

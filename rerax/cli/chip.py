@@ -57,7 +57,7 @@ def chip(
             raise ValueError(f"{target.parent} is no folder: make it first")
         check_target(target)
     file = None if map_file is None else str(map_file)
-    found = find_chip(place(folder), point, chip, map_file=file, **vars(recorded))
+    found = find_chip(place(folder), point, chip, map_file=file, **recorded.values())
     from rerax.campaign.worker import Worker
     from rerax.inspect import export, reproduce
 

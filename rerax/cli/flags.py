@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, replace
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -30,6 +30,11 @@ app = typer.Typer(
 HEADINGS = ("Model and data", "Chips", "Crossbars", "Faults", "Protection", "Machine")
 """Of flags in the help of commands that make chips; of others the first."""
 _OTHERS = "Options"
+NO_PLANNER = (
+    "As sweep's, but for plan, which is found there alone: none, msb:2x3:pruned, "
+    "code:golay:4:pruned, closest+sign, plan:FILE, .."
+)
+"""Help of a protection where none is planned."""
 RATES = "0,1e-4,1e-3,1e-2"
 _SAYS_NOTHING = ("quiet", "wide", "dry_run", "distributed", "coordinator", "processes", "process")
 
@@ -73,10 +78,22 @@ class Flags:
     """Flags that belong together, in a frozen dataclass; a command that takes it has them all."""
 
     heading = _OTHERS
+    _typed = frozenset[str]()
+    """Names of those that the command line has, be it with their default."""
 
     def __init_subclass__(cls, heading: str | None = None) -> None:
         cls.heading = heading or cls.heading
         dataclass(frozen=True, kw_only=True)(cls)
+
+    def values(self) -> dict[str, Any]:
+        """List the values of the flags by name."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}  # type: ignore[arg-type]
+
+    def changed_to(self, **values: Any) -> Any:
+        """Give these flags with other values of some, which the command line does not have."""
+        made = type(self)(**self.values() | values)
+        object.__setattr__(made, "_typed", self._typed)
+        return made
 
 
 def spread(command: Any) -> Any:
@@ -84,33 +101,46 @@ def spread(command: Any) -> Any:
 
     Args:
         command: the function behind a command. `Annotated[PointFlags, "fault matrices,.."]` takes
-            only two of the flags, of the first one value, and needs any with an empty default.
+            only two of the flags, of the first one value, and needs any with an empty default; a
+            dictionary behind has other lines of help.
     """
     parts = {its.name: _flags_of(its) for its in signature(command).parameters.values()}
 
     @wraps(command)
-    def flat(**given: Any) -> None:
+    def flat(context: Any, **given: Any) -> None:
         whole = {}
         for name, (kind, flags) in parts.items():
             own = {one: given.pop(one) for one in flags}
             whole[name] = kind(**own) if kind else own[name]
+            if kind:
+                typed = {one for one in own if _is_typed(context, one)}
+                object.__setattr__(whole[name], "_typed", frozenset(typed))
         command(**whole)
 
     single = {name: one for _, flags in parts.values() for name, one in flags.items()}
+    context = Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    single[context.name] = context
     flat.__annotations__ = {name: one.annotation for name, one in single.items()}
     flat.__signature__ = Signature(list(single.values()))  # type: ignore[attr-defined]
     return flat
 
 
+def _is_typed(context: Any, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def _flags_of(its: Parameter) -> tuple[Any, dict[str, Parameter]]:
     """Find the dataclass that a command's parameter is, if it is one, and the flags it holds."""
-    kind, said = get_args(its.annotation) or (its.annotation, None)
+    kind, *more = get_args(its.annotation) or (its.annotation, None)
+    said, helped = more[0], more[1] if more[1:] else {}
     if not hasattr(kind, "heading"):
         return None, {its.name: _parameter(its.name, kind, its.default, copy(said))}
     found = {}
     for one in fields(kind):
         info, value = copy(one.metadata["flag"]), one.default
         info.rich_help_panel = info.rich_help_panel or kind.heading
+        info.help = helped.get(one.name, info.help)
         if said and one.name in said.split():
             info.metavar = info.metavar and info.metavar.removesuffix(",..")
             value = Parameter.empty if value == "" else value
@@ -124,6 +154,8 @@ def _parameter(name: str, kind: Any, value: Any, info: Any) -> Parameter:
     kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
     if info.parser is None and {int, float} & set(kinds):
         info.parser = _parser(read_whole if int in kinds else read_float)
+    if info.parser is None and Path in kinds:
+        info.parser = _local
     if kind is bool and value is False and not info.param_decls:  # else typer would add a --no-NAME
         info.param_decls = (f"--{name.replace('_', '-')}",)
     return Parameter(name, Parameter.KEYWORD_ONLY, default=value, annotation=Annotated[kind, info])
@@ -137,6 +169,18 @@ def _parser(read: Callable[[str], Any]) -> Callable[[Any], Any]:
             raise typer.BadParameter(str(error)) from None
 
     return number
+
+
+def _local(given: Any) -> Any:
+    """Read the path of a local file or folder."""
+    from rerax.io import place
+
+    if "://" in str(given):
+        raise typer.BadParameter(f"{given} is in an object store: give a local path")
+    try:
+        return place(given) if isinstance(given, str) else given
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 Folder = Annotated[str, typer.Argument(help="Campaign folder, or gs://.., s3://..")]
@@ -183,7 +227,7 @@ class DataFlags(Flags, heading="Model and data"):
         value="nyu-mll/glue",
     )
     split: str = opt("Split with labels.", value="validation")
-    max_examples: int | None = opt("Use only the first N examples.", "N")
+    max_examples: int | None = opt("Use only the first N examples (mnli: of each dev set).", "N")
     max_length: int | None = opt(
         "Most tokens of an example [128, or fewer if the model has so many].", "N"
     )
@@ -198,7 +242,7 @@ class DataFlags(Flags, heading="Model and data"):
 
         if type(self) is DataFlags and "--split" in changed(self) and Path(self.data).is_file():
             raise ValueError(f"--split {self.split} with {self.data}: leave it out, a file is one")
-        return Selection(**vars(self) | {"labels": names(self.labels) if self.labels else None})
+        return Selection(**self.values() | {"labels": names(self.labels) if self.labels else None})
 
 
 class RateFlags(Flags, heading="Chips"):
@@ -284,7 +328,9 @@ def single_point(
     Raises:
         ValueError: a list of tasks, or a bad value.
     """
+    from rerax.campaign.grid import check_tested
     from rerax.campaign.point import FIELDS, Point, parse_share
+    from rerax.protection import without_planner
 
     if "," in models.task:
         raise ValueError(f"task {models.task!r} is a list: give one")
@@ -296,6 +342,9 @@ def single_point(
         **{name: FIELDS[name].read(getattr(point, name)) for name in fields.split()},
     )
     check_share(rates, [found.fault])
+    found = replace(found, protection=without_planner(found.protection))
+    if "tested" in fields.split():
+        check_tested(point.tested, [found])
     return found
 
 
@@ -325,30 +374,35 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def changed(*groups: Any) -> list[str]:
-    """List those of dataclasses of flags that have another value than their default."""
+    """List those of dataclasses of flags that the command line has, or that have no default."""
     return [
         "--" + one.name.replace("_", "-")
         for group in groups
         for one in fields(group)
-        if getattr(group, one.name) != one.default
+        if one.name in group._typed or getattr(group, one.name) != one.default
     ]
 
 
-def command_text(command: Callable[..., Any], values: Mapping[str, Any]) -> str:
+def command_text(
+    command: Callable[..., Any], values: Mapping[str, Any], also: Sequence[str] = ()
+) -> str:
     """Write the command line that gives these values, without flags that change no row.
 
     Args:
         command: the function behind it.
         values: values of its parameters, whole dataclasses or flag by flag; those that are left
             out have their defaults.
+        also: flags that say something with their default too.
     """
     given = dict(values)
     for value in values.values():
-        given |= vars(value) if is_dataclass(value) else {}
+        given |= value.values() if isinstance(value, Flags) else {}
     words = ["rerax", command.__name__]
     for name, one in signature(spread(command)).parameters.items():
         value = given.get(name, one.default)
-        if value == one.default or name in _SAYS_NOTHING:
+        if one.annotation is typer.Context or name in _SAYS_NOTHING:
+            continue
+        if value == one.default and f"--{name.replace('_', '-')}" not in also:
             continue
         is_flag = isinstance(get_args(one.annotation)[1], typer.models.OptionInfo)
         words += [f"--{name.replace('_', '-')}"] if is_flag else []

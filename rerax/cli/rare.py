@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from rerax.cli.flags import (
+    NO_PLANNER,
     Budget,
     DataFlags,
     ModelFlags,
@@ -26,6 +27,12 @@ FIELDS = (
     "tested"
 )
 """Fields of a point that this command has flags for."""
+HELP = {
+    "fault": "uniform, wordline or bitline.",
+    "protection": NO_PLANNER,
+    "tested": "Stuck cells that a test found, for what knows the map: all, or share:0.99.",
+}
+"""Of flags that other commands take more for."""
 FLOOR = 1e-6
 """Lowest rate that is looked at where a yield is asked for."""
 
@@ -46,7 +53,7 @@ def rare(
     seed: Annotated[int, flag("Seed of all chips.", "N", "Chips")] = 0,
     lanes: Annotated[int | None, flag("Chips side by side.", "N", "Machine")] = None,
     rates: Annotated[RateFlags, "sa1_share"],
-    point: Annotated[PointFlags, FIELDS],
+    point: Annotated[PointFlags, FIELDS, HELP],
     budget: Budget = "0.01",
     to: Annotated[Path | None, flag("Write the numbers here.", "FILE", name="--json")] = None,
     quiet: Quiet = False,
@@ -65,6 +72,8 @@ def rare(
         raise ValueError("give either --rate, a fault rate, or --yield, a share such as 0.9999")
     if to is not None:
         check_file(to)
+    if roots < 1:
+        raise ValueError(f"roots {roots} is too few: give at least 1")
     lowest = FLOOR if rate is None else float(read_fraction(rate, "rate"))
     failing = None
     if wanted is not None:
@@ -84,9 +93,11 @@ def rare(
     settings = Settings(roots, seed, lanes=lanes)
     with reporter(quiet) as tell:
         found = rare_failures(workload, asked, settings, loss, failing, tell)
-    if to is not None:
-        write_new_json(to, asdict(found))
-    _print(found, failing, wide)
+    try:  # the one is there where the other cannot be: both took long
+        _print(found, failing, wide)
+    finally:
+        if to is not None:
+            write_new_json(to, asdict(found))
     if to is not None:
         print(f"written to {to}")
 

@@ -44,8 +44,10 @@ def report(
         raise ValueError(f"--figures {figures} is a file: give a folder")
     if latex is not None and latex.is_dir():
         raise ValueError(f"--latex {latex} is a folder: give a file")
-    for target in filter(None, (html, figures, latex)):
+    for target in filter(None, (html, latex)):
         check_target(target)
+    if figures is not None:
+        check_target(figures, inside=True)
     read_manifest(place(folder))  # raises
     rows = read_rows(place(folder))
     if not len(rows):
@@ -88,6 +90,7 @@ def demo(
     wide: Wide = False,
 ) -> None:
     """The same job with nothing to download: a small BERT that comes with the package."""
+    from rerax.campaign.folder import check_target
     from rerax.campaign.sidecars import read_provenance
     from rerax.demo import run_demo
     from rerax.io import place
@@ -96,6 +99,7 @@ def demo(
 
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: give a folder")
+    check_target(out, inside=True)
     page = check_page_path(out / "report.html")
     with reporter(quiet) as tell:
         rows = run_demo(out, tell)

@@ -1,7 +1,6 @@
 """rerax sweep."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -98,7 +97,7 @@ def sweep(
     command resumes a run that was cut off, and larger lists or more chips grow it. In place of
     --model, --task and the flags of a point, a file may give the points.
     """
-    line = command_text(sweep, locals())
+    line = command_text(sweep, locals(), [] if study is None else changed(data))
     from rerax.campaign.distributed import joined
     from rerax.campaign.plans import check_flags, with_plans
     from rerax.campaign.runner import Runner
@@ -163,7 +162,7 @@ def _of_study(
         raise ValueError(f"{unwanted[0]} with {study}: leave it out, the study says it")
     found = read_study(study)
     if found.data and "--data" not in changed(data):
-        data = replace(data, data=found.data)
+        data = data.changed_to(data=found.data)
     return found.points, found.models, data.selection()
 
 

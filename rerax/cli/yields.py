@@ -1,10 +1,12 @@
 """rerax yield."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from rerax.cli.flags import (
+    NO_PLANNER,
     Budget,
     DataFlags,
     ModelFlags,
@@ -18,11 +20,19 @@ from rerax.cli.flags import (
 )
 from rerax.values import rate_text, read_budget, read_fraction
 
+if TYPE_CHECKING:
+    from rerax.campaign.sequential import SequentialYield
+
 FIELDS = (
     "encoding bits bits_per_cell tile layout polarity misread input_bits dtype matrices fault "
     "protection tested"
 )
 """Fields of a point that this command has flags for."""
+HELP = {
+    "fault": "uniform, clustered:2 (gamma shape), wordline, bitline, short, flip.",
+    "protection": NO_PLANNER,
+}
+"""Of flags that other commands take more for."""
 
 
 @app.command("yield")
@@ -36,7 +46,7 @@ def yields(
     error: Annotated[str, flag("Chance of a wrong decision.", "X", "Chips")] = "0.01",
     seed: Annotated[int, flag("Seed of all chips.", "N", "Chips")] = 0,
     lanes: Annotated[int | None, flag("Chips side by side.", "N", "Machine")] = None,
-    point: Annotated[PointFlags, FIELDS],
+    point: Annotated[PointFlags, FIELDS, HELP],
     budget: Budget = "0.01",
     to: Annotated[Path | None, flag("Write the numbers here.", "FILE", name="--json")] = None,
     quiet: Quiet = False,
@@ -60,32 +70,47 @@ def yields(
     from rerax.campaign.sampling import check_task
     from rerax.campaign.sequential import sequential_yields
     from rerax.campaign.workload import Settings, read_workload
+    from rerax.faults import Measured
     from rerax.progress import reporter
-    from rerax.report import Column, digits_of_share, print_columns
 
     asked = parse_rates(rates.rates or "1e-3")
     base = single_point(models, rates, point, asked[0], FIELDS)
     check_task(base.task)
+    if isinstance(base.fault, Measured):
+        raise ValueError(
+            f"fault {base.fault.text} has few chips of its own, and pilots have no map: count "
+            "them by rerax sweep and rerax report"
+        )
     workload = read_workload(models.model, base.task, base.model, **vars(data.selection()))
     points = [replace(base, rate=rate) for rate in dict.fromkeys(asked)]
     settings = Settings(chips, seed, lanes=lanes)
     with reporter(quiet) as tell:
         how = (settings, loss, examples_per_chip, wrong, tell)
         found = list(sequential_yields(workload, points, *how))
+    try:  # the one is there where the other cannot be: both took long
+        _print(found, loss, wrong, wide)
+    finally:
+        if to is not None:
+            write_new_json(to, [_plain(one) for one in found])
     if to is not None:
-        plain = [
-            {
-                "rate": one.point.rate,
-                "passed": one.passed.tolist(),
-                "answered": one.answered.tolist(),
-                "examples": one.examples,
-                "interval": one.interval,
-                "error": one.error,
-                "pilots": one.pilots,
-            }
-            for one in found
-        ]
-        write_new_json(to, plain)
+        print(f"written to {to}")
+
+
+def _plain(one: "SequentialYield") -> dict[str, Any]:
+    return {
+        "rate": one.point.rate,
+        "passed": one.passed.tolist(),
+        "answered": one.answered.tolist(),
+        "examples": one.examples,
+        "interval": one.interval,
+        "error": one.error,
+        "pilots": one.pilots,
+    }
+
+
+def _print(found: "Sequence[SequentialYield]", loss: float, wrong: float, wide: bool) -> None:
+    from rerax.report import Column, digits_of_share, print_columns
+
     yields = [100 * float(one.passed.mean()) for one in found]
     digits = [digits_of_share(y / 100, one.interval) for y, one in zip(yields, found, strict=True)]
     shares = [one.answered.mean() / one.examples for one in found]
@@ -112,5 +137,3 @@ def yields(
         ],
         wide=wide,
     )
-    if to is not None:
-        print(f"written to {to}")

@@ -113,7 +113,7 @@ class ChipSpec:
                 )
             return f"inverted:{sparse[self.encoding]:#04x}"
         try:
-            bits = int(given, 0)
+            bits = int(given, 0) if given.isascii() and "_" not in given else 0
         except ValueError:
             bits = 0
         if not 1 <= bits <= whole:

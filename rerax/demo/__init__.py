@@ -1,17 +1,19 @@
 """The whole job with nothing to download: a small BERT, made by `experiments/demo_model.py`."""
 
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from rerax.campaign.grid import expand
 from rerax.campaign.point import Point
 from rerax.campaign.runner import run
 from rerax.campaign.workload import Progress, Settings, read_workload
-from rerax.demo.sentences import write_data
-from rerax.io import make_folder
+from rerax.demo.sentences import COLUMNS, words, write_data
+from rerax.io import make_folder, whole_file
 
 MODEL = Path(__file__).parent / "model"
 ENCODINGS = ("offset", "sign_magnitude")
@@ -26,12 +28,56 @@ def lay_out(out: str | Path) -> None:
 
     With these two every command can be tried without a network: `--model out/model --task sst2
     --data out/data --max-length 64`.
+
+    Raises:
+        ValueError: another model is there, or other data; nothing has been written.
     """
     out = Path(out)
-    make_folder(out)
-    shutil.copytree(MODEL, out / "model", dirs_exist_ok=True)
-    write_data(out / "data")
-    write_data(out / "data", n=TRAINING, seed=2, split="train")
+    with tempfile.TemporaryDirectory() as own:
+        made = Path(own)
+        shutil.copytree(MODEL, made / "model")
+        write_data(made / "data")
+        write_data(made / "data", n=TRAINING, seed=2, split="train")
+        _check_own(out, made)
+        for file in filter(Path.is_file, made.rglob("*")):
+            there = out / file.relative_to(made)
+            if not there.is_file() or not _alike(there, file):
+                make_folder(there.parent)
+                with whole_file(there) as copy:
+                    copy.write(file.read_bytes())
+
+
+def _check_own(out: Path, made: Path) -> None:
+    """Refuse a folder with another model, or with other data of the demo's names.
+
+    Raises:
+        ValueError: it is one.
+    """
+    there = {*(out / "model").rglob("*"), *(out / f.relative_to(made) for f in made.rglob("*"))}
+    for file in sorted(filter(Path.is_file, there)):
+        own = made / file.relative_to(out)
+        is_own = own.is_file() and (_alike(file, own) or _is_of_demo(file))
+        if not is_own and not file.name.startswith("."):
+            raise ValueError(f"{file} is not the demo's: give another folder")
+
+
+def _alike(file: Path, own: Path) -> bool:
+    if file.suffix != ".parquet":
+        return file.read_bytes() == own.read_bytes()
+    try:  # bytes depend on PyArrow's version
+        return pq.read_table(file, partitioning=None).equals(pq.read_table(own, partitioning=None))
+    except pa.ArrowException:
+        return False
+
+
+def _is_of_demo(file: Path) -> bool:
+    """Tell whether a file holds sentences of the demo, be they more or fewer."""
+    try:
+        table = pq.read_table(file, partitioning=None)
+        said = " ".join(table["sentence"].to_pylist()).split()
+        return table.column_names == list(COLUMNS) and set(said) <= set(words())
+    except (pa.ArrowException, KeyError, TypeError):
+        return False
 
 
 def run_demo(out: Path, on_progress: Callable[[Progress], None] = lambda p: None) -> pa.Table:

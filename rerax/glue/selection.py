@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass
 
 from rerax.glue.tasks import Task, find_task
+from rerax.io import at_home
 
 HUB = "nyu-mll/glue"
 FEWEST_TOKENS = 4
@@ -41,6 +42,8 @@ class Selection:
     label: str | None = None
 
     def __post_init__(self) -> None:
+        if self.data.startswith("~"):
+            object.__setattr__(self, "data", str(at_home(self.data)))
         if not _SPLIT.fullmatch(self.split):
             raise ValueError(
                 f"split {self.split!r} is no name of a split: give one such as validation, and "

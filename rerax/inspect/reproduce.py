@@ -87,9 +87,9 @@ def reproduce(
     same = worker.platform == row["platform"]
     _check(row, now, same)
     clean = _first(worker.facts(point.clean, chips))
-    tell(Progress(2, worst + 2, point))
     ranked = sorted(matrix_errors(worker, recorded), key=lambda m: -m.error)
     chosen = [m for m in ranked if m.error > 0][:worst]
+    tell(Progress(2, 2 + len(chosen), point))
     measured = []
     for matrix in sorted(chosen, key=lambda m: _start(m, worker.inputs.config.layers)):
         alone = replace(point, faulty=_alone(point.faulty, matrix))

@@ -95,23 +95,54 @@ class SimulationFolder:
         return [gap for block in cut(point[:16], range(chips)) for gap in gaps(block, here)]
 
     def write(self, block: Block, rows: pa.Table) -> None:
-        """Write the rows of a block."""
-        write_sealed(self.path / block.name, rows.cast(self.schema))
+        """Write the rows of a block; a sound one of the same name stays as it is.
+
+        Raises:
+            ValueError: the rows disagree with a block that is there; nothing has been written.
+        """
+        rows, point = rows.cast(self.schema), rows["point_hash"][0].as_py()
+        is_there = False
+        for other in self._blocks(point):
+            theirs = self._sound(other, point) if block.overlaps(other) else None
+            if theirs is not None:
+                self._compare(rows, theirs, other)
+                is_there = is_there or other == block
+        if not is_there:
+            write_sealed(self.path / block.name, rows)
+
+    def _compare(self, rows: pa.Table, theirs: pa.Table, other: Block) -> None:
+        """Refuse rows that say something else of a chip than a block does, on one platform."""
+        known = {row["chip"]: row for row in theirs.to_pylist()}
+        for row in rows.to_pylist():
+            same = known.get(row["chip"], row)
+            if same["platform"] == row["platform"] and repr(same) != repr(row):  # repr: NaN is NaN
+                raise ValueError(
+                    f"{self.path / other.name}: chip {row['chip']} disagrees with what is to be "
+                    "written: give another name or version to another score, or remove the wrong "
+                    "one"
+                )
+
+    def _sound(self, block: Block, point: str) -> pa.Table | None:
+        """Read a block; None where it was damaged, and has been set aside."""
+        try:
+            rows = read_sealed(self.path / block.name)
+            if not rows.schema.equals(self.schema):
+                raise Damaged("has other columns than its folder")
+            if rows["point_hash"].unique().to_pylist() != [point]:
+                raise Damaged("holds rows of another point than its name says")
+            if rows["chip"].to_pylist() != list(range(block.first, block.last + 1)):
+                raise Damaged("holds other chips than its name says")
+        except Damaged as trouble:
+            set_aside(self.path / block.name, str(trouble))
+            return None
+        return rows
 
     def read(self, point: str, chips: int) -> pa.Table | None:
         """Read a point's first chips; None where a block was damaged, and has been set aside."""
         parts, here = [], self._blocks(point)
         for block in sorted(set(here) - set(superfluous(here))):
-            try:
-                rows = read_sealed(self.path / block.name)
-                if not rows.schema.equals(self.schema):
-                    raise Damaged("has other columns than its folder")
-                if rows["point_hash"].unique().to_pylist() != [point]:
-                    raise Damaged("holds rows of another point than its name says")
-                if rows["chip"].to_pylist() != list(range(block.first, block.last + 1)):
-                    raise Damaged("holds other chips than its name says")
-            except Damaged as trouble:
-                set_aside(self.path / block.name, str(trouble))
+            rows = self._sound(block, point)
+            if rows is None:
                 return None
             parts.append(rows)
         whole = pa.concat_tables([self.schema.empty_table(), *parts]).sort_by("chip")

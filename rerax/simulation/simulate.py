@@ -126,6 +126,11 @@ def simulate(
             f"{fault.text} brings its own chips and rate: read them one by one, rerax.read(stored, "
             "rerax.chip(seed, number), 1.0)"
         )
+    if not fault.has_polarity and sa1_share != DEFAULT_SA1_SHARE:
+        raise ValueError(
+            f"sa1_share {sa1_share} with faults of {type(fault).__name__}: leave it out, it means "
+            "nothing to such faults"
+        )
     of = functools.partial(rate_table, sa1_share=sa1_share, fault=fault, tested=hardware.tested)
     points = {float(rate) + 0.0: of(float(rate)) for rate in asked}
     for what, text in (("name", name), ("version", version)):

@@ -486,6 +486,27 @@ def test_nothing_is_written_among_the_rows(folder, name):
     check_target(folder.parent / name)
 
 
+def test_the_campaign_itself_is_no_folder_for_other_files(folder, capsys):
+    fill(folder, 8)
+    before = content(folder)
+    for command in (
+        ["report", str(folder), "--figures", str(folder)],
+        ["demo", "--out", str(folder)],
+        ["train", "--model", "nowhere", "--task", "sst2", "--out", str(folder)],
+    ):
+        assert main(command) == 2
+        assert "is a campaign, and what else lies there breaks" in capsys.readouterr().err
+    assert content(folder) == before
+
+
+@pytest.mark.parametrize("command", ["yield", "rare --rate 1e-3"])
+def test_numbers_that_could_not_be_written_are_refused_first(tmp_path, capsys, command):
+    (tmp_path / "file").write_text("mine")
+    where = ["--json", str(tmp_path / "file" / "numbers.json")]
+    assert main([*command.split(), "--model", "nowhere", "--task", "sst2", *where]) == 2
+    assert f"lies below {tmp_path / 'file'}, which is no folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "command",
     [

@@ -113,3 +113,32 @@ def test_progress_counts_the_chips_of_all_points():
         for done in (0, 8):
             sequential._of_all(told.append, k, 2, Progress(done, 8, point))
     assert [(one.done, one.total) for one in told] == [(0, 16), (8, 16), (8, 16), (16, 16)]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("yield --tested share:0.5", "no protection here knows any"),
+        ("yield --protection plan", "found by rerax sweep and rerax plan only"),
+        ("rare --rate 1e-3 --protection plan", "found by rerax sweep and rerax plan only"),
+        ("yield --chips 0", "chips 0 is too few"),
+        ("rare --rate 1e-3 --roots 0", "roots 0 is too few"),
+        ("yield --max-examples 50", "is not below the 50 examples of sst2/model: give fewer"),
+    ],
+)
+def test_settings_that_would_mean_something_else_are_refused(files, capsys, line, told):
+    command, *flags = line.split()
+    assert main([command, *asked(files, *flags)]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_numbers_are_kept_where_nobody_reads_the_table(files, tmp_path, monkeypatch):
+    def gone(*_, **__):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("rerax.report.print_columns", gone)
+    monkeypatch.setattr("os.dup2", lambda *_: None)
+    file = tmp_path / "yields.json"
+    flags = ("--rates", "5e-2", "--chips", "2", "--examples-per-chip", "8", "--json", str(file))
+    assert main(["yield", *asked(files, *flags)]) == 0
+    assert len(json.loads(file.read_text())[0]["passed"]) == 2

@@ -280,3 +280,25 @@ def test_the_done_check_does_not_ask_the_hub(quick, home, hub, tmp_path, capsys)
     assert "the hub's examples of sst2 have changed (data_hash " in capsys.readouterr().err
     assert len(pd.read_parquet(tmp_path / "out")) == 5
     assert np.all(pd.read_parquet(tmp_path / "out").examples == 24)
+
+
+def test_what_is_given_counts_though_it_is_the_default(study, tmp_path, capsys):
+    file = study(GRID, data=tmp_path / "nowhere")
+    line = ["sweep", str(file), "--out", str(tmp_path / "out"), "--dry-run", *FLAGS]
+    for flag in (["--encoding", "offset"], ["--protection", "none"], ["--bits", "8"]):
+        assert main([*line, *flag]) == 2
+        assert f"{flag[0]} with {file}: leave it out, the study says it" in capsys.readouterr().err
+    asked = []
+    for flags in ([], ["--data", "nyu-mll/glue"]):
+        assert main([*line, *flags]) == 2
+        asked.append(capsys.readouterr().err)
+    assert "nowhere" in asked[0]
+    assert "nowhere" not in asked[1]
+    assert "nyu-mll/glue" in asked[1]
+
+
+def test_a_dry_run_refuses_a_plan_for_cells_that_are_sensed_wrongly(home, tmp_path, capsys):
+    line = ["sweep", "--model", str(home / "models" / "tiny"), "--task", "sst2", *FLAGS]
+    line += ["--data", str(home / "data"), "--out", str(tmp_path / "out"), "--rates", "1e-3"]
+    assert main([*line, "--protection", "plan", "--misread", "0.2", "--dry-run"]) == 2
+    assert "misread 0.2 is not planned for" in capsys.readouterr().err

@@ -7,11 +7,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import rerax
+from rerax.campaign.block import Block
 from rerax.crossbar.spec import ChipSpec
 from rerax.hardware import Hardware
+from rerax.simulation.folder import SimulationFolder
 from rerax.simulation.simulate import hash_of
 
 RNG = np.random.default_rng(0)
@@ -335,6 +338,34 @@ def test_bad_input_is_refused(changes, said):
         rerax.simulate(accuracy, STORED, **{"rates": 0.1, **changes})
 
 
+def test_a_share_that_means_nothing_is_refused():
+    stored = rerax.program(PARAMS, rerax.Hardware(fault="flip"), lambda path, _: "kernel" in path)
+    with pytest.raises(ValueError, match=r"sa1_share 0.1 with faults of Flip: leave it out"):
+        rerax.simulate(accuracy, stored, rates=0.1, sa1_share=0.1)
+
+
 def test_the_model_has_to_be_on_crossbars():
     with pytest.raises(ValueError, match=r"stored is of type dict: give what rerax.program did"):
         rerax.simulate(accuracy, PARAMS, rates=0.1)
+
+
+def test_scores_that_disagree_are_not_written_over_each_other(tmp_path):
+    text = [(name, pa.string()) for name in ("point_hash", "platform")]
+    schema = pa.schema([*text, ("chip", pa.int64()), ("score", pa.float64())])
+    folder = SimulationFolder.open(tmp_path / "rows", "s", "1", 0, schema)
+
+    def rows(first, last, score, platform="cpu"):
+        block = Block("a" * 16, first, last)
+        one = {"point_hash": "a" * 20, "platform": platform, "score": score}
+        found = [{**one, "chip": chip} for chip in range(first, last + 1)]
+        return block, pa.Table.from_pylist(found, schema)
+
+    folder.write(*rows(0, 7, 0.9))
+    before = {f.name: f.read_bytes() for f in folder.path.iterdir()}
+    for disagreeing in (rows(0, 7, 0.1), rows(4, 20, 0.1)):
+        with pytest.raises(ValueError, match="disagrees with what is to be written"):
+            folder.write(*disagreeing)
+    folder.write(*rows(0, 7, 0.1, "gpu"))
+    assert {f.name: f.read_bytes() for f in folder.path.iterdir()} == before
+    folder.write(*rows(4, 20, 0.9))
+    assert folder.read("a" * 20, 21)["score"].to_pylist() == [0.9] * 21

@@ -4,6 +4,8 @@ import hashlib
 import webbrowser
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import unoptimised
 
@@ -107,3 +109,29 @@ def test_the_demo_ends_in_one_page(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(webbrowser, "open", broken)
     assert main(given) == 0
     assert f"report: {page}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("model/config.json", "{}"), ("model/gates.safetensors", "mine")]
+)
+def test_another_model_is_left_alone(tmp_path, name, text):
+    file = tmp_path / name
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    with pytest.raises(ValueError, match=f"{file} is not the demo's: give another folder"):
+        demo.lay_out(tmp_path)
+    assert [f for f in tmp_path.rglob("*") if f.is_file()] == [file]
+
+
+def test_other_data_is_left_alone_and_the_demos_own_is_taken(tmp_path):
+    demo.lay_out(tmp_path)
+    (tmp_path / "data" / "mine.csv").write_text("text,label")
+    demo.lay_out(tmp_path)
+    write_data(tmp_path / "data", n=3)  # sentences of the demo, be they fewer
+    demo.lay_out(tmp_path)
+    file = tmp_path / "data" / "sst2" / "validation.parquet"
+    table = pq.read_table(file)
+    assert len(table) == 256
+    pq.write_table(table.set_column(0, "sentence", pa.array(["mine"] * 256)), file)
+    with pytest.raises(ValueError, match=r"validation\.parquet is not the demo's"):
+        demo.lay_out(tmp_path)

@@ -15,7 +15,9 @@ from rerax.campaign.maintain import compact, merge
 from rerax.campaign.manifest import read_manifest
 from rerax.campaign.schema import FIRST_COLUMNS
 from rerax.campaign.sidecars import (
+    add_plans,
     add_provenance,
+    read_plans,
     read_provenance,
     read_references,
     write_references,
@@ -186,3 +188,26 @@ def test_folders_that_are_no_campaigns(tmp_path):
     with pytest.raises(ValueError, match="mine is there and is no campaign folder"):
         merge([a], tmp_path / "mine")
     assert not (tmp_path / "out").exists()
+
+
+def test_plans_are_merged_too(tmp_path):
+    a = campaign(tmp_path / "a", (POINT, 8))
+    add_plans(a, {"asked": "allocation:query=msb:1x3:pruned"})
+    b = campaign(tmp_path / "b", (OTHER, 8))
+    add_plans(b, {"asked": "allocation:query=closest", "other": "allocation:key=closest"})
+    merge([a, b], tmp_path / "out")  # a folder keeps its own, by which its rows are known
+    assert read_plans(tmp_path / "out") == {
+        "asked": "allocation:query=msb:1x3:pruned",
+        "other": "allocation:key=closest",
+    }
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_of_nothing_is_merged_into_itself_in_vain(tmp_path, there):
+    where = tmp_path / "nothere"
+    if there:
+        where.mkdir()
+    with pytest.raises(ValueError, match="nothere"):
+        merge([where], where)
+    assert where.exists() == there
+    assert not there or not any(where.iterdir())

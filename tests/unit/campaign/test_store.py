@@ -349,3 +349,24 @@ def test_references_and_provenance_are_kept_beside_the_rows(folder):
     lines = (folder / "_provenance.jsonl").read_text().splitlines()
     assert [json.loads(line)["run"] for line in lines] == [1, 2]
     assert store.scan(folder) == []
+
+
+def test_a_block_of_the_same_name_is_compared_and_kept(folder):
+    block = Block(POINT.hash[:16], 0, 7)
+    store.write_block(folder, block, make_rows(block))
+    before = (folder / block.name).read_bytes()
+    for rows in (make_rows(block, score=0.25), make_rows(block, platform="gpu", stuck_at_0=77)):
+        with pytest.raises(ValueError, match="chip 0 disagrees"):
+            store.write_block(folder, block, rows, here=[])
+    store.write_block(folder, block, make_rows(block, platform="gpu", score=0.25), here=[])
+    assert (folder / block.name).read_bytes() == before
+
+
+def test_a_damaged_block_of_the_same_name_is_written_anew(folder):
+    block = Block(POINT.hash[:16], 0, 7)
+    store.write_block(folder, block, make_rows(block))
+    whole = (folder / block.name).read_bytes()
+    (folder / block.name).write_bytes(whole[:-40])
+    with pytest.warns(UserWarning, match="set aside"):
+        store.write_block(folder, block, make_rows(block), here=[])
+    assert (folder / block.name).read_bytes() == whole

@@ -2,10 +2,16 @@
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from rerax.campaign.point import Point
 from rerax.cli.study import read_study
+from rerax.faults.cell_table import read_table
+from rerax.faults.chip_map import read_map
+from rerax.glue.selection import Selection
+from rerax.models.bert.sensitivity import read_sensitivity
+from rerax.protection import protection
 
 GOOD = """from rerax import Point
 
@@ -119,3 +125,18 @@ def test_what_it_prints_stays_out_of_the_table(tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "top\ninside\n"
+
+
+def test_paths_begin_at_home_wherever_they_are_given(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "plan.json").write_text('{"allocation": {"query": "closest"}}')
+    (tmp_path / "cells.csv").write_text(
+        "chip,matrix,layer,wordline,bitline,level\n0,query,0,1,2,0\n"
+    )
+    assert protection("plan:~/plan.json").read().text == "allocation:query=closest"
+    assert len(read_table("~/cells.csv")) == 1
+    assert read_map("~/cells.csv").chips.tolist() == [0]
+    assert Selection("~/data").data == str(tmp_path / "data")
+    assert Selection("nyu-mll/glue").data == "nyu-mll/glue"
+    np.savez(tmp_path / "weights.npz", query=np.ones((1, 1)))
+    assert read_sensitivity("~/weights.npz", {"query": np.ones((1, 4))})["query"].shape == (1, 4)
