@@ -30,7 +30,7 @@ from rerax.crossbar.spec import ChipSpec
 from rerax.crossbar.voting import majority_vote
 from rerax.faults.read_out import ReadOut
 from rerax.progress import reporter
-from rerax.protection import Protection, StoredMatrix, register_protection
+from rerax.protection import Ledger, Protection, StoredMatrix, protection, register_protection
 from rerax.report import summarise_points
 
 RESULTS = Path(__file__).parent / "results"
@@ -54,6 +54,13 @@ class Naive(Protection):
     def text(self) -> str:
         """Such as `naive:beside`."""
         return f"naive:{self.order}"
+
+    def ledger(
+        self, row: np.ndarray, column: np.ndarray, gated: bool, spec: ChipSpec, matrix: str
+    ) -> Ledger:
+        """Count cells and reads of as many copies elsewhere."""
+        same = protection(f"msb:{MSBS}x{COPIES + 1}:pruned")
+        return same.ledger(row, column, gated, spec, matrix)
 
     def store(
         self, codes: Int8[np.ndarray, "*L R C"], lines: Any, spec: ChipSpec, matrix: str
