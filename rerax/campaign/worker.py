@@ -4,7 +4,6 @@ import threading
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -28,6 +27,7 @@ from rerax.faults.sampling.rates import RateTable, rate_table
 from rerax.glue.checks import check_tokens
 from rerax.glue.label_order import check_answers
 from rerax.glue.metrics import correct_bits, predictions_of, scores
+from rerax.io import at_home
 from rerax.models.bert import crossbars
 from rerax.protection import Unprotected
 from rerax.sealed import digest
@@ -115,7 +115,7 @@ class Worker:
             engine.batches_of(inputs.config, inputs.examples),
             engine.platform_name(settings.lanes),
             maps={
-                p.fault.name: str(Path(p.fault.path).absolute())
+                p.fault.name: str(at_home(p.fault.path).absolute())
                 for p in points
                 if isinstance(p.fault, Measured)
             },

@@ -239,8 +239,9 @@ class DataFlags(Flags, heading="Model and data"):
     def selection(self) -> "Selection":
         """Make the Python API's object of it, which raises ValueError where a flag is wrong."""
         from rerax.glue.selection import Selection
+        from rerax.io import at_home
 
-        if type(self) is DataFlags and "--split" in changed(self) and Path(self.data).is_file():
+        if type(self) is DataFlags and "--split" in changed(self) and at_home(self.data).is_file():
             raise ValueError(f"--split {self.split} with {self.data}: leave it out, a file is one")
         return Selection(**self.values() | {"labels": names(self.labels) if self.labels else None})
 

@@ -95,10 +95,11 @@ def _thresholds(low: float | None, high: float | None) -> "Thresholds | None":
 def _check_out(out: Path, *read: "str | Path | None") -> None:
     """Refuse to write a map over what it is made of, or under a name that says no format."""
     from rerax.faults.cell_table import check_suffix
+    from rerax.io import at_home
 
     check_suffix(out)
-    for file in read:
-        if file is not None and out.exists() and Path(file).exists() and out.samefile(file):
+    for file in (at_home(one) for one in read if one is not None):
+        if out.exists() and file.exists() and out.samefile(file):
             raise ValueError(f"{out} is what the map is made of: give --out another name")
 
 

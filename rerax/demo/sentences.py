@@ -17,8 +17,6 @@ SUBJECTS = (
 VERBS = ("is", "was", "feels", "seems", "looks", "sounds")
 TURNS = ("not", "never", "hardly", "far from", "anything but")
 DEGREES = ("", "", "", "very", "quite", "really", "rather", "truly")
-COLUMNS = ("sentence", "label", "idx")
-"""Of a file of examples, as the hub's GLUE has them."""
 GOOD = (
     *("good", "great", "moving", "funny", "fresh", "warm", "clever", "bright", "sharp", "lovely"),
     *("rich", "honest", "graceful", "witty", "tender"),
@@ -56,10 +54,12 @@ def write_data(folder: str | Path, n: int = 256, seed: int = 1, split: str = "va
     sentences, labels = make_sentences(n, seed)
     folder = Path(folder)
     (folder / "sst2").mkdir(parents=True, exist_ok=True)
-    columns = [sentences, pa.array(labels, pa.int64()), pa.array(range(n), pa.int32())]
-    pq.write_table(
-        pa.table(dict(zip(COLUMNS, columns, strict=True))), folder / "sst2" / f"{split}.parquet"
-    )
+    columns = {
+        "sentence": sentences,
+        "label": pa.array(labels, pa.int64()),
+        "idx": pa.array(range(n), pa.int32()),
+    }
+    pq.write_table(pa.table(columns), folder / "sst2" / f"{split}.parquet")
 
 
 def _sentence(draw: random.Random) -> tuple[str, int]:

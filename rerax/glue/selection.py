@@ -42,7 +42,7 @@ class Selection:
     label: str | None = None
 
     def __post_init__(self) -> None:
-        if self.data.startswith("~"):
+        if str(self.data).startswith("~"):
             object.__setattr__(self, "data", str(at_home(self.data)))
         if not _SPLIT.fullmatch(self.split):
             raise ValueError(

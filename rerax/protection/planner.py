@@ -24,7 +24,7 @@ from rerax.protection.codes.block_code import LONGEST
 from rerax.protection.codes.embed import Code
 from rerax.protection.codes.placement import share_bitlines
 from rerax.protection.codes.room import bits_short
-from rerax.protection.expected_error import CODES, Votes, line_parts, squared_error
+from rerax.protection.expected_error import CODES, Votes, squared_error
 from rerax.protection.msb.embed import PURSES, MsbEmbed
 from rerax.protection.msb.placement import images_meet
 from rerax.protection.msb.room import fits
@@ -63,10 +63,10 @@ def allocate(
     code over its top bits, with check bits in freed cells or low bits. One choice serves all
     layers of a matrix and has to fit into each. Of equal damage, fewer copies or check bits win.
     With erasures only copies are tried: the error of error-correcting codes is not known then. Nor
-    is it on broken bitlines that weights of a code word share, where tiles have rates of their own,
-    nor in two groups on broken wordlines: codes are left out there, and so are copies in freed
-    cells on broken wordlines, and more copies than tiles where these have rates of their own. A
-    matrix of which no error is known (`damage`) stays unprotected, with a warning.
+    is it on broken bitlines that weights of a code word share, nor in two groups on broken
+    wordlines: codes are left out there, and so are copies of several bits in freed cells on broken
+    wordlines. A matrix of which no error is known (`damage`) stays unprotected, with a warning.
+    Where tiles have rates of their own, the plan is that of tiles alike.
 
     Args:
         matrices: by name, what is on crossbars.
@@ -78,6 +78,7 @@ def allocate(
         ValueError: cells that are sensed wrongly, which no expected damage counts.
     """
     check_misread(spec)
+    chances = replace(chances, by_tile=False)
     chosen, unknown = {}, []
     for matrix, known in matrices.items():
         table = weight_table(known)
@@ -197,14 +198,11 @@ def _damage(
             f"the expected error of {scheme.text} on broken bitlines is not known where weights "
             "of a code word share one: give another protection or fault"
         )
-    if chances.by_tile and isinstance(scheme, Code):
-        raise TypeError(
-            f"the expected error of {scheme.text} is not known where tiles have rates of their "
-            "own: give another protection or fault"
-        )
     # A protection says its error for the whole matrix, or how each column is voted, not both.
     total = 0.0
     told = scheme.expected_error(_share(known), chances, spec)
+    if told is not None and chances.by_tile:
+        raise _fail_together(scheme)
     for row, column, counts in zip(known.row, known.column, table, strict=True):
         if told is not None:
             total += float(counts.sum(0) @ told)
@@ -214,33 +212,35 @@ def _damage(
             raise TypeError(f"the damage of {scheme} is not known: give it `votes`")
         for columns, votes in parts:
             if len(columns):
-                _check_copies(scheme, votes, known, chances, spec)
+                _check_independent(scheme, votes, chances, spec)
                 total += float(counts[columns].sum(0) @ _error(votes, chances, spec))
     return total
 
 
-def _check_copies(
-    scheme: Protection, votes: Votes, known: MatrixProfile, chances: Odds, spec: ChipSpec
-) -> None:
-    """Refuse copies inside the matrix that fail together, as their arithmetic does not have it.
+def _check_independent(scheme: Protection, votes: Votes, chances: Odds, spec: ChipSpec) -> None:
+    """Refuse cells that fail together, whose votes the arithmetic takes as independent.
 
     Raises:
         TypeError: they do.
     """
-    if not isinstance(scheme, MsbEmbed) or max(votes.depths) == 1:
+    if scheme.spare_arrays:
         return
-    if chances.by_wordline and votes.whole_cells and line_parts(spec):
+    copied = {bit // spec.bits_per_cell for bit, depth in enumerate(votes.depths) if depth > 1}
+    apart = isinstance(scheme, MsbEmbed) and votes.whole_cells  # each copy by itself
+    if chances.by_wordline and apart and len(copied) * spec.groups > 1:
         raise TypeError(
             f"the expected error of {scheme.text} is not known on broken wordlines, where some "
             "copies of a weight share one: give another protection or fault"
         )
-    _, rows, columns = known.codes.shape
-    tiles = -(-rows // spec.tile[0]) * -(-spec.bitlines(columns) // spec.tile[1])
-    if chances.by_tile and tiles < max(votes.depths):
-        raise TypeError(
-            f"the expected error of {scheme.text} is not known where tiles have rates of their own "
-            "and a matrix fewer tiles than copies: give another protection or fault"
-        )
+    if chances.by_tile and (copied or votes.closest):
+        raise _fail_together(scheme)
+
+
+def _fail_together(scheme: Protection) -> TypeError:
+    return TypeError(
+        f"the expected error of {scheme.text} is not known where tiles have rates of their own, "
+        "since wrong cells of a tile come together there: give another protection or fault"
+    )
 
 
 def _share(known: MatrixProfile) -> Float[np.ndarray, "256"]:

@@ -133,5 +133,11 @@ def test_other_data_is_left_alone_and_the_demos_own_is_taken(tmp_path):
     table = pq.read_table(file)
     assert len(table) == 256
     pq.write_table(table.set_column(0, "sentence", pa.array(["mine"] * 256)), file)
-    with pytest.raises(ValueError, match=r"validation\.parquet is not the demo's"):
-        demo.lay_out(tmp_path)
+    mine = file.read_bytes()
+    write_data(tmp_path / "data", n=300, seed=7)
+    other = file.read_bytes()
+    for content in (mine, other, b"PAR1" + b"\xff" * 200 + b"\xc8\0\0\0PAR1"):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"validation\.parquet is not the demo's"):
+            demo.lay_out(tmp_path)
+        assert file.read_bytes() == content

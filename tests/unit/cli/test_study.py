@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from rerax.campaign.point import Point
+from rerax.cli.flags import DataFlags
+from rerax.cli.map import _check_out
 from rerax.cli.study import read_study
 from rerax.faults.cell_table import read_table
 from rerax.faults.chip_map import read_map
@@ -138,5 +140,10 @@ def test_paths_begin_at_home_wherever_they_are_given(tmp_path, monkeypatch):
     assert read_map("~/cells.csv").chips.tolist() == [0]
     assert Selection("~/data").data == str(tmp_path / "data")
     assert Selection("nyu-mll/glue").data == "nyu-mll/glue"
+    (tmp_path / "validation.csv").write_text("text,label\n")
+    with pytest.raises(ValueError, match="leave it out, a file is one"):
+        DataFlags(data="~/validation.csv", split="test").selection()
+    with pytest.raises(ValueError, match="is what the map is made of"):
+        _check_out(tmp_path / "cells.csv", "~/cells.csv")
     np.savez(tmp_path / "weights.npz", query=np.ones((1, 1)))
     assert read_sensitivity("~/weights.npz", {"query": np.ones((1, 4))})["query"].shape == (1, 4)

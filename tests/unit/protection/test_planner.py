@@ -335,22 +335,21 @@ def test_weights_of_a_golay_code_word_may_share_a_bitline_in_pairs():
 @pytest.mark.parametrize("gated", [True, False])
 def test_copies_in_low_bits_are_known_on_broken_wordlines(gated):
     chances = fault_model("wordline").odds(0.02, 0.75)
-    for name in ("msb:1x3:lsb", "msb:2x3:lsb"):
+    for name in ("msb:1x3:lsb", "msb:2x3:lsb", *(["msb:1x3:pruned"] if gated else [])):
         assert damage(protection(name), matrix(ChipSpec(), gated=gated), chances, ChipSpec()) > 0
     plan = allocate({"a": matrix(ChipSpec(), gated=False)}, chances, ChipSpec())
     assert plan.of("a").text.endswith(":lsb")
 
 
-def test_copies_need_tiles_of_their_own_where_tiles_have_rates():
-    known, chances = matrix(ChipSpec()), fault_model("clustered:0.5").odds(0.01, 0.75)
-    for tile, told in (((40, 64), True), ((128, 128), False)):  # 4 tiles, and 2
-        spec = ChipSpec(tile=tile)
-        if told:
-            assert damage(protection("msb:2x3:pruned"), known, chances, spec) > 0
-            continue
-        with pytest.raises(TypeError, match="a matrix fewer tiles than copies"):
-            damage(protection("msb:2x3:pruned"), known, chances, spec)
-        assert damage(protection("none"), known, chances, spec) > 0
+def test_under_clusters_only_cells_by_themselves_have_a_damage():
+    spec, known = ChipSpec(), matrix(ChipSpec())
+    clustered, uniform = (fault_model(f).odds(0.01, 0.75) for f in ("clustered:0.5", "uniform"))
+    assert damage(protection("none"), known, clustered, spec) > 0
+    assert damage(protection("duplicate:3"), known, clustered, spec) > 0
+    for name in ("msb:2x3:pruned", "msb:1x3:lsb", "closest", "code:golay:4:pruned"):
+        with pytest.raises(TypeError, match="where tiles have rates of their own"):
+            damage(protection(name), known, clustered, spec)
+    assert allocate({"a": known}, clustered, spec) == allocate({"a": known}, uniform, spec)
 
 
 def test_matrices_that_a_plan_cannot_weigh_are_told():
