@@ -75,7 +75,7 @@ def test_a_yield_finds_its_rate(files, capsys):
         (("--yield", "0.5"), "yield 0.5 is outside [0.8, 1)"),
         (("--rate", "0.1", "--fault", "flip"), "fault flip is not thinned to lower rates"),
         (("--rate", "0.1", "--fault", "clustered:2"), "fault clustered:2 is not thinned"),
-        (("--rate", "0.1", "--roots", "0"), "chips 0 is too few"),
+        (("--rate", "0.1", "--roots", "0"), "roots 0 is too few"),
         (("--rate", "0.1", "--protection", "closest", "--tested", "rate:0.5"), "tested rate:0.5"),
         (("--rate", "0.1", "--budget", "2"), "budget"),
         (("--rate", "0.1", "--bits", "2"), "a chip without faults scores"),
