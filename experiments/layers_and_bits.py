@@ -113,7 +113,7 @@ def main() -> None:
         rows = study.rows(own)
         results[part] = {
             "rate": PARTS[part][0],
-            "chips": args.chips,
+            "chips": len(rows["chip"].unique()),
             "examples": rows["examples"][0].as_py(),
             **sensitivity(rows),
         }

@@ -19,6 +19,7 @@ from rerax.campaign.sidecars import read_provenance
 from rerax.glue.tasks import TASKS
 from rerax.report.format import budget_text, digits_of_share, hundredths, interval
 from rerax.stats import doubtful, first_misses, mean_interval, passes, yield_interval
+from rerax.stats.share import ROUNDING
 
 AT = 0.01
 """Rate of the headlines."""
@@ -135,6 +136,7 @@ def tables_of(facts: dict[str, Any], out: Path, chips: int) -> dict[str, Any]:
             followed = scores(few, curve)
             one["fails first at"] = first_failure(followed, dense)
             one["yields at"] = yield_curve(followed, dense)
+            one["chips followed"] = followed.shape[1]
             one["rates of yields"] = followed.index.to_list()
         if one:
             found["curves"][label] = one
@@ -324,12 +326,12 @@ def yields(found: Sequence[dict[str, Any]]) -> str:
                 continue
             shares = ["not run"] * len(BUDGETS)
             below = one["float_scores"]["dense"] - curve["score_at_rate_0"]
-            lost = ["; lost without faults" if below > b else "" for b in BUDGETS]
+            lost = ["; lost without faults" if below > b + ROUNDING else "" for b in BUDGETS]
             if "yields" in curve:
                 shares = [_share(*curve["yields"][f"{b:g}"]) for b in BUDGETS]
                 shares = [share + more for share, more in zip(shares, lost, strict=True)]
             ends = ["never" if x is None else f"{x:g}" for x in curve["fails first at"]]
-            quartiles = f"{', '.join(ends)} (quartiles of {PLANS[one['task']].chips}){lost[0]}"
+            quartiles = f"{', '.join(ends)} (quartiles of {curve['chips followed']}){lost[0]}"
             row = [title(one), _said(label), str(curve.get("chips", "not run")), *shares, quartiles]
             table.append(row)
     return as_table(heads, table)

@@ -35,6 +35,7 @@ from zero_cells import (
     MOST_RATES,
     TASKS,
     Curve,
+    clean_of,
     dense_score,
     ends,
     fold,
@@ -339,7 +340,8 @@ def ranked(
                 f"{task}: no rows of {curve.protection}, whose costs refit.py's curve has as well"
             )
             continue
-        base = frames[curve.model, curve.encoding, "plain", "none"]
+        bare = replace(curve, polarity="plain", protection="none")
+        base = frames[_names(vars(bare))], clean_of(rows, task, bare)
         line = line_of(task, curve, frame, one["clean_score"], one["float_score"], base)
         known = f"{line['knows']}, its outputs" if line["knows"] != "nothing" else "its outputs"
         entries.append(({**line, "knows": known, "refitted": True}, frame))
@@ -365,12 +367,18 @@ def _or_most(rate: float | None) -> float:
 
 
 def _check_models(rows: pd.DataFrame, *further: str) -> None:
-    """Refuse rows of two trainings of a model, whose chips cannot be compared.
+    """Refuse rows of two trainings of a model, or of two sets of examples: no chips to compare.
 
     Args:
         rows: of a task.
         further: hash of the dense model that others were measured on.
     """
+    for name, found in rows.groupby("model").data_hash.unique().items():
+        if len(found) > 1:
+            raise SystemExit(
+                f"error: rows of {name} are of {len(found)} sets of examples: run zero_cells.py "
+                "and rivals.py with the same --max-examples"
+            )
     for name, found in rows.groupby("model").model_hash.unique().items():
         hashes = {*found, *(further if name.endswith("-dense") else ())}
         if len(hashes) > 1:

@@ -21,7 +21,7 @@ import argparse
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -236,7 +236,7 @@ def line_of(
     score: pd.DataFrame,
     clean: float,
     top: float,
-    base: pd.DataFrame | None = None,
+    base: tuple[pd.DataFrame, float] | None = None,
 ) -> dict[str, Any]:
     """What a curve bears.
 
@@ -246,7 +246,8 @@ def line_of(
         score: its scores, a line a rate, a column a chip (`scores`).
         clean: its score at rate 0.
         top: float score of the dense model.
-        base: scores of the plain chips that T is measured against.
+        base: scores of the plain chips that T is measured against, and their score at rate 0,
+            which is another where a scheme gives low bits up.
     """
     line = {
         "task": task,
@@ -263,12 +264,19 @@ def line_of(
     }
     rates = [tolerated(score, top, clean, loss) for loss in LOSSES]
     line |= {f"rate_{k}": with_interval(rate) for k, rate in enumerate(rates, 1)}
-    shared = score.columns.intersection([] if base is None else base.columns)  # chips of both
+    shared = score.columns.intersection([] if base is None else base[0].columns)  # chips of both
     if base is not None and len(shared):
         for k, loss in enumerate(LOSSES, 1):
-            above, below = (tolerated(s[shared], clean, clean, loss) for s in (score, base))
-            line[f"T_{k}"] = ratio_with_interval(above, below, (ends(score), ends(base)))
+            each = ((score, clean), base)
+            above, below = (tolerated(s[shared], own, own, loss) for s, own in each)
+            line[f"T_{k}"] = ratio_with_interval(above, below, (ends(score), ends(base[0])))
     return line
+
+
+def clean_of(rows: pd.DataFrame, task: str, curve: Curve) -> float:
+    """Look up the score at rate 0."""
+    mine = rows[(rows.model == f"{task}-{curve.model}") & (rows.encoding == curve.encoding)]
+    return float(mine[mine.protection == curve.protection].clean_score.iloc[0])
 
 
 def fold(rows: pd.DataFrame, task: str, curves: Sequence[Curve] = CURVES) -> list[dict[str, Any]]:
@@ -287,10 +295,10 @@ def fold(rows: pd.DataFrame, task: str, curves: Sequence[Curve] = CURVES) -> lis
     top, lines = float(dense.iloc[0]), []
     plain = {(c.model, c.encoding): score for c, score in own.items() if c.is_plain}
     for curve, score in own.items():
-        mine = rows[(rows.model == f"{task}-{curve.model}") & (rows.encoding == curve.encoding)]
-        clean = float(mine[mine.protection == curve.protection].clean_score.iloc[0])
-        base = None if curve.is_plain else plain.get((curve.model, curve.encoding))
-        lines.append(line_of(task, curve, score, clean, top, base))
+        bare, base = plain.get((curve.model, curve.encoding)), None
+        if bare is not None and not curve.is_plain:
+            base = bare, clean_of(rows, task, replace(curve, protection="none"))
+        lines.append(line_of(task, curve, score, clean_of(rows, task, curve), top, base))
 
     def place(line: dict[str, Any]) -> list[float]:
         rates = [line[f"rate_{k}"][0] for k in (1, 2)]

@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float
 
 from rerax.stats.quantiles import check_level, normal_quantile
 
-_ROUNDING = 1e-12  # 0.07 - 0.01 is above 0.06 in floats: no chip may fail for that
+ROUNDING = 1e-12
+"""0.07 - 0.01 is above 0.06 in floats: no chip may fail, and no curve be lost, for that."""
 
 
 def passes(
@@ -23,7 +24,7 @@ def passes(
         reference: the float score, or that of each chip, of the platform that it ran on.
         budget: how far below it a chip may be.
     """
-    return scores >= reference - budget - _ROUNDING
+    return scores >= reference - budget - ROUNDING
 
 
 def yield_interval(

@@ -5,6 +5,8 @@ import math
 import numpy as np
 from jaxtyping import Float
 
+from rerax.stats.share import ROUNDING
+
 DRAWS, FEWEST_DRAWS = 2000, 200
 MOST_PLACES, PLACES_AT_ONCE = 8_000_000, 100_000
 """Chips that are drawn in all and at once, over the draws."""
@@ -31,7 +33,7 @@ def crossings(
         >>> crossings(np.array([1e-3, 1e-2]), np.array([[0.0], [0.02]]), 0.01)
         [0.0031622776601683786]
     """
-    if at_zero >= level:
+    if at_zero >= level - ROUNDING:
         return [0.0] * losses.shape[1]
     over = losses >= level
     first, ever, every = over.argmax(0), over.any(0), np.arange(losses.shape[1])

@@ -63,9 +63,11 @@ def test_ratios_are_of_the_chips_of_both():
     curve = zero_cells.CURVES[1]
     score = pd.DataFrame([[0.9] * 4, [0.8] * 4], index=[0.01, 0.1])
     base = pd.DataFrame([[0.9, 0.9, 0.1], [0.8, 0.8, 0.1]], index=[0.001, 0.01])
-    line = zero_cells.line_of("x", curve, score, 0.9, 0.9, base[[0, 1]])
+    line = zero_cells.line_of("x", curve, score, 0.9, 0.9, (base[[0, 1]], 0.9))
     assert line["T_1"] == pytest.approx((10, 10, 10))
-    assert "T_1" not in zero_cells.line_of("x", curve, score, 0.9, 0.9, base[[]])
+    own = zero_cells.line_of("x", curve, score, 0.9, 0.9, (base[[0, 1]] - 0.02, 0.88))
+    assert own["T_1"] == pytest.approx((10, 10, 10))  # each below its own score without faults
+    assert "T_1" not in zero_cells.line_of("x", curve, score, 0.9, 0.9, (base[[]], 0.9))
 
 
 def test_energy_is_of_a_weight_of_the_dense_model():
@@ -106,6 +108,7 @@ def test_models_are_compared_chip_by_chip_at_equal_rates(monkeypatch):
             "task": "sst2",
             "model": f"sst2-{rivals.TOGETHER[label].model}",
             "model_hash": label,
+            "data_hash": "d",
             "encoding": "offset",
             "polarity": "alternate:1",
             "protection": "code:golay:4:pruned",
@@ -130,3 +133,6 @@ def test_models_are_compared_chip_by_chip_at_equal_rates(monkeypatch):
     table = rivals.markdown_at_same_rates([code, trained]).splitlines()
     assert table[2].startswith("| code | 90.00 | 82.00 ± 1.15 |  | 82.00")
     assert "87.00 ± 1.53 | +5.00 (" in table[3]
+    rows[0]["data_hash"] = "other"
+    with pytest.raises(SystemExit, match="are of 2 sets of examples"):
+        rivals.at_same_rates(None)

@@ -30,6 +30,7 @@ from rerax.stats import (
     wilson,
     yield_interval,
 )
+from rerax.stats.tolerated import crossings
 
 PROBABILITIES = (0.001, 0.025, 0.3, 0.6, 0.9, 0.975, 0.995, 0.9995)
 
@@ -334,3 +335,9 @@ def test_widths_and_spreads_that_are_none_are_refused():
     ):
         with pytest.raises(ValueError, match=": give"):
             call()
+
+
+@pytest.mark.parametrize(("reference", "clean"), [(0.815, 0.805), (0.88, 0.87), (0.8825, 0.8725)])
+def test_a_loss_of_just_the_level_without_faults_is_one(reference, clean):
+    found = crossings(np.array([1e-3, 1e-2]), np.array([[0.005], [0.02]]), 0.01, reference - clean)
+    assert found == [0.0]
