@@ -73,9 +73,9 @@ class Processes:
                 "the same command"
             )
         number = {point: i for i, point in enumerate(points)}
-        table = np.array([(number[p], b.first, b.last) for p, b in lacking], np.int32)
+        table = np.array([(number[p], b.first, b.last) for p, b in lacking], np.uint32)
         many = int(_leaders(np.array(len(lacking), np.int32)))
-        mine = table.reshape(-1, 3) if self.leads else np.zeros((many, 3), np.int32)
+        mine = table.reshape(-1, 3) if self.leads else np.zeros((many, 3), np.uint32)
         return [
             (points[i], Block(points[i].hash[:16], first, last))
             for i, first, last in _leaders(mine).tolist()
@@ -222,6 +222,8 @@ def _check_flags(
     host, colon, port = coordinator.rpartition(":")
     if not (host and colon and port.isdecimal()):
         raise ValueError(f"--coordinator {coordinator!r} is no address: give HOST:PORT")
+    if processes < 1:
+        raise ValueError(f"--processes {processes} is too few: give at least 1")
     if not 0 <= process < processes:
         raise ValueError(
             f"--process {process} is not one of {processes}: give 0 to {processes - 1}"

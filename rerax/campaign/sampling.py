@@ -202,7 +202,10 @@ def _find_table(
             on_progress(Progress(pilots + 1 - len(parts), pilots + 1, point, "pilots"))
 
     with ThreadPoolExecutor(len(workers)) as pool:
-        list(pool.map(answer, workers))
+        try:
+            list(pool.map(answer, workers))
+        finally:  # an interrupt waits for the pilots at work, not for all
+            parts.clear()
     right = worker.right(np.concatenate([answers[start] for start in sorted(answers)]))
     changes = right.astype(float) - worker.right(clean)
     ordered = np.sort(clean[0], axis=-1)

@@ -16,11 +16,12 @@ from folders import POINT, make_rows, same
 from forked import fork
 from team_campaign import PROGRAM as TEAM
 
-from rerax.campaign import store
+from rerax.campaign import distributed, store
 from rerax.campaign.block import BLOCK, Block, blocks_of, missing
 from rerax.campaign.distributed import Processes, joined
 from rerax.campaign.folder import open_folder
 from rerax.campaign.grid import expand
+from rerax.campaign.point import Point
 from rerax.campaign.runner import Runner, run, spans
 from rerax.campaign.sidecars import read_provenance, read_references
 from rerax.campaign.workload import Settings
@@ -352,3 +353,16 @@ def test_a_process_alone_shares_with_nobody():
         assert own == Processes(0, 1)
         assert own.leads
         assert own.share([1, 2, 3]) == [1, 2, 3]
+
+
+def test_processes_agree_on_chips_of_any_number(monkeypatch):
+    monkeypatch.setattr(distributed, "_leaders", lambda values: values)
+    point = Point(task="sst2", model="tiny", rate=1e-3)
+    numbers = (5, 2**32 - 1)
+    work = Processes(0, 2).agree([], [point], numbers)
+    assert [(block.first, block.last) for _, block in work] == [(5, 5), (2**32 - 1, 2**32 - 1)]
+
+
+def test_no_processes_are_too_few(tmp_path):
+    with pytest.raises(ValueError, match="--processes 0 is too few: give at least 1"):
+        distributed._check_flags(False, "localhost:1", 0, 0)
