@@ -56,28 +56,24 @@ def _check_own(out: Path, made: Path) -> None:
     there = {*(out / "model").rglob("*"), *(out / f.relative_to(made) for f in made.rglob("*"))}
     for file in sorted(filter(Path.is_file, there)):
         own = made / file.relative_to(out)
-        is_own = own.is_file() and (_alike(file, own) or _is_of_demo(file, own))
+        is_own = own.is_file() and _alike(file, own, whole=False)
         if not is_own and not file.name.startswith("."):
             raise ValueError(f"{file} is not the demo's: give another folder")
 
 
-def _alike(file: Path, own: Path) -> bool:
+def _alike(file: Path, own: Path, whole: bool = True) -> bool:
+    """Tell whether two files hold the same; not `whole`, whether one's examples begin the other's.
+
+    Bytes of Parquet depend on PyArrow's version, so its rows are compared.
+    """
     if file.suffix != ".parquet":
         return file.read_bytes() == own.read_bytes()
-    try:  # bytes depend on PyArrow's version
-        return pq.read_table(file, partitioning=None).equals(pq.read_table(own, partitioning=None))
-    except (pa.ArrowException, OSError):
-        return False
-
-
-def _is_of_demo(file: Path, own: Path) -> bool:
-    """Tell whether a file holds the demo's sentences, more of them or fewer."""
     try:
-        tables = [pq.read_table(one, partitioning=None) for one in (file, own)]
+        one, other = (pq.read_table(path, partitioning=None) for path in (file, own))
     except (pa.ArrowException, OSError):
         return False
-    shorter = min(map(len, tables))
-    return tables[0].slice(0, shorter).equals(tables[1].slice(0, shorter))
+    rows = max(len(one), len(other)) if whole else min(len(one), len(other))
+    return one.slice(0, rows).equals(other.slice(0, rows))
 
 
 def run_demo(out: Path, on_progress: Callable[[Progress], None] = lambda p: None) -> pa.Table:

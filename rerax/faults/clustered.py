@@ -66,7 +66,9 @@ class Clustered(FaultModel):
 
 def _clustered(text: str) -> Clustered:
     try:
-        shape = float(text) if text.isascii() and "_" not in text else float("?")
+        if "_" in text or not text.isascii():  # which float() would take
+            raise ValueError
+        shape = float(text)
     except ValueError:
         raise ValueError(
             f"clustered shape {text!r} is not a number: give a gamma shape such as 2"

@@ -197,12 +197,9 @@ def _allocation(parts: list[str]) -> Protection:
     for item in filter(None, text.split("/")):
         name, equals, scheme = (before + item).partition("=")
         before = "" if equals else f"{name}/"  # names may be paths
-        if equals and name:
+        if equals:
             chosen[name] = scheme
-        elif equals:
-            before = "="
-            break
-    if before:
+    if before or "" in chosen:
         raise ValueError(f"allocation {text!r} is not understood: use MATRIX=PROTECTION/...")
     return Allocation.make(chosen)
 
